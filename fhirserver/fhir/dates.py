@@ -1,0 +1,107 @@
+"""A date is a range: as wide as what was left unsaid.
+
+`2024-05` is every instant of that May. Ranges are half-open, in UTC, in whole milliseconds (what MongoDB keeps).
+https://hl7.org/fhir/R4/datatypes.html#dateTime, https://hl7.org/fhir/R4/search.html#date
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from fhirserver.fhir.outcome import Outcome, invalid
+
+EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
+LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+
+_PATTERN = re.compile(
+    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})"
+    r"(?:T([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]|60)(?:\.([0-9]+))?)?"
+    r"(?:Z|([-+ ])((?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))?)?)?)?"
+)
+_MILLISECOND = timedelta(milliseconds=1)
+_SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
+_LONGEST_CACHED = 40
+
+
+class Span(NamedTuple):
+    """The instants a date may mean: low ≤ instant < high. `precision`: year month day minute second fraction."""
+
+    low: datetime
+    high: datetime
+    precision: str
+
+
+def parse(text: str) -> Span:
+    """A date, dateTime or instant; without a zone it is UTC. Raises a 400 Outcome.
+
+    Search values may stop at the minute, and a `+` that a query string turned into a space is read as `+`.
+    """
+    return _cached(text) if len(text) <= _LONGEST_CACHED else _parse(text)
+
+
+def _parse(text: str) -> Span:
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        raise _refusal(text)
+    year, month, day, hour, minute, second, fraction, sign, zone = match.groups()
+    try:
+        if hour is None:
+            return _calendar(int(year), month, day)
+        low = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
+    except ValueError as error:
+        raise _refusal(text) from error
+    offset = timedelta(0)
+    if second is not None:
+        offset = timedelta(seconds=int(second))  # :60, a leap second, is the first second after it, as in POSIX time
+    if fraction is not None:
+        offset += timedelta(milliseconds=int(fraction[:3].ljust(3, "0")))
+    if zone is not None:
+        ahead = timedelta(hours=int(zone[:2]), minutes=int(zone[3:]))
+        offset += ahead if sign == "-" else -ahead
+    if offset:
+        low = _plus(low, offset)
+        if low == LATEST:  # nothing would fit after it
+            low -= _MILLISECOND
+    if fraction is not None:
+        return Span(low, _plus(low, _MILLISECOND * 10 ** max(0, 3 - len(fraction))), "fraction")
+    if second is not None:
+        return Span(low, _plus(low, _SECOND), "second")
+    return Span(low, _plus(low, _MINUTE), "minute")
+
+
+_cached = lru_cache(maxsize=65_536)(_parse)
+
+
+def _calendar(year: int, month: str | None, day: str | None) -> Span:
+    if day is not None and month is not None:
+        low = datetime(year, int(month), int(day), tzinfo=UTC)
+        return Span(low, _plus(low, _DAY), "day")
+    if month is not None:
+        low = datetime(year, int(month), 1, tzinfo=UTC)
+        december = low.month == 12
+        return Span(low, _first(year + december, 1 if december else low.month + 1), "month")
+    return Span(datetime(year, 1, 1, tzinfo=UTC), _first(year + 1, 1), "year")
+
+
+def _first(year: int, month: int) -> datetime:
+    return LATEST if year > 9999 else datetime(year, month, 1, tzinfo=UTC)
+
+
+def _plus(instant: datetime, offset: timedelta) -> datetime:
+    """The sum, kept inside what a datetime holds."""
+    try:
+        moved = instant + offset
+    except OverflowError:
+        return EARLIEST if offset < timedelta(0) else LATEST
+    return min(moved, LATEST)
+
+
+def _refusal(text: str) -> Outcome:
+    return invalid(
+        f"{text[:_LONGEST_CACHED]!r} is not a date: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss.sss+zz:zz"
+    )
