@@ -103,5 +103,5 @@ def _plus(instant: datetime, offset: timedelta) -> datetime:
 
 def _refusal(text: str) -> Outcome:
     return invalid(
-        f"{text[:_LONGEST_CACHED]!r} is not a date: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss.sss+zz:zz"
+        f"{text[:_LONGEST_CACHED]!r} is not a date: write YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss+zz:zz"
     )
