@@ -1,0 +1,86 @@
+"""The one refusal of this server: an OperationOutcome that carries its own HTTP status.
+
+Raise it where the fact is known; `rest` writes it and nobody translates it on the way.
+https://hl7.org/fhir/R4/operationoutcome.html, codes: https://hl7.org/fhir/R4/valueset-issue-type.html
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Issue(NamedTuple):
+    """One issue. `expression` is a FHIRPath that locates it; `line` and `column` count from 1 in the source text."""
+
+    severity: str
+    code: str
+    diagnostics: str
+    expression: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    def json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": self.diagnostics}
+        if self.line is not None:
+            out["location"] = [f"line {self.line}, column {self.column}"]
+        if self.expression:
+            out["expression"] = [self.expression]
+        return out
+
+    def under(self, prefix: str) -> Issue:
+        """The same issue seen from outside: `Patient.name` under `Bundle.entry[3].resource`."""
+        _, dot, rest = (self.expression or "").partition(".")
+        return self._replace(expression=f"{prefix}.{rest}" if dot else prefix)
+
+
+class Outcome(Exception):
+    """A request refused: HTTP status, issues, and headers that the status calls for."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        diagnostics: str,
+        expression: str | None = None,
+        *,
+        issues: tuple[Issue, ...] = (),
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(diagnostics)
+        self.status = status
+        self.issues = issues or (Issue("error", code, diagnostics, expression),)
+        self.headers = headers
+
+    def resource(self) -> dict[str, Any]:
+        return operation_outcome(self.issues)
+
+    def under(self, prefix: str) -> Outcome:
+        issues = tuple(issue.under(prefix) for issue in self.issues)
+        return Outcome(self.status, issues[0].code, str(self), issues=issues, headers=self.headers)
+
+
+def operation_outcome(issues: tuple[Issue, ...] | list[Issue]) -> dict[str, Any]:
+    return {"resourceType": "OperationOutcome", "issue": [issue.json() for issue in issues]}
+
+
+def invalid(diagnostics: str, expression: str | None = None, *, code: str = "invalid") -> Outcome:
+    """400: the request cannot be understood."""
+    return Outcome(400, code, diagnostics, expression)
+
+
+def unprocessable(issues: list[Issue]) -> Outcome:
+    """422: understood, and against the rules of FHIR or of a profile."""
+    return Outcome(422, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
+
+
+def not_found(reference: str) -> Outcome:
+    return Outcome(404, "not-found", f"{reference} is not known here")
+
+
+def gone(reference: str) -> Outcome:
+    return Outcome(410, "deleted", f"{reference} was deleted; its versions are in {reference}/_history")
+
+
+def too_costly(diagnostics: str) -> Outcome:
+    """422 too-costly: https://hl7.org/fhir/R4/valueset-issue-type.html"""
+    return Outcome(422, "too-costly", diagnostics)

@@ -1,0 +1,326 @@
+"""Resources and their versions in MongoDB: read, find, write, history. One atomic write carries body and index.
+
+The stored shapes are described in docs/architecture.md. Times are aware, in UTC, to the millisecond.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar
+
+import pymongo
+from bson.codec_options import CodecOptions, TypeCodec, TypeRegistry
+from bson.decimal128 import Decimal128, create_decimal128_context
+from pymongo import InsertOne, ReplaceOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from fhirserver.store.blobs import pack, unpack
+from fhirserver.store.schema import CLAIMS, ensure, history_of
+
+Document = dict[str, Any]
+T = TypeVar("T")
+
+BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1}
+DUPLICATE_KEY = 11000
+
+
+class Conflict(Exception):
+    """Somebody else wrote the same resource in between: read again and decide again."""
+
+
+class Stored(NamedTuple):
+    """One version of a resource as it lies in the store. A deleted one has no body."""
+
+    type: str
+    id: str
+    version: int
+    updated: datetime
+    deleted: bool
+    packed: bytes
+
+    @property
+    def body(self) -> bytes:
+        """The resource as JSON, exactly as answered."""
+        return unpack(self.packed) if self.packed else b""
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+class Change(NamedTuple):
+    """One new version to be written. `body` None is a deletion; `previous` is the version that it replaces."""
+
+    type: str
+    id: str
+    version: int
+    updated: datetime
+    body: bytes | None
+    resource: Document
+    search: Document
+    sort: Document
+    compartments: list[str]
+    previous: Stored | None = None
+
+    @property
+    def stored(self) -> Stored:
+        return Stored(self.type, self.id, self.version, self.updated, self.body is None, pack(self.body or b""))
+
+
+class _DecimalCodec(TypeCodec):
+    """Decimals of the mirror as Decimal128; what has more than 34 digits is rounded there and exact in the body."""
+
+    python_type = Decimal  # type: ignore[assignment]
+    bson_type = Decimal128  # type: ignore[assignment]
+    _context = create_decimal128_context()
+
+    def transform_python(self, value: Decimal) -> Decimal128:
+        return Decimal128(self._context.create_decimal(value))
+
+    def transform_bson(self, value: Decimal128) -> Decimal128:
+        return value
+
+
+CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_DecimalCodec()]))
+
+
+def stored(type_: str, document: Document) -> Stored:
+    return Stored(
+        type_,
+        document["_id"],
+        document["version"],
+        document["updated"],
+        "deleted" in document,
+        document.get("body", b""),
+    )
+
+
+def now() -> datetime:
+    """The present, to the millisecond that MongoDB keeps."""
+    time = datetime.now(UTC)
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+class Store:
+    """The resources of one database. Bound to a session, all it does is part of that transaction."""
+
+    def __init__(
+        self,
+        database: AsyncDatabase[Document],
+        *,
+        mirror: bool = True,
+        timeout: float = 5.0,
+        search_ms: int = 10_000,
+        session: AsyncClientSession | None = None,
+        ensured: set[str] | None = None,
+    ) -> None:
+        self.database = database.with_options(codec_options=CODECS)
+        self.mirror = mirror
+        self.timeout = timeout
+        self.search_ms = search_ms
+        self.session = session
+        self._ensured = set() if ensured is None else ensured
+        self._collections: dict[str, AsyncCollection[Document]] = {}
+
+    def __getitem__(self, name: str) -> AsyncCollection[Document]:
+        collection = self._collections.get(name)
+        if collection is None:
+            collection = self._collections[name] = self.database[name]
+        return collection
+
+    async def ensure(self, *types: str) -> None:
+        """Collections cannot appear in the middle of a transaction: make them before."""
+        for type_ in types:
+            if type_ not in self._ensured:
+                await ensure(self.database, type_)
+                self._ensured.add(type_)
+
+    # reading
+
+    async def read(self, type_: str, id_: str) -> Stored | None:
+        """The current version, which may be a tombstone."""
+        document = await self[type_].find_one({"_id": id_}, BODY, session=self.session)
+        return None if document is None else stored(type_, document)
+
+    async def read_many(self, type_: str, ids: Iterable[str], fields: Iterable[str] = ()) -> list[Document]:
+        """Current documents by id, in no order; `fields` names more of the document than the body."""
+        projection = BODY | dict.fromkeys(fields, 1)
+        cursor = self[type_].find({"_id": {"$in": sorted(ids)}}, projection, session=self.session)
+        return await cursor.to_list()
+
+    async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
+        current = await self.read(type_, id_)
+        if current is None or current.version <= version:
+            return current if current and current.version == version else None
+        key = {"id": id_, "version": version}
+        document = await self[history_of(type_)].find_one({"_id": key}, BODY, session=self.session)
+        return None if document is None else stored(type_, document | {"_id": id_, "version": version})
+
+    async def find(
+        self,
+        type_: str,
+        filter_: Document,
+        sort: Sequence[tuple[str, int]],
+        limit: int,
+        fields: Iterable[str] = (),
+    ) -> list[Document]:
+        """Current documents with `_id`, version, updated, body, and the named fields. Bounded by the search budget."""
+        projection = BODY | dict.fromkeys(fields, 1)
+        cursor = self[type_].find(filter_, projection, sort=list(sort), limit=limit, session=self.session)
+        with pymongo.timeout(self.search_ms / 1000):
+            return await cursor.to_list()
+
+    async def count(self, type_: str, filter_: Document) -> int:
+        with pymongo.timeout(self.search_ms / 1000):
+            return await self[type_].count_documents(filter_, session=self.session)
+
+    async def types(self) -> list[str]:
+        """The resource types that have ever been written."""
+        names = await self.database.list_collection_names(filter={"name": {"$regex": "^[A-Z][A-Za-z]*$"}})
+        return sorted(names)
+
+    # writing
+
+    async def write(self, change: Change) -> Stored:
+        """Write one version. Raises Conflict when the resource is not (any more) at the version it replaces."""
+        await self.ensure(change.type)
+        written = change.stored
+        document = self._document(change, written)
+        current = self[change.type]
+        if change.previous is None:
+            try:
+                await _mirrored(document, lambda: current.insert_one(document, session=self.session))
+            except DuplicateKeyError as error:
+                raise Conflict from error
+            return written
+        try:  # a copy that a crash left is the same copy
+            await self[history_of(change.type)].insert_one(_past(change.previous), session=self.session)
+        except DuplicateKeyError:
+            pass
+        expected = {"_id": change.id, "version": change.previous.version}
+        result = await _mirrored(document, lambda: current.replace_one(expected, document, session=self.session))
+        if result.matched_count != 1:
+            raise Conflict
+        return written
+
+    async def write_all(self, changes: Sequence[Change]) -> list[Stored]:
+        """Write many versions, a few round trips per type. Inside a transaction all or none of them happen."""
+        by_type: dict[str, list[tuple[Change, Document]]] = defaultdict(list)
+        versions = []
+        for change in changes:
+            written = change.stored
+            versions.append(written)
+            by_type[change.type].append((change, self._document(change, written)))
+        for type_, pairs in by_type.items():
+            past = [_past(change.previous) for change, _ in pairs if change.previous]
+            if past:
+                replaced = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in past]
+                await self[history_of(type_)].bulk_write(replaced, ordered=False, session=self.session)
+            await self._write_current(type_, pairs, len(past))
+        return versions
+
+    async def _write_current(self, type_: str, pairs: list[tuple[Change, Document]], replacing: int) -> None:
+        operations: list[InsertOne[Document] | ReplaceOne[Document]] = [
+            ReplaceOne({"_id": change.id, "version": change.previous.version}, document)
+            if change.previous
+            else InsertOne(document)
+            for change, document in pairs
+        ]
+        try:
+            result = await _mirrored(
+                [document for _, document in pairs],
+                lambda: self[type_].bulk_write(operations, ordered=False, session=self.session),
+            )
+        except BulkWriteError as error:
+            if any(e.get("code") == DUPLICATE_KEY for e in error.details.get("writeErrors", ())):
+                raise Conflict from error
+            raise
+        if result.matched_count != replacing:
+            raise Conflict
+
+    def _document(self, change: Change, written: Stored) -> Document:
+        document: Document = {"_id": change.id, "version": change.version, "updated": change.updated}
+        if change.body is None:
+            document["deleted"] = True
+            return document
+        document["body"] = written.packed
+        if self.mirror:
+            document["resource"] = change.resource
+        document["compartments"] = change.compartments
+        document["search"] = change.search
+        document["sort"] = change.sort
+        return document
+
+    # transactions
+
+    async def transact(self, work: Callable[[Store], Awaitable[T]], *, seconds: float = 60.0) -> T:
+        """Run `work` with a store bound to one multi-document transaction; run it again when others were faster.
+
+        `work` may be called several times and must take all it knows from the store that it is given.
+        """
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                with pymongo.timeout(seconds):
+                    async with self.database.client.start_session() as session:
+                        bound = Store(
+                            self.database,
+                            mirror=self.mirror,
+                            timeout=self.timeout,
+                            search_ms=self.search_ms,
+                            session=session,
+                            ensured=self._ensured,
+                        )
+
+                        async def attempt(_: AsyncClientSession, bound: Store = bound) -> T:
+                            return await work(bound)
+
+                        return await session.with_transaction(
+                            attempt,
+                            read_concern=ReadConcern("snapshot"),
+                            write_concern=WriteConcern("majority", j=True),
+                        )
+            except Conflict:
+                if attempts == 20:
+                    raise
+
+    async def claim(self, key: str) -> None:
+        """Make transactions that decide about the same thing collide, so that the loser sees what the winner did."""
+        await self[CLAIMS].update_one(
+            {"_id": key}, {"$set": {"at": now()}, "$inc": {"count": 1}}, upsert=True, session=self.session
+        )
+
+
+def _past(version: Stored) -> Document:
+    document: Document = {"_id": {"id": version.id, "version": version.version}, "updated": version.updated}
+    return document | ({"deleted": True} if version.deleted else {"body": version.packed})
+
+
+async def _mirrored(documents: Document | list[Document], write: Callable[[], Awaitable[T]]) -> T:
+    """Integers beyond 64 bits are legal decimals of FHIR that BSON lacks: the mirror holds them as Decimal128."""
+    try:
+        return await write()
+    except OverflowError:
+        for document in documents if isinstance(documents, list) else [documents]:
+            if "resource" in document:
+                document["resource"] = _without_big_integers(document["resource"])
+        return await write()
+
+
+def _without_big_integers(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_big_integers(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_without_big_integers(value) for value in node]
+    if isinstance(node, int) and not isinstance(node, bool) and not -(2**63) <= node < 2**63:
+        return Decimal(node)
+    return node

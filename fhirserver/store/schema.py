@@ -1,0 +1,50 @@
+"""Collections and indexes. One wildcard index serves every search parameter; a small table adds the hot shapes.
+
+Per resource type `T`: collection `T` (the current version of each resource) and `T.history` (the earlier ones).
+Beside them `claims` (conditional interactions in flight) and `server` (what the servers of one database share).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import CollectionInvalid
+
+CLAIMS = "claims"
+SERVER = "server"
+CLAIM_SECONDS = 3600
+
+CURRENT = (
+    IndexModel([("search.$**", ASCENDING)], name="search"),
+    IndexModel([("updated", DESCENDING), ("_id", DESCENDING)], name="updated"),
+    IndexModel([("compartments", ASCENDING), ("_id", ASCENDING)], name="compartments"),
+)
+HISTORY = (IndexModel([("updated", DESCENDING), ("_id", DESCENDING)], name="updated"),)
+
+# Measured in DESIGN §2: a patient's observations of one code, newest first, 0.40 ms against 0.53 by the wildcard.
+HOT: dict[str, tuple[IndexModel, ...]] = {
+    "Observation": (
+        IndexModel([("search.patient", ASCENDING), ("sort.date", DESCENDING)], name="patient-date"),
+        IndexModel([("search.code", ASCENDING), ("sort.date", DESCENDING)], name="code-date"),
+    ),
+}
+
+
+def history_of(type_: str) -> str:
+    return f"{type_}.history"
+
+
+async def ensure(database: AsyncDatabase[dict[str, Any]], type_: str) -> None:
+    """Create the collections and indexes of a resource type; harmless when they exist, also when others do it now."""
+    for name, indexes in ((type_, CURRENT + HOT.get(type_, ())), (history_of(type_), HISTORY)):
+        try:
+            await database.create_collection(name, check_exists=False)
+        except CollectionInvalid:
+            pass
+        await database[name].create_indexes(list(indexes))
+
+
+async def ensure_shared(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database[CLAIMS].create_index("at", expireAfterSeconds=CLAIM_SECONDS, name="at")
