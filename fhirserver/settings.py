@@ -1,0 +1,119 @@
+"""What an operator may decide: one frozen object, read from `HEALTHMATE_*` variables at the roots.
+
+https://docs.pydantic.dev/latest/concepts/pydantic_settings/
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "HEALTHMATE_"
+
+_credentials = re.compile(r"(?<=://).*@|(?<=Password=)[^&]*|(?<=AWS_SESSION_TOKEN:)[^&,]*", re.IGNORECASE)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def default_base_url(host: str, port: int) -> str:
+    """A base that works in a browser on this machine; behind a proxy `HEALTHMATE_BASE_URL` says the public one."""
+    named = "localhost" if is_loopback(host) or host in ("0.0.0.0", "::", "[::]") else host  # noqa: S104
+    return f"http://{f'[{named}]' if ':' in named else named}:{port}/fhir"
+
+
+class Settings(BaseSettings):
+    """The settings of one server. Field descriptions are what `healthmate settings` prints."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    mongodb_url: SecretStr | None = Field(
+        None, description="MongoDB to use: a replica set or sharded cluster, 6.0 or later. Unset: an embedded mongod"
+    )
+    database: str = Field(
+        "healthmate", pattern=r"^[A-Za-z0-9_-]{1,38}$", description="name of the database inside MongoDB"
+    )
+    mongod: Path | None = Field(
+        None, description="mongod program of the embedded database. Unset: the one on PATH, then the installed wheel"
+    )
+    data: Path = Field(Path("~/.healthmate"), description="folder of the embedded database")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=1, le=65535, description="port to listen on")
+    base_url: str = Field(
+        default_factory=lambda values: default_base_url(values["host"], values["port"]),
+        pattern=r"^https?://[^/\s]+(/[^\s?#]*)?$",
+        description="public FHIR base, as clients see it",
+    )
+    open: bool = Field(False, description="answer without authorization; loopback only")
+    demo: int = Field(0, ge=0, le=10_000, description="synthetic patients to generate when the database is empty")
+    secret: SecretStr | None = Field(
+        None, description="key that signs page links. Unset: one is generated and kept in the database"
+    )
+    mirror: bool = Field(True, description="store each resource as a plain document too, for mongosh and aggregation")
+    validation: Literal["off", "base"] = Field("base", description="what a resource must satisfy to be stored")
+    referential_integrity: bool = Field(False, description="refuse references to resources that do not exist")
+    default_count: int = Field(20, ge=1, description="entries on a page when the client does not say")
+    max_count: int = Field(1000, ge=1, description="most entries on a page, whatever the client says")
+    max_body_bytes: int = Field(10_000_000, ge=1024, description="largest request body, before and after gunzip")
+    search_timeout_ms: int = Field(4_000, ge=1, description="time one search may take in the database")
+    request_timeout: float = Field(5.0, gt=0, description="seconds one request may wait for the database")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to log")
+
+    @field_validator("data", "mongod")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser().absolute()
+
+    @field_validator("base_url")
+    @classmethod
+    def _without_slash(cls, url: str) -> str:
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.open and not is_loopback(self.host):
+            raise ValueError(
+                f"open turns authorization off, so it is refused on {self.host}: only this machine may reach such a"
+                " server. Use host 127.0.0.1, or leave open out"
+            )
+        if self.default_count > self.max_count:
+            raise ValueError(f"default_count {self.default_count} is larger than max_count {self.max_count}")
+        return self
+
+
+def masked(url: str) -> str:
+    """A MongoDB URL without its user and secrets."""
+    return _credentials.sub(lambda secret: "***@" if secret[0].endswith("@") else "***", url)
+
+
+def shown(settings: Settings) -> Iterable[tuple[str, str, str]]:
+    """(variable, value, what it decides) with every secret masked."""
+    for name, field in Settings.model_fields.items():
+        yield PREFIX + name.upper(), _printable(name, getattr(settings, name)), field.description or ""
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """`HEALTHMATE_*` variables that no setting reads: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def _printable(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name == "mongodb_url":
+        return masked(value.get_secret_value())
+    return str(value)

