@@ -1,0 +1,319 @@
+"""The part of FHIRPath that search parameters are written in, parsed and typed.
+
+https://hl7.org/fhir/R4/searchparameter-definitions.html#SearchParameter.expression. An expression is a union of
+paths; against a type, each path becomes concrete: JSON properties, filters, and the FHIR type found at its end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from fhirserver.fhir.definitions import Definitions, Element
+from fhirserver.fhir.outcome import Outcome, invalid
+
+_LONGEST_PATH = 12  # Python nests at most 20 blocks; nothing published needs more than 6 steps
+_DEEPEST = 20
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<string>'(?:[^'\\]|\\.)*')|(?P<number>\d+)|(?P<word>%?[A-Za-z_]\w*|`[^`]+`)|(?P<sign>!=|[().\[\]|=,]))",
+    re.ASCII,
+)
+
+
+class Member(NamedTuple):
+    """`.name`; the first of a path may name the type itself, or `%resource`."""
+
+    name: str
+
+
+class As(NamedTuple):
+    type: str
+
+
+class Index(NamedTuple):
+    number: int
+
+
+class Equals(NamedTuple):
+    """`where(use = 'home')`"""
+
+    name: str
+    literal: str | bool
+
+
+class RefersTo(NamedTuple):
+    """`where(resolve() is Patient)`: the type is told by the reference, nothing is fetched."""
+
+    type: str
+
+
+class HasExtension(NamedTuple):
+    url: str
+
+
+class Present(NamedTuple):
+    """`X.exists() and X != false`: true or false, never absent."""
+
+    name: str
+
+
+Filter = Equals | RefersTo | HasExtension
+Step = Member | As | Index | Filter | Present
+Path = tuple[Step, ...]
+
+
+@lru_cache(maxsize=4096)
+def parse(expression: str) -> tuple[Path, ...]:
+    """The paths of the union. Raises a 400 Outcome with the position where the expression is not of this subset."""
+    return _Parser(expression).whole()
+
+
+class _Parser:
+    def __init__(self, expression: str) -> None:
+        self.expression = expression
+        self.tokens = list(self._scan())
+        self.at = 0
+        self.depth = 0
+
+    def _scan(self) -> Iterator[tuple[str, str, int]]:
+        position, end = 0, len(self.expression.rstrip())
+        while position < end:
+            match = _TOKEN.match(self.expression, position)
+            if match is None:
+                raise self._refusal("an unexpected character", position)
+            kind = match.lastgroup or ""
+            yield kind, match[kind], match.start(kind)
+            position = match.end()
+        yield "end", "", end
+
+    def _refusal(self, what: str, position: int | None = None) -> Outcome:
+        place = self.tokens[self.at][2] if position is None else position
+        return invalid(f"{what} at position {place + 1} of the search expression {self.expression[:500]!r}")
+
+    def next(self) -> str:
+        text = self.tokens[self.at][1]
+        self.at += 1
+        return text
+
+    def take(self, text: str) -> bool:
+        if self.tokens[self.at][1] != text:
+            return False
+        self.at += 1
+        return True
+
+    def expect(self, text: str) -> None:
+        if not self.take(text):
+            raise self._refusal(f"{text!r} is missing")
+
+    def kind(self, kind: str, what: str) -> str:
+        if self.tokens[self.at][0] != kind:
+            raise self._refusal(f"{what} is missing")
+        return self.next()
+
+    def whole(self) -> tuple[Path, ...]:
+        paths = self.union()
+        if self.tokens[self.at][0] != "end":
+            raise self._refusal("something that search parameters do not use")
+        if any(len(path) > _LONGEST_PATH for path in paths):
+            raise self._refusal(f"a path of more than {_LONGEST_PATH} steps")
+        return paths
+
+    def union(self) -> tuple[Path, ...]:
+        paths = self.typed()
+        while self.take("|"):
+            paths += self.typed()
+        return paths
+
+    def typed(self) -> tuple[Path, ...]:
+        paths = self.path()
+        if self.take("as"):
+            type_ = self.type_name()
+            return tuple((*path, As(type_)) for path in paths)
+        return paths
+
+    def type_name(self) -> str:
+        name = self.kind("word", "a type")
+        return self.kind("word", "a type") if name in ("FHIR", "System") and self.take(".") else name
+
+    def path(self) -> tuple[Path, ...]:
+        if self.take("("):
+            self.depth += 1
+            if self.depth > _DEEPEST:
+                raise self._refusal(f"more than {_DEEPEST} nested parentheses")
+            paths = self.union()
+            self.expect(")")
+            self.depth -= 1
+        else:
+            paths = ((Member(self.name()),),)
+        while True:
+            if self.take("["):
+                number = Index(int(self.kind("number", "an index")))
+                self.expect("]")
+                paths = tuple((*path, number) for path in paths)
+            elif not self.take("."):
+                return paths
+            elif self.tokens[self.at][1] == "exists":
+                return tuple(self.present(path) for path in paths)
+            else:
+                more = self.step()
+                paths = tuple(path + more for path in paths)
+
+    def name(self) -> str:
+        return self.kind("word", "a name").strip("`")
+
+    def step(self) -> Path:
+        start = self.tokens[self.at][2]
+        name = self.name()
+        if not self.take("("):
+            return (Member(name),)
+        steps: Path
+        if name in ("as", "ofType"):
+            steps = (As(self.type_name()),)
+        elif name == "extension":
+            steps = (Member("extension"), Equals("url", self.string()))
+        elif name == "where":
+            steps = (self.condition(),)
+        else:
+            raise self._refusal(f"the function {name}(), which search parameters do not use,", start)
+        self.expect(")")
+        return steps
+
+    def condition(self) -> Step:
+        name = self.name()
+        if name == "resolve" and self.take("("):
+            self.expect(")")
+            self.expect("is")
+            return RefersTo(self.type_name())
+        if name == "hasExtension" and self.take("("):
+            url = self.string()
+            self.expect(")")
+            return HasExtension(url)
+        self.expect("=")
+        if self.tokens[self.at][1] in ("true", "false"):
+            return Equals(name, self.next() == "true")
+        return Equals(name, self.string())
+
+    def string(self) -> str:
+        return re.sub(r"\\(.)", r"\1", self.kind("string", "a text in quotes")[1:-1])
+
+    def present(self, path: Path) -> Path:
+        for text in ("exists", "(", ")", "and"):
+            self.expect(text)
+        start = self.tokens[self.at][2]
+        last = path[-1]
+        if self.path() != (path,) or not isinstance(last, Member):
+            raise self._refusal("something else than `X.exists() and X != false`", start)
+        self.expect("!=")
+        self.expect("false")
+        return (*path[:-1], Present(last.name))
+
+
+class Get(NamedTuple):
+    """A JSON property; `number` picks one item of an array."""
+
+    key: str
+    many: bool
+    number: int | None = None
+
+
+class Truth(NamedTuple):
+    """Whether one of these properties holds anything but false."""
+
+    keys: tuple[str, ...]
+
+
+Access = Get | Filter | Truth
+
+
+class Route(NamedTuple):
+    """How to come from an object to values of one FHIR type. `element` is where the last property is defined."""
+
+    steps: tuple[Access, ...]
+    type: str
+    element: Element | None = None
+    from_resource: bool = False
+
+
+def routes(definitions: Definitions, paths: tuple[Path, ...], type_: str, start: str | None = None) -> list[Route]:
+    """The concrete routes of an expression that applies to a type; none where it speaks of other types only.
+
+    `start` is the type that relative paths, those of a composite's components, begin at.
+    Raises a 400 Outcome where a path leads nowhere.
+    """
+    return [route for path in paths for route in _routes(definitions, path, type_, start or type_)]
+
+
+def _routes(definitions: Definitions, path: Path, type_: str, start: str) -> list[Route]:
+    head, rest = path[0], path[1:]
+    if not isinstance(head, Member):
+        found = [Route((), start)]
+        rest = path
+    elif head.name == "%resource":
+        found = [Route((), type_, None, True)]
+    elif definitions.is_a(type_, head.name):
+        found = [Route((), type_)]
+    elif head.name in definitions.types and head.name[0].isupper():
+        return []
+    else:
+        found = _member(definitions, Route((), start), head.name)
+    for step in rest:
+        if not found:
+            break
+        found = [further for route in found for further in _further(definitions, route, step)]
+    if not found:
+        raise invalid(f"the search expression path {spelled(path)} leads nowhere from {start}")
+    return found
+
+
+def _further(definitions: Definitions, route: Route, step: Step) -> list[Route]:
+    match step:
+        case Member(name):
+            return _member(definitions, route, name)
+        case As(name):
+            wanted = name if name in definitions.types else name[0].lower() + name[1:]  # `DateTime` is published too
+            return [route] if definitions.is_a(route.type, wanted) else []
+        case Index(number):
+            last = route.steps[-1] if route.steps else None
+            if not isinstance(last, Get):
+                return []
+            return [route._replace(steps=(*route.steps[:-1], last._replace(number=number)))] if last.many else [route]
+        case Present(name):
+            ends = (found.steps[-1] for found in _member(definitions, route, name))
+            keys = tuple(end.key for end in ends if isinstance(end, Get) and not end.many)
+            return [route._replace(steps=(*route.steps, Truth(keys)), type="boolean", element=None)] if keys else []
+        case RefersTo():
+            return [route._replace(steps=(*route.steps, step))] if route.type == "Reference" else []
+        case Equals(name):
+            known = _member(definitions, route, name)
+            return [route._replace(steps=(*route.steps, step))] if len(known) == 1 else []
+        case HasExtension():
+            return [route._replace(steps=(*route.steps, step))]
+
+
+def _member(definitions: Definitions, route: Route, name: str) -> list[Route]:
+    definition = definitions.types.get(route.type)
+    element = definition.by_name.get(name) if definition else None
+    if element is None:
+        return []
+    return [
+        Route((*route.steps, Get(element.key(type_), element.many)), type_, element, route.from_resource)
+        for type_ in element.types
+    ]
+
+
+def reference_targets(definitions: Definitions, paths: tuple[Path, ...], type_: str) -> frozenset[str]:
+    """The types that the references found on these paths may lead to."""
+    targets: set[str] = set()
+    for route in routes(definitions, paths, type_):
+        filters = [step.type for step in route.steps if isinstance(step, RefersTo)]
+        allowed = filters or (route.element.targets.get(route.type, ()) if route.element else ())
+        targets.update(allowed or ("Resource",))
+    return definitions.resource_types if "Resource" in targets else frozenset(targets)
+
+
+def spelled(path: Path) -> str:
+    """A path as one would write it, for messages."""
+    return ".".join(step.name if isinstance(step, Member) else str(step) for step in path)
