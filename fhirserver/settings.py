@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     mirror: bool = Field(True, description="store each resource as a plain document too, for mongosh and aggregation")
     validation: Literal["off", "base"] = Field("base", description="what a resource must satisfy to be stored")
     referential_integrity: bool = Field(False, description="refuse references to resources that do not exist")
+    conditional_delete: Literal["single", "multiple"] = Field(
+        "single", description="whether a conditional delete may delete several matches at once"
+    )
     default_count: int = Field(20, ge=1, description="entries on a page when the client does not say")
     max_count: int = Field(1000, ge=1, description="most entries on a page, whatever the client says")
     max_body_bytes: int = Field(10_000_000, ge=1024, description="largest request body, before and after gunzip")

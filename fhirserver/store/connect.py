@@ -33,6 +33,7 @@ async def connect(url: str, *, timeout: float = 5.0) -> AsyncMongoClient[dict[st
             journal=True,
             serverSelectionTimeoutMS=int(timeout * 1000),
             connectTimeoutMS=int(timeout * 1000),
+            timeoutMS=int(timeout * 1000),
         )
     except (ConfigurationError, InvalidURI, ValueError) as error:
         raise DatabaseRefused(f"HEALTHMATE_MONGODB_URL is not a MongoDB URL: {error}") from error

@@ -19,7 +19,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
@@ -29,7 +29,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from fhirserver.store.connect import DatabaseRefused
-from fhirserver.store.mongod import end, ended, find_mongod, last_error, launch, running
+from fhirserver.store.mongod import end, find_mongod, last_error, launch, running, serves
 
 REPLICA_SET = "healthmate"
 START_SECONDS = 120  # a journal replayed after a crash takes its time; an ordinary start takes 1.5 s
@@ -159,9 +159,9 @@ def _initialise(state: State, deadline: float) -> None:
         config = {"_id": REPLICA_SET, "members": [{"_id": 0, "host": host}]}
         with _unless(13, 23):  # Unauthorized: users exist, so it was initiated; AlreadyInitialized
             anonymous.admin.command("replSetInitiate", config)
-        if anonymous.admin.command("hello").get("me") != host:
-            _move(state, host)
-        while not anonymous.admin.command("hello").get("isWritablePrimary"):
+        while not (hello := anonymous.admin.command("hello")).get("isWritablePrimary"):
+            if hello.get("isreplicaset"):  # no valid configuration: it names another port, or is not loaded yet
+                _move(state, host)
             if time.monotonic() > deadline:
                 raise DatabaseRefused("the embedded replica set elected no primary")
             time.sleep(0.02)
@@ -174,12 +174,13 @@ def _initialise(state: State, deadline: float) -> None:
 
 
 def _move(state: State, host: str) -> None:
-    """The replica set was made under another port, which someone else has taken since."""
-    with _client(state.url("directConnection=true")) as client:
+    """Name the member by its present port; its old one has been taken by someone else since."""
+    with _client(state.url("directConnection=true")) as client, _unless(94, 109):  # NotYetInitialized, InProgress
         config = client.admin.command("replSetGetConfig")["config"]
-        config["members"][0]["host"] = host
-        config["version"] += 1
-        client.admin.command("replSetReconfig", config, force=True)
+        if config["members"][0]["host"] != host:
+            config["members"][0]["host"] = host
+            config["version"] += 1
+            client.admin.command("replSetReconfig", config, force=True)
 
 
 @contextmanager
@@ -206,16 +207,20 @@ def _client(url: str, seconds: float = 10) -> Iterator[MongoClient[dict[str, Any
 
 def _adoptable(data: Path, state: State) -> int | None:
     """The pid of a mongod that already serves this folder; one that hangs is ended, for its journal is complete."""
-    pid = _locked_by(data / "db" / "mongod.lock")
-    if pid is None or not _serves(pid, data):
+    dbpath = data / "db"
+    pid = _locked_by(dbpath / "mongod.lock")
+    if pid is None or not serves(pid, dbpath):
         return None
-    with suppress(PyMongoError), _client(state.url("directConnection=true"), ADOPT_SECONDS) as client:
-        if client.admin.command("getCmdLineOpts")["parsed"]["storage"]["dbPath"] == str(data / "db"):
-            return pid
-    _log.warning("the mongod left behind (pid %d) does not answer; ending it", pid)
-    os.kill(pid, signal.SIGKILL)
-    ended(pid, None)
-    return None
+    try:
+        with _client(state.url("directConnection=true"), ADOPT_SECONDS) as client:
+            options = client.admin.command("getCmdLineOpts")
+    except OperationFailure:  # it has no user yet: the start that launched it was cut short
+        return pid
+    except PyMongoError:
+        _log.warning("the mongod left behind (pid %d) does not answer; ending it", pid)
+        end(pid, None, signal.SIGKILL)
+        return None
+    return pid if options["parsed"]["storage"]["dbPath"] == str(dbpath) else None
 
 
 def _locked_by(path: Path) -> int | None:
@@ -226,25 +231,15 @@ def _locked_by(path: Path) -> int | None:
         return None
 
 
-def _serves(pid: int, data: Path) -> bool:
-    """Whether this process is a mongod of this folder, not one that got a recycled pid."""
-    try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return os.fsencode(data / "db") in arguments and running(pid, None)
-
-
 # --- files and ports -------------------------------------------------------------------------------------------------
 
 
 def _lock(path: Path) -> IO[str]:
     """Held until the file is closed or the process dies, however it dies."""
-    lock = path.open("a+")
+    lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        lock.seek(0)
         holder = lock.read().strip()
         lock.close()
         raise DatabaseRefused(
@@ -285,9 +280,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below the range that outgoing connections use, so that the port is still free next time."""
+    ports = (secrets.choice(range(20_000, 32_000)) for _ in range(1000))
+    return next(port for port in ports if _free(port))
 
 
 def _free(port: int) -> bool:

@@ -92,18 +92,28 @@ def launch(program: str, data: Path, port: int, replica_set: str) -> subprocess.
     return subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)  # noqa: S603
 
 
+def serves(pid: int, dbpath: Path) -> bool:
+    """Whether this process is the mongod of this folder, not one that got a recycled pid."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return os.fsencode(dbpath) in arguments and running(pid, None)
+
+
 def running(pid: int, process: subprocess.Popen[bytes] | None) -> bool:
     if process is not None:
         return process.poll() is None
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
+    return stat[0] != "Z" or stat[17] != "1"  # a zombie with more threads than one still holds its files and ports
 
 
-def end(pid: int, process: subprocess.Popen[bytes] | None) -> None:
+def end(pid: int, process: subprocess.Popen[bytes] | None, *signals: signal.Signals) -> None:
     """SIGTERM and wait: mongod writes a checkpoint. SIGKILL if it does not end; the journal keeps its promises."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    for sign in signals or (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.kill(pid, sign)
         if ended(pid, process):
