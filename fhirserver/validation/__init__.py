@@ -1,0 +1,1 @@
+"""Whether a resource keeps the rules of FHIR."""

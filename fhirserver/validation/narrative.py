@@ -1,0 +1,77 @@
+"""Narrative.div: a fragment of XHTML that a browser may show. https://hl7.org/fhir/R4/narrative.html#rules"""
+
+from __future__ import annotations
+
+from lxml import etree
+
+from fhirserver.validation.primitives import MAX_STRING, Problem
+from fhirserver.validation.words import kind, shown
+
+XHTML = "http://www.w3.org/1999/xhtml"
+
+# chapters 7 to 11 (but 9.4) and 15 of HTML 4, and links and images
+_elements = """
+    a abbr acronym address area b bdo big blockquote br caption center cite code col colgroup dd dfn div dl dt em
+    font h1 h2 h3 h4 h5 h6 hr i img kbd li map ol p pre q s samp small span strike strong sub sup table tbody td tfoot
+    th thead tr tt u ul var
+"""
+_attributes = """
+    abbr accesskey align alt axis bgcolor border cellpadding cellspacing char charoff charset cite class clear color
+    colspan compact coords datetime dir face frame headers height href hreflang hspace id ismap lang longdesc name
+    nohref noshade nowrap rel rev rowspan rules scope shape size span src start style summary tabindex title type
+    usemap valign value vspace width
+    {http://www.w3.org/XML/1998/namespace}lang {http://www.w3.org/XML/1998/namespace}space
+"""
+ATTRIBUTES = frozenset(_attributes.split())
+_links = frozenset(("href", "src", "cite", "longdesc"))
+_harmless = ATTRIBUTES - _links - {"style"}
+_schemes = ("javascript:", "vbscript:", "data:text/html")
+_styles = ("javascript:", "expression(", "@import", "-moz-binding")
+
+_tags = frozenset(f"{{{XHTML}}}{name}" for name in _elements.split())
+_parser = etree.XMLParser(
+    resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=False, remove_pis=False
+)
+
+
+def narrative(value: object) -> Problem | None:
+    if type(value) is not str:
+        return "structure", f"xhtml is written as a JSON string; here is {kind(value)}"
+    if len(value) > MAX_STRING:
+        return "too-long", f"a narrative has at most 1 MB; this one has {len(value):,} characters"
+    if "<!DOCTYPE" in value:
+        return "invariant", "a narrative has no document type (txt-1)"
+    try:
+        div = etree.fromstring(value.encode(), _parser)
+    except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
+        return "invariant", f"the narrative is not well-formed XML (txt-1): {str(error)[:120]}"
+    if div.getprevious() is not None or div.getnext() is not None or value.lstrip().startswith("<?"):
+        return "invariant", "a narrative is one <div> and nothing beside it (txt-1)"
+    if div.tag != f"{{{XHTML}}}div":
+        return "invariant", f'a narrative is a <div xmlns="{XHTML}">, not {shown(str(div.tag))} (txt-1)'
+    for node in div.iter():
+        tag = node.tag
+        if tag not in _tags:
+            if tag is etree.Comment:
+                continue
+            what = (
+                f"<{tag.removeprefix(f'{{{XHTML}}}')[:60]}>"
+                if type(tag) is str
+                else "processing instructions, entities"
+            )
+            return "invariant", f"a narrative may not hold {what} (txt-1)"
+        for name, text in node.items():
+            if name not in _harmless and (problem := _attribute(str(name), str(text))):
+                return "invariant", f"{problem} (txt-1)"
+    return None
+
+
+def _attribute(name: str, text: str) -> str | None:
+    if name not in ATTRIBUTES:
+        return f"a narrative may not hold the attribute {name[:60]}"
+    plain = "".join(text.split()).lower() if name in _links or name == "style" else ""
+    if name in _links and plain.startswith(_schemes):
+        return f"{name} may not be {shown(text)}"
+    if name == "style" and any(word in plain for word in _styles):
+        return f"style may not be {shown(text)}"
+    return None

@@ -1,0 +1,188 @@
+"""The formats of the primitive types: one check per type, linear in the length of the value.
+
+https://hl7.org/fhir/R4/datatypes.html#primitive. A check gives None, or the issue code and the sentence.
+The official patterns are not run as they stand: that of base64Binary takes exponential time, and a pattern
+cannot say what is wrong with 2023-02-29.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64
+from calendar import monthrange
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+from fhirserver.validation.words import kind, shown
+
+Problem = tuple[str, str]
+Check = Callable[[object], Problem | None]
+
+MAX_STRING: Final = 1024 * 1024
+
+# what XML 1.0 cannot carry, no FHIR string may hold: https://hl7.org/fhir/R4/datatypes.html#string
+_forbidden = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_code_break = re.compile(r"^ | \Z|  |[^\S ]")
+_space = re.compile(r"\s")
+_id = re.compile(r"[A-Za-z0-9.\-]{1,64}")
+_oid = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
+_uuid = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+_DATE = r"(?!0000)([0-9]{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12][0-9]|3[01]))?)?"
+_DAY = r"(?!0000)([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
+_ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
+_date = re.compile(_DATE)
+_date_time = re.compile(rf"(?:{_DAY}T{_TIME}{_ZONE}|{_DATE})")
+_instant = re.compile(rf"{_DAY}T{_TIME}{_ZONE}")
+_time = re.compile(_TIME)
+_no_zone = re.compile(rf"{_DAY}T{_TIME}")
+_no_seconds = re.compile(rf"{_DAY}T[0-9]{{2}}:[0-9]{{2}}(?:{_ZONE})?")
+
+
+def _mistyped(value: object, type_: str, expected: str) -> Problem:
+    return "structure", f"{type_} is written as a JSON {expected}; here is {kind(value)}"
+
+
+def _empty(type_: str) -> Problem:
+    return "value", f"an empty {type_} is no value; leave the element out"
+
+
+def _string(type_: str) -> Check:
+    def check(value: object) -> Problem | None:
+        if type(value) is not str:
+            return _mistyped(value, type_, "string")
+        if not value:
+            return _empty(type_)
+        if not value.isprintable() and (found := _forbidden.search(value)):
+            return (
+                "value",
+                f"the character U+{ord(found[0]):04X} at position {found.start()} may not stand in a {type_}",
+            )
+        if len(value) * 4 > MAX_STRING and len(value.encode()) > MAX_STRING:
+            return "too-long", f"a {type_} has at most 1 MB; this one has {len(value):,} characters"
+        return None
+
+    return check
+
+
+def _text(type_: str, right: Callable[[str], object], rule: str) -> Check:
+    """A string type with a format: `right` says whether a string has it, `rule` is the format in words."""
+
+    def check(value: object) -> Problem | None:
+        if type(value) is not str:
+            return _mistyped(value, type_, "string")
+        if not value:
+            return _empty(type_)
+        if not right(value):
+            return "value", f"{shown(value)} is not a {type_}: {rule}"
+        return None
+
+    return check
+
+
+def _unbroken(value: str) -> bool:
+    if value.isprintable():  # the space is the one white space that is
+        return " " not in value
+    return not _space.search(value) and not _forbidden.search(value)
+
+
+def _code(value: str) -> bool:
+    if value.isprintable():
+        return " " not in value or not _code_break.search(value)
+    return not _code_break.search(value) and not _forbidden.search(value)
+
+
+def _calendar(type_: str, pattern: re.Pattern[str], explain: Callable[[str], str]) -> Check:
+    def check(value: object) -> Problem | None:
+        if type(value) is not str:
+            return _mistyped(value, type_, "string")
+        if not value:
+            return _empty(type_)
+        if pattern.fullmatch(value) is None:
+            return "value", f"{shown(value)} is not a {type_}: {explain(value)}"
+        if value[8:10] > "28" and int(value[8:10]) > (days := monthrange(int(value[:4]), int(value[5:7]))[1]):
+            return "value", f"{shown(value)} is not a {type_}: {value[:7]} has {days} days"
+        return None
+
+    return check
+
+
+def _not_a_date(value: str) -> str:
+    return "it is written YYYY, YYYY-MM or YYYY-MM-DD"
+
+
+def _not_a_moment(value: str) -> str:
+    if _no_zone.fullmatch(value):
+        return "a time needs its time zone, Z or ±hh:mm"
+    if _no_seconds.fullmatch(value):
+        return "a time needs its seconds and its time zone"
+    return "it is written YYYY-MM-DDThh:mm:ss±hh:mm"
+
+
+def _not_a_date_time(value: str) -> str:
+    said = _not_a_moment(value)
+    return said if said.startswith("a time") else "it is written YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss±hh:mm"
+
+
+def _integer(type_: str, low: int) -> Check:
+    high = 2**31 - 1
+
+    def check(value: object) -> Problem | None:
+        if type(value) is int:
+            return None if low <= value <= high else ("value", f"{shown(value)} is outside {low:,} to {high:,}")
+        if type(value) is Decimal:
+            return "value", f"{shown(value)} is not {type_}: it has no fraction and no exponent"
+        return _mistyped(value, type_, "number")
+
+    return check
+
+
+def _decimal(value: object) -> Problem | None:
+    if type(value) is Decimal:
+        return None if value.is_finite() else ("value", f"{value} is not a decimal")
+    return None if type(value) is int else _mistyped(value, "decimal", "number")
+
+
+def _boolean(value: object) -> Problem | None:
+    return None if value is True or value is False else _mistyped(value, "boolean", "boolean, true or false")
+
+
+def _base64(value: object) -> Problem | None:
+    if type(value) is not str:
+        return _mistyped(value, "base64Binary", "string")
+    if not value:
+        return _empty("base64Binary")
+    try:
+        whole = a2b_base64(
+            value if value.isprintable() and " " not in value else "".join(value.split()), strict_mode=True
+        )
+    except ValueError as error:
+        return "value", f"{shown(value)} is not base64Binary: {error}"
+    return None if whole else ("value", f"{shown(value)} holds no base64 data")
+
+
+_uri_rule = "it has no white space and no control characters"
+
+PRIMITIVES: dict[str, Check] = {
+    "base64Binary": _base64,
+    "boolean": _boolean,
+    "canonical": _text("canonical", _unbroken, _uri_rule),
+    "code": _text("code", _code, "it has no white space at its ends, and inside only single spaces"),
+    "date": _calendar("date", _date, _not_a_date),
+    "dateTime": _calendar("dateTime", _date_time, _not_a_date_time),
+    "decimal": _decimal,
+    "id": _text("id", _id.fullmatch, "it has 1 to 64 letters, digits, - and ."),
+    "instant": _calendar("instant", _instant, _not_a_moment),
+    "integer": _integer("integer", -(2**31)),
+    "markdown": _string("markdown"),
+    "oid": _text("oid", _oid.fullmatch, "it is written urn:oid:1.2.3"),
+    "positiveInt": _integer("positiveInt", 1),
+    "string": _string("string"),
+    "time": _text("time", _time.fullmatch, "it is written hh:mm:ss, without a time zone"),
+    "unsignedInt": _integer("unsignedInt", 0),
+    "uri": _text("uri", _unbroken, _uri_rule),
+    "url": _text("url", _unbroken, _uri_rule),
+    "uuid": _text("uuid", _uuid.fullmatch, "it is written urn:uuid: and 36 lower-case characters"),
+}

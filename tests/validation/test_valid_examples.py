@@ -1,0 +1,36 @@
+"""The official examples are valid, except those that break the specification themselves."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from fhirserver.fhir import json
+from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.validation.validate import Validator
+
+EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
+
+BROKEN = {
+    "DeviceMetric-example": "DeviceMetric.parent",  # points at a DeviceDefinition; only Device is allowed
+    "DeviceUseStatement-example": "DeviceUseStatement.reasonReference[0]",  # points at a Procedure
+    "MedicationRequest-medrx0301": "MedicationRequest.dispenseRequest.performer",  # a Practitioner, not an Organization
+    "Observation-clinical-gender": "Observation.performer[0]",  # an Encounter performs nothing
+    "Questionnaire-qs1": "Questionnaire.item[0].item[0].linkId",  # items without linkId
+}
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="the official examples are not beside the repository")
+def test_the_official_examples_are_valid_but_for_the_broken_ones() -> None:
+    validator = Validator(r4(), required_codes())
+    count, refused = 0, {}
+    with tarfile.open(EXAMPLES) as archive:
+        for member in archive:
+            if content := archive.extractfile(member):
+                count += 1
+                if issues := validator.issues(json.resource(content.read())):
+                    refused[Path(member.name).stem] = issues[0].expression
+    assert count == 711
+    assert refused == BROKEN
