@@ -217,6 +217,11 @@ class Get(NamedTuple):
     key: str
     many: bool
     number: int | None = None
+    primitive: bool = False
+
+    @property
+    def repeats(self) -> bool:
+        return self.many and self.number is None
 
 
 class Truth(NamedTuple):
@@ -258,7 +263,7 @@ def _routes(definitions: Definitions, path: Path, type_: str, start: str) -> lis
     elif head.name in definitions.types and head.name[0].isupper():
         return []
     else:
-        found = _member(definitions, Route((), start), head.name)
+        found = member(definitions, Route((), start), head.name)
     for step in rest:
         if not found:
             break
@@ -271,7 +276,7 @@ def _routes(definitions: Definitions, path: Path, type_: str, start: str) -> lis
 def _further(definitions: Definitions, route: Route, step: Step) -> list[Route]:
     match step:
         case Member(name):
-            return _member(definitions, route, name)
+            return member(definitions, route, name)
         case As(name):
             wanted = name if name in definitions.types else name[0].lower() + name[1:]  # `DateTime` is published too
             return [route] if definitions.is_a(route.type, wanted) else []
@@ -281,26 +286,28 @@ def _further(definitions: Definitions, route: Route, step: Step) -> list[Route]:
                 return []
             return [route._replace(steps=(*route.steps[:-1], last._replace(number=number)))] if last.many else [route]
         case Present(name):
-            ends = (found.steps[-1] for found in _member(definitions, route, name))
+            ends = (found.steps[-1] for found in member(definitions, route, name))
             keys = tuple(end.key for end in ends if isinstance(end, Get) and not end.many)
             return [route._replace(steps=(*route.steps, Truth(keys)), type="boolean", element=None)] if keys else []
         case RefersTo():
             return [route._replace(steps=(*route.steps, step))] if route.type == "Reference" else []
         case Equals(name):
-            known = _member(definitions, route, name)
+            known = member(definitions, route, name)
             return [route._replace(steps=(*route.steps, step))] if len(known) == 1 else []
         case HasExtension():
             return [route._replace(steps=(*route.steps, step))]
 
 
-def _member(definitions: Definitions, route: Route, name: str) -> list[Route]:
+def member(definitions: Definitions, route: Route, name: str) -> list[Route]:
+    """The route one element further: one for each type that the element may have."""
     definition = definitions.types.get(route.type)
     element = definition.by_name.get(name) if definition else None
     if element is None:
         return []
     return [
-        Route((*route.steps, Get(element.key(type_), element.many)), type_, element, route.from_resource)
+        Route((*route.steps, get), type_, element, route.from_resource)
         for type_ in element.types
+        for get in (Get(element.key(type_), element.many, None, definitions.primitive(type_)),)
     ]
 
 

@@ -28,6 +28,11 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
     }
 )
 
+# Expressions of composite slots that are published wrongly: these two are exchanged.
+CORRECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"http://hl7.org/fhir/SearchParameter/DocumentReference-relationship": ("target", "code")}
+)
+
 TYPES = frozenset({"token", "string", "reference", "date", "number", "quantity", "uri", "composite"})
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -111,12 +116,13 @@ def from_table(table: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """The parameters of a table of slim SearchParameters, components linked."""
     slim = {row["url"]: row for row in table["parameters"] if row["url"] not in LEFT_OUT}
     plain = {url: _plain(row) for url, row in slim.items()}
-    return tuple(
-        parameter._replace(
-            components=tuple((plain[part["definition"]], part["expression"]) for part in slim[url].get("component", ()))
-        )
-        for url, parameter in plain.items()
-    )
+
+    def components(url: str) -> tuple[tuple[Parameter, str], ...]:
+        parts = slim[url].get("component", ())
+        expressions = CORRECTIONS.get(url) or tuple(part["expression"] for part in parts)
+        return tuple((plain[part["definition"]], each) for part, each in zip(parts, expressions, strict=True))
+
+    return tuple(parameter._replace(components=components(url)) for url, parameter in plain.items())
 
 
 def _plain(row: Mapping[str, Any]) -> Parameter:

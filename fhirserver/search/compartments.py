@@ -1,0 +1,60 @@
+"""Whose record a resource belongs to: https://hl7.org/fhir/R4/compartmentdefinition.html
+
+Membership is read off the index values: a second walk of the resource would find the same references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from fhirserver.fhir.definitions import search_table
+
+_ITSELF = "{def}"
+
+
+@cache
+def compartments() -> tuple[str, ...]:
+    """Patient, Encounter, Practitioner, RelatedPerson, Device."""
+    return tuple(_table())
+
+
+@cache
+def types_in(compartment: str) -> tuple[str, ...]:
+    """The types of which a compartment may hold resources, its own among them."""
+    return tuple(sorted({*_table()[compartment], compartment}))
+
+
+@cache
+def parameters_for(compartment: str, type_: str) -> tuple[str, ...]:
+    """The parameters through which a resource of a type is in a compartment; none where it never is."""
+    return tuple(code for code in _table()[compartment].get(type_, ()) if code != _ITSELF)
+
+
+def memberships(type_: str, id_: str | None, search: Mapping[str, Any]) -> list[str]:
+    """The compartments of a resource: Patient/1 is in its own, and so is what refers to it as the table says.
+
+    Only references of the compartment's type count: an Observation performed by a Patient is in that Patient's.
+    """
+    found = {f"{type_}/{id_}": None} if id_ and type_ in compartments() else {}
+    for code, prefixes in _by_parameter(type_):
+        for reference in search.get(code, ()):
+            if reference.startswith(prefixes) and reference.count("/") == 1:
+                found[reference] = None
+    return list(found)
+
+
+def _table() -> Mapping[str, Mapping[str, list[str]]]:
+    table: Mapping[str, Mapping[str, list[str]]] = search_table()["compartments"]
+    return table
+
+
+@cache
+def _by_parameter(type_: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """((code, reference prefixes), ...): `performer` may lead into the compartments of Patient and of Practitioner."""
+    prefixes: dict[str, list[str]] = {}
+    for compartment in compartments():
+        for code in parameters_for(compartment, type_):
+            prefixes.setdefault(code, []).append(f"{compartment}/")
+    return tuple((code, tuple(each)) for code, each in prefixes.items())

@@ -1,0 +1,115 @@
+"""Routes through a resource written out as one Python function, so that reading a value costs what `dict.get` costs.
+
+Routes that begin alike share the walk. Nothing of a resource or a request gets into the source: property names come
+from the definitions, literals of expressions as `repr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import Any, NamedTuple
+
+from fhirserver.fhir.outcome import invalid
+from fhirserver.search.expressions import Access, Equals, Get, HasExtension, RefersTo, Route, Truth
+
+Json = dict[str, Any]
+Lines = Iterator[str]
+
+
+class Leaf(NamedTuple):
+    """What to write where a route ends: `write` gets the name of the variable that holds the value."""
+
+    route: Route
+    write: Callable[[str], Iterable[str]]
+
+
+class Source:
+    """The function being written: fresh variable names, and the Python objects that it refers to."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"refers_to": refers_to, "has_extension": has_extension, "holds": holds}
+        self._numbers = count()
+        self._known: dict[int, str] = {}
+
+    def fresh(self) -> str:
+        return f"v{next(self._numbers)}"
+
+    def name(self, value: Callable[..., Any]) -> str:
+        """The name under which generated code finds a function."""
+        if id(value) not in self._known:
+            self._known[id(value)] = f"f{len(self._known)}"
+            self.names[self._known[id(value)]] = value
+        return self._known[id(value)]
+
+    def walk(self, leaves: Iterable[Leaf], start: str = "resource") -> Lines:
+        """The statements that reach every leaf from a variable."""
+        here: list[tuple[tuple[Access, ...], Callable[[str], Iterable[str]]]] = []
+        whole: list[tuple[tuple[Access, ...], Callable[[str], Iterable[str]]]] = []
+        for route, write in leaves:
+            (whole if route.from_resource else here).append((route.steps, write))
+        yield from self._block(here, start)
+        yield from self._block(whole, "resource")
+
+    def _block(self, leaves: list[tuple[tuple[Access, ...], Callable[[str], Iterable[str]]]], variable: str) -> Lines:
+        branches: dict[Access, list[tuple[tuple[Access, ...], Callable[[str], Iterable[str]]]]] = {}
+        for steps, write in leaves:
+            if steps:
+                branches.setdefault(steps[0], []).append((steps[1:], write))
+            else:
+                yield from write(variable)
+        for step, inner in branches.items():
+            opening, reached = self._open(step, variable)
+            yield from opening
+            depth = "    " * (opening[-1].count("    ") + 1)
+            for line in self._block(inner, reached):
+                yield depth + line
+
+    def _open(self, step: Access, variable: str) -> tuple[list[str], str]:
+        match step:
+            case Equals(name, literal):
+                return [f"if {variable}.get({name!r}) == {literal!r}:"], variable
+            case RefersTo(type_):
+                return [f"if refers_to({variable}) == {type_!r}:"], variable
+            case HasExtension(url):
+                return [f"if has_extension({variable}, {url!r}):"], variable
+        value = self.fresh()
+        match step:
+            case Truth(keys):
+                return [f"for {value} in (holds({variable}, {keys!r}),):"], value
+            case Get(key, False):
+                return [f"{value} = {variable}.get({key!r})", f"if {value} is not None:"], value
+            case Get(key, True, None):
+                opening = [f"for {value} in {variable}.get({key!r}) or ():"]
+            case Get(key, True, number):
+                opening = [f"for {value} in ({variable}.get({key!r}) or ())[{number}:][:1]:"]
+        # JSON writes null where an item of a primitive array has extensions only
+        return [*opening, f"    if {value} is not None:"] if step.primitive else opening, value
+
+    def function(self, name: str, lines: Iterable[str]) -> Callable[[Json], Any]:
+        """The function of one argument, `resource`, with these statements."""
+        source = "\n".join((f"def {name}(resource):", *(f"    {line}" for line in lines)))
+        try:
+            exec(compile(source, f"<{name}>", "exec"), self.names)  # noqa: S102 - no user text in the source, see above
+        except SyntaxError as error:  # Python nests no more than 20 blocks
+            raise invalid(f"the search expressions of {name} are nested too deeply: {error.msg}") from error
+        function: Callable[[Json], Any] = self.names[name]
+        return function
+
+
+def refers_to(reference: Json) -> str | None:
+    """The type that a reference leads to, told without following it."""
+    target = reference.get("reference")
+    if not target:
+        return reference.get("type")
+    parts = target.partition("/_history/")[0].rsplit("/", 2)
+    return parts[-2] if len(parts) > 1 else reference.get("type")
+
+
+def has_extension(value: Json, url: str) -> bool:
+    return any(extension.get("url") == url for extension in value.get("extension") or ())
+
+
+def holds(value: Json, keys: tuple[str, ...]) -> bool:
+    """Whether a property is there and is not `false`."""
+    return any(value.get(key) is not None and value[key] is not False for key in keys)

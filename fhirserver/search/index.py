@@ -1,0 +1,281 @@
+"""The index values of a resource: what a search looks at instead of the resource.
+
+For each type one Python function is generated from the expressions of its search parameters. A key is there
+whenever the element is, even if nothing in it can be searched for: that is what `:missing` asks.
+https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fhirserver.fhir.definitions import Definitions, required_codes
+from fhirserver.fhir.outcome import invalid
+from fhirserver.search import values
+from fhirserver.search.compartments import memberships
+from fhirserver.search.expressions import Get, Route, member, parse, routes
+from fhirserver.search.extraction import Leaf, Source
+from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.values import Forms
+
+Json = dict[str, Any]
+
+# Answered from the document itself, not from `search`.
+FROM_DOCUMENT = frozenset({"_id", "_lastUpdated"})
+
+# (parameter type, FHIR type) → what is stored under the code, and under the code with a suffix. A type that is not
+# listed is treated as what it derives from: Age as Quantity, code as string.
+FORMS: Mapping[tuple[str, str], Mapping[str, Forms]] = {
+    ("token", "CodeableConcept"): {"": values.concept, ":text": values.concept_text},
+    ("token", "Coding"): {"": values.coding, ":text": values.coding_text},
+    ("token", "Identifier"): {
+        "": values.identifier,
+        ":text": values.identifier_text,
+        ":of-type": values.identifier_of_type,
+    },
+    ("token", "ContactPoint"): {"": values.contact_point},
+    ("token", "boolean"): {"": values.boolean},
+    ("token", "string"): {"": values.code},
+    ("token", "uri"): {"": values.code},
+    ("string", "string"): {"": values.string},
+    ("string", "HumanName"): {"": values.human_name},
+    ("string", "Address"): {"": values.address},
+    ("date", "date"): {"": values.date},
+    ("date", "dateTime"): {"": values.date},
+    ("date", "instant"): {"": values.date},
+    ("date", "Period"): {"": values.period},
+    ("date", "Timing"): {"": values.timing},
+    ("number", "integer"): {"": values.number},
+    ("number", "decimal"): {"": values.number},
+    ("number", "Range"): {"": values.number_range},
+    ("quantity", "Quantity"): {"": values.quantity},
+    ("quantity", "Money"): {"": values.money},
+    ("quantity", "Range"): {"": values.quantity_range},
+    ("quantity", "SampledData"): {"": values.sampled_data},
+    ("uri", "uri"): {"": values.uri},
+    ("uri", "canonical"): {"": values.canonical},
+    ("reference", "canonical"): {"": values.canonical},
+    ("reference", "uri"): {"": values.uri},
+}
+
+# Choice types that a published expression reaches although the parameter cannot say anything about them.
+NO_FORMS: Mapping[tuple[str, str], str] = {
+    ("date", "Age"): "an age is no point in time",
+    ("date", "Range"): "an age range is no point in time",
+    ("date", "string"): "free text such as 'last summer'",
+    ("token", "Quantity"): "Group.characteristic.value[x]: a quantity is no code",
+    ("token", "Range"): "Group.characteristic.value[x]: a range is no code",
+    ("token", "Reference"): "Group.characteristic.value[x]: a reference is no code",
+    ("reference", "Attachment"): "Consent.source[x]: an attachment is not referred to",
+}
+
+# How the scalar to sort by is found in the stored values of a parameter.
+SORT: Mapping[str, Callable[[list[Any]], Any]] = {
+    "string": min,
+    "date": values.earliest,
+    "number": values.smallest,
+    "quantity": values.smallest,
+    "uri": min,
+    "reference": min,
+}
+
+
+class Entry(NamedTuple):
+    """What is stored beside a resource: `search` values, one `sort` scalar per parameter, compartments."""
+
+    search: Json
+    sort: Json
+    compartments: list[str]
+
+
+class Indexer:
+    """Knows the parameters of every type; each type's function is generated when it is first needed."""
+
+    def __init__(self, definitions: Definitions, registry: Registry, base_url: str) -> None:
+        self.definitions = definitions
+        self.registry = registry
+        self._reference: Mapping[str, Forms] = {
+            "": values.reference_from(base_url),
+            ":identifier": values.reference_identifier,
+        }
+        self._functions: dict[str, Callable[[Json], tuple[Json, Json]]] = {}
+
+    def entry(self, resource: Json) -> Entry:
+        type_ = resource["resourceType"]
+        function = self._functions.get(type_) or self._generate(type_)
+        search, sort = function(resource)
+        return Entry(search, sort, memberships(type_, resource.get("id"), search))
+
+    def _generate(self, type_: str) -> Callable[[Json], tuple[Json, Json]]:
+        function = _Writer(self, type_).function()
+        self._functions[type_] = function
+        return function
+
+    def forms(self, parameter: Parameter, route: Route) -> Mapping[str, Forms]:
+        """The functions that turn a value at the end of this route into stored values; none for NO_FORMS."""
+        if (parameter.type, route.type) in NO_FORMS:
+            return {}
+        if parameter.type == "reference" and route.type == "Reference":
+            return self._reference
+        if parameter.type == "reference" and route.type == "Resource":
+            return {"": _inline(frozenset(parameter.targets))}
+        system = implied_system(route)
+        if parameter.type == "token" and route.type == "code" and system is not None:
+            return {"": values.code_of(system)}
+        type_: str | None = route.type
+        while type_ is not None:
+            if (parameter.type, type_) in FORMS:
+                return FORMS[parameter.type, type_]
+            definition = self.definitions.types.get(type_)
+            type_ = definition.base if definition else None
+        return {}
+
+
+def implied_system(route: Route) -> str | None:
+    """The system of a `code`, where its required binding leaves no doubt."""
+    binding = route.element.binding if route.element else None
+    if binding is None or binding.strength != "required":
+        return None
+    systems = required_codes().get(binding.value_set, {})
+    return next(iter(systems)) if len(systems) == 1 else None
+
+
+def _inline(targets: frozenset[str]) -> Forms:
+    def forms(resource: Json) -> list[str]:
+        return values.inline_resource(resource) if resource.get("resourceType") in targets else []
+
+    return forms
+
+
+Write = Callable[[str], Iterable[str]]
+
+
+class _Writer:
+    """Writes the function of one type: walk once, collect each parameter's values, name them at the end."""
+
+    def __init__(self, indexer: Indexer, type_: str) -> None:
+        self.indexer = indexer
+        self.type = type_
+        self.source = Source()
+        self.unique = self.source.name(values.unique)
+        self.folded = self.source.name(values.folded)
+        self.least_token = self.source.name(values.least_token)
+
+    def function(self) -> Callable[[Json], tuple[Json, Json]]:
+        leaves: list[Leaf] = []
+        first: list[str] = ["search = {}", "sort = {}"]
+        last: list[str] = []
+        for code, parameter in self.indexer.registry[self.type].items():
+            if code in FROM_DOCUMENT:
+                continue
+            found = routes(self.indexer.definitions, parse(parameter.expression), self.type)
+            if parameter.components:
+                variable = self.source.fresh()
+                variables = {"": variable}
+                leaves += [Leaf(route, self._composite(parameter, route, variable)) for route in found]
+                last += [f"if {variable} is not None: search[{code!r}] = {variable}"]
+            else:
+                variables, single, each = self._collected(parameter, found)
+                leaves += each
+                last += self._tail(parameter, variables, single)
+            first += [f"{variable} = None" for variable in variables.values()]
+        lines = [*first, *self.source.walk(leaves), *last, "return search, sort"]
+        return self.source.function(self.type, lines)
+
+    def _collected(self, parameter: Parameter, found: Iterable[Route]) -> tuple[dict[str, str], bool, list[Leaf]]:
+        """A variable for each suffix, whether at most one value can come, and the leaves that fill the variables."""
+        ends = [end for route in found for end in self._ends(parameter, route)]
+        single = len(ends) == 1 and not any(isinstance(step, Get) and step.repeats for step in ends[0][0].steps)
+        variables: dict[str, str] = {}
+        leaves: list[Leaf] = []
+        for route, forms in ends:
+            for suffix, function in forms.items():
+                variable = variables.setdefault(suffix, self.source.fresh())
+                leaves.append(Leaf(route, self._keep(variable, self.source.name(function), single)))
+        return variables, single, leaves
+
+    def _ends(self, parameter: Parameter, route: Route) -> Iterator[tuple[Route, Mapping[str, Forms]]]:
+        """The routes on which values are found: an Extension stands for its value."""
+        further = member(self.indexer.definitions, route, "value") if route.type == "Extension" else [route]
+        for end in further:
+            forms = self.indexer.forms(parameter, end)
+            if forms:
+                yield end, forms
+
+    def _keep(self, variable: str, function: str, single: bool) -> Write:
+        def write(value: str) -> Iterator[str]:
+            if single:
+                yield f"{variable} = {function}({value})"
+            else:
+                yield f"if {variable} is None: {variable} = {function}({value})"
+                yield f"else: {variable} += {function}({value})"
+
+        return write
+
+    def _composite(self, parameter: Parameter, base: Route, variable: str) -> Write:
+        """One object per base value, with a slot per component; none where a slot stays empty."""
+
+        def write(value: str) -> Iterator[str]:
+            slots: dict[str, str] = {}
+            texts: list[str] = []
+            leaves: list[Leaf] = []
+            for component, expression in parameter.components:
+                found = routes(self.indexer.definitions, parse(expression), self.type, base.type)
+                variables, _, each = self._collected(component, found)
+                if not variables:
+                    raise invalid(f"{parameter.url}: {expression} has no values that a {component.type} can find")
+                leaves += each
+                slot = slots[component.code] = variables[""]
+                texts.append(
+                    f"{component.code!r}: " + (f"{self.folded}({slot})" if component.type == "string" else slot)
+                )
+                yield " = ".join((*variables.values(), "None"))
+            yield from self.source.walk(leaves, value)
+            yield f"if {' and '.join(slots.values())}:"
+            yield f"    if {variable} is None: {variable} = []"
+            yield f"    {variable}.append({{{', '.join(texts)}}})"
+
+        return write
+
+    def _tail(self, parameter: Parameter, variables: Mapping[str, str], single: bool) -> Iterator[str]:
+        """Puts what was collected under its names."""
+        if not variables:
+            return
+        code, found, texts = parameter.code, variables[""], variables.get(":text")
+        distinct = parameter.type in ("token", "string", "uri", "reference") and not single
+        yield f"if {found} is not None:"
+        if distinct:
+            yield f"    if len({found}) > 1: {found} = {self.unique}({found})"
+        if parameter.type == "string":
+            yield f"    search[{code + ':exact'!r}] = {found}"
+            yield f"    {found} = {self.folded}({found})"
+        yield f"    search[{code!r}] = {found}"
+        if parameter.type == "token":
+            yield f"    if {found}: sort[{code!r}] = {self.least_token}({found})"
+            if texts:
+                yield f"    elif {texts}: sort[{code!r}] = min({texts})"
+        else:
+            yield f"    if {found}: sort[{code!r}] = {self.source.name(SORT[parameter.type])}({found})"
+        for suffix, variable in variables.items():
+            if suffix:
+                kept = f"{self.unique}({variable})" if distinct else variable
+                yield f"    if {variable}: search[{code + suffix!r}] = {kept}"
+
+
+def raw_function(
+    definitions: Definitions, registry: Registry, type_: str
+) -> Callable[[Json], list[tuple[str, Any, str]]]:
+    """Answers (code, value, FHIR type) for all that the expressions of a type's parameters find, but composites."""
+    source = Source()
+
+    def keep(code: str, fhir_type: str) -> Write:
+        return lambda value: [f"found.append(({code!r}, {value}, {fhir_type!r}))"]
+
+    leaves = [
+        Leaf(route, keep(code, route.type))
+        for code, parameter in registry[type_].items()
+        if not parameter.components
+        for route in routes(definitions, parse(parameter.expression), type_)
+    ]
+    return source.function(type_, ["found = []", *source.walk(leaves), "return found"])

@@ -1,0 +1,355 @@
+"""What is stored for a value so that a search clause becomes plain equality or a range.
+
+One function per parameter type and FHIR type; each answers a list, empty where the value says nothing to search for.
+https://hl7.org/fhir/R4/search.html#ptypes
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from decimal import Context, Decimal
+from functools import lru_cache
+from typing import Any
+
+from bson.decimal128 import Decimal128, create_decimal128_context
+
+from fhirserver.fhir.dates import EARLIEST, LATEST, parse
+from fhirserver.fhir.outcome import Outcome
+
+Json = dict[str, Any]
+Forms = Callable[[Any], list[Any]]
+
+LONGEST_FOLDED = 1000  # characters; a prefix search looks no further, `:exact` compares the whole string
+_CACHE = 65_536
+_LONGEST_CACHED = 128
+
+INFINITY = Decimal128("Infinity")
+MINUS_INFINITY = Decimal128("-Infinity")
+_DECIMAL128: Context = create_decimal128_context()
+_CURRENCIES = "urn:iso:std:iso:4217"
+
+
+# string: https://hl7.org/fhir/R4/search.html#string
+
+
+def fold(text: str) -> str:
+    """As strings are compared: without case, accents and surplus white space."""
+    return _folded(text) if len(text) <= _LONGEST_CACHED else _fold(text)
+
+
+def _fold(text: str) -> str:
+    if text.isascii():
+        return " ".join(text[: LONGEST_FOLDED * 4].lower().split())[:LONGEST_FOLDED]
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text[: LONGEST_FOLDED * 4]).casefold())
+    letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return " ".join(letters.split())[:LONGEST_FOLDED]
+
+
+_folded = lru_cache(_CACHE)(_fold)
+
+
+def folded(texts: list[str]) -> list[str]:
+    return [fold(texts[0])] if len(texts) == 1 else unique([fold(text) for text in texts])
+
+
+def string(text: str) -> list[str]:
+    return [text]
+
+
+def human_name(name: Json) -> list[str]:
+    """Every part of a name, each searched for by itself."""
+    return _parts(name, ("family", "given", "text", "prefix", "suffix"))
+
+
+def address(place: Json) -> list[str]:
+    return _parts(place, ("line", "city", "district", "state", "postalCode", "country", "text"))
+
+
+def _parts(value: Json, keys: tuple[str, ...]) -> list[str]:
+    found: list[str] = []
+    for key in keys:
+        part = value.get(key)
+        if part is None:
+            continue
+        if isinstance(part, str):
+            found.append(part)
+        else:
+            found += [each for each in part if each is not None]
+    return found
+
+
+# token: https://hl7.org/fhir/R4/search.html#token
+
+
+def _token(system: str | None, code: str | None) -> tuple[str, ...]:
+    if code is None:
+        return () if system is None else (f"{system}|",)
+    return (code, f"|{code}") if system is None else (f"{system}|{code}", code, f"{system}|")
+
+
+_cached_token = lru_cache(_CACHE)(_token)
+
+
+def token(system: str | None, code: str | None) -> tuple[str, ...]:
+    """Every form in which a client may ask for a code: `system|code`, `code`, `system|`, `|code`."""
+    return _cached_token(system, code) if len(code or "") <= _LONGEST_CACHED else _token(system, code)
+
+
+def coding(value: Json) -> list[str]:
+    return [*token(value.get("system"), value.get("code"))]
+
+
+def coding_text(value: Json) -> list[str]:
+    display = value.get("display")
+    return [] if display is None else [fold(display)]
+
+
+def concept(value: Json) -> list[str]:
+    codings = value.get("coding")
+    if not codings:
+        return []
+    if len(codings) == 1:
+        return coding(codings[0])
+    return unique([form for each in codings for form in token(each.get("system"), each.get("code"))])
+
+
+def concept_text(value: Json) -> list[str]:
+    text = value.get("text")
+    found = [] if text is None else [fold(text)]
+    for each in value.get("coding") or ():
+        display = each.get("display")
+        if display is not None:
+            found.append(fold(display))
+    return unique(found)
+
+
+def identifier(value: Json) -> list[str]:
+    return [*_token(value.get("system"), value.get("value"))]
+
+
+def identifier_text(value: Json) -> list[str]:
+    type_ = value.get("type")
+    text = type_ and type_.get("text")
+    return [fold(text)] if text else []
+
+
+def identifier_of_type(value: Json) -> list[str]:
+    """`system|code|value` for the modifier :of-type."""
+    type_, number = value.get("type"), value.get("value")
+    if not type_ or number is None:
+        return []
+    codings = type_.get("coding") or ()
+    return [f"{each.get('system', '')}|{each['code']}|{number}" for each in codings if "code" in each]
+
+
+def contact_point(value: Json) -> list[str]:
+    number = value.get("value")
+    return [] if number is None else [number]
+
+
+def boolean(value: bool) -> list[str]:
+    return ["true" if value else "false"]
+
+
+def code(text: str) -> list[str]:
+    return [*token(None, text)]
+
+
+def code_of(system: str) -> Forms:
+    """A code whose system is implied by its required binding."""
+    return lambda text: [*token(system, text)]
+
+
+def least_token(forms: list[str]) -> str:
+    """What a token is sorted by: its code, without the system."""
+    if len(forms) == 3 and forms[0] == forms[2] + forms[1]:
+        return forms[1]
+    return min([form for form in forms if "|" not in form] or forms)
+
+
+# date: https://hl7.org/fhir/R4/search.html#date
+
+
+def date(text: str) -> list[Json]:
+    try:
+        low, high, _ = parse(text)
+    except Outcome:  # validation may be off; what is no date is not found by date
+        return []
+    return [{"lo": low, "hi": high}]
+
+
+def period(value: Json) -> list[Json]:
+    start, end = value.get("start"), value.get("end")
+    if start is None and end is None:
+        return []
+    try:
+        low = EARLIEST if start is None else parse(start).low
+        high = LATEST if end is None else parse(end).high
+    except Outcome:
+        return []
+    return [{"lo": low, "hi": high}] if low < high else []
+
+
+def timing(value: Json) -> list[Json]:
+    """The outer limits only: https://hl7.org/fhir/R4/search.html#date"""
+    spans = [span for event in value.get("event") or () if event is not None for span in date(event)]
+    bounds = (value.get("repeat") or {}).get("boundsPeriod")
+    if bounds:
+        spans += period(bounds)
+    if not spans:
+        return []
+    return [{"lo": min(span["lo"] for span in spans), "hi": max(span["hi"] for span in spans)}]
+
+
+def earliest(spans: list[Json]) -> datetime:
+    first: datetime = min(span["lo"] for span in spans) if len(spans) > 1 else spans[0]["lo"]
+    return first
+
+
+# number and quantity: https://hl7.org/fhir/R4/search.html#quantity
+
+
+def decimal128(value: Decimal | int) -> Decimal128:
+    """To 34 digits, rounded half even; beyond the exponents of Decimal128, infinity or zero."""
+    text = str(value)
+    return _cached_decimal128(text) if len(text) <= _LONGEST_CACHED else _decimal128(text)
+
+
+def _decimal128(text: str) -> Decimal128:
+    return Decimal128(_DECIMAL128.create_decimal(text))
+
+
+_cached_decimal128 = lru_cache(_CACHE)(_decimal128)
+
+
+def number(value: Decimal | int) -> list[Json]:
+    point = decimal128(value)
+    return [{"lo": point, "hi": point}]
+
+
+def number_range(value: Json) -> list[Json]:
+    low, high = (value.get("low") or {}).get("value"), (value.get("high") or {}).get("value")
+    return [] if low is None and high is None else [_ends(low, high)]
+
+
+def _ends(low: Decimal | int | None, high: Decimal | int | None) -> Json:
+    return {
+        "lo": MINUS_INFINITY if low is None else decimal128(low),
+        "hi": INFINITY if high is None else decimal128(high),
+    }
+
+
+def quantity(value: Json) -> list[Json]:
+    """`<5` is known to be at most 5: https://hl7.org/fhir/R4/valueset-quantity-comparator.html"""
+    amount = value.get("value")
+    if amount is None:
+        return []
+    point = decimal128(amount)
+    comparator = value.get("comparator")
+    return [
+        {
+            "lo": MINUS_INFINITY if comparator in ("<", "<=") else point,
+            "hi": INFINITY if comparator in (">", ">=") else point,
+            "unit": [*_unit(value.get("system"), value.get("code"), value.get("unit"))],
+        }
+    ]
+
+
+@lru_cache(_CACHE)
+def _unit(system: str | None, code: str | None, display: str | None) -> tuple[str, ...]:
+    forms = [] if code is None else [code] if system is None else [f"{system}|{code}", code]
+    if display is not None and display not in forms:
+        forms.append(display)
+    return tuple(forms)
+
+
+def money(value: Json) -> list[Json]:
+    amount = value.get("value")
+    if amount is None:
+        return []
+    point = decimal128(amount)
+    return [{"lo": point, "hi": point, "unit": [*_unit(_CURRENCIES, value.get("currency"), None)]}]
+
+
+def quantity_range(value: Json) -> list[Json]:
+    low, high = value.get("low") or {}, value.get("high") or {}
+    known = low if low.get("value") is not None else high
+    if known.get("value") is None:
+        return []
+    unit = [*_unit(known.get("system"), known.get("code"), known.get("unit"))]
+    return [{**_ends(low.get("value"), high.get("value")), "unit": unit}]
+
+
+def sampled_data(value: Json) -> list[Json]:
+    """From the smallest to the largest sample: https://hl7.org/fhir/R4/datatypes.html#SampledData"""
+    origin = value.get("origin") or {}
+    zero, factor = origin.get("value"), value.get("factor", 1)
+    samples = [sample for sample in (value.get("data") or "").split() if sample not in ("E", "L", "U")]
+    if zero is None or not samples:
+        return []
+    try:
+        ends = sorted(
+            _DECIMAL128.add(Decimal(zero), _DECIMAL128.multiply(Decimal(end), Decimal(factor)))
+            for end in (min(samples, key=float), max(samples, key=float))
+        )
+    except (ValueError, ArithmeticError):
+        return []
+    unit = [*_unit(origin.get("system"), origin.get("code"), origin.get("unit"))]
+    return [{**_ends(*ends), "unit": unit}]
+
+
+def smallest(ranges: list[Json]) -> Decimal128:
+    low: Decimal128 = ranges[0]["lo"]
+    return low if len(ranges) == 1 else min((each["lo"] for each in ranges), key=Decimal128.to_decimal)
+
+
+# uri and reference: https://hl7.org/fhir/R4/search.html#reference
+
+
+def uri(text: str) -> list[str]:
+    return [text]
+
+
+def canonical(text: str) -> list[str]:
+    """With its version, and without."""
+    url, bar, _ = text.partition("|")
+    return [text, url] if bar and url else [text]
+
+
+def reference_from(base_url: str) -> Forms:
+    """References as `Type/id` where they lead to this server, else as they are; `#contained` leads nowhere."""
+    own = base_url.rstrip("/") + "/"
+
+    def relative(target: str) -> tuple[str, ...]:
+        if target.startswith("#"):
+            return ()
+        target = target.removeprefix(own)
+        unversioned, history, _ = target.partition("/_history/")
+        return (unversioned, target) if history else (target,)
+
+    cached = lru_cache(_CACHE)(relative)
+
+    def reference(value: Json) -> list[str]:
+        target = value.get("reference")
+        if not target:
+            return []
+        return [*(cached(target) if len(target) <= _LONGEST_CACHED else relative(target))]
+
+    return reference
+
+
+def reference_identifier(value: Json) -> list[str]:
+    known = value.get("identifier")
+    return identifier(known) if known else []
+
+
+def inline_resource(value: Json) -> list[str]:
+    """A resource that stands where a reference might: Bundle.entry[0].resource."""
+    type_, id_ = value.get("resourceType"), value.get("id")
+    return [f"{type_}/{id_}"] if type_ and id_ else []
+
+
+def unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
