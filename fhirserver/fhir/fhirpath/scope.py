@@ -1,0 +1,88 @@
+"""What an evaluation carries: the resource it started from, its variables, and how much work is left to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from fhirserver.fhir.definitions import Definitions
+from fhirserver.fhir.fhirpath.elements import Elements, Node
+from fhirserver.fhir.fhirpath.error import FhirPathError
+
+MAX_STEPS = 2_000_000
+MAX_ITEMS = 200_000
+
+
+class Hooks(NamedTuple):
+    """What only the caller can know; each may be absent, and answer None for "unknown"."""
+
+    resolve: Callable[[str], dict[str, Any] | None] | None = None
+    member_of: Callable[[Any, str], bool | None] | None = None
+    conforms_to: Callable[[Any, str], bool | None] | None = None
+
+
+NO_HOOKS = Hooks()
+
+
+class Scope:
+    """One evaluation. `index` and `total` belong to the innermost function that sets them."""
+
+    __slots__ = ("_moment", "context", "elements", "hooks", "index", "resource", "root", "steps", "total", "variables")
+
+    def __init__(
+        self,
+        elements: Elements,
+        context: Node,
+        resource: Node,
+        root: Node,
+        variables: Mapping[str, Any],
+        hooks: Hooks,
+    ) -> None:
+        self.elements = elements
+        self.context = [context]
+        self.resource = [resource]
+        self.root = [root]
+        self.variables = variables
+        self.hooks = hooks
+        self.index = 0
+        self.total: list[Any] = []
+        self.steps = MAX_STEPS
+        self._moment: datetime | None = None
+
+    @property
+    def definitions(self) -> Definitions:
+        return self.elements.definitions
+
+    def spend(self, steps: int) -> None:
+        """An expression from outside must end: http://hl7.org/fhirpath/N1/ sets no bound, a server has to."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise FhirPathError(f"the evaluation takes more than {MAX_STEPS:,} steps")
+
+    def now(self) -> datetime:
+        """The same moment for the whole evaluation: http://hl7.org/fhirpath/N1/#current-date-and-time-functions"""
+        if self._moment is None:
+            self._moment = datetime.now(UTC)
+        return self._moment
+
+    def external(self, name: str) -> list[Any]:
+        """%name: http://hl7.org/fhirpath/N1/#environment-variables"""
+        if name in self.variables:
+            value = self.variables[name]
+            values = value if isinstance(value, list) else [] if value is None else [value]
+            return [self.elements.root(item) if isinstance(item, dict) else item for item in values]
+        raise FhirPathError(f"%{name} is not defined")
+
+    def resolve(self, reference: str) -> list[Any]:
+        if reference.startswith("#"):
+            root = self.root[0]
+            if reference == "#":
+                return [root]
+            contained = root.value.get("contained") if type(root.value) is dict else None
+            for resource in contained if type(contained) is list else ():
+                if type(resource) is dict and resource.get("id") == reference[1:]:
+                    return [self.elements.root(resource)]
+            return []
+        found = self.hooks.resolve(reference) if self.hooks.resolve else None
+        return [] if found is None else [self.elements.root(found)]
