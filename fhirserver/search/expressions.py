@@ -248,28 +248,26 @@ def routes(definitions: Definitions, paths: tuple[Path, ...], type_: str, start:
     `start` is the type that relative paths, those of a composite's components, begin at.
     Raises a 400 Outcome where a path leads nowhere.
     """
-    return [route for path in paths for route in _routes(definitions, path, type_, start or type_)]
+    return [route for path in paths for route in _routes(definitions, path, type_, start)]
 
 
-def _routes(definitions: Definitions, path: Path, type_: str, start: str) -> list[Route]:
+def _routes(definitions: Definitions, path: Path, type_: str, start: str | None) -> list[Route]:
     head, rest = path[0], path[1:]
     if not isinstance(head, Member):
-        found = [Route((), start)]
+        found = [Route((), start or type_)]
         rest = path
-    elif head.name == "%resource":
-        found = [Route((), type_, None, True)]
-    elif definitions.is_a(type_, head.name):
-        found = [Route((), type_)]
+    elif head.name == "%resource" or definitions.is_a(type_, head.name):
+        found = [Route((), type_, None, from_resource=start is not None)]
     elif head.name in definitions.types and head.name[0].isupper():
         return []
     else:
-        found = member(definitions, Route((), start), head.name)
+        found = member(definitions, Route((), start or type_), head.name)
     for step in rest:
         if not found:
             break
         found = [further for route in found for further in _further(definitions, route, step)]
     if not found:
-        raise invalid(f"the search expression path {spelled(path)} leads nowhere from {start}")
+        raise invalid(f"the search expression path {spelled(path)} leads nowhere from {start or type_}")
     return found
 
 

@@ -17,11 +17,20 @@ Json = dict[str, Any]
 Lines = Iterator[str]
 
 
+Write = Callable[[str], Iterable[str]]
+
+
 class Leaf(NamedTuple):
-    """What to write where a route ends: `write` gets the name of the variable that holds the value."""
+    """What to write where a route ends.
+
+    `write` gets the name of a variable: the value, or what `function` (see `Source.name`) makes of it; leaves with
+    the same function share its result and must not change it. `last`: after everything below has been read.
+    """
 
     route: Route
-    write: Callable[[str], Iterable[str]]
+    write: Write
+    function: str | None = None
+    last: bool = False
 
 
 class Source:
@@ -42,28 +51,37 @@ class Source:
             self.names[self._known[id(value)]] = value
         return self._known[id(value)]
 
-    def walk(self, leaves: Iterable[Leaf], start: str = "resource") -> Lines:
-        """The statements that reach every leaf from a variable."""
-        here: list[tuple[tuple[Access, ...], Callable[[str], Iterable[str]]]] = []
-        whole: list[tuple[tuple[Access, ...], Callable[[str], Iterable[str]]]] = []
-        for route, write in leaves:
-            (whole if route.from_resource else here).append((route.steps, write))
-        yield from self._block(here, start)
-        yield from self._block(whole, "resource")
+    def walk(self, leaves: Iterable[Leaf]) -> Lines:
+        """The statements that reach every leaf from `resource`."""
+        absolute_first = sorted(leaves, key=lambda leaf: not leaf.route.from_resource)
+        yield from self._block([(leaf.route.steps, leaf) for leaf in absolute_first], "resource")
 
-    def _block(self, leaves: list[tuple[tuple[Access, ...], Callable[[str], Iterable[str]]]], variable: str) -> Lines:
-        branches: dict[Access, list[tuple[tuple[Access, ...], Callable[[str], Iterable[str]]]]] = {}
-        for steps, write in leaves:
+    def _block(self, leaves: Iterable[tuple[tuple[Access, ...], Leaf]], variable: str) -> Lines:
+        here: dict[str | None, list[Leaf]] = {}
+        last: list[Leaf] = []
+        branches: dict[Access, list[tuple[tuple[Access, ...], Leaf]]] = {}
+        for steps, leaf in leaves:
             if steps:
-                branches.setdefault(steps[0], []).append((steps[1:], write))
+                branches.setdefault(steps[0], []).append((steps[1:], leaf))
+            elif leaf.last:
+                last.append(leaf)
             else:
-                yield from write(variable)
+                here.setdefault(leaf.function, []).append(leaf)
+        for function, each in here.items():
+            value = variable
+            if function is not None:
+                value = self.fresh()
+                yield f"{value} = {function}({variable})"
+            for leaf in each:
+                yield from leaf.write(value)
         for step, inner in branches.items():
             opening, reached = self._open(step, variable)
             yield from opening
             depth = "    " * (opening[-1].count("    ") + 1)
             for line in self._block(inner, reached):
                 yield depth + line
+        for leaf in last:
+            yield from leaf.write(variable)
 
     def _open(self, step: Access, variable: str) -> tuple[list[str], str]:
         match step:

@@ -15,7 +15,7 @@ from fhirserver.fhir.outcome import invalid
 from fhirserver.search import values
 from fhirserver.search.compartments import memberships
 from fhirserver.search.expressions import Get, Route, member, parse, routes
-from fhirserver.search.extraction import Leaf, Source
+from fhirserver.search.extraction import Leaf, Source, Write
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.values import Forms
 
@@ -148,9 +148,6 @@ def _inline(targets: frozenset[str]) -> Forms:
     return forms
 
 
-Write = Callable[[str], Iterable[str]]
-
-
 class _Writer:
     """Writes the function of one type: walk once, collect each parameter's values, name them at the end."""
 
@@ -161,39 +158,41 @@ class _Writer:
         self.unique = self.source.name(values.unique)
         self.folded = self.source.name(values.folded)
         self.least_token = self.source.name(values.least_token)
+        self.variables: list[str] = []
+        self.leaves: list[Leaf] = []
 
     def function(self) -> Callable[[Json], tuple[Json, Json]]:
-        leaves: list[Leaf] = []
-        first: list[str] = ["search = {}", "sort = {}"]
         last: list[str] = []
         for code, parameter in self.indexer.registry[self.type].items():
             if code in FROM_DOCUMENT:
                 continue
             found = routes(self.indexer.definitions, parse(parameter.expression), self.type)
             if parameter.components:
-                variable = self.source.fresh()
-                variables = {"": variable}
-                leaves += [Leaf(route, self._composite(parameter, route, variable)) for route in found]
-                last += [f"if {variable} is not None: search[{code!r}] = {variable}"]
+                variable = self._variable()
+                for base in found:
+                    self._composite(parameter, base, variable)
+                last.append(f"if {variable} is not None: search[{code!r}] = {variable}")
             else:
-                variables, single, each = self._collected(parameter, found)
-                leaves += each
+                variables, single = self._collect(parameter, found)
                 last += self._tail(parameter, variables, single)
-            first += [f"{variable} = None" for variable in variables.values()]
-        lines = [*first, *self.source.walk(leaves), *last, "return search, sort"]
-        return self.source.function(self.type, lines)
+        first = ["search = {}", "sort = {}", " = ".join((*self.variables, "None"))]
+        return self.source.function(self.type, [*first, *self.source.walk(self.leaves), *last, "return search, sort"])
 
-    def _collected(self, parameter: Parameter, found: Iterable[Route]) -> tuple[dict[str, str], bool, list[Leaf]]:
-        """A variable for each suffix, whether at most one value can come, and the leaves that fill the variables."""
+    def _variable(self) -> str:
+        self.variables.append(self.source.fresh())
+        return self.variables[-1]
+
+    def _collect(self, parameter: Parameter, found: Iterable[Route]) -> tuple[dict[str, str], bool]:
+        """Adds leaves that fill a variable for each suffix; tells whether at most one value can come."""
         ends = [end for route in found for end in self._ends(parameter, route)]
         single = len(ends) == 1 and not any(isinstance(step, Get) and step.repeats for step in ends[0][0].steps)
         variables: dict[str, str] = {}
-        leaves: list[Leaf] = []
         for route, forms in ends:
             for suffix, function in forms.items():
-                variable = variables.setdefault(suffix, self.source.fresh())
-                leaves.append(Leaf(route, self._keep(variable, self.source.name(function), single)))
-        return variables, single, leaves
+                if suffix not in variables:
+                    variables[suffix] = self._variable()
+                self.leaves.append(Leaf(route, _keep(variables[suffix], single), self.source.name(function)))
+        return variables, single
 
     def _ends(self, parameter: Parameter, route: Route) -> Iterator[tuple[Route, Mapping[str, Forms]]]:
         """The routes on which values are found: an Extension stands for its value."""
@@ -203,40 +202,31 @@ class _Writer:
             if forms:
                 yield end, forms
 
-    def _keep(self, variable: str, function: str, single: bool) -> Write:
-        def write(value: str) -> Iterator[str]:
-            if single:
-                yield f"{variable} = {function}({value})"
-            else:
-                yield f"if {variable} is None: {variable} = {function}({value})"
-                yield f"else: {variable} += {function}({value})"
+    def _composite(self, parameter: Parameter, base: Route, variable: str) -> None:
+        """Adds leaves that make one object per base value, with a slot per component; none where a slot is empty."""
+        slots: dict[str, str] = {}
+        texts: list[str] = []
+        fills: list[Leaf] = []
+        for component, expression in parameter.components:
+            found = routes(self.indexer.definitions, parse(expression), self.type, base.type)
+            ends = [end for route in found for end in self._ends(component, route)]
+            if not ends:
+                raise invalid(f"{parameter.url}: {expression} has no values that a {component.type} can find")
+            slot = slots[component.code] = self._variable()
+            for route, forms in ends:
+                steps = route.steps if route.from_resource else base.steps + route.steps
+                fills.append(Leaf(route._replace(steps=steps), _keep(slot, False), self.source.name(forms[""])))
+            if not ends[0][0].from_resource:
+                self.leaves.append(Leaf(base, _set_empty(slot)))
+            kept = f"{self.folded}({slot})" if component.type == "string" else slot
+            texts.append(f"{component.code!r}: {kept}")
 
-        return write
-
-    def _composite(self, parameter: Parameter, base: Route, variable: str) -> Write:
-        """One object per base value, with a slot per component; none where a slot stays empty."""
-
-        def write(value: str) -> Iterator[str]:
-            slots: dict[str, str] = {}
-            texts: list[str] = []
-            leaves: list[Leaf] = []
-            for component, expression in parameter.components:
-                found = routes(self.indexer.definitions, parse(expression), self.type, base.type)
-                variables, _, each = self._collected(component, found)
-                if not variables:
-                    raise invalid(f"{parameter.url}: {expression} has no values that a {component.type} can find")
-                leaves += each
-                slot = slots[component.code] = variables[""]
-                texts.append(
-                    f"{component.code!r}: " + (f"{self.folded}({slot})" if component.type == "string" else slot)
-                )
-                yield " = ".join((*variables.values(), "None"))
-            yield from self.source.walk(leaves, value)
+        def combine(_: str) -> Iterator[str]:
             yield f"if {' and '.join(slots.values())}:"
             yield f"    if {variable} is None: {variable} = []"
             yield f"    {variable}.append({{{', '.join(texts)}}})"
 
-        return write
+        self.leaves += [*fills, Leaf(base, combine, last=True)]
 
     def _tail(self, parameter: Parameter, variables: Mapping[str, str], single: bool) -> Iterator[str]:
         """Puts what was collected under its names."""
@@ -244,9 +234,10 @@ class _Writer:
             return
         code, found, texts = parameter.code, variables[""], variables.get(":text")
         distinct = parameter.type in ("token", "string", "uri", "reference") and not single
+        fewest = 3 if parameter.type == "token" else 1  # a single code has three forms, all different
         yield f"if {found} is not None:"
         if distinct:
-            yield f"    if len({found}) > 1: {found} = {self.unique}({found})"
+            yield f"    if len({found}) > {fewest}: {found} = {self.unique}({found})"
         if parameter.type == "string":
             yield f"    search[{code + ':exact'!r}] = {found}"
             yield f"    {found} = {self.folded}({found})"
@@ -261,6 +252,21 @@ class _Writer:
             if suffix:
                 kept = f"{self.unique}({variable})" if distinct else variable
                 yield f"    if {variable}: search[{code + suffix!r}] = {kept}"
+
+
+def _keep(variable: str, single: bool) -> Write:
+    def write(value: str) -> Iterator[str]:
+        if single:
+            yield f"{variable} = {value}"
+        else:
+            yield f"if {variable} is None: {variable} = [*{value}]"
+            yield f"else: {variable} += {value}"
+
+    return write
+
+
+def _set_empty(variable: str) -> Write:
+    return lambda _: [f"{variable} = None"]
 
 
 def raw_function(

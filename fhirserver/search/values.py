@@ -302,7 +302,16 @@ def sampled_data(value: Json) -> list[Json]:
 
 def smallest(ranges: list[Json]) -> Decimal128:
     low: Decimal128 = ranges[0]["lo"]
-    return low if len(ranges) == 1 else min((each["lo"] for each in ranges), key=Decimal128.to_decimal)
+    return low if len(ranges) == 1 else min((each["lo"] for each in ranges), key=_ordered)
+
+
+def _ordered(value: Decimal128) -> Decimal:
+    return _from_bid(value.bid)
+
+
+@lru_cache(_CACHE)
+def _from_bid(bid: bytes) -> Decimal:
+    return Decimal128.from_bid(bid).to_decimal()
 
 
 # uri and reference: https://hl7.org/fhir/R4/search.html#reference
