@@ -43,24 +43,21 @@ class Expression:
 
     def __call__(self, resource: dict[str, Any], /, *, hooks: Hooks = NO_HOOKS, **environment: Any) -> list[Any]:
         """The values as JSON. `environment` are further %variables: JSON values or lists of them."""
-        root = self._elements.root(resource)
-        scope = Scope(self._elements, root, root, root, environment, hooks)
-        return [_json(item) for item in self._run([root], scope)]
+        scope = _scope(self._elements, resource, hooks, environment)
+        return [_json(item) for item in self._run([scope.context], scope)]
 
     def boolean(self, resource: dict[str, Any], /, *, hooks: Hooks = NO_HOOKS, **environment: Any) -> bool:
         """Whether the answer is true; an empty answer is false (unlike in `holds`)."""
-        root = self._elements.root(resource)
-        return self._truth([root], Scope(self._elements, root, root, root, environment, hooks)) is True
+        scope = _scope(self._elements, resource, hooks, environment)
+        return self._truth([scope.context], scope) is True
 
     def nodes(self, resource: dict[str, Any], /, *, hooks: Hooks = NO_HOOKS, **environment: Any) -> list[Node]:
         """The elements of the resource that the expression finds, each with its type and place.
 
         Values that are no elements (a sum, a literal) have a System type and no place.
         """
-        elements = LocatedElements(self.definitions)
-        root = elements.root(resource)
-        scope = Scope(elements, root, root, root, environment, hooks)
-        return [_node(item) for item in self._located([root], scope)]
+        scope = _scope(LocatedElements(self.definitions), resource, hooks, environment)
+        return [_node(item) for item in self._located([scope.context], scope)]
 
     def holds(self, element: Node, resource: Node, root: Node, hooks: Hooks = NO_HOOKS) -> bool:
         """An invariant on an element of `resource` (contained ones: in `root`): broken only where it is false.
@@ -68,7 +65,10 @@ class Expression:
         An empty answer passes: https://hl7.org/fhir/R4/conformance-rules.html#constraints speaks of "true", and
         published invariants rely on absent elements not breaking them.
         """
-        return self._truth([element], Scope(self._elements, element, resource, root, {}, hooks)) is not False
+        scope = Scope(self._elements, element, resource, root)
+        if hooks is not NO_HOOKS:
+            scope.hooks = hooks
+        return self._truth([element], scope) is not False
 
 
 @lru_cache(8192)
@@ -88,6 +88,14 @@ def compile_expression(text: str, definitions: Definitions | None = None, *, on:
 def _elements(definitions: Definitions) -> Elements:
     """The tables of routes are shared by all expressions."""
     return Elements(definitions)
+
+
+def _scope(elements: Elements, resource: dict[str, Any], hooks: Hooks, environment: dict[str, Any]) -> Scope:
+    """The resource is context, %resource and %rootResource at once."""
+    root = elements.root(resource)
+    scope = Scope(elements, root, root, root)
+    scope.hooks, scope.variables = hooks, environment
+    return scope
 
 
 def _json(item: Any) -> Any:

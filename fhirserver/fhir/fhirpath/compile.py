@@ -28,6 +28,7 @@ from fhirserver.fhir.fhirpath.parse import (
 )
 from fhirserver.fhir.fhirpath.quantities import UCUM, Quantity
 from fhirserver.fhir.fhirpath.scope import MAX_ITEMS, Scope
+from fhirserver.fhir.fhirpath.texts import TEXT_TESTS, text_of
 from fhirserver.fhir.fhirpath.types import TypeTest, type_test
 from fhirserver.fhir.fhirpath.values import (
     arithmetic,
@@ -37,11 +38,11 @@ from fhirserver.fhir.fhirpath.values import (
     equal,
     equal_items,
     equivalent,
+    has_value,
     is_number,
     kind,
     order,
     single,
-    system,
     truth,
 )
 
@@ -220,9 +221,9 @@ class Compiler:
         return lambda focus, scope: function(target(focus, scope), scope, *(a(focus, scope) for a in arguments))
 
     def exists(self, node: Call) -> Truth:
-        target = self.target(node.target)
         if not node.arguments:
-            return lambda focus, scope: bool(target(focus, scope))
+            return self.presence(node.target)
+        target = self.target(node.target)
         condition = self.truth(node.arguments[0])
 
         def run(focus: Items, scope: Scope) -> bool:
@@ -236,8 +237,34 @@ class Compiler:
         return run
 
     def empty(self, node: Call) -> Truth:
-        target = self.target(node.target)
-        return lambda focus, scope: not target(focus, scope)
+        present = self.presence(node.target)
+        return lambda focus, scope: not present(focus, scope)
+
+    def presence(self, node: Expr | None) -> Truth:
+        """Whether there is anything; at the end of a path without making the elements that are there."""
+        if not isinstance(node, Member) or (node.target is None and node.name in self.elements.definitions.types):
+            target = self.target(node)
+            return lambda focus, scope: bool(target(focus, scope))
+        present = self.elements.presence(node.name)
+        if node.target is None:
+            return lambda focus, scope: present(focus)
+        base = self.collection(node.target)
+        return lambda focus, scope: present(base(focus, scope))
+
+    def text_test(self, node: Call) -> Truth:
+        """startsWith() and its like, mostly with a literal."""
+        target, argument = self.target(node.target), self.collection(node.arguments[0])
+        test, name = TEXT_TESTS[node.name], node.name
+
+        def run(focus: Items, scope: Scope) -> bool | None:
+            value, wanted = text_of(single(target(focus, scope)), name), single(argument(focus, scope))
+            if value is None or wanted is None:
+                return None
+            if type(wanted) is not str:
+                raise FhirPathError(f"{name}() takes a string, not a {kind(wanted)}")
+            return test(value, wanted)
+
+        return run
 
     def all(self, node: Call) -> Truth:
         target, condition = self.target(node.target), self.truth(node.arguments[0])
@@ -258,12 +285,12 @@ class Compiler:
         operand = self.truth(node.target)
         return lambda focus, scope: _not(operand(focus, scope))
 
-    def has_value(self, node: Call) -> Truth:
+    def valued(self, node: Call) -> Truth:
         target = self.target(node.target)
 
         def run(focus: Items, scope: Scope) -> bool:
             items = target(focus, scope)
-            return len(items) == 1 and type(system(items[0])) is not Node
+            return len(items) == 1 and has_value(items[0])
 
         return run
 
@@ -438,8 +465,9 @@ class Compiler:
         "all": all,
         "not": negation,
         "is": type_function,
-        "hasValue": has_value,
+        "hasValue": valued,
         "hasExtension": has_extension,
+        **dict.fromkeys(TEXT_TESTS, text_test),
     }
     specials: ClassVar[dict[str, Callable[[Compiler, Call], Run]]] = {
         "where": where,
@@ -460,7 +488,8 @@ class Compiler:
 ARGUMENTS: dict[str, tuple[int, int]] = {
     **{name: (function.least, function.most) for name, function in FUNCTIONS.items()},
     **dict.fromkeys(("where", "select", "repeat", "all", "as", "ofType", "is", "extension", "hasExtension"), (1, 1)),
-    **dict.fromkeys(("children", "descendants", "empty"), (0, 0)),
+    **dict.fromkeys(TEXT_TESTS, (1, 1)),
+    **dict.fromkeys(("children", "descendants", "empty", "hasValue"), (0, 0)),
     "exists": (0, 1),
     "aggregate": (1, 2),
     "iif": (2, 3),
@@ -496,7 +525,7 @@ def _variable(name: str) -> Run:
         return _focus
     if name == "$index":
         return lambda focus, scope: [scope.index]
-    return lambda focus, scope: scope.total
+    return lambda focus, scope: list(scope.total)
 
 
 def _external(name: str) -> Run:
@@ -510,11 +539,11 @@ def _external(name: str) -> Run:
         items = [constant]
         return lambda focus, scope: items
     if name == "context":
-        return lambda focus, scope: scope.context
+        return lambda focus, scope: [scope.context]
     if name == "resource":
-        return lambda focus, scope: scope.resource
+        return lambda focus, scope: [scope.resource]
     if name == "rootResource":
-        return lambda focus, scope: scope.root
+        return lambda focus, scope: [scope.root]
     return lambda focus, scope: scope.external(name)
 
 
@@ -578,7 +607,10 @@ def _equals_text(left: Run, text: str, *, negated: bool) -> Truth:
             return None
         if len(items) > 1:
             return negated
-        same = equal_items(items[0], text)
+        item = items[0]
+        if type(item) is Node and item.type == "code":
+            return (item.value == text) is not negated if item.value is not None else negated
+        same = equal_items(item, text)
         return same if same is None else same is not negated
 
     return run

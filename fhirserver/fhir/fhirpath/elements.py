@@ -90,9 +90,41 @@ class Elements:
                 if routes is None:
                     routes = table[node.type] = routes_of(node.type, name)
                 for route in routes:
-                    if route.key in value or (route.sibling is not None and route.sibling in value):
+                    key, sibling, child, resource = route
+                    found = value.get(key)
+                    if sibling is not None and sibling in value:
                         follow(node, value, route, out)
+                    elif found is None:
+                        continue
+                    elif resource:
+                        follow(node, value, route, out)
+                    elif type(found) is list:
+                        out.extend([Node(item, child) for item in found])
+                    else:
+                        out.append(Node(found, child))
             return out
+
+        return run
+
+    def presence(self, name: str) -> Callable[[list[Any]], bool]:
+        """Whether any of the elements has a child of this name."""
+        step = self.step(name)
+        table: dict[str, tuple[str, ...]] = {}
+
+        def run(nodes: list[Any]) -> bool:
+            for node in nodes:
+                if type(node) is Node and type(node.value) is dict:
+                    keys = table.get(node.type)
+                    if keys is None:
+                        routes = self.routes(node.type, name)
+                        keys = table[node.type] = tuple(key for r in routes for key in (r.key, r.sibling) if key)
+                    value = node.value
+                    for key in keys:
+                        if key in value and value[key] is not None and value[key] != []:
+                            return True
+                elif step([node]):
+                    return True
+            return False
 
         return run
 
@@ -147,6 +179,19 @@ class Elements:
 
 class LocatedElements(Elements):
     """The same, and every node knows the JSON keys that lead to it."""
+
+    def step(self, name: str) -> Step:
+        def run(nodes: list[Any]) -> list[Any]:
+            out: list[Any] = []
+            for node in nodes:
+                if type(node) is Node and type(node.value) is dict:
+                    for route in self.routes(node.type, name):
+                        self.follow(node, node.value, route, out)
+                elif type(node) is Node:
+                    primitive_children(node, name, out)
+            return out
+
+        return run
 
     def follow(self, node: Node, value: dict[str, Any], route: Route, out: list[Any]) -> None:
         start = len(out)

@@ -19,7 +19,7 @@ from fhirserver.fhir.fhirpath.quantities import Quantity, comparable
 from fhirserver.fhir.fhirpath.scope import MAX_ITEMS, Scope
 from fhirserver.fhir.fhirpath.texts import TEXTS
 from fhirserver.fhir.fhirpath.types import type_of
-from fhirserver.fhir.fhirpath.values import contains, distinct, is_number, single, system, truth
+from fhirserver.fhir.fhirpath.values import contains, distinct, has_value, is_number, single, system, truth
 
 STRUCTURE_DEFINITIONS = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -138,13 +138,8 @@ def _type(items: Items, scope: Scope) -> Items:
     return [Node({"namespace": namespace, "name": name}, TYPE_INFO) for namespace, name in names]
 
 
-def _has_value(items: Items, scope: Scope) -> Items:
-    return [len(items) == 1 and type(system(items[0])) is not Node]
-
-
 def _get_value(items: Items, scope: Scope) -> Items:
-    value = system(items[0]) if len(items) == 1 else None
-    return [] if value is None or type(value) is Node else [value]
+    return [system(items[0])] if len(items) == 1 and has_value(items[0]) else []
 
 
 def _resolve(items: Items, scope: Scope) -> Items:
@@ -226,7 +221,6 @@ FUNCTIONS: dict[str, Function] = {
     "today": Function(_today, 0, 0),
     "timeOfDay": Function(_time_of_day, 0, 0),
     "type": Function(_type, 0, 0),
-    "hasValue": Function(_has_value, 0, 0),
     "getValue": Function(_get_value, 0, 0),
     "resolve": Function(_resolve, 0, 0),
     "memberOf": Function(_member_of, 1, 1),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions
@@ -26,29 +27,23 @@ NO_HOOKS = Hooks()
 
 
 class Scope:
-    """One evaluation. `index` and `total` belong to the innermost function that sets them."""
+    """One evaluation. `index` and `total` belong to the innermost function that sets them.
 
-    __slots__ = ("_moment", "context", "elements", "hooks", "index", "resource", "root", "steps", "total", "variables")
+    Invariants make one for every element, so what is rarely used stays on the class.
+    """
 
-    def __init__(
-        self,
-        elements: Elements,
-        context: Node,
-        resource: Node,
-        root: Node,
-        variables: Mapping[str, Any],
-        hooks: Hooks,
-    ) -> None:
+    variables: Mapping[str, Any] = MappingProxyType({})
+    hooks: Hooks = NO_HOOKS
+    index = 0
+    total: Sequence[Any] = ()
+    steps = MAX_STEPS
+    _moment: datetime | None = None
+
+    def __init__(self, elements: Elements, context: Node, resource: Node, root: Node) -> None:
         self.elements = elements
-        self.context = [context]
-        self.resource = [resource]
-        self.root = [root]
-        self.variables = variables
-        self.hooks = hooks
-        self.index = 0
-        self.total: list[Any] = []
-        self.steps = MAX_STEPS
-        self._moment: datetime | None = None
+        self.context = context
+        self.resource = resource
+        self.root = root
 
     @property
     def definitions(self) -> Definitions:
@@ -76,7 +71,7 @@ class Scope:
 
     def resolve(self, reference: str) -> list[Any]:
         if reference.startswith("#"):
-            root = self.root[0]
+            root = self.root
             if reference == "#":
                 return [root]
             contained = root.value.get("contained") if type(root.value) is dict else None

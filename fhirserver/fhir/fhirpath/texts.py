@@ -28,15 +28,20 @@ _OPTIONS.max_mem = 1 << 20
 _GROUP = re.compile(r"\$(?:(\d+)|\{(\w+)\})")
 
 
+def text_of(value: Any, name: str) -> str | None:
+    """The string a function works on: a date is taken as it is written, all else refused."""
+    if value is None or type(value) is str:
+        return value
+    if type(value) is Temporal:
+        return value.text
+    raise FhirPathError(f"{name}() takes a string, not a {kind(value)}")
+
+
 def _text(name: str, function: Callable[..., Any], least: int = 0, most: int | None = None) -> Entry:
     """A function of one string and its arguments; empty if any of them is."""
 
     def run(items: Items, scope: Scope, *arguments: Items) -> Items:
-        value = single(items, "a single string")
-        if type(value) is Temporal:
-            value = value.text
-        elif type(value) is not str and value is not None:
-            raise FhirPathError(f"{name}() takes a string, not a {kind(value)}")
+        value = text_of(single(items, "a single string"), name)
         values = [single(argument) for argument in arguments]
         if value is None or None in values:
             return []
@@ -189,17 +194,12 @@ TEXTS: dict[str, Entry] = {
     "indexOf": _text("indexOf", _strings(lambda value, part: value.find(part)), 1),
     "lastIndexOf": _text("lastIndexOf", _strings(lambda value, part: value.rfind(part)), 1),
     "substring": _text("substring", _substring, 1, 2),
-    "startsWith": _text("startsWith", _strings(str.startswith), 1),
-    "endsWith": _text("endsWith", _strings(str.endswith), 1),
-    "contains": _text("contains", _strings(str.__contains__), 1),
     "upper": _text("upper", str.upper),
     "lower": _text("lower", str.lower),
     "trim": _text("trim", str.strip),
     "length": _text("length", len),
     "toChars": _text("toChars", lambda value: _split(value, "")),
     "replace": _text("replace", _strings(_replace), 2),
-    "matches": _text("matches", _strings(_matches), 1),
-    "matchesFull": _text("matchesFull", _strings(_matches_full), 1),
     "replaceMatches": _text("replaceMatches", _strings(_replace_matches), 2),
     "split": _text("split", _strings(_split), 1),
     "join": (_join, 0, 1),
@@ -207,4 +207,13 @@ TEXTS: dict[str, Entry] = {
     "decode": _text("decode", _strings(_decode), 1),
     "escape": _text("escape", _strings(_escape), 1),
     "unescape": _text("unescape", _strings(_unescape), 1),
+}
+
+# Of a string and one more, with a boolean for an answer: compiled without lists.
+TEXT_TESTS: dict[str, Callable[[str, str], bool]] = {
+    "startsWith": str.startswith,
+    "endsWith": str.endswith,
+    "contains": str.__contains__,
+    "matches": _matches,
+    "matchesFull": _matches_full,
 }

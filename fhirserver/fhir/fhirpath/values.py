@@ -67,6 +67,11 @@ def system(item: Any) -> Any:
     return item if type(item.value) in (dict, list, type(None)) else item.value
 
 
+def has_value(item: Any) -> bool:
+    """A primitive that is more than its extensions: https://hl7.org/fhir/R4/fhirpath.html#functions"""
+    return type(item) is not Node or type(item.value) not in (dict, list, type(None))
+
+
 def single(items: list[Any], what: str = "a single value") -> Any:
     """http://hl7.org/fhirpath/N1/#singleton-evaluation-of-collections; None for an empty collection."""
     if not items:
