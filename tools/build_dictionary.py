@@ -13,6 +13,7 @@ import re
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -22,7 +23,7 @@ MAX_SAMPLE = 16_384
 UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def samples(folder: Path) -> list[bytes]:
+def samples(folder: Path) -> list[Any]:
     by_type: dict[str, list[bytes]] = defaultdict(list)
     for file in sorted(folder.glob("*.json")):
         for entry in json.loads(file.read_text())["entry"]:

@@ -25,7 +25,7 @@ _spaced_colon = re.compile(rb'"\s+:|\\u0022', re.IGNORECASE)
 encode = _encoder.encode
 
 
-def decode(text: bytes) -> Any:
+def decode(text: bytes, *, max_nodes: int = MAX_NODES) -> Any:
     """Any JSON value. Raises a 400 Outcome with line and column where the text is not acceptable JSON."""
     try:
         value = _decoder.decode(text)
@@ -39,8 +39,8 @@ def decode(text: bytes) -> Any:
         offset = int(found[1]) if found else len(text)
         message = "the JSON ends too early" if "truncated" in str(error) else _byte.sub("", str(error)).strip()
         raise _refusal(text, offset, message) from error
-    if text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_NODES:
-        raise Outcome(400, "too-costly", f"the body has more than {MAX_NODES:,} values; send it in parts")
+    if text.count(b",") + text.count(b"[") + text.count(b"{") > max_nodes:
+        raise Outcome(400, "too-costly", f"the body has more than {max_nodes:,} values; send it in parts")
     if text.count(b"{") + text.count(b"[") > MAX_DEPTH:
         _check_depth(value)
     _check_duplicates(text, value)
@@ -55,7 +55,9 @@ def resource(text: bytes) -> dict[str, Any]:
     """A JSON object; which resource it is, and whether it may be, is for validation to say."""
     value = decode(text)
     if not isinstance(value, dict):
-        raise Outcome(400, "structure", "a resource is a JSON object", issues=(_issue("a resource is a JSON object", 1, 1),))
+        raise Outcome(
+            400, "structure", "a resource is a JSON object", issues=(_issue("a resource is a JSON object", 1, 1),)
+        )
     return value
 
 

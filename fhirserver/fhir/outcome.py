@@ -22,7 +22,8 @@ class Issue(NamedTuple):
     def json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": self.diagnostics}
         if self.line is not None:
-            out["location"] = [f"line {self.line}, column {self.column}"]
+            column = "" if self.column is None else f", column {self.column}"
+            out["location"] = [f"line {self.line}{column}"]
         if self.expression:
             out["expression"] = [self.expression]
         return out

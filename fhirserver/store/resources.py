@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1}
 DUPLICATE_KEY = 11000
+BUILD_SECONDS = 600  # an index on a large collection that a new release wants
 
 
 class Conflict(Exception):
@@ -78,8 +79,8 @@ class Change(NamedTuple):
 class _DecimalCodec(TypeCodec):
     """Decimals of the mirror as Decimal128; what has more than 34 digits is rounded there and exact in the body."""
 
-    python_type = Decimal  # type: ignore[assignment]
-    bson_type = Decimal128  # type: ignore[assignment]
+    python_type = Decimal
+    bson_type = Decimal128
     _context = create_decimal128_context()
 
     def transform_python(self, value: Decimal) -> Decimal128:
@@ -118,7 +119,7 @@ class Store:
         *,
         mirror: bool = True,
         timeout: float = 5.0,
-        search_ms: int = 10_000,
+        search_ms: int = 4_000,
         session: AsyncClientSession | None = None,
         ensured: set[str] | None = None,
     ) -> None:
@@ -140,7 +141,8 @@ class Store:
         """Collections cannot appear in the middle of a transaction: make them before."""
         for type_ in types:
             if type_ not in self._ensured:
-                await ensure(self.database, type_)
+                with pymongo.timeout(BUILD_SECONDS):
+                    await ensure(self.database, type_)
                 self._ensured.add(type_)
 
     # reading
@@ -155,6 +157,9 @@ class Store:
         projection = BODY | dict.fromkeys(fields, 1)
         cursor = self[type_].find({"_id": {"$in": sorted(ids)}}, projection, session=self.session)
         return await cursor.to_list()
+
+    async def read_stored(self, type_: str, ids: Iterable[str]) -> list[Stored]:
+        return [stored(type_, document) for document in await self.read_many(type_, ids)]
 
     async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
         current = await self.read(type_, id_)
@@ -177,6 +182,10 @@ class Store:
         cursor = self[type_].find(filter_, projection, sort=list(sort), limit=limit, session=self.session)
         with pymongo.timeout(self.search_ms / 1000):
             return await cursor.to_list()
+
+    async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
+        """Any `limit` current versions that match, by id."""
+        return [stored(type_, document) for document in await self.find(type_, filter_, [("_id", 1)], limit)]
 
     async def count(self, type_: str, filter_: Document) -> int:
         with pymongo.timeout(self.search_ms / 1000):
@@ -261,7 +270,7 @@ class Store:
 
     # transactions
 
-    async def transact(self, work: Callable[[Store], Awaitable[T]], *, seconds: float = 60.0) -> T:
+    async def transact(self, work: Callable[[Store], Awaitable[T]], *, extra_seconds: float = 0.0) -> T:
         """Run `work` with a store bound to one multi-document transaction; run it again when others were faster.
 
         `work` may be called several times and must take all it knows from the store that it is given.
@@ -270,7 +279,7 @@ class Store:
         while True:
             attempts += 1
             try:
-                with pymongo.timeout(seconds):
+                with pymongo.timeout(self.timeout + extra_seconds):
                     async with self.database.client.start_session() as session:
                         bound = Store(
                             self.database,

@@ -1,0 +1,126 @@
+"""The server as an ASGI application: `create_app(settings)`. A root: it opens what the rest is given."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pymongo
+from pymongo import ReturnDocument
+from pymongo.errors import PyMongoError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fhirserver.context import ANYONE, NOBODY, Context
+from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.operations import OPERATIONS
+from fhirserver.rest.dispatch import serve
+from fhirserver.rest.responses import send
+from fhirserver.search.index import Indexer
+from fhirserver.search.parameters import r4_registry
+from fhirserver.settings import Settings
+from fhirserver.store.connect import connect
+from fhirserver.store.resources import Store, now
+from fhirserver.store.schema import SERVER, ensure_shared
+from fhirserver.validation.validate import Validator
+
+log = logging.getLogger(__name__)
+FHIR = "/fhir"
+PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+
+
+@asynccontextmanager
+async def context(settings: Settings) -> AsyncIterator[Context]:
+    """Everything a request needs, for as long as the database is open. `settings.mongodb_url` must be set."""
+    if settings.mongodb_url is None:
+        raise ValueError("mongodb_url is not set; the command line starts the embedded database and sets it")
+    client = await connect(settings.mongodb_url.get_secret_value(), timeout=settings.request_timeout)
+    try:
+        database = client[settings.database]
+        await ensure_shared(database)
+        store = Store(
+            database,
+            mirror=settings.mirror,
+            timeout=settings.request_timeout,
+            search_ms=settings.search_timeout_ms,
+        )
+        definitions, registry = r4(), r4_registry()
+        yield Context(
+            store=store,
+            definitions=definitions,
+            registry=registry,
+            indexer=Indexer(definitions, registry, settings.base_url),
+            validator=Validator(definitions, required_codes()) if settings.validation == "base" else None,
+            settings=settings,
+            secret=await _secret(database, settings),
+            now=now,
+            operations=OPERATIONS,
+            caller=ANYONE if settings.open else NOBODY,
+        )
+    finally:
+        await client.close()
+
+
+async def _secret(database: Any, settings: Settings) -> bytes:
+    """The key of page links; servers of one database share it, so that a link works on each of them."""
+    if settings.secret is not None:
+        return settings.secret.get_secret_value().encode()
+    document = await database[SERVER].find_one_and_update(
+        {"_id": "secret"},
+        {"$setOnInsert": {"value": secrets.token_hex(32)}},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    return bytes.fromhex(document["value"])
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """FHIR under /fhir, /healthz (the process lives), /readyz (the database answers)."""
+    return Application(settings)
+
+
+class Application:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ctx: Context | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send_: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send_)
+            return
+        if scope["type"] != "http" or self.ctx is None:
+            raise RuntimeError(f"cannot serve {scope['type']} before start-up")
+        path: str = scope["path"]
+        if path.startswith(FHIR) and (len(path) == len(FHIR) or path[len(FHIR)] == "/"):
+            await serve(self.ctx, FHIR.encode(), scope, receive, send_)
+        elif path == "/healthz":
+            await send(send_, 200, b"ok\n", [PLAIN])
+        elif path == "/readyz":
+            await self._ready(self.ctx, send_)
+        else:
+            message = f"Nothing is here. The FHIR API is at {self.settings.base_url}/metadata\n"
+            await send(send_, 404, message.encode(), [PLAIN])
+
+    async def _ready(self, ctx: Context, send_: Send) -> None:
+        try:
+            with pymongo.timeout(2):
+                await ctx.store.database.command("ping")
+        except PyMongoError as error:
+            log.warning("not ready: %s", error)
+            await send(send_, 503, b"the database does not answer\n", [PLAIN])
+        else:
+            await send(send_, 200, b"ready\n", [PLAIN])
+
+    async def _lifespan(self, receive: Receive, send_: Send) -> None:
+        await receive()
+        try:
+            async with context(self.settings) as self.ctx:
+                await send_({"type": "lifespan.startup.complete"})
+                await receive()
+        except Exception as error:
+            if self.ctx is None:
+                await send_({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await send_({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,57 @@
+"""What a request carries: where to look, what the rules are, who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fhirserver.fhir.definitions import Definitions
+from fhirserver.search.index import Indexer
+from fhirserver.search.parameters import Registry
+from fhirserver.settings import Settings
+from fhirserver.store.resources import Store
+from fhirserver.validation.validate import Validator
+
+
+class Caller(NamedTuple):
+    """Who asks. Until the authorization server lands there are two: `anyone` under --open, and nobody."""
+
+    name: str
+    open: bool
+
+
+NOBODY = Caller("nobody", open=False)
+ANYONE = Caller("anyone", open=True)
+
+Run = Callable[..., Awaitable[Any]]
+
+
+class Operation(NamedTuple):
+    """A named operation: `run(ctx, request, type_, id_)` answers; `definition` is the canonical URL."""
+
+    name: str
+    instance: bool
+    definition: str
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Frozen; `dataclasses.replace` makes the context of one request or of one transaction."""
+
+    store: Store
+    definitions: Definitions
+    registry: Registry
+    indexer: Indexer
+    validator: Validator | None
+    settings: Settings
+    secret: bytes
+    now: Callable[[], datetime]
+    operations: Mapping[tuple[str, str], Operation]
+    caller: Caller = NOBODY
+
+    @property
+    def base_url(self) -> str:
+        return self.settings.base_url

@@ -1,0 +1,63 @@
+"""Bundles put together from bytes: the resources in them are never decoded on the way out.
+
+https://hl7.org/fhir/R4/bundle.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from fhirserver.fhir import json
+
+
+def instant(time: datetime) -> str:
+    """A FHIR instant in UTC with milliseconds."""
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
+
+
+def entry(
+    full_url: str | None = None,
+    resource: bytes = b"",
+    *,
+    mode: str | None = None,
+    request: tuple[str, str] | None = None,
+    response: Mapping[str, object] | None = None,
+) -> bytes:
+    """One Bundle.entry. `request` is (method, url)."""
+    parts = []
+    if full_url:
+        parts.append(b'"fullUrl":' + json.encode(full_url))
+    if resource:
+        parts.append(b'"resource":' + resource)
+    if mode:
+        parts.append(b'"search":{"mode":"%b"}' % mode.encode())
+    if request:
+        parts.append(b'"request":' + json.encode({"method": request[0], "url": request[1]}))
+    if response:
+        parts.append(b'"response":' + json.encode(response))
+    return b"{" + b",".join(parts) + b"}"
+
+
+def bundle(
+    type_: str,
+    entries: Iterable[bytes],
+    *,
+    id_: str | None = None,
+    updated: datetime | None = None,
+    total: int | None = None,
+    links: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """A Bundle as JSON. `links` are (relation, url)."""
+    head: dict[str, object] = {"resourceType": "Bundle"}
+    if id_:
+        head["id"] = id_
+    if updated:
+        head["meta"] = {"lastUpdated": instant(updated)}
+    head["type"] = type_
+    if total is not None:
+        head["total"] = total
+    if links:
+        head["link"] = [{"relation": relation, "url": url} for relation, url in links]
+    body = b",".join(entries)
+    return json.encode(head)[:-1] + (b',"entry":[' + body + b"]" if body else b"") + b"}"

@@ -1,0 +1,122 @@
+"""Literal references: taken apart, and rewritten wherever a resource holds them.
+
+https://hl7.org/fhir/R4/references.html, https://hl7.org/fhir/R4/http.html#trules
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fhirserver.fhir.definitions import Definitions
+
+_literal = re.compile(
+    r"(?:(?P<base>https?://[^?#]*?)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})"
+    r"(?:/_history/(?P<version>[A-Za-z0-9\-.]{1,64}))?"
+)
+_link = re.compile(r"""(<(?:a|img)\b[^>]*?\b(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""", re.IGNORECASE)
+_version = re.compile(r"(?P<target>.+)/_history/[A-Za-z0-9\-.]{1,64}")
+
+
+class Literal(NamedTuple):
+    """`[base/]Type/id[/_history/version]`. `base` is None for a relative reference."""
+
+    base: str | None
+    type: str
+    id: str
+    version: str | None
+
+
+def parse(reference: str) -> Literal | None:
+    """None for what is not a RESTful reference: fragments, urn:uuid:…, canonical URLs with a query."""
+    match = _literal.fullmatch(reference)
+    return Literal(match["base"], match["type"], match["id"], match["version"]) if match else None
+
+
+class Target(NamedTuple):
+    """What a link of the Bundle becomes."""
+
+    reference: str
+    version: int
+
+
+def rewrite(resource: dict[str, Any], targets: Mapping[str, Target], definitions: Definitions) -> dict[str, Any]:
+    """The resource with every link to a key of `targets` replaced: references, uri, url, oid, uuid, narrative.
+
+    Elements of type canonical stay. A version-specific link stays version-specific. The input is not changed.
+    """
+    if not targets:
+        return resource
+    rewritten: dict[str, Any] = _Rewriter(targets, definitions).node(resource, resource["resourceType"])
+    return rewritten
+
+
+def conditional(resource: Any, definitions: Definitions) -> Iterator[str]:
+    """The conditional references (`Patient?identifier=…`) of a resource, https://hl7.org/fhir/R4/http.html#2.21.0.10.1"""
+    if isinstance(resource, list):
+        for value in resource:
+            yield from conditional(value, definitions)
+    elif isinstance(resource, dict):
+        for key, value in resource.items():
+            if key == "reference" and isinstance(value, str):
+                type_, mark, _ = value.partition("?")
+                if mark and type_ in definitions.resource_types:
+                    yield value
+            elif isinstance(value, (dict, list)):
+                yield from conditional(value, definitions)
+
+
+class _Rewriter:
+    """Walks a resource along its definition, because only the definition tells a uri from a canonical."""
+
+    linking = frozenset(("uri", "url", "oid", "uuid"))
+
+    def __init__(self, targets: Mapping[str, Target], definitions: Definitions) -> None:
+        self.targets = targets
+        self.types = definitions.types
+
+    def node(self, node: dict[str, Any], type_: str) -> dict[str, Any]:
+        if "resourceType" in node:
+            type_ = node["resourceType"]
+        definition = self.types.get(type_)
+        if definition is None:
+            return node
+        out = {}
+        for key, value in node.items():
+            found = definition.by_key.get(key)
+            if found is None:
+                out[key] = self.children(value, "Element") if key.startswith("_") else value
+            elif key == "reference" and type_ == "Reference":
+                out[key] = self.link(value)
+            else:
+                out[key] = self.value(value, found[1])
+        return out
+
+    def children(self, value: Any, type_: str) -> Any:
+        if isinstance(value, list):
+            return [self.children(child, type_) for child in value]
+        return self.node(value, type_) if isinstance(value, dict) else value
+
+    def value(self, value: Any, type_: str) -> Any:
+        if isinstance(value, (dict, list)) and type_ not in self.linking:
+            return self.children(value, type_)
+        if type_ in self.linking:
+            return [self.link(link) for link in value] if isinstance(value, list) else self.link(value)
+        if type_ == "xhtml" and isinstance(value, str):
+            return _link.sub(self.narrative, value)
+        return value
+
+    def link(self, link: Any) -> Any:
+        if not isinstance(link, str):
+            return link
+        target = self.targets.get(link)
+        if target is not None:
+            return target.reference
+        versioned = _version.fullmatch(link)
+        target = self.targets.get(versioned["target"]) if versioned else None
+        return f"{target.reference}/_history/{target.version}" if target else link
+
+    def narrative(self, match: re.Match[str]) -> str:
+        quote = match[2][0]
+        return f"{match[1]}{quote}{self.link(match[2][1:-1])}{quote}"

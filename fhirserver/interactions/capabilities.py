@@ -1,0 +1,156 @@
+"""The CapabilityStatement, from the registries that do the work: nothing is listed that is not wired.
+
+https://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.outcome import invalid
+from fhirserver.interactions.exchange import Answer, Request
+
+DATE = "2026-11-22"
+INTERACTIONS = (
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
+SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system")
+FORMATS = ("application/fhir+json", "application/fhir+xml", "json", "xml")
+PATCHES = ("application/json-patch+json", "application/fhir+json", "application/fhir+xml")
+MODES = ("full", "normative", "terminology")
+
+
+def capabilities(ctx: Context, request: Request) -> Answer:
+    """`mode=terminology` answers with TerminologyCapabilities: https://hl7.org/fhir/R4/http.html#capabilities"""
+    mode = dict(request.pairs).get("mode", "full")
+    if mode not in MODES:
+        raise invalid(f"mode={mode} is not known; use full, normative or terminology", "mode")
+    statement = terminology_capabilities(ctx.base_url) if mode == "terminology" else _cached(ctx)
+    return Answer(status=200, body=statement)
+
+
+@lru_cache(maxsize=4)
+def terminology_capabilities(base_url: str) -> bytes:
+    """No terminology operation is served yet, and it says so."""
+    return json.encode(
+        {
+            "resourceType": "TerminologyCapabilities",
+            "url": f"{base_url}/metadata?mode=terminology",
+            "version": version("healthmate"),
+            "name": "HealthMateTerminology",
+            "status": "active",
+            "date": DATE,
+            "kind": "instance",
+            "software": {"name": "HealthMate", "version": version("healthmate")},
+            "implementation": {"description": "HealthMate", "url": base_url},
+            "codeSearch": "explicit",
+        }
+    )
+
+
+_statements: dict[tuple[str, int], bytes] = {}
+
+
+def _cached(ctx: Context) -> bytes:
+    key = (ctx.base_url, id(ctx.registry))
+    if key not in _statements:
+        _statements[key] = json.encode(statement(ctx))
+    return _statements[key]
+
+
+def statement(ctx: Context) -> dict[str, Any]:
+    return {
+        "resourceType": "CapabilityStatement",
+        "url": f"{ctx.base_url}/metadata",
+        "version": version("healthmate"),
+        "name": "HealthMate",
+        "title": "HealthMate FHIR server",
+        "status": "active",
+        "date": DATE,
+        "publisher": "HealthMate",
+        "kind": "instance",
+        "software": {"name": "HealthMate", "version": version("healthmate")},
+        "implementation": {"description": "HealthMate FHIR R4 server", "url": ctx.base_url},
+        "fhirVersion": "4.0.1",
+        "format": list(FORMATS),
+        "patchFormat": list(PATCHES),
+        "rest": [
+            {
+                "mode": "server",
+                "resource": [_resource(ctx, type_) for type_ in sorted(ctx.definitions.resource_types)],
+                "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
+                "searchParam": [_parameter(p) for p in _common(ctx)],
+                "operation": _operations(ctx, ""),
+            }
+        ],
+    }
+
+
+def _resource(ctx: Context, type_: str) -> dict[str, Any]:
+    parameters = ctx.registry[type_]
+    includes = sorted(f"{type_}:{p.code}" for p in parameters.values() if p.type == "reference")
+    out: dict[str, Any] = {
+        "type": type_,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
+        "interaction": [{"code": code} for code in INTERACTIONS],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": ctx.settings.conditional_delete,
+        "referencePolicy": ["literal", "logical", "local"]
+        + (["enforced"] if ctx.settings.referential_integrity else []),
+    }
+    if includes:
+        out["searchInclude"] = ["*", *includes]
+    if reverse := sorted(_reverse(ctx).get(type_, ())):
+        out["searchRevInclude"] = reverse
+    out["searchParam"] = [_parameter(p) for _, p in sorted(parameters.items())]
+    if operations := _operations(ctx, type_):
+        out["operation"] = operations
+    return out
+
+
+def _reverse(ctx: Context) -> dict[str, set[str]]:
+    return _reverse_of(ctx.registry, ctx.definitions.resource_types)
+
+
+@lru_cache(maxsize=4)
+def _reverse_of(registry: Any, types: frozenset[str]) -> dict[str, set[str]]:
+    """{type: `Source:parameter` that may refer to it}; parameters that may refer to anything are left out."""
+    out: dict[str, set[str]] = {}
+    for source in types:
+        for parameter in registry[source].values():
+            if parameter.type == "reference" and len(parameter.targets) < len(types):
+                for target in parameter.targets:
+                    out.setdefault(target, set()).add(f"{source}:{parameter.code}")
+    return out
+
+
+def _parameter(parameter: Any) -> dict[str, Any]:
+    out = {"name": parameter.code, "type": parameter.type}
+    return out | ({"definition": parameter.url} if parameter.url else {})
+
+
+def _common(ctx: Context) -> list[Any]:
+    """The parameters that a search over several types may use."""
+    return [p for code, p in sorted(ctx.registry["Basic"].items()) if code.startswith("_")]
+
+
+def _operations(ctx: Context, type_: str) -> list[dict[str, str]]:
+    found = sorted((op.name, op.definition) for (on, _), op in ctx.operations.items() if on == type_)
+    return [{"name": name, "definition": definition} for name, definition in found]

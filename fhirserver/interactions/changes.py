@@ -1,0 +1,67 @@
+"""From a resource that a client sent to the one change that the store writes.
+
+The server owns `id`, `meta.versionId` and `meta.lastUpdated`; everything else is kept as it came.
+https://hl7.org/fhir/R4/http.html#create, https://hl7.org/fhir/R4/resource.html#Meta
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+from uuid import UUID
+
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.bundles import instant
+from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.store.resources import Change, Stored
+
+Resource = dict[str, Any]
+
+
+def new_id() -> str:
+    """A UUID version 7: ids sort by the time they were given, so that new ones sit together in every index."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    return str(UUID(int=value))
+
+
+def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
+    """The resource, if it may be stored as this type. Raises a 400 Outcome that lists what is wrong with it."""
+    if not isinstance(resource, dict):
+        raise invalid(f"a {type_} is expected in the body, as a JSON object", type_, code="structure")
+    named = resource.get("resourceType")
+    if named != type_:
+        raise invalid(f"the URL says {type_}, the body says {named!r}", f"{type_}.resourceType")
+    if ctx.validator is not None:
+        issues = ctx.validator.issues(resource)
+        if any(issue.severity in ("error", "fatal") for issue in issues):
+            raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
+    return resource
+
+
+def written(ctx: Context, resource: Resource, id_: str, previous: Stored | None = None) -> Change:
+    """The next version of a resource. Meta's tags, profiles, security labels and extensions stay the client's."""
+    type_ = resource["resourceType"]
+    version = previous.version + 1 if previous else 1
+    updated = max(ctx.now(), previous.updated) if previous else ctx.now()
+    meta = resource.get("meta")
+    stamped: Resource = {
+        "resourceType": type_,
+        "id": id_,
+        "meta": (meta if isinstance(meta, dict) else {}) | {"versionId": str(version), "lastUpdated": instant(updated)},
+    }
+    for key, value in resource.items():
+        if key not in stamped:
+            stamped[key] = value
+    entry = ctx.indexer.entry(stamped)
+    body = json.encode(stamped)
+    return Change(type_, id_, version, updated, body, stamped, entry.search, entry.sort, entry.compartments, previous)
+
+
+def deleted(ctx: Context, previous: Stored) -> Change:
+    """A tombstone: it answers 410 and stays in the history."""
+    updated = max(ctx.now(), previous.updated)
+    return Change(previous.type, previous.id, previous.version + 1, updated, None, {}, {}, {}, [], previous)

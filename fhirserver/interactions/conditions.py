@@ -1,0 +1,69 @@
+"""Conditions on interactions: the version that must be current, and criteria that must match once.
+
+https://hl7.org/fhir/R4/http.html#concurrency, #ccreate, #cond-update, #3.1.0.7.1
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from fhirserver.access.policy import restrict
+from fhirserver.context import Context
+from fhirserver.fhir.outcome import Outcome
+from fhirserver.interactions.exchange import Pairs, version_of
+from fhirserver.search.filters import query_filter
+from fhirserver.search.query import Query, parse
+from fhirserver.store.resources import Stored
+
+MATCHES = 1_000
+
+
+def check_version(if_match: str | None, current: Stored | None, reference: str) -> None:
+    """412 unless the resource is at the version that the client has seen."""
+    if if_match is None:
+        return
+    wanted = version_of(if_match, "If-Match")
+    exists = current is not None and not current.deleted
+    if exists and current is not None and wanted in ("*", str(current.version)):
+        return
+    now = f"is at version {current.version}" if exists and current else "does not exist"
+    raise Outcome(412, "conflict", f"If-Match asks for version {wanted} of {reference}, which {now}; read it again")
+
+
+def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
+    """The query of a condition. Here an unknown parameter is always refused: ignoring it would match too much."""
+    pairs = tuple(parse_qsl(text.rpartition("?")[2], keep_blank_values=True)) if isinstance(text, str) else text
+    query = parse(
+        type_,
+        pairs,
+        ctx.registry,
+        strict=True,
+        base_url=ctx.base_url,
+        default_count=ctx.settings.default_count,
+        max_count=ctx.settings.max_count,
+    )
+    if not query.clauses:
+        raise Outcome(412, "processing", f"the condition on {type_} names no search parameter; it would match them all")
+    return query
+
+
+def claim_key(query: Query) -> str:
+    """One text for one condition, however its parts were ordered."""
+    return f"{query.type_}?{'&'.join(sorted(f'{name}={value}' for name, value in query.used))}"
+
+
+async def matches(ctx: Context, query: Query, limit: int = 2) -> list[Stored]:
+    """What a condition matches now, at most `limit`. Inside a transaction others cannot make it untrue any more."""
+    await ctx.store.ensure(query.type_)
+    if ctx.store.session is not None:
+        await ctx.store.claim(claim_key(query))
+    query = restrict(ctx.caller, query)
+    return await ctx.store.find_stored(query.type_, query_filter(query, ctx.now()), limit)
+
+
+async def match(ctx: Context, query: Query) -> Stored | None:
+    """The one match, None for none. 412 for several: guessing would change the wrong patient's record."""
+    found = await matches(ctx, query)
+    if len(found) > 1:
+        raise Outcome(412, "multiple-matches", f"{claim_key(query)} matches several resources; it must match one")
+    return found[0] if found else None

@@ -1,0 +1,57 @@
+"""A request and its answer, free of HTTP: what a REST call and an entry of a batch have in common.
+
+https://hl7.org/fhir/R4/http.html#general
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fhirserver.fhir.outcome import invalid
+from fhirserver.store.resources import Stored
+
+Pairs = tuple[tuple[str, str], ...]
+_etag = re.compile(r'(?:W/)?"(?P<version>[^"]*)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One interaction asked for. `path` are the segments below the base, `body` is decoded JSON."""
+
+    method: str
+    path: tuple[str, ...]
+    pairs: Pairs = ()
+    body: Any = None
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: datetime | None = None
+    if_none_exist: str | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of it. `body` is a resource as JSON; `stored` the version it speaks of; `wrote` marks a write."""
+
+    status: int
+    body: bytes = b""
+    stored: Stored | None = None
+    wrote: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+def version_of(etag: str, header: str) -> str:
+    """The version of `W/"3"` (or `"3"`). `*` stays `*`."""
+    match = _etag.fullmatch(etag.strip())
+    if match:
+        return match["version"]
+    if etag.strip() == "*":
+        return "*"
+    raise invalid(f'{header}: {etag!r} is not an entity tag; write W/"3"')
+
+
+def versions_of(etags: str, header: str) -> set[str]:
+    return {version_of(etag, header) for etag in etags.split(",")}

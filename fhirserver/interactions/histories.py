@@ -1,0 +1,91 @@
+"""history of a resource, a type, everything, page by page. https://hl7.org/fhir/R4/http.html#history"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fhirserver.access.policy import authorize
+from fhirserver.context import Context
+from fhirserver.fhir import dates
+from fhirserver.fhir.bundles import bundle, entry, instant
+from fhirserver.fhir.outcome import Outcome, invalid, not_found
+from fhirserver.interactions.changes import new_id
+from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.store.history import Place, Span
+from fhirserver.store.history import history as versions
+from fhirserver.store.resources import Stored
+
+PARAMETERS = ("_since", "_at", "_count", "_cursor", "_summary", "_elements")
+METHODS = {True: ("DELETE", "204 No Content"), False: ("PUT", "200 OK")}
+
+
+async def history(ctx: Context, request: Request, type_: str | None, id_: str | None) -> Answer:
+    """A Bundle of type history, newest first, deletions included."""
+    level = "instance" if id_ else "type" if type_ else "system"
+    authorize(ctx.caller, f"history-{level}", type_)
+    values = _values(request)
+    count = min(_count(values.get("_count"), ctx.settings.default_count), ctx.settings.max_count)
+    span = _span(values)
+    after = _place(verified(ctx.secret, values["_cursor"], "_history")) if "_cursor" in values else None
+    total = None
+    if id_ and type_:
+        current = await ctx.store.read(type_, id_)
+        if current is None:
+            raise not_found(f"{type_}/{id_}")
+        total = current.version if span == Span() else None
+    types = [type_] if type_ else await ctx.store.types()
+    found = await versions(ctx.store, types, count + 1, id_=id_, span=span, after=after) if count else []
+    page, more = found[:count], len(found) > count
+    path = "/".join((*request.path,))
+    kept = [(name, value) for name, value in request.pairs if name in PARAMETERS and name != "_cursor"]
+    links = [("self", page_url(ctx.base_url, path, request.pairs))]
+    if more:
+        last = page[-1]
+        place = [last.updated.isoformat(), last.id, last.version, last.type]
+        links.append(
+            ("next", page_url(ctx.base_url, path, [*kept, ("_cursor", signed(ctx.secret, place, "_history"))]))
+        )
+    entries = [_entry(ctx, version) for version in page]
+    body = bundle("history", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
+    return Answer(status=200, body=body)
+
+
+def _values(request: Request) -> dict[str, str]:
+    for name, _ in request.pairs:
+        if name not in PARAMETERS and request.strict:
+            raise invalid(f"history has no parameter {name[:80]}; it has _since, _at and _count", name[:80])
+    return dict(request.pairs)
+
+
+def _count(text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    if not text.isdecimal() or len(text) > 9:
+        raise invalid(f"_count={text[:80]} is not a number of entries", "_count")
+    return int(text)
+
+
+def _span(values: dict[str, str]) -> Span:
+    since = dates.parse(values["_since"]).low if "_since" in values else None
+    if "_at" not in values:
+        return Span(since)
+    at = dates.parse(values["_at"])
+    return Span(since, at.low, at.high)
+
+
+def _place(row: object) -> Place:
+    match row:
+        case [str() as updated, str() as id_, int() as version, str() as type_]:
+            return Place(datetime.fromisoformat(updated), id_, version, type_)
+    raise Outcome(400, "invalid", "_cursor does not belong to a history")
+
+
+def _entry(ctx: Context, version: Stored) -> bytes:
+    """https://hl7.org/fhir/R4/http.html#history: `POST` made it, `PUT` changed it, `DELETE` ended it."""
+    method, status = METHODS[version.deleted]
+    url = version.reference
+    if version.version == 1:
+        method, status, url = "POST", "201 Created", version.type
+    response = {"status": status, "etag": f'W/"{version.version}"', "lastModified": instant(version.updated)}
+    return entry(f"{ctx.base_url}/{version.reference}", version.body, request=(method, url), response=response)

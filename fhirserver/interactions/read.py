@@ -1,0 +1,41 @@
+"""read, vread and history. https://hl7.org/fhir/R4/http.html#read, #vread, #history"""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from fhirserver.access.policy import authorize
+from fhirserver.context import Context
+from fhirserver.fhir.outcome import gone, not_found
+from fhirserver.interactions.exchange import Answer, Request, versions_of
+from fhirserver.store.resources import Stored
+
+
+async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
+    """200, 304 when the client has it already, 404 or 410."""
+    authorize(ctx.caller, "read", type_)
+    found = await ctx.store.read(type_, id_)
+    if found is None:
+        raise not_found(f"{type_}/{id_}")
+    if found.deleted:
+        raise gone(found.reference)
+    return Answer(status=304 if _fresh(found, request) else 200, body=found.body, stored=found)
+
+
+async def vread(ctx: Context, request: Request, type_: str, id_: str, version: str) -> Answer:
+    authorize(ctx.caller, "vread", type_)
+    found = await ctx.store.vread(type_, id_, int(version)) if version.isdecimal() and len(version) < 10 else None
+    if found is None:
+        raise not_found(f"{type_}/{id_}/_history/{version}")
+    if found.deleted:
+        raise gone(found.reference)
+    return Answer(status=304 if _fresh(found, request) else 200, body=found.body, stored=found)
+
+
+def _fresh(found: Stored, request: Request) -> bool:
+    """https://hl7.org/fhir/R4/http.html#cread; an entity tag, when sent, decides alone (RFC 9110 §13.2.2)."""
+    if request.if_none_match is not None:
+        return not versions_of(request.if_none_match, "If-None-Match").isdisjoint({str(found.version), "*"})
+    if request.if_modified_since is not None:
+        return found.updated.replace(microsecond=0) <= request.if_modified_since.astimezone(UTC)
+    return False

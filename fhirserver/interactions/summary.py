@@ -1,0 +1,110 @@
+"""Parts of resources: `_summary` and `_elements`. https://hl7.org/fhir/R4/search.html#summary
+
+A part is marked SUBSETTED, so that nobody writes it back by mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.definitions import Definitions, Element
+from fhirserver.fhir.outcome import invalid
+from fhirserver.interactions.exchange import Answer, Request
+
+SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
+ALWAYS = ("resourceType", "id", "meta")
+MODES = ("true", "text", "data", "count", "false")
+
+
+class Part(NamedTuple):
+    """Which part is asked for. `elements` are names at the top level, or `Type.name`."""
+
+    summary: str = "false"
+    elements: frozenset[str] = frozenset()
+
+    @property
+    def whole(self) -> bool:
+        return not self.elements and self.summary in ("false", "count")
+
+
+def part(request: Request) -> Part:
+    """Of a read; searches take it from their Query."""
+    values = dict(request.pairs)
+    summary = values.get("_summary", "false")
+    if summary not in MODES or summary == "count":
+        raise invalid(f"_summary={summary} is not possible here; use true, text, data or false", "_summary")
+    names = (name.strip() for name in values.get("_elements", "").split(","))
+    return Part(summary, frozenset(name for name in names if name))
+
+
+def summarized(ctx: Context, request: Request, answer: Answer) -> Answer:
+    if not request.pairs or answer.status != 200:
+        return answer
+    wanted = part(request)
+    return answer if wanted.whole else replace(answer, body=trim(ctx.definitions, answer.body, wanted))
+
+
+def trim(definitions: Definitions, body: bytes, wanted: Part) -> bytes:
+    """The part of a resource that is asked for; mandatory and modifier elements stay."""
+    resource = json.resource(body)
+    type_ = resource["resourceType"]
+    if wanted.elements:
+        kept = _elements(definitions, resource, wanted.elements)
+    elif wanted.summary == "true":
+        kept = _node(definitions, resource, type_, _in_summary)
+    elif wanted.summary == "text":
+        kept = _top(definitions, resource, lambda e: e.name == "text" or e.min > 0)
+    else:
+        kept = {key: value for key, value in resource.items() if key not in ("text", "_text")}
+    meta = dict(resource.get("meta", {}))
+    meta["tag"] = [*meta.get("tag", []), SUBSETTED]
+    return json.encode(
+        {key: kept[key] for key in ("resourceType", "id") if key in kept}
+        | {"meta": meta}
+        | {key: value for key, value in kept.items() if key not in ALWAYS}
+    )
+
+
+def _elements(definitions: Definitions, resource: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """https://hl7.org/fhir/R4/search.html#elements"""
+    type_ = resource["resourceType"]
+    own = {name.removeprefix(f"{type_}.") for name in names}
+    return _top(definitions, resource, lambda e: e.name in own or e.min > 0 or e.modifier)
+
+
+def _in_summary(element: Element) -> bool:
+    return element.summary or element.min > 0
+
+
+def _top(definitions: Definitions, resource: dict[str, Any], keep: Callable[[Element], bool]) -> dict[str, Any]:
+    by_key = definitions.types[resource["resourceType"]].by_key
+    return {
+        key: value
+        for key, value in resource.items()
+        if key in ALWAYS or ((found := by_key.get(key.removeprefix("_"))) and keep(found[0]))
+    }
+
+
+def _node(definitions: Definitions, node: Any, type_: str, keep: Callable[[Element], bool]) -> Any:
+    if isinstance(node, list):
+        return [_node(definitions, child, type_, keep) for child in node]
+    if not isinstance(node, dict):
+        return node
+    type_ = node.get("resourceType", type_)
+    definition = definitions.types.get(type_)
+    if definition is None or not definition.by_key:
+        return node
+    out = {}
+    for key, value in node.items():
+        found = definition.by_key.get(key.removeprefix("_"))
+        if key in ALWAYS:
+            out[key] = value
+        elif found and keep(found[0]):
+            nested = _node(definitions, value, found[1], keep)
+            if nested not in ({}, []):
+                out[key] = nested
+    return out

@@ -1,0 +1,303 @@
+"""batch and transaction. https://hl7.org/fhir/R4/http.html#transaction
+
+A transaction is resolved (conditions, identities, links), then planned as a list of changes, then written whole.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fhirserver.access.policy import authorize
+from fhirserver.context import Context
+from fhirserver.fhir.bundles import bundle
+from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.references import Target, conditional, parse, rewrite
+from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
+from fhirserver.interactions.conditions import check_version, claim_key, criteria, match
+from fhirserver.interactions.entries import Perform, parsed, respond, response_entry
+from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.integrity import check_references, check_unreferenced
+from fhirserver.interactions.write import deletable, existing, identified, patched, updated_id
+from fhirserver.search.query import Query
+from fhirserver.store.resources import Change, Conflict, Stored
+
+SECONDS_PER_ENTRY = 0.01
+Identity = tuple[str, str]
+
+
+async def process(ctx: Context, request: Request, perform: Perform, representation: bool = False) -> Answer:
+    """A Bundle of type batch or transaction; `perform` does one read or one entry of a batch."""
+    document = request.body
+    if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
+        raise invalid("POST to the base takes a Bundle", "Bundle", code="structure")
+    kind = document.get("type")
+    if kind not in ("batch", "transaction"):
+        raise invalid(f"a Bundle of type batch or transaction is expected, not {kind!r}", "Bundle.type")
+    authorize(ctx.caller, str(kind), None)
+    _check_envelope(ctx, document)
+    entries = document.get("entry", [])
+    answers: Sequence[Answer | Outcome]
+    if kind == "batch":
+        answers = [await respond(ctx, entry, index, request.strict, perform) for index, entry in enumerate(entries)]
+    else:
+        answers = await _transaction(ctx, entries, request.strict, perform)
+    body = bundle(f"{kind}-response", [response_entry(answer, representation) for answer in answers], id_=new_id())
+    return Answer(status=200, body=body)
+
+
+def _check_envelope(ctx: Context, document: Resource) -> None:
+    """The Bundle without the resources in it, which are validated one by one."""
+    entries = document.get("entry")
+    if ctx.validator is None and not isinstance(entries, (list, type(None))):
+        raise invalid("Bundle.entry is a list", "Bundle.entry", code="structure")
+    if ctx.validator is None:
+        return
+    bare = document
+    if isinstance(entries, list):
+        shells = [{k: v for k, v in e.items() if k != "resource"} if isinstance(e, dict) else e for e in entries]
+        bare = document | {"entry": [shell or {"fullUrl": "urn:x"} for shell in shells]}
+    issues = ctx.validator.issues(bare)
+    if issues:
+        raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
+
+
+@dataclass(slots=True)
+class Step:
+    """One entry of a transaction on its way to its changes."""
+
+    index: int
+    request: Request
+    full_url: str | None
+    type: str = ""
+    id: str | None = None
+    resource: Resource | None = None
+    query: Query | None = None
+    current: Stored | None = None
+    many: list[Stored] = field(default_factory=list)
+    found: Stored | None = None  # what a conditional create found: nothing is written
+
+    @property
+    def place(self) -> str:
+        return f"Bundle.entry[{self.index}]"
+
+    @property
+    def writes(self) -> bool:
+        return self.request.method in ("POST", "PUT", "PATCH", "DELETE") and self.found is None
+
+
+ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
+
+
+async def _transaction(ctx: Context, entries: list[Any], strict: bool, perform: Perform) -> list[Answer]:
+    steps = [_step(ctx, entry, index, strict) for index, entry in enumerate(entries)]
+    _check_urls(steps)
+    await ctx.store.ensure(*sorted({step.type for step in steps if step.type in ctx.definitions.resource_types}))
+    try:
+        return await ctx.store.transact(
+            lambda store: _Attempt(replace(ctx, store=store), [replace(step) for step in steps], perform).run(),
+            extra_seconds=len(steps) * SECONDS_PER_ENTRY,
+        )
+    except Conflict as error:
+        raise Outcome(409, "conflict", "others change the same resources all the time; send it again") from error
+
+
+def _step(ctx: Context, entry: Any, index: int, strict: bool) -> Step:
+    """Read and validate an entry: all that can be said before the database is asked."""
+    request = parsed(ctx, entry, index, strict)
+    step = Step(index, request, entry.get("fullUrl"), type=request.path[0] if request.path else "")
+    if ORDER[request.method] == ORDER["GET"] or (request.path and request.path[-1].startswith("$")):
+        if request.method not in ("GET", "HEAD"):
+            raise invalid("operations that are not a GET do not run in a transaction", f"{step.place}.request.url")
+        return step
+    try:
+        _plan(ctx, step)
+    except Outcome as refusal:
+        raise refusal.under(f"{step.place}.resource") from refusal
+    return step
+
+
+def _plan(ctx: Context, step: Step) -> None:
+    request, path = step.request, step.request.path
+    by_condition = len(path) == 1
+    if step.type not in ctx.definitions.resource_types or len(path) > 2 or (request.method == "POST") > by_condition:
+        raise invalid(f"{request.method} {'/'.join(path)} is not an interaction on a resource")
+    name = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}[request.method]
+    authorize(ctx.caller, name, step.type)
+    if request.method in ("POST", "PUT"):
+        step.resource = accepted(ctx, request.body, step.type)
+    if request.method == "POST":
+        step.query = None if request.if_none_exist is None else criteria(ctx, step.type, request.if_none_exist)
+    elif by_condition:
+        step.query = criteria(ctx, step.type, request.pairs)
+    else:
+        step.id = path[1]
+        if step.resource is not None:
+            identified(step.resource, path[1])
+
+
+def _check_urls(steps: list[Step]) -> None:
+    seen: dict[str, Step] = {}
+    for step in steps:
+        if step.full_url and ORDER[step.request.method] in (ORDER["POST"], ORDER["PUT"]):
+            other = seen.setdefault(step.full_url, step)
+            if other is not step:
+                message = f"{step.place} and {other.place} have the same fullUrl {step.full_url}"
+                raise invalid(message, f"{step.place}.fullUrl", code="duplicate")
+
+
+class _Attempt:
+    """One run of a transaction inside one database transaction; a lost race makes a new one."""
+
+    def __init__(self, ctx: Context, steps: list[Step], perform: Perform) -> None:
+        self.ctx = ctx
+        self.steps = steps
+        self.perform = perform
+        self.conditions: dict[str, str] = {}
+
+    async def run(self) -> list[Answer]:
+        writing = sorted((s for s in self.steps if s.resource or s.id or s.query), key=_order)
+        for step in writing:
+            await self._located(step, self._resolve(step))
+        await self._read_current(writing)
+        self._check_overlap(writing)
+        answers = await self._write(writing)
+        for step in sorted(self.steps, key=_order):
+            if step.index not in answers:
+                try:
+                    answers[step.index] = await self.perform(self.ctx, step.request)
+                except Outcome as refusal:
+                    raise refusal.under(step.place) from refusal
+        return [answers[step.index] for step in self.steps]
+
+    async def _located(self, step: Step, work: Any) -> Any:
+        try:
+            return await work
+        except Outcome as refusal:
+            raise refusal.under(f"{step.place}.resource" if step.resource else step.place) from refusal
+
+    async def _resolve(self, step: Step) -> None:
+        """Give every step its identity."""
+        method, query = step.request.method, step.query
+        if query is None:
+            step.id = step.id or new_id()
+            return
+        if method in ("POST", "PUT"):
+            key = claim_key(query)
+            if key in self.conditions:
+                raise invalid(f"{self.conditions[key]} has the same condition {key}", code="duplicate")
+            self.conditions[key] = step.place
+        if method == "POST":
+            step.found = await match(self.ctx, query)
+            step.id = step.found.id if step.found else new_id()
+        elif method == "PUT" and step.resource is not None:
+            step.id = await updated_id(self.ctx, step.resource, query)
+            step.resource = step.resource | {"id": step.id}
+        elif method == "PATCH":
+            step.id = existing(await match(self.ctx, query), "a resource that matches the condition").id
+        else:
+            step.many = await deletable(self.ctx, query)
+
+    async def _read_current(self, steps: list[Step]) -> None:
+        """One read per type brings the versions that will be replaced."""
+        ids: dict[str, set[str]] = defaultdict(set)
+        for step in steps:
+            if step.id and step.request.method != "POST":
+                ids[step.type].add(step.id)
+        current: dict[Identity, Stored] = {}
+        for type_, wanted in ids.items():
+            for version in await self.ctx.store.read_stored(type_, wanted):
+                current[type_, version.id] = version
+        for step in steps:
+            if step.id and step.request.method != "POST":
+                step.current = current.get((step.type, step.id))
+                try:
+                    check_version(step.request.if_match, step.current, f"{step.type}/{step.id}")
+                except Outcome as refusal:
+                    raise refusal.under(step.place) from refusal
+                if step.request.method == "DELETE":
+                    step.many = [step.current] if step.current and not step.current.deleted else []
+
+    def _check_overlap(self, steps: list[Step]) -> None:
+        """https://hl7.org/fhir/R4/http.html#trules: no resource is written twice in one transaction."""
+        seen: dict[Identity, Step] = {}
+        for step in (step for step in steps if step.writes):
+            named = [(step.type, step.id)] if step.id else [(step.type, version.id) for version in step.many]
+            for type_, id_ in named:
+                other = seen.setdefault((type_, str(id_)), step)
+                if other is not step:
+                    message = f"{step.place} and {other.place} both write {type_}/{id_}"
+                    raise invalid(message, f"{step.place}.request", code="duplicate")
+
+    async def _write(self, steps: list[Step]) -> dict[int, Answer]:
+        targets = self._targets(steps)
+        planned: list[tuple[Step, Change]] = []
+        arriving: list[Resource] = []
+        for step in steps:
+            if not step.writes:
+                continue
+            if step.request.method == "DELETE":
+                planned += [(step, deleted(self.ctx, version)) for version in step.many]
+                continue
+            change = await self._located(step, self._change(step, targets))
+            arriving.append(change.resource)
+            planned.append((step, change))
+        leaving = {f"{change.type}/{change.id}" for _, change in planned if change.body is None}
+        await check_references(self.ctx, arriving, frozenset(f"{r['resourceType']}/{r['id']}" for r in arriving))
+        await check_unreferenced(self.ctx, leaving)
+        versions = await self.ctx.store.write_all([change for _, change in planned])
+        answers = {step.index: _existing_answer(step) for step in steps}
+        for (step, change), version in zip(planned, versions, strict=True):
+            status = 204 if change.body is None else 200 if step.current and not step.current.deleted else 201
+            answers[step.index] = Answer(status=status, body=change.body or b"", stored=version, wrote=True)
+        return answers
+
+    def _targets(self, steps: list[Step]) -> dict[str, Target]:
+        """What links to the entries become: https://hl7.org/fhir/R4/http.html#trules"""
+        targets: dict[str, Target] = {}
+        relative: dict[str, Target] = {}
+        for step in steps:
+            if not step.full_url or not step.id or step.request.method not in ("POST", "PUT"):
+                continue
+            version = step.found.version if step.found else step.current.version + 1 if step.current else 1
+            target = Target(f"{step.type}/{step.id}", version)
+            targets[step.full_url] = target
+            literal = parse(step.full_url)
+            if literal and f"{literal.type}/{literal.id}" != target.reference:
+                relative[f"{literal.type}/{literal.id}"] = target
+        return relative | targets
+
+    async def _change(self, step: Step, targets: Mapping[str, Target]) -> Change:
+        if step.request.method == "PATCH":
+            current = existing(step.current, f"{step.type}/{step.id}")
+            resource = patched(self.ctx, current, step.request.body)
+        else:
+            resource = step.resource or {}
+        found = {text: await self._conditional(text, step) for text in conditional(resource, self.ctx.definitions)}
+        resource = rewrite(resource, {**targets, **found}, self.ctx.definitions)
+        return written(self.ctx, resource, str(step.id), step.current)
+
+    async def _conditional(self, text: str, step: Step) -> Target:
+        """https://hl7.org/fhir/R4/http.html#2.21.0.10.1; an entry created under the same condition counts."""
+        type_, _, condition = text.partition("?")
+        query = criteria(self.ctx, type_, condition)
+        for other in self.steps:
+            if other.query and other.request.method == "POST" and claim_key(other.query) == claim_key(query):
+                return Target(f"{type_}/{other.id}", 1)
+        found = await match(self.ctx, query)
+        if found is None:
+            raise Outcome(412, "not-found", f"the conditional reference {text} matches nothing")
+        return Target(found.reference, found.version)
+
+
+def _order(step: Step) -> int:
+    return ORDER[step.request.method]
+
+
+def _existing_answer(step: Step) -> Answer:
+    """What a step that wrote nothing answers: a conditional create that found one, a deletion of nothing."""
+    if step.found:
+        return Answer(status=200, body=step.found.body, stored=step.found, wrote=True)
+    return Answer(status=204, wrote=True, stored=step.current)

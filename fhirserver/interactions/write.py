@@ -1,0 +1,223 @@
+"""create, update, patch, delete, and their conditional forms. https://hl7.org/fhir/R4/http.html#create"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from fhirserver.access.policy import authorize
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
+from fhirserver.fhir.patch import fhirpath_patch, json_patch
+from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
+from fhirserver.interactions.conditions import MATCHES, check_version, criteria, match, matches
+from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.integrity import check_references, check_unreferenced
+from fhirserver.search.query import Query
+from fhirserver.store.resources import Change, Conflict, Stored
+
+ATTEMPTS = 8
+
+
+async def create(ctx: Context, request: Request, type_: str) -> Answer:
+    """201; with If-None-Exist 200 and the resource that exists."""
+    authorize(ctx.caller, "create", type_)
+    resource = accepted(ctx, request.body, type_)
+    if request.if_none_exist is None:
+        return await _insert(ctx, resource, new_id())
+    query = criteria(ctx, type_, request.if_none_exist)
+
+    async def once(bound: Context) -> Answer:
+        existing = await match(bound, query)
+        return await _insert(bound, resource, new_id()) if existing is None else _answer(200, existing)
+
+    return await _together(ctx, type_, once)
+
+
+async def update(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
+    """200, or 201 for an id that the client chose. A deleted resource comes back to life."""
+    authorize(ctx.caller, "update", type_)
+    resource = identified(accepted(ctx, request.body, type_), id_)
+    return await _retried(lambda: _replace(ctx, request, resource, id_), f"{type_}/{id_}")
+
+
+async def patch(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
+    """JSON Patch (a list) or FHIRPath Patch (Parameters) on the current version."""
+    authorize(ctx.caller, "patch", type_)
+
+    async def once() -> Answer:
+        current = existing(await ctx.store.read(type_, id_), f"{type_}/{id_}")
+        check_version(request.if_match, current, current.reference)
+        return await _next_version(ctx, patched(ctx, current, request.body), current)
+
+    return await _retried(once, f"{type_}/{id_}")
+
+
+async def delete(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
+    """204, also for what is not there: https://hl7.org/fhir/R4/http.html#delete"""
+    authorize(ctx.caller, "delete", type_)
+
+    async def once() -> Answer:
+        current = await ctx.store.read(type_, id_)
+        check_version(request.if_match, current, f"{type_}/{id_}")
+        if current is None or current.deleted:
+            return Answer(status=204, wrote=True, stored=current)
+        await check_unreferenced(ctx, {current.reference})
+        return Answer(status=204, wrote=True, stored=await ctx.store.write(deleted(ctx, current)))
+
+    return await _retried(once, f"{type_}/{id_}")
+
+
+async def conditional_update(ctx: Context, request: Request, type_: str) -> Answer:
+    """https://hl7.org/fhir/R4/http.html#cond-update"""
+    authorize(ctx.caller, "update", type_)
+    resource = accepted(ctx, request.body, type_)
+    query = criteria(ctx, type_, request.pairs)
+
+    async def once(bound: Context) -> Answer:
+        id_ = await updated_id(bound, resource, query)
+        return await _replace(bound, request, resource | {"id": id_}, id_)
+
+    return await _together(ctx, type_, once)
+
+
+async def conditional_patch(ctx: Context, request: Request, type_: str) -> Answer:
+    """https://hl7.org/fhir/R4/http.html#patch"""
+    authorize(ctx.caller, "patch", type_)
+    query = criteria(ctx, type_, request.pairs)
+
+    async def once(bound: Context) -> Answer:
+        current = existing(await match(bound, query), "a resource that matches the condition")
+        check_version(request.if_match, current, current.reference)
+        return await _next_version(bound, patched(bound, current, request.body), current)
+
+    return await _together(ctx, type_, once)
+
+
+async def conditional_delete(ctx: Context, request: Request, type_: str) -> Answer:
+    """One match, or all of them where the server is set to. https://hl7.org/fhir/R4/http.html#3.1.0.7.1"""
+    authorize(ctx.caller, "delete", type_)
+    query = criteria(ctx, type_, request.pairs)
+
+    async def once(bound: Context) -> Answer:
+        changes = [deleted(bound, current) for current in await deletable(bound, query)]
+        await check_unreferenced(bound, {f"{type_}/{change.id}" for change in changes})
+        written_ = await bound.store.write_all(changes)
+        return Answer(status=204, wrote=True, stored=written_[0] if len(written_) == 1 else None)
+
+    return await _together(ctx, type_, once)
+
+
+# what single interactions and transactions share
+
+
+def identified(resource: Resource, id_: str) -> Resource:
+    """https://hl7.org/fhir/R4/http.html#update: the body must carry the id of the URL."""
+    type_ = resource["resourceType"]
+    if resource.get("id") != id_:
+        raise invalid(f"the URL says {type_}/{id_}, the body has id {resource.get('id')!r}", f"{type_}.id")
+    return resource
+
+
+def existing(current: Stored | None, reference: str) -> Stored:
+    if current is None:
+        raise not_found(reference)
+    if current.deleted:
+        raise gone(current.reference)
+    return current
+
+
+def patched(ctx: Context, current: Stored, document: Any) -> Resource:
+    """The patched resource, valid and still the same one."""
+    before = json.resource(current.body)
+    after = (
+        json_patch(before, document)
+        if isinstance(document, list)
+        else fhirpath_patch(before, document, ctx.definitions)
+    )
+    return identified(accepted(ctx, after, current.type), current.id)
+
+
+async def updated_id(ctx: Context, resource: Resource, query: Query) -> str:
+    """The id that a conditional update writes to."""
+    found, named = await match(ctx, query), resource.get("id")
+    if found is None:
+        if named is None:
+            return new_id()
+        if await ctx.store.read(query.type_, named) is not None:
+            raise Outcome(409, "conflict", f"{query.type_}/{named} exists and does not match the condition")
+        return str(named)
+    if named not in (None, found.id):
+        raise invalid(f"the condition matches {found.reference}, the body has id {named!r}", f"{query.type_}.id")
+    return found.id
+
+
+async def deletable(ctx: Context, query: Query) -> list[Stored]:
+    if ctx.settings.conditional_delete == "single":
+        found = await match(ctx, query)
+        return [found] if found else []
+    many = await matches(ctx, query, MATCHES + 1)
+    if len(many) > MATCHES:
+        raise Outcome(412, "too-costly", f"the condition matches more than {MATCHES:,} resources; narrow it")
+    return many
+
+
+# steps
+
+
+async def _insert(ctx: Context, resource: Resource, id_: str) -> Answer:
+    await check_references(ctx, [resource])
+    return await _save(ctx, written(ctx, resource, id_), 201)
+
+
+async def _replace(ctx: Context, request: Request, resource: Resource, id_: str) -> Answer:
+    current = await ctx.store.read(resource["resourceType"], id_)
+    check_version(request.if_match, current, f"{resource['resourceType']}/{id_}")
+    if current is None:
+        return await _insert(ctx, resource, id_)
+    return await _next_version(ctx, resource, current)
+
+
+async def _next_version(ctx: Context, resource: Resource, current: Stored) -> Answer:
+    await check_references(ctx, [resource])
+    return await _save(ctx, written(ctx, resource, current.id, current), 201 if current.deleted else 200)
+
+
+async def _save(ctx: Context, change: Change, status: int) -> Answer:
+    """One atomic write; inside a transaction the history goes the transactional way."""
+    if ctx.store.session is None:
+        stored = await ctx.store.write(change)
+    else:
+        (stored,) = await ctx.store.write_all([change])
+    return Answer(status=status, body=change.body or b"", stored=stored, wrote=True)
+
+
+def _answer(status: int, found: Stored) -> Answer:
+    return Answer(status=status, body=found.body, stored=found, wrote=True)
+
+
+async def _together(ctx: Context, type_: str, once: Callable[[Context], Awaitable[Answer]]) -> Answer:
+    """Decide and write in one transaction, so that what was decided upon still holds when it is written."""
+    if ctx.store.session is not None:
+        return await once(ctx)
+    await ctx.store.ensure(type_)
+    try:
+        return await ctx.store.transact(lambda store: once(replace(ctx, store=store)))
+    except Conflict as error:
+        raise _contended(type_) from error
+
+
+async def _retried(once: Callable[[], Awaitable[Answer]], reference: str) -> Answer:
+    """Read, decide, write; somebody else may write in between, then again."""
+    for _ in range(ATTEMPTS):
+        try:
+            return await once()
+        except Conflict:
+            continue
+    raise _contended(reference)
+
+
+def _contended(reference: str) -> Outcome:
+    return Outcome(409, "conflict", f"{reference} is being changed by others all the time; try again")

@@ -1,0 +1,128 @@
+"""Patient/[id]/$everything: the record of one patient. https://hl7.org/fhir/R4/patient-operation-everything.html
+
+Matches are the patient's compartment, page by page; what a page refers to outside of it (practitioners,
+organizations, medications) comes with that page. Resources that belong to other patients never do.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fhirserver.access.policy import authorize
+from fhirserver.context import Context
+from fhirserver.fhir import dates
+from fhirserver.fhir.bundles import bundle, entry
+from fhirserver.fhir.outcome import gone, invalid, not_found
+from fhirserver.interactions.changes import new_id
+from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.operations.registry import operation
+from fhirserver.search.compartments import types_in
+from fhirserver.store.resources import Document, stored
+from fhirserver.store.union import find_across
+
+PARAMETERS = ("_since", "_type", "_count", "_cursor")
+_reference = re.compile(rb'"reference":"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})["/]')
+
+
+@operation(
+    "everything",
+    "Patient",
+    instance=True,
+    definition="http://hl7.org/fhir/OperationDefinition/Patient-everything",
+)
+async def everything(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
+    """A searchset with the patient and all that is in the compartment, ordered by type and id."""
+    authorize(ctx.caller, "everything", type_)
+    reference = f"{type_}/{id_}"
+    focus = await ctx.store.read(type_, id_)
+    if focus is None:
+        raise not_found(reference)
+    if focus.deleted:
+        raise gone(reference)
+    values = _values(request)
+    count = _count(ctx, values.get("_count"))
+    wanted = _types(ctx, type_, values.get("_type"))
+    filter_: Document = {"compartments": reference, "deleted": None}
+    if "_since" in values:
+        filter_["updated"] = {"$gte": dates.parse(values["_since"]).low}
+    after = _after(verified(ctx.secret, values["_cursor"], reference)) if "_cursor" in values else None
+    here = sorted(wanted.intersection(await ctx.store.types()))
+    found = await find_across(ctx.store, dict.fromkeys(here, filter_), count + 1, after=after)
+    page = [stored(found_type, document) for found_type, document in found[:count]]
+    bodies = [version.body for version in page]
+    entries = [
+        entry(f"{ctx.base_url}/{version.reference}", body, mode="match")
+        for version, body in zip(page, bodies, strict=True)
+    ]
+    if "_type" not in values:
+        entries += await _referenced(ctx, type_, bodies)
+    path = "/".join(request.path)
+    links = [("self", page_url(ctx.base_url, path, request.pairs))]
+    if len(found) > count:
+        kept = [pair for pair in request.pairs if pair[0] != "_cursor"]
+        place = signed(ctx.secret, [page[-1].type, page[-1].id], reference)
+        links.append(("next", page_url(ctx.base_url, path, [*kept, ("_cursor", place)])))
+    total = len(page) if after is None and len(found) <= count else None
+    body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
+    return Answer(status=200, body=body)
+
+
+async def _referenced(ctx: Context, type_: str, bodies: list[bytes]) -> list[bytes]:
+    """What the page refers to outside of every patient's compartment. The bytes are searched, not decoded."""
+    inside = types_in(type_)
+    wanted: dict[str, set[str]] = {}
+    for body in bodies:
+        for found_type, id_ in _reference.findall(body):
+            name = found_type.decode()
+            if name in ctx.definitions.resource_types and name not in inside:
+                wanted.setdefault(name, set()).add(id_.decode())
+    filters: dict[str, Document] = {
+        name: {"_id": {"$in": sorted(ids)}, "deleted": None} for name, ids in wanted.items()
+    }
+    total = sum(map(len, wanted.values()))
+    found = await find_across(ctx.store, filters, total) if total else []
+    versions = [stored(name, document) for name, document in found]
+    return [entry(f"{ctx.base_url}/{v.reference}", v.body, mode="include") for v in versions]
+
+
+def _values(request: Request) -> dict[str, str]:
+    """From the URL or, by POST, from Parameters. A parameter that is not served is refused, not ignored."""
+    values = dict(request.pairs)
+    if isinstance(request.body, dict):
+        for index, parameter in enumerate(request.body.get("parameter", [])):
+            value = next((str(v) for k, v in parameter.items() if k.startswith("value")), None)
+            if value is None:
+                raise invalid("a simple value is expected", f"Parameters.parameter[{index}]")
+            values[parameter.get("name", "")] = value
+    for name in values:
+        if name not in PARAMETERS:
+            message = f"$everything has no parameter {name[:80]!r} here; it has {', '.join(PARAMETERS[:-1])}"
+            raise invalid(message, name[:80], code="not-supported")
+    return values
+
+
+def _count(ctx: Context, text: str | None) -> int:
+    if text is None:
+        return ctx.settings.max_count
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise invalid(f"_count={text[:80]} is not a number of entries", "_count")
+    return min(int(text), ctx.settings.max_count)
+
+
+def _types(ctx: Context, type_: str, text: str | None) -> frozenset[str]:
+    possible = frozenset(types_in(type_)) | {type_}
+    if text is None:
+        return possible
+    asked = frozenset(text.split(","))
+    unknown = asked - ctx.definitions.resource_types
+    if unknown:
+        raise invalid(f"_type: {', '.join(sorted(unknown))[:200]} is not a resource type", "_type")
+    return possible & asked
+
+
+def _after(row: object) -> tuple[str, str]:
+    match row:
+        case [str() as type_, str() as id_]:
+            return type_, id_
+    raise invalid("_cursor does not belong to this operation", "_cursor")

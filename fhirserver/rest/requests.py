@@ -1,0 +1,155 @@
+"""From HTTP to a Request: the body read within its limit, unpacked, decoded; conditions taken from the headers."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from starlette.types import Receive
+
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.xml import from_xml
+from fhirserver.interactions.exchange import Pairs, Request
+from fhirserver.rest.negotiation import sent
+
+MAX_FIELDS = 2_000
+Headers = Mapping[bytes, bytes]
+
+
+def segments(raw_path: bytes) -> tuple[str, ...]:
+    """The decoded segments of a path. A slash at the end adds nothing; `..` is a segment like any other."""
+    try:
+        return tuple(unquote(part, errors="strict") for part in raw_path.decode("ascii").split("/") if part)
+    except UnicodeDecodeError as error:
+        raise invalid("the path is not percent-encoded UTF-8") from error
+
+
+def pairs(query: bytes, what: str = "the query string") -> Pairs:
+    try:
+        text = query.decode("ascii") if what == "the query string" else query.decode()
+        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
+    except UnicodeDecodeError as error:
+        raise invalid(f"{what} is not percent-encoded UTF-8") from error
+    except ValueError as error:
+        raise invalid(f"{what} has more than {MAX_FIELDS} parameters", code="too-costly") from error
+
+
+async def body(receive: Receive, headers: Headers, limit: int) -> bytes:
+    """The whole body. 413 as soon as it is too long, before and after gunzip."""
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise invalid("the connection closed before the body was complete", code="incomplete")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_long(limit)
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            break
+    data = b"".join(chunks)
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding in (b"identity", b""):
+        return data
+    if encoding in (b"gzip", b"x-gzip"):
+        return _gunzip(data, limit)
+    raise Outcome(415, "not-supported", f"Content-Encoding {encoding.decode('latin-1')} is not read here; use gzip")
+
+
+def _gunzip(data: bytes, limit: int) -> bytes:
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        out = unpack.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise invalid("the body is not gzip, as Content-Encoding says") from error
+    if len(out) > limit:
+        raise _too_long(limit)
+    if not unpack.eof:
+        raise invalid("the gzip body ends too early", code="incomplete")
+    if unpack.unused_data:
+        raise invalid("something follows the gzip body")
+    return out
+
+
+def _too_long(limit: int) -> Outcome:
+    return Outcome(413, "too-long", f"the body is longer than {limit:,} bytes; send it in parts")
+
+
+def request(
+    ctx: Context,
+    method: str,
+    path: tuple[str, ...],
+    query: Pairs,
+    headers: Headers,
+    content: bytes,
+    strict: bool,
+) -> Request:
+    """The interaction that is asked for. HEAD is a GET whose body stays here."""
+    document: Any = None
+    if content or method in ("PUT", "PATCH") or (method == "POST" and not _bodiless(path)):
+        document, query = _document(ctx, method, path, query, headers, content)
+    return Request(
+        method="GET" if method == "HEAD" else method,
+        path=path,
+        pairs=query,
+        body=document,
+        if_match=_text(headers, b"if-match"),
+        if_none_match=_text(headers, b"if-none-match"),
+        if_modified_since=_http_date(_text(headers, b"if-modified-since")),
+        if_none_exist=_text(headers, b"if-none-exist"),
+        strict=strict,
+    )
+
+
+def _bodiless(path: tuple[str, ...]) -> bool:
+    return bool(path) and (path[-1] == "_search" or path[-1].startswith("$"))
+
+
+def _document(
+    ctx: Context, method: str, path: tuple[str, ...], query: Pairs, headers: Headers, content: bytes
+) -> tuple[Any, Pairs]:
+    if method in ("GET", "HEAD", "DELETE"):
+        return None, query  # a body here has no meaning (RFC 9110 §9.3.1)
+    kind = sent(_text(headers, b"content-type"))
+    if kind == "form":
+        if not path or path[-1] != "_search":
+            raise Outcome(415, "not-supported", "only _search takes a form; send application/fhir+json")
+        return None, query + pairs(content, "the form")
+    if path and path[-1] == "_search":
+        raise Outcome(415, "not-supported", "_search takes application/x-www-form-urlencoded")
+    if kind == "patch":
+        if method != "PATCH":
+            raise Outcome(415, "not-supported", "a JSON Patch is sent with PATCH")
+        operations = json.decode(content)
+        if not isinstance(operations, list):
+            raise invalid("a JSON Patch is a list of operations", code="structure")
+        return operations, query
+    if not content:
+        raise invalid("the body is empty; a resource is expected", code="structure")
+    document = json.resource(content) if kind == "json" else from_xml(content, ctx.definitions)
+    if method == "PATCH" and document.get("resourceType") != "Parameters":
+        raise Outcome(415, "not-supported", "PATCH takes application/json-patch+json or a FHIRPath Patch (Parameters)")
+    return document, query
+
+
+def _text(headers: Headers, name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _http_date(text: str | None) -> datetime | None:
+    """A date that cannot be read is ignored: RFC 9110 §13.1.3."""
+    if text is None:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,0 +1,41 @@
+"""What the database could not do, as something a client can act on. Anything else is a bug and stays one.
+
+https://www.mongodb.com/docs/manual/reference/error-codes/
+"""
+
+from __future__ import annotations
+
+from bson.errors import InvalidDocument
+from pymongo.errors import (
+    ConnectionFailure,
+    DocumentTooLarge,
+    ExecutionTimeout,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+)
+
+from fhirserver.fhir.outcome import Outcome
+
+TOO_LARGE = {10334, 17419, 17420}
+DISK_FULL = {14031}
+RETRY = (("retry-after", "1"),)
+
+
+def refusal(error: Exception) -> Outcome | None:
+    """None for what is not the database's state but our mistake."""
+    code = error.code if isinstance(error, OperationFailure) else None
+    if isinstance(error, DocumentTooLarge) or code in TOO_LARGE:
+        return Outcome(413, "too-long", "a stored resource, with its index, is limited to 16 MB")
+    if code in DISK_FULL:
+        return Outcome(507, "no-store", "the database has no disk space left; nothing of this request was stored")
+    if isinstance(error, InvalidDocument):
+        return Outcome(400, "structure", f"the resource cannot be stored: {error}")
+    if isinstance(error, PyMongoError) and (
+        error.timeout
+        or isinstance(error, (ConnectionFailure, ExecutionTimeout))
+        or error.has_error_label("TransientTransactionError")
+        or (isinstance(error, InvalidOperation) and "closed" in str(error))
+    ):
+        return Outcome(503, "transient", "the database does not answer in time; try again", headers=RETRY)
+    return None

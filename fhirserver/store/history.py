@@ -1,0 +1,107 @@
+"""The versions of resources, newest first: of one resource, of a type, of everything.
+
+Current versions and earlier ones lie in two collections per type; one aggregation merges them.
+https://hl7.org/fhir/R4/http.html#history
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pymongo
+from bson import MaxKey, MinKey
+
+from fhirserver.store.resources import BODY, Document, Store, Stored, stored
+from fhirserver.store.schema import history_of
+
+
+class Place(NamedTuple):
+    """A row of a history: the next page continues below it. Order: updated, id, version, type, all descending."""
+
+    updated: datetime
+    id: str
+    version: int
+    type: str
+
+
+class Span(NamedTuple):
+    """`since`: written at or after it. `low`, `high`: current at some instant between the two."""
+
+    since: datetime | None = None
+    low: datetime | None = None
+    high: datetime | None = None
+
+
+async def history(
+    store: Store, types: Sequence[str], limit: int, *, id_: str | None = None, span: Span, after: Place | None = None
+) -> list[Stored]:
+    """At most `limit` versions. A copy that a crash left behind shows once."""
+    if not types:
+        return []
+    whole = span.high is not None  # which version was current needs all versions before it
+    pipeline: list[dict[str, Any]] = []
+    for type_, past in [(type_, past) for type_ in types for past in (False, True)]:
+        branch = list(_branch(type_, past, id_, span, None if whole else after, 2 * limit))
+        if pipeline:
+            pipeline.append({"$unionWith": {"coll": history_of(type_) if past else type_, "pipeline": branch}})
+        else:
+            pipeline = branch
+    if whole:
+        pipeline += _current_between(span)
+        if after is not None:
+            pipeline.append({"$match": {"$expr": {"$lt": [["$updated", "$id", "$version", "$type"], list(after)]}}})
+    pipeline += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": 2 * limit}]
+    with pymongo.timeout(store.search_ms / 1000):
+        cursor = await store[types[0]].aggregate(pipeline, session=store.session, allowDiskUse=True)
+        rows = await cursor.to_list()
+    unique = {(row["type"], row["id"], row["version"]): row for row in rows}
+    return [stored(row["type"], row | {"_id": row["id"]}) for row in unique.values()][:limit]
+
+
+def _branch(
+    type_: str, past: bool, id_: str | None, span: Span, after: Place | None, limit: int
+) -> Iterator[dict[str, Any]]:
+    match: Document = {}
+    if id_ is not None:
+        every = {"$gte": {"id": id_, "version": MinKey()}, "$lte": {"id": id_, "version": MaxKey()}}
+        match["_id"] = every if past else id_
+    if span.since is not None:
+        match["updated"] = {"$gte": span.since}
+    if span.high is not None:
+        match.setdefault("updated", {})["$lt"] = span.high
+    if after is not None:
+        match = {"$and": [match, _below(after, type_, past)]}
+    yield {"$match": match}
+    if span.high is None:
+        yield {"$sort": {"updated": -1, "_id": -1}}
+        yield {"$limit": limit}
+    names = {"id": "$_id.id", "version": "$_id.version"} if past else {"id": "$_id", "version": "$version"}
+    yield {"$project": BODY | names | {"_id": 0, "type": {"$literal": type_}}}
+
+
+def _below(after: Place, type_: str, past: bool) -> Document:
+    """Rows of this collection that come later in the order; its index on updated and _id gives them in one range."""
+    version = {"$lte" if type_ < after.type else "$lt": after.version}
+    if past:
+        operator = "$lte" if type_ < after.type else "$lt"
+        same_time: Document = {"_id": {operator: {"id": after.id, "version": after.version}}}
+    else:
+        same_time = {"$or": [{"_id": {"$lt": after.id}}, {"_id": after.id, "version": version}]}
+    return {"$or": [{"updated": {"$lt": after.updated}}, {"updated": after.updated, **same_time}]}
+
+
+def _current_between(span: Span) -> list[dict[str, Any]]:
+    """https://hl7.org/fhir/R4/http.html#history, `_at`: versions that were current at some point of the period."""
+    following = {"$shift": {"output": "$updated", "by": 1}}
+    return [
+        {
+            "$setWindowFields": {
+                "partitionBy": {"type": "$type", "id": "$id"},
+                "sortBy": {"version": 1},
+                "output": {"next": following},
+            }
+        },
+        {"$match": {"$or": [{"next": None}, {"next": {"$gt": span.low}}]}},
+    ]

@@ -1,0 +1,147 @@
+"""A real server on a real MongoDB for every test module; `fhir` speaks HTTP with it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import uvicorn
+
+from fhirserver.app import create_app
+from fhirserver.settings import Settings
+from fhirserver.store import embedded
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+Resource = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an embedded MongoDB."""
+    with embedded.start(tmp_path_factory.mktemp("mongodb")) as running:
+        yield running.url
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Served:
+    """A running server and the settings it runs with."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        config = uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            ws="none",
+            lifespan="on",
+        )
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    def __enter__(self) -> Served:
+        self.thread.start()
+        deadline = time.monotonic() + 30
+        while not self.server.started:
+            if not self.thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the server did not start")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self.thread.join(30)
+
+
+Serve = Callable[..., "Served"]
+
+
+@pytest.fixture(scope="module")
+def serve(mongodb: str) -> Iterator[Serve]:
+    """Start a server with other settings than usual; it stops at the end of the module."""
+    running: list[Served] = []
+
+    def start(**settings: Any) -> Served:
+        port = free_port()
+        values = {
+            "mongodb_url": mongodb,
+            "database": f"test-{uuid4().hex[:12]}",
+            "open": True,
+            "port": port,
+        } | settings
+        served = Served(Settings(**values)).__enter__()
+        running.append(served)
+        return served
+
+    yield start
+    for served in running:
+        served.__exit__()
+
+
+class Fhir:
+    """A client that shows what happens on the wire."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self.http = httpx.Client(base_url=base_url + "/", timeout=60)
+
+    def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        if "json" in kwargs and "content-type" not in {name.lower() for name in kwargs.get("headers", {})}:
+            kwargs["headers"] = {"Content-Type": "application/fhir+json"} | kwargs.get("headers", {})
+        url = path if path.startswith("http") else f"{self.base_url}/{path.lstrip('/')}"
+        return self.http.request(method, url, **kwargs)
+
+    def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        return self.request("GET", path, **kwargs)
+
+    def post(self, path: str, resource: Any = None, **kwargs: Any) -> httpx.Response:
+        return self.request("POST", path, **({"json": resource} if resource is not None else {}), **kwargs)
+
+    def put(self, path: str, resource: Any = None, **kwargs: Any) -> httpx.Response:
+        return self.request("PUT", path, **({"json": resource} if resource is not None else {}), **kwargs)
+
+    def patch(self, path: str, patch: Any, **kwargs: Any) -> httpx.Response:
+        kind = "application/json-patch+json" if isinstance(patch, list) else "application/fhir+json"
+        headers = {"Content-Type": kind} | kwargs.pop("headers", {})
+        return self.request("PATCH", path, json=patch, headers=headers, **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> httpx.Response:
+        return self.request("DELETE", path, **kwargs)
+
+    def create(self, resource: Resource, **kwargs: Any) -> Resource:
+        answer = self.post(resource["resourceType"], resource, **kwargs)
+        assert answer.status_code in (200, 201), answer.text
+        created: Resource = answer.json()
+        return created
+
+    def bundle(self, path: str, **kwargs: Any) -> Resource:
+        answer = self.get(path, **kwargs)
+        assert answer.status_code == 200, answer.text
+        found: Resource = answer.json()
+        return found
+
+    def ids(self, path: str, **kwargs: Any) -> list[str]:
+        """The ids of the matches of a search, in order."""
+        entries = self.bundle(path, **kwargs).get("entry", [])
+        return [e["resource"]["id"] for e in entries if e["search"]["mode"] == "match"]
+
+
+@pytest.fixture(scope="module")
+def fhir(serve: Serve) -> Iterator[Fhir]:
+    client = Fhir(serve().settings.base_url)
+    yield client
+    client.http.close()
