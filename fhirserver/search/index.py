@@ -163,20 +163,28 @@ class _Writer:
 
     def function(self) -> Callable[[Json], tuple[Json, Json]]:
         last: list[str] = []
-        for code, parameter in self.indexer.registry[self.type].items():
-            if code in FROM_DOCUMENT:
-                continue
-            found = routes(self.indexer.definitions, parse(parameter.expression), self.type)
+        for parameter, codes, found in self._distinct():
             if parameter.components:
                 variable = self._variable()
                 for base in found:
                     self._composite(parameter, base, variable)
-                last.append(f"if {variable} is not None: search[{code!r}] = {variable}")
+                last.append(f"if {variable} is not None: {_stored(codes)} = {variable}")
             else:
                 variables, single = self._collect(parameter, found)
-                last += self._tail(parameter, variables, single)
+                last += self._tail(parameter, codes, variables, single)
         first = ["search = {}", "sort = {}", " = ".join((*self.variables, "None"))]
         return self.source.function(self.type, [*first, *self.source.walk(self.leaves), *last, "return search, sort"])
+
+    def _distinct(self) -> Iterator[tuple[Parameter, list[str], list[Route]]]:
+        """The parameters; those that find the same in the same way, such as name and phonetic, together."""
+        groups: dict[Any, tuple[Parameter, list[str], list[Route]]] = {}
+        for code, parameter in self.indexer.registry[self.type].items():
+            if code not in FROM_DOCUMENT:
+                found = routes(self.indexer.definitions, parse(parameter.expression), self.type)
+                targets = parameter.targets if any(route.type == "Resource" for route in found) else ()
+                key = (parameter.type, tuple((*route[:2],) for route in found), targets, parameter.components)
+                groups.setdefault(key, (parameter, [], found))[1].append(code)
+        yield from groups.values()
 
     def _variable(self) -> str:
         self.variables.append(self.source.fresh())
@@ -228,30 +236,37 @@ class _Writer:
 
         self.leaves += [*fills, Leaf(base, combine, last=True)]
 
-    def _tail(self, parameter: Parameter, variables: Mapping[str, str], single: bool) -> Iterator[str]:
+    def _tail(
+        self, parameter: Parameter, codes: list[str], variables: Mapping[str, str], single: bool
+    ) -> Iterator[str]:
         """Puts what was collected under its names."""
         if not variables:
             return
-        code, found, texts = parameter.code, variables[""], variables.get(":text")
+        found, texts = variables[""], variables.get(":text")
         distinct = parameter.type in ("token", "string", "uri", "reference") and not single
         fewest = 3 if parameter.type == "token" else 1  # a single code has three forms, all different
         yield f"if {found} is not None:"
         if distinct:
             yield f"    if len({found}) > {fewest}: {found} = {self.unique}({found})"
         if parameter.type == "string":
-            yield f"    search[{code + ':exact'!r}] = {found}"
+            yield f"    {_stored(codes, ':exact')} = {found}"
             yield f"    {found} = {self.folded}({found})"
-        yield f"    search[{code!r}] = {found}"
+        yield f"    {_stored(codes)} = {found}"
+        sorted_by = " = ".join(f"sort[{code!r}]" for code in codes)
         if parameter.type == "token":
-            yield f"    if {found}: sort[{code!r}] = {self.least_token}({found})"
+            yield f"    if {found}: {sorted_by} = {self.least_token}({found})"
             if texts:
-                yield f"    elif {texts}: sort[{code!r}] = min({texts})"
+                yield f"    elif {texts}: {sorted_by} = min({texts})"
         else:
-            yield f"    if {found}: sort[{code!r}] = {self.source.name(SORT[parameter.type])}({found})"
+            yield f"    if {found}: {sorted_by} = {self.source.name(SORT[parameter.type])}({found})"
         for suffix, variable in variables.items():
             if suffix:
                 kept = f"{self.unique}({variable})" if distinct else variable
-                yield f"    if {variable}: search[{code + suffix!r}] = {kept}"
+                yield f"    if {variable}: {_stored(codes, suffix)} = {kept}"
+
+
+def _stored(codes: Iterable[str], suffix: str = "") -> str:
+    return " = ".join(f"search[{code + suffix!r}]" for code in codes)
 
 
 def _keep(variable: str, single: bool) -> Write:
