@@ -22,7 +22,7 @@ from fhirserver.fhir.xml.names import DIV, FHIR, PARSER, XHTML, is_attribute
 Json = dict[str, Any]
 Read = Callable[[etree._Element, Json, int], None]  # an element, into the object, at this depth of JSON
 Convert = Callable[[etree._Element, str], object]
-_Entry = tuple[int, str, bool, Read]  # position, key, whether it repeats
+_Entry = tuple[int, str, bool, bool, Read]  # position, key, whether it repeats, whether it is one string
 
 # text directly in an element of FHIR, asked of the whole tree at once
 _has_text = etree.XPath("boolean(//f:*/text()[normalize-space()])", namespaces={"f": FHIR})
@@ -78,7 +78,8 @@ class _Readers(dict[str, dict[str, _Entry]]):
             for type_ in element.types:
                 key = element.key(type_)
                 tag = DIV if type_ == "xhtml" else f"{{{FHIR}}}{key}"
-                table[tag] = (position, key, element.many, self._element(element, key, type_))
+                plain = self.definitions.primitive(type_) and type_ not in CONVERT and tag != DIV and not element.many
+                table[tag] = (position, key, element.many, plain, self._element(element, key, type_))
         self[name] = table
         return table
 
@@ -105,12 +106,17 @@ class _Readers(dict[str, dict[str, _Entry]]):
                 if isinstance(child.tag, str):
                     raise _Misplaced(child, _stranger(child, table))
                 continue
-            position, key, many, read = entry
+            position, key, many, plain, read = entry
             if position <= last and not many and (key in out or "_" + key in out):
                 raise _Misplaced(child, f"{key} stands twice")
             if position < last:
                 raise _Misplaced(child, f"{key} comes too late: the order of elements is fixed")
             last = position
+            if plain:
+                attributes = child.items()
+                if len(attributes) == 1 and attributes[0][0] == "value" and not len(child):
+                    out[key] = attributes[0][1]
+                    continue
             read(child, out, depth)
 
     def complex(self, node: etree._Element, type_: str, depth: int) -> Json:
