@@ -39,7 +39,9 @@ def memberships(type_: str, id_: str | None, search: Mapping[str, Any]) -> list[
     """
     found = {f"{type_}/{id_}": None} if id_ and type_ in compartments() else {}
     for code, prefixes in _by_parameter(type_):
-        for reference in search.get(code, ()):
+        if code not in search:
+            continue
+        for reference in search[code]:
             if reference.startswith(prefixes) and reference.count("/") == 1:
                 found[reference] = None
     return list(found)

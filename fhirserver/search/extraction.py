@@ -37,7 +37,7 @@ class Source:
     """The function being written: fresh variable names, and the Python objects that it refers to."""
 
     def __init__(self) -> None:
-        self.names: dict[str, Any] = {"refers_to": refers_to, "has_extension": has_extension, "holds": holds}
+        self.names: dict[str, Any] = {"refers_to": refers_to, "has_extension": has_extension}
         self._numbers = count()
         self._known: dict[int, str] = {}
 
@@ -94,7 +94,9 @@ class Source:
         value = self.fresh()
         match step:
             case Truth(keys):
-                return [f"for {value} in (holds({variable}, {keys!r}),):"], value
+                # a loop of one turn: the value is there even when it is false
+                held = " or ".join(f"{variable}.get({key!r}, False) is not False" for key in keys)
+                return [f"for {value} in ({held},):"], value
             case Get(key, False):
                 return [f"{value} = {variable}.get({key!r})", f"if {value} is not None:"], value
             case Get(key, True, None):
@@ -126,8 +128,3 @@ def refers_to(reference: Json) -> str | None:
 
 def has_extension(value: Json, url: str) -> bool:
     return any(extension.get("url") == url for extension in value.get("extension") or ())
-
-
-def holds(value: Json, keys: tuple[str, ...]) -> bool:
-    """Whether a property is there and is not `false`."""
-    return any(value.get(key) is not None and value[key] is not False for key in keys)

@@ -243,7 +243,7 @@ class _Writer:
         if not variables:
             return
         found, texts = variables[""], variables.get(":text")
-        distinct = parameter.type in ("token", "string", "uri", "reference") and not single
+        distinct = parameter.type in ("token", "uri", "reference") and not single
         fewest = 3 if parameter.type == "token" else 1  # a single code has three forms, all different
         yield f"if {found} is not None:"
         if distinct:

@@ -51,7 +51,9 @@ _folded = lru_cache(_CACHE)(_fold)
 
 
 def folded(texts: list[str]) -> list[str]:
-    return [fold(texts[0])] if len(texts) == 1 else unique([fold(text) for text in texts])
+    if len(texts) == 1:
+        return [fold(texts[0])]
+    return list(dict.fromkeys([_folded(text) if len(text) <= _LONGEST_CACHED else _fold(text) for text in texts]))
 
 
 def string(text: str) -> list[str]:
@@ -60,24 +62,19 @@ def string(text: str) -> list[str]:
 
 def human_name(name: Json) -> list[str]:
     """Every part of a name, each searched for by itself."""
-    return _parts(name, ("family", "given", "text", "prefix", "suffix"))
+    return _parts(name, ("family", "text"), ("given", "prefix", "suffix"))
 
 
 def address(place: Json) -> list[str]:
-    return _parts(place, ("line", "city", "district", "state", "postalCode", "country", "text"))
+    return _parts(place, ("city", "district", "state", "postalCode", "country", "text"), ("line",))
 
 
-def _parts(value: Json, keys: tuple[str, ...]) -> list[str]:
-    found: list[str] = []
-    for key in keys:
-        part = value.get(key)
-        if part is None:
-            continue
-        if isinstance(part, str):
-            found.append(part)
-        else:
-            found += [each for each in part if each is not None]
-    return found
+def _parts(value: Json, single: tuple[str, ...], repeated: tuple[str, ...]) -> list[str]:
+    found = [value[key] for key in single if key in value]
+    for key in repeated:
+        if key in value:
+            found += value[key]
+    return [part for part in found if part is not None] if None in found else found
 
 
 # token: https://hl7.org/fhir/R4/search.html#token
@@ -120,9 +117,9 @@ def concept_text(value: Json) -> list[str]:
     found = [] if text is None else [fold(text)]
     for each in value.get("coding") or ():
         display = each.get("display")
-        if display is not None:
+        if display is not None and display != text:
             found.append(fold(display))
-    return unique(found)
+    return found if len(found) < 2 else unique(found)
 
 
 def identifier(value: Json) -> list[str]:

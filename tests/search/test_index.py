@@ -122,14 +122,14 @@ TABLE: list[tuple[dict[str, Any], str, Any]] = [
     (
         {"resourceType": "Patient", "name": [{"family": "B", "given": ["A"], "text": "A B", "prefix": ["Dr"]}]},
         "name",
-        ["b", "a", "a b", "dr"],
+        ["b", "a b", "a", "dr"],
     ),
     ({"resourceType": "Patient", "name": [{"family": "B"}, {"family": "b"}]}, "name:exact", ["B", "b"]),
     ({"resourceType": "Patient", "name": [{"family": "B"}, {"family": "b"}]}, "name", ["b"]),
     (
         {"resourceType": "Patient", "address": [{"line": ["1 High St", "Flat 2"], "city": "Leeds", "country": "GB"}]},
         "address",
-        ["1 high st", "flat 2", "leeds", "gb"],
+        ["leeds", "gb", "1 high st", "flat 2"],
     ),
     ({"resourceType": "InsurancePlan", "name": "Gold"}, "name", ["gold"]),
     ({"resourceType": "Observation", "valueString": "High"}, "value-string", ["high"]),
