@@ -7,6 +7,7 @@ from the definitions, literals of expressions as `repr`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from fhirserver.search.expressions import Access, Equals, Get, HasExtension, Ref
 
 Json = dict[str, Any]
 Lines = Iterator[str]
+
+_LONGEST_CACHED = 128
 
 
 Write = Callable[[str], Iterable[str]]
@@ -122,8 +125,16 @@ def refers_to(reference: Json) -> str | None:
     target = reference.get("reference")
     if not target:
         return reference.get("type")
+    short = len(target) <= _LONGEST_CACHED
+    return (_cached_type_of(target) if short else _type_of(target)) or reference.get("type")
+
+
+def _type_of(target: str) -> str | None:
     parts = target.partition("/_history/")[0].rsplit("/", 2)
-    return parts[-2] if len(parts) > 1 else reference.get("type")
+    return parts[-2] if len(parts) > 1 else None
+
+
+_cached_type_of = lru_cache(maxsize=65_536)(_type_of)
 
 
 def has_extension(value: Json, url: str) -> bool:

@@ -91,7 +91,8 @@ _cached_token = lru_cache(_CACHE)(_token)
 
 def token(system: str | None, code: str | None) -> tuple[str, ...]:
     """Every form in which a client may ask for a code: `system|code`, `code`, `system|`, `|code`."""
-    return _cached_token(system, code) if len(code or "") <= _LONGEST_CACHED else _token(system, code)
+    short = len(system or "") + len(code or "") <= _LONGEST_CACHED
+    return _cached_token(system, code) if short else _token(system, code)
 
 
 def coding(value: Json) -> list[str]:
@@ -249,17 +250,18 @@ def quantity(value: Json) -> list[Json]:
         {
             "lo": MINUS_INFINITY if comparator in ("<", "<=") else point,
             "hi": INFINITY if comparator in (">", ">=") else point,
-            "unit": [*_unit(value.get("system"), value.get("code"), value.get("unit"))],
+            "unit": _unit(value),
         }
     ]
 
 
-@lru_cache(_CACHE)
-def _unit(system: str | None, code: str | None, display: str | None) -> tuple[str, ...]:
+def _unit(value: Json) -> list[str]:
+    """`system|code`, `code`, and the unit as people read it."""
+    system, code, display = value.get("system"), value.get("code"), value.get("unit")
     forms = [] if code is None else [code] if system is None else [f"{system}|{code}", code]
     if display is not None and display not in forms:
         forms.append(display)
-    return tuple(forms)
+    return forms
 
 
 def money(value: Json) -> list[Json]:
@@ -267,7 +269,7 @@ def money(value: Json) -> list[Json]:
     if amount is None:
         return []
     point = decimal128(amount)
-    return [{"lo": point, "hi": point, "unit": [*_unit(_CURRENCIES, value.get("currency"), None)]}]
+    return [{"lo": point, "hi": point, "unit": _unit({"system": _CURRENCIES, "code": value.get("currency")})}]
 
 
 def quantity_range(value: Json) -> list[Json]:
@@ -275,7 +277,7 @@ def quantity_range(value: Json) -> list[Json]:
     known = low if low.get("value") is not None else high
     if known.get("value") is None:
         return []
-    unit = [*_unit(known.get("system"), known.get("code"), known.get("unit"))]
+    unit = _unit(known)
     return [{**_ends(low.get("value"), high.get("value")), "unit": unit}]
 
 
@@ -293,7 +295,7 @@ def sampled_data(value: Json) -> list[Json]:
         )
     except (ValueError, ArithmeticError):
         return []
-    unit = [*_unit(origin.get("system"), origin.get("code"), origin.get("unit"))]
+    unit = _unit(origin)
     return [{**_ends(*ends), "unit": unit}]
 
 
