@@ -6,7 +6,6 @@ https://hl7.org/fhir/R4/search.html#ptypes
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Context, Decimal
@@ -17,6 +16,7 @@ from bson.decimal128 import Decimal128, create_decimal128_context
 
 from fhirserver.fhir.dates import EARLIEST, LATEST, parse
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.search.text import fold as whole_fold
 
 Json = dict[str, Any]
 Forms = Callable[[Any], list[Any]]
@@ -35,16 +35,12 @@ _CURRENCIES = "urn:iso:std:iso:4217"
 
 
 def fold(text: str) -> str:
-    """As strings are compared: without case, accents and surplus white space."""
+    """As far as a search looks, and kept: the same names come again and again."""
     return _folded(text) if len(text) <= _LONGEST_CACHED else _fold(text)
 
 
 def _fold(text: str) -> str:
-    if text.isascii():
-        return " ".join(text[: LONGEST_FOLDED * 4].lower().split())[:LONGEST_FOLDED]
-    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text[: LONGEST_FOLDED * 4]).casefold())
-    letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return " ".join(letters.split())[:LONGEST_FOLDED]
+    return whole_fold(text[: LONGEST_FOLDED * 4])[:LONGEST_FOLDED]
 
 
 _folded = lru_cache(_CACHE)(_fold)
@@ -52,7 +48,8 @@ _folded = lru_cache(_CACHE)(_fold)
 
 def folded(texts: list[str]) -> list[str]:
     if len(texts) == 1:
-        return [fold(texts[0])]
+        text = texts[0]
+        return [_folded(text) if len(text) <= _LONGEST_CACHED else _fold(text)]
     return list(dict.fromkeys([_folded(text) if len(text) <= _LONGEST_CACHED else _fold(text) for text in texts]))
 
 
