@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from lxml import etree
 
-from fhirserver.validation.primitives import MAX_STRING, Problem
+from fhirserver.fhir.xml.names import DIV, XHTML
+from fhirserver.validation.primitives import Problem
 from fhirserver.validation.words import kind, shown
-
-XHTML = "http://www.w3.org/1999/xhtml"
 
 # chapters 7 to 11 (but 9.4) and 15 of HTML 4, and links and images
 _elements = """
@@ -37,8 +36,6 @@ _parser = etree.XMLParser(
 def narrative(value: object) -> Problem | None:
     if type(value) is not str:
         return "structure", f"xhtml is written as a JSON string; here is {kind(value)}"
-    if len(value) > MAX_STRING:
-        return "too-long", f"a narrative has at most 1 MB; this one has {len(value):,} characters"
     if "<!DOCTYPE" in value:
         return "invariant", "a narrative has no document type (txt-1)"
     try:
@@ -47,7 +44,7 @@ def narrative(value: object) -> Problem | None:
         return "invariant", f"the narrative is not well-formed XML (txt-1): {str(error)[:120]}"
     if div.getprevious() is not None or div.getnext() is not None or value.lstrip().startswith("<?"):
         return "invariant", "a narrative is one <div> and nothing beside it (txt-1)"
-    if div.tag != f"{{{XHTML}}}div":
+    if div.tag != DIV:
         return "invariant", f'a narrative is a <div xmlns="{XHTML}">, not {shown(str(div.tag))} (txt-1)'
     for node in div.iter():
         tag = node.tag

@@ -60,8 +60,8 @@ def _string(type_: str) -> Check:
                 "value",
                 f"the character U+{ord(found[0]):04X} at position {found.start()} may not stand in a {type_}",
             )
-        if len(value) * 4 > MAX_STRING and len(value.encode()) > MAX_STRING:
-            return "too-long", f"a {type_} has at most 1 MB; this one has {len(value):,} characters"
+        if len(value) > MAX_STRING:
+            return "too-long", f"a {type_} has at most {MAX_STRING:,} characters; this one has {len(value):,}"
         return None
 
     return check

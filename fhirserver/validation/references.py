@@ -11,10 +11,17 @@ from fhirserver.validation.words import one_of, shown
 
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 
-# Type/id, with or without a server before it and a version behind it; or Type?criteria, resolved in transactions
+# Type/id, with or without a server before it and a version behind it
 _restful = re.compile(
-    r"(?P<server>https?://\S*/)?(?P<type>[A-Za-z]+)(?:/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?|\?\S*)"
+    r"(?P<server>https?://\S*/)?(?P<type>[A-Za-z]+)(?P<id>/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?)?"
 )
+
+
+def _place(url: str) -> re.Match[str] | None:
+    """The parts of Type/id, or of Type?criteria, which a transaction resolves."""
+    before, question, _ = url.partition("?")
+    found = _restful.fullmatch(before)
+    return found if found and bool(found["id"]) != bool(question) else None
 
 
 class Container:
@@ -61,7 +68,7 @@ def target(allowed: tuple[str, ...], known: frozenset[str]) -> Target:
                 type_ = container.contained().get(url[1:]) if len(url) > 1 else container.resource.get("resourceType")
                 if not container.holds(url[1:]):
                     return "invariant", f"{shown(url)} is not the id of a contained resource (ref-1)"
-            elif found := _restful.fullmatch(url):
+            elif found := _place(url):
                 if found["type"] in known:
                     type_ = found["type"]
                 elif not found["server"]:

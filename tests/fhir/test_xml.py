@@ -273,6 +273,30 @@ def test_what_xml_cannot_carry_is_replaced(text: str) -> None:
     assert all(new in (old, "\ufffd") for old, new in zip(text, back, strict=True))
 
 
+@given(st.data())
+def test_any_change_of_the_text_is_read_or_refused(data: st.DataObject) -> None:
+    text = to_xml(EVERYTHING, r4())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(len(text), start + 20)))
+        piece = st.binary(max_size=6) | st.sampled_from(
+            [b"<", b">", b"/>", b'"', b"&", b"<!--", b"<![CDATA[", b"<id/>"]
+        )
+        text = text[:start] + data.draw(piece) + text[end:]
+    answer = resource_or_refusal(text)
+    if isinstance(answer, Outcome):
+        assert (answer.status, bool(answer.issues[0].line)) == (400, True)
+    else:
+        assert answer["resourceType"]
+
+
+def resource_or_refusal(text: bytes) -> dict[str, Any] | Outcome:
+    try:
+        return from_xml(text, r4())
+    except Outcome as refusal:
+        return refusal
+
+
 @given(st.decimals(allow_nan=False, allow_infinity=False))
 def test_any_decimal_keeps_its_digits(value: Decimal) -> None:
     text = json.encode({"resourceType": "Patient", "extension": [{"url": "u:x", "valueDecimal": value}]})
