@@ -18,7 +18,7 @@ from fhirserver.fhir.fhirpath.elements import Elements, LocatedElements, Node, p
 from fhirserver.fhir.fhirpath.error import FhirPathError
 from fhirserver.fhir.fhirpath.parse import Expr, parse
 from fhirserver.fhir.fhirpath.quantities import CALENDAR, UCUM, Quantity
-from fhirserver.fhir.fhirpath.scope import NO_HOOKS, Hooks, Scope
+from fhirserver.fhir.fhirpath.scope import MAX_STEPS, NO_HOOKS, Hooks, Scope
 from fhirserver.fhir.fhirpath.temporal import Temporal
 from fhirserver.fhir.fhirpath.types import type_of
 
@@ -51,12 +51,15 @@ class Expression:
         scope = _scope(self._elements, resource, hooks, environment)
         return self._truth([scope.context], scope) is True
 
-    def nodes(self, resource: dict[str, Any], /, *, hooks: Hooks = NO_HOOKS, **environment: Any) -> list[Node]:
+    def nodes(
+        self, resource: dict[str, Any], /, *, hooks: Hooks = NO_HOOKS, steps: int = MAX_STEPS, **environment: Any
+    ) -> list[Node]:
         """The elements of the resource that the expression finds, each with its type and place.
 
         Values that are no elements (a sum, a literal) have a System type and no place.
         """
         scope = _scope(LocatedElements(self.definitions), resource, hooks, environment)
+        scope.steps = steps
         return [_node(item) for item in self._located([scope.context], scope)]
 
     def holds(self, element: Node, resource: Node, root: Node, hooks: Hooks = NO_HOOKS) -> bool:
@@ -94,7 +97,7 @@ def _scope(elements: Elements, resource: dict[str, Any], hooks: Hooks, environme
     """The resource is context, %resource and %rootResource at once."""
     root = elements.root(resource)
     scope = Scope(elements, root, root, root)
-    scope.hooks, scope.variables = hooks, environment
+    scope.hooks, scope.variables, scope.steps = hooks, environment, MAX_STEPS
     return scope
 
 
