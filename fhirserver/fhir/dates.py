@@ -25,6 +25,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
+_FRACTIONS = (_SECOND, _MILLISECOND * 100, _MILLISECOND * 10, _MILLISECOND)
 _LONGEST_CACHED = 40
 
 
@@ -52,23 +53,20 @@ def _parse(text: str) -> Span:
     try:
         if hour is None:
             return _calendar(int(year), month, day)
-        low = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
+        leap = second == "60"
+        seconds = 59 if leap else int(second or 0)
+        microseconds = int(fraction[:3].ljust(3, "0")) * 1000 if fraction else 0
+        low = datetime(int(year), int(month), int(day), int(hour), int(minute), seconds, microseconds, UTC)
     except ValueError as error:
         raise _refusal(text) from error
-    offset = timedelta(0)
-    if second is not None:
-        offset = timedelta(seconds=int(second))  # :60, a leap second, is the first second after it, as in POSIX time
-    if fraction is not None:
-        offset += timedelta(milliseconds=int(fraction[:3].ljust(3, "0")))
+    if leap:  # the first second after it, as in POSIX time
+        low = _plus(low, _SECOND)
     if zone is not None:
-        ahead = timedelta(hours=int(zone[:2]), minutes=int(zone[3:]))
-        offset += ahead if sign == "-" else -ahead
-    if offset:
-        low = _plus(low, offset)
-        if low == LATEST:  # nothing would fit after it
-            low -= _MILLISECOND
+        low = _plus(low, _to_utc(sign, zone))
+    if low >= LATEST:  # nothing would fit after it
+        low = LATEST - _MILLISECOND
     if fraction is not None:
-        return Span(low, _plus(low, _MILLISECOND * 10 ** max(0, 3 - len(fraction))), "fraction")
+        return Span(low, _plus(low, _FRACTIONS[min(len(fraction), 3)]), "fraction")
     if second is not None:
         return Span(low, _plus(low, _SECOND), "second")
     return Span(low, _plus(low, _MINUTE), "minute")
@@ -98,7 +96,13 @@ def _plus(instant: datetime, offset: timedelta) -> datetime:
         moved = instant + offset
     except OverflowError:
         return EARLIEST if offset < timedelta(0) else LATEST
-    return min(moved, LATEST)
+    return moved if moved < LATEST else LATEST
+
+
+@lru_cache
+def _to_utc(sign: str, zone: str) -> timedelta:
+    ahead = timedelta(hours=int(zone[:2]), minutes=int(zone[3:]))
+    return ahead if sign == "-" else -ahead
 
 
 def _refusal(text: str) -> Outcome:
