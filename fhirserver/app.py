@@ -10,6 +10,7 @@ from typing import Any
 
 import pymongo
 from pymongo import ReturnDocument
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -40,27 +41,31 @@ async def context(settings: Settings) -> AsyncIterator[Context]:
     try:
         database = client[settings.database]
         await ensure_shared(database)
-        store = Store(
+        yield assemble(settings, database, await _secret(database, settings))
+    finally:
+        await client.close()
+
+
+def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret: bytes) -> Context:
+    """The rules and registries around a database; nothing is read or written yet."""
+    definitions, registry = r4(), r4_registry()
+    return Context(
+        store=Store(
             database,
             mirror=settings.mirror,
             timeout=settings.request_timeout,
             search_ms=settings.search_timeout_ms,
-        )
-        definitions, registry = r4(), r4_registry()
-        yield Context(
-            store=store,
-            definitions=definitions,
-            registry=registry,
-            indexer=Indexer(definitions, registry, settings.base_url),
-            validator=Validator(definitions, required_codes()) if settings.validation == "base" else None,
-            settings=settings,
-            secret=await _secret(database, settings),
-            now=now,
-            operations=OPERATIONS,
-            caller=ANYONE if settings.open else NOBODY,
-        )
-    finally:
-        await client.close()
+        ),
+        definitions=definitions,
+        registry=registry,
+        indexer=Indexer(definitions, registry, settings.base_url),
+        validator=Validator(definitions, required_codes()) if settings.validation == "base" else None,
+        settings=settings,
+        secret=secret,
+        now=now,
+        operations=OPERATIONS,
+        caller=ANYONE if settings.open else NOBODY,
+    )
 
 
 async def _secret(database: Any, settings: Settings) -> bytes:

@@ -19,7 +19,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
@@ -108,6 +108,20 @@ def start(data: Path, mongod: str | None = None) -> Embedded:
     except BaseException:
         lock.close()
         raise
+
+
+def attach(data: Path) -> str | None:
+    """The URL of the database that a running server keeps in this folder; None when no server runs there."""
+    try:
+        _lock(data / "server.lock").close()
+    except FileNotFoundError:
+        return None
+    except DatabaseRefused:
+        state = _state(data / "mongod.json")
+        with suppress(PyMongoError), _client(state.url("directConnection=true"), ADOPT_SECONDS) as client:
+            client.admin.command("ping")
+            return state.url(f"replicaSet={REPLICA_SET}")
+    return None
 
 
 def _start(data: Path, mongod: str | None, lock: IO[str]) -> Embedded:

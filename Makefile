@@ -1,0 +1,95 @@
+# make serve: a FHIR server with synthetic patients on http://localhost:8000/fhir
+# make test:  everything a change must pass
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev serve test lint bench faults fuzz lock clean
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+BIN := .venv/bin
+DEMO ?= 5
+PORT ?= 8000
+DATA ?= ./data
+PIP := $(BIN)/pip install --quiet --no-deps --disable-pip-version-check
+
+help:
+	@echo "make install | serve | test | lint | bench | faults | fuzz | lock"
+
+# --- install: exactly what the lock files say, nothing when it is already there ---------------------------------------
+
+install: .venv/installed
+install-dev: .venv/installed-dev
+
+.venv/pyvenv.cfg:
+	@if [ -z "$(PYTHON)" ]; then echo "HealthMate needs Python 3.11 or later; none was found on PATH" >&2; exit 1; fi
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.lock pyproject.toml | .venv/pyvenv.cfg libcurl
+	$(PIP) --no-compile --requirement requirements.lock
+	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.lock .venv/installed
+	$(PIP) --no-compile --requirement requirements-dev.lock
+	@touch $@
+
+tests/js/node_modules/.installed: tests/js/package-lock.json
+	cd tests/js && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The embedded mongod is linked against libcurl.
+.PHONY: libcurl
+libcurl:
+	@if command -v ldconfig >/dev/null && ! ldconfig -p | grep -q 'libcurl\.so\.4'; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libcurl4; \
+		else \
+			echo "The embedded MongoDB needs libcurl4: sudo apt-get install libcurl4" >&2; \
+		fi; \
+	fi
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+serve: install
+	@echo "Authorization is off (--open) until the authorization server lands: only this machine can connect."
+	exec $(BIN)/healthmate serve --open --demo $(DEMO) --port $(PORT) --data $(DATA)
+
+# --- prove ------------------------------------------------------------------------------------------------------------
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install-dev lint $(if $(wildcard tests/js/package.json),tests/js/node_modules/.installed)
+	$(BIN)/pytest -m "not faults and not fuzz" --cov --cov-report=term
+
+bench: install-dev
+	$(BIN)/python -m benchmarks
+
+faults: install-dev
+	$(BIN)/pytest -m faults
+
+fuzz: install-dev
+	$(BIN)/pytest -m fuzz
+
+# --- lock: the newest versions that pyproject.toml allows ---------------------------------------------------------------
+# The generator of demo patients declares far more than it imports; what it never loads is left out of the locks.
+
+UNUSED := configparser contourpy cycler fonttools jsonpath-ng jsonschema jsonschema-specifications kiwisolver matplotlib \
+	networkx numpy pandas pillow referencing rpds-py scipy tzdata
+UNUSED_AT_RUN_TIME := attrs certifi charset-normalizer fhir-core fhir-resources pyparsing python-dateutil requests six urllib3
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-allow-unsafe \
+	--all-build-deps --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+lock: install-dev
+	$(COMPILE) --all-extras $(UNUSED:%=--unsafe-package %) --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --extra embedded --extra demo --constraint requirements-dev.lock \
+		$(UNUSED:%=--unsafe-package %) $(UNUSED_AT_RUN_TIME:%=--unsafe-package %) --output-file requirements.lock pyproject.toml
+	sed -i '/^# The following packages are considered/,$$d' requirements.lock requirements-dev.lock
+
+clean:
+	rm -rf .venv tests/js/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov

@@ -1,0 +1,182 @@
+"""The command line. Exit codes: 0 done, 1 something failed and was said, 2 refused: wrong usage, no usable database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+from pymongo import AsyncMongoClient
+
+from fhirserver import files, process, telemetry
+from fhirserver.app import assemble, context
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.definitions import r4
+from fhirserver.interactions.capabilities import statement
+from fhirserver.interactions.load import Receipt, load
+from fhirserver.interactions.reindex import reindex as run_reindex
+from fhirserver.process import PortTaken, database, summary
+from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
+from fhirserver.store.check import findings
+from fhirserver.store.connect import DatabaseRefused
+
+RESOURCE_TYPES = 146  # https://hl7.org/fhir/R4/resourcelist.html
+REASONS_SHOWN = 20
+T = TypeVar("T")
+
+File = click.Path(exists=True, dir_okay=False, path_type=Path)
+data_option = click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of the embedded database."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="healthmate", message="%(prog)s %(version)s")
+def main() -> None:
+    """HealthMate, a FHIR R4 server. Settings come from HEALTHMATE_* variables; see `healthmate settings`."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: 8000]")
+@data_option
+@click.option("--demo", type=click.IntRange(0), metavar="N", help="Fill an empty database with N synthetic patients.")
+@click.option("--open", is_flag=True, default=None, help="Answer without authorization; on loopback only.")
+def serve(**options: Any) -> None:
+    """Serve FHIR, with an embedded MongoDB unless HEALTHMATE_MONGODB_URL names another."""
+    settings = _settings(**options)
+    if settings.open:
+        click.echo("Authorization is off: whoever can connect from this machine can read and change everything.")
+    with _refusals():
+        process.serve(settings, click.echo)
+
+
+@main.command(name="load")
+@click.argument("paths", nargs=-1, required=True, type=File, metavar="FILE...")
+@data_option
+def load_files(paths: tuple[Path, ...], data: Path | None) -> None:
+    """Store the resources of Bundles, NDJSON or single resources, plain or gzip, under the ids they have."""
+    unread: list[files.Unread] = []
+
+    def resources() -> Iterator[files.Resource]:
+        for path in paths:
+            source = files.opened(path)
+            with source.raw, click.progressbar(length=source.size, label=path.name) as bar:
+                for resource in files.resources(source, r4(), unread.append):
+                    bar.update(source.raw.tell() - bar.pos)
+                    yield resource
+                bar.update(source.size - bar.pos)
+
+    _finish(_load(_settings(data=data), resources()), unread)
+
+
+@main.command()
+@click.argument("path", type=File, metavar="FILE.tgz")
+@data_option
+def load_package(path: Path, data: Path | None) -> None:
+    """Store the profiles, value sets, search parameters… of a FHIR package."""
+    unread: list[files.Unread] = []
+    _finish(_load(_settings(data=data), files.package(path, r4(), unread.append)), unread)
+
+
+@main.command()
+@data_option
+def reindex(data: Path | None) -> None:
+    """Compute the index values of every stored resource again."""
+    done = _with_context(_settings(data=data), run_reindex)
+    click.echo(f"Reindexed {done:,} resources.")
+
+
+@main.command()
+def capabilities() -> None:
+    """Print the CapabilityStatement of this release."""
+    settings = _settings()
+    unconnected: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(connect=False)
+    click.echo(json.pretty(json.encode(statement(assemble(settings, unconnected[settings.database], b"")))))
+
+
+@main.command()
+@data_option
+def check(data: Path | None) -> None:
+    """Check the database, its indexes and the definitions; exit code 1 when something is wrong."""
+
+    async def run(ctx: Context) -> list[tuple[bool, str]]:
+        return [finding async for finding in findings(ctx.store)]
+
+    definitions = r4()
+    results = [
+        (len(definitions.resource_types) == 146, f"definitions: {len(definitions.resource_types)} resource types")
+    ]
+    results += _with_context(_settings(data=data), run)
+    for good, sentence in results:
+        click.echo(f"{'ok  ' if good else 'FAIL'}  {sentence}")
+    sys.exit(0 if all(good for good, _ in results) else 1)
+
+
+@main.command(name="settings")
+def print_settings() -> None:
+    """Print every setting, its value and what it decides; secrets are masked."""
+    for variable, value, meaning in shown(_settings()):
+        click.echo(f"{variable}={value}\n    {meaning}")
+
+
+# --- what the commands share -----------------------------------------------------------------------------------------
+
+
+def _settings(**options: Any) -> Settings:
+    """What was typed goes before the environment. A wrong value ends the command with a sentence and exit code 2."""
+    try:
+        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_context=False, include_input=False):
+            if fault["type"] != "default_factory_not_called":
+                variable = "".join(f"{PREFIX}{part}: ".upper() for part in fault["loc"])
+                click.echo(variable + fault["msg"].removeprefix("Value error, "), err=True)
+        sys.exit(2)
+    telemetry.configure(settings.log_level)
+    for variable in unknown_variables(os.environ):
+        click.echo(f"{variable} is not a setting, so it is ignored; `healthmate settings` lists them all.", err=True)
+    return settings
+
+
+class _refusals:
+    """Turns a refusal to work into its sentence and exit code 2."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (DatabaseRefused, PortTaken)):
+            click.echo(str(error), err=True)
+            sys.exit(2)
+
+
+def _with_context(settings: Settings, run: Callable[[Context], Coroutine[Any, Any, T]]) -> T:
+    async def inside(full: Settings) -> T:
+        async with context(full) as ctx:
+            return await run(ctx)
+
+    with _refusals(), process.stopping_in_order(), database(settings) as full:
+        return asyncio.run(inside(full))
+
+
+def _load(settings: Settings, resources: Iterable[files.Resource]) -> Receipt:
+    return _with_context(settings, lambda ctx: load(ctx, resources))
+
+
+def _finish(receipt: Receipt, unread: list[files.Unread]) -> None:
+    """Print the receipt: what was stored, counted again in the database, and what was not, with its reason."""
+    failed = [(part.place, part.reason) for part in unread] + list(receipt.failed)
+    click.echo(summary(receipt))
+    for place, reason in failed[:REASONS_SHOWN]:
+        click.echo(f"not stored: {place}: {reason}", err=True)
+    if len(failed) > REASONS_SHOWN:
+        click.echo(f"… and {len(failed) - REASONS_SHOWN:,} more", err=True)
+    if failed:
+        click.echo(f"{len(failed):,} were not stored", err=True)
+        sys.exit(1)

@@ -1,0 +1,174 @@
+"""Resources in files: Bundles, single resources, NDJSON, each plain or gzip, and FHIR packages.
+
+https://hl7.org/fhir/R4/bundle.html, https://hl7.org/fhir/R4/nd-json.html,
+https://confluence.hl7.org/display/FHIR/NPM+Package+Specification
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple, cast
+
+from fhirserver.fhir import json
+from fhirserver.fhir.definitions import Definitions
+from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.references import Target, parse, rewrite
+
+Resource = dict[str, Any]
+
+GZIP_MAGIC = b"\x1f\x8b"
+NODES_PER_DOCUMENT = 50_000_000  # the operator's own file, not a stranger's request
+
+_id = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_urn = re.compile(r"urn:(?:uuid|oid):([A-Za-z0-9\-.]{1,64})")
+
+
+class Unread(NamedTuple):
+    """A part of a file that holds no resource to store."""
+
+    place: str
+    reason: str
+
+
+class Source(NamedTuple):
+    """An open file. `raw.tell()` says how far reading has come, also inside gzip."""
+
+    name: str
+    size: int
+    raw: IO[bytes]
+    text: IO[bytes]
+
+
+def opened(path: Path) -> Source:
+    raw = path.open("rb")
+    compressed = raw.read(2) == GZIP_MAGIC
+    raw.seek(0)
+    text = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if compressed else raw
+    return Source(path.name, path.stat().st_size, raw, text)
+
+
+def resources(source: Source, definitions: Definitions, unread: Callable[[Unread], None]) -> Iterator[Resource]:
+    """Every resource of a file, links between the entries of a Bundle made local. What cannot be read is reported."""
+    try:
+        first = source.text.readline()
+        while first and not first.strip():
+            first = source.text.readline()
+        if not _whole(first):
+            yield from _document(first + source.text.read(), source.name, definitions, unread)
+            return
+        second = source.text.readline()
+        if not second.strip():
+            yield from _document(first + second + source.text.read(), source.name, definitions, unread)
+            return
+        yield from _lines((first, second), source, unread)
+    except (EOFError, gzip.BadGzipFile) as error:
+        unread(Unread(source.name, f"the gzip file is damaged: {error}"))
+
+
+def _whole(line: bytes) -> bool:
+    """Whether a first line is a resource by itself, as in NDJSON, and not the start of a longer text."""
+    try:
+        return isinstance(json.decode(line, max_nodes=NODES_PER_DOCUMENT), dict)
+    except Outcome:
+        return line.rstrip().endswith(b"}") and line.lstrip().startswith(b"{")
+
+
+def _lines(head: tuple[bytes, ...], source: Source, unread: Callable[[Unread], None]) -> Iterator[Resource]:
+    number = 0
+    for lines in (head, source.text):
+        for line in lines:
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                yield json.resource(line)
+            except Outcome as refusal:
+                unread(Unread(f"{source.name}, line {number}", str(refusal)))
+
+
+def _document(text: bytes, name: str, definitions: Definitions, unread: Callable[[Unread], None]) -> Iterator[Resource]:
+    try:
+        document = json.decode(text, max_nodes=NODES_PER_DOCUMENT)
+    except Outcome as refusal:
+        unread(Unread(name, str(refusal)))
+        return
+    if not isinstance(document, dict) or "resourceType" not in document:
+        unread(Unread(name, "this is JSON, but neither a Bundle nor another resource"))
+    elif document["resourceType"] == "Bundle":
+        yield from entries(document, name, definitions, unread)
+    else:
+        yield document
+
+
+def entries(
+    bundle: Resource, name: str, definitions: Definitions, unread: Callable[[Unread], None]
+) -> Iterator[Resource]:
+    """The resources of a Bundle of any type, under the ids they have or their fullUrl gives them."""
+    found: list[Resource] = []
+    targets: dict[str, Target] = {}
+    for index, entry in enumerate(bundle.get("entry", [])):
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        if not isinstance(resource, dict) or resource.get("resourceType") not in definitions.resource_types:
+            unread(Unread(f"{name}, Bundle.entry[{index}]", "the entry holds no resource"))
+            continue
+        full_url = entry.get("fullUrl")
+        if (id_ := _identity(entry, resource, full_url)) is not None:
+            resource["id"] = id_
+            if isinstance(full_url, str):
+                targets[full_url] = Target(f"{resource['resourceType']}/{id_}", 1)
+        found.append(resource)
+    for resource in found:
+        yield rewrite(resource, targets, definitions)
+
+
+def _identity(entry: Resource, resource: Resource, full_url: Any) -> str | None:
+    request = entry.get("request")
+    url = request.get("url") if isinstance(request, dict) and request.get("method") == "PUT" else None
+    if isinstance(url, str) and (target := parse(url)):
+        return target.id
+    if isinstance(resource.get("id"), str) and _id.fullmatch(resource["id"]):
+        return str(resource["id"])
+    if isinstance(full_url, str):
+        if urn := _urn.fullmatch(full_url):
+            return urn[1]
+        if target := parse(full_url):
+            return target.id
+    return None
+
+
+def package(path: Path, definitions: Definitions, unread: Callable[[Unread], None]) -> Iterator[Resource]:
+    """The conformance resources of a FHIR package; its examples and index files stay where they are."""
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                place = PurePosixPath(member.name)
+                if member.isfile() and place.parent.name == "package" and place.suffix == ".json":
+                    file = archive.extractfile(member)
+                    assert file is not None, "a regular file of the archive opens"  # noqa: S101
+                    yield from _conformance(file.read(), place.name, definitions, unread)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        unread(Unread(path.name, f"this is not a FHIR package: {error}"))
+
+
+def _conformance(
+    text: bytes, name: str, definitions: Definitions, unread: Callable[[Unread], None]
+) -> Iterator[Resource]:
+    try:
+        document = json.decode(text, max_nodes=NODES_PER_DOCUMENT)
+    except Outcome as refusal:
+        unread(Unread(name, str(refusal)))
+        return
+    if isinstance(document, dict) and is_conformance(str(document.get("resourceType")), definitions):
+        yield document
+
+
+def is_conformance(type_: str, definitions: Definitions) -> bool:
+    """https://hl7.org/fhir/R4/conformance-module.html: what somebody publishes, with a status and a date."""
+    return (
+        type_ in definitions.resource_types
+        and {"publisher", "status", "date"} <= definitions.types[type_].by_name.keys()
+    )

@@ -1,0 +1,137 @@
+"""One server process: its database, its demo patients, its HTTP port, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from pydantic import SecretStr
+
+from fhirserver import demo, files
+from fhirserver.app import context, create_app
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.interactions.load import Receipt, load
+from fhirserver.settings import Settings
+from fhirserver.store import embedded
+from fhirserver.store.schema import SERVER
+
+GRACE_SECONDS = 10
+
+log = logging.getLogger(__name__)
+
+
+class PortTaken(Exception):
+    """Somebody else listens where this server should."""
+
+
+@contextmanager
+def database(settings: Settings, *, share: bool = True) -> Iterator[Settings]:
+    """The settings with `mongodb_url` filled in, and the embedded database behind it when none is configured.
+
+    A command may `share` the database of the server that runs on the same data folder; a server never does.
+    """
+    if settings.mongodb_url is not None:
+        yield settings
+        return
+    url = embedded.attach(settings.data) if share else None
+    if url is not None:
+        yield settings.model_copy(update={"mongodb_url": SecretStr(url)})
+        return
+    with embedded.start(settings.data, str(settings.mongod) if settings.mongod else None) as running:
+        running.watch()
+        yield settings.model_copy(update={"mongodb_url": SecretStr(running.url)})
+
+
+def serve(settings: Settings, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP, then finish what is under way and stop the embedded database in order."""
+    with stopping_in_order(), listening(settings.host, settings.port) as port, database(settings, share=False) as full:
+        if settings.demo:
+            asyncio.run(populate(full, say))
+        say(f"FHIR R4 at {settings.base_url}, capabilities at {settings.base_url}/metadata")
+        config = uvicorn.Config(
+            create_app(full),
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        uvicorn.Server(config).run(sockets=[port])
+
+
+@contextmanager
+def stopping_in_order() -> Iterator[None]:
+    """Any request to end unwinds the stack, so that every `with` above closes what it opened."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, leave) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Bound before the database starts, so that a taken port costs nothing."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((host.strip("[]"), port))
+        except OSError as error:
+            raise PortTaken(
+                f"cannot listen on {host} port {port}: {error.strerror}. Choose another with --port"
+            ) from error
+        yield server
+
+
+async def populate(settings: Settings, say: Callable[[str], None]) -> None:
+    """Generate the demo patients where the database holds none; a load that was interrupted is done again."""
+    async with context(settings) as ctx:
+        progress = ctx.store.database[SERVER]
+        done: dict[str, Any] | None = await progress.find_one({"_id": "demo"})
+        if done and done["complete"]:
+            return
+        if not done and await ctx.store.database["Patient"].find_one({}, {"_id": 1}):
+            say("The database already holds patients, so no demo patients are added.")
+            return
+        if not demo.installed():
+            say('No demo patients: install their generator with `pip install "healthmate[demo]"`.')
+            return
+        say(f"Generating {settings.demo} synthetic patients; this takes a few seconds each, once.")
+        await progress.update_one({"_id": "demo"}, {"$set": {"complete": False}}, upsert=True)
+        receipt = await load(ctx, _demo_resources(ctx, settings.demo))
+        await progress.update_one({"_id": "demo"}, {"$set": {"complete": True}})
+        say(summary(receipt))
+
+
+def _demo_resources(ctx: Context, count: int) -> Iterator[files.Resource]:
+    def unread(part: files.Unread) -> None:
+        log.warning("demo: %s: %s", part.place, part.reason)
+
+    for bundle in demo.bundles(count):
+        yield from files.entries(
+            json.decode(bundle, max_nodes=files.NODES_PER_DOCUMENT), "demo", ctx.definitions, unread
+        )
+
+
+def summary(receipt: Receipt) -> str:
+    """`Stored 8,720 resources: 4,523 Observation, …`"""
+    ordered = sorted(receipt.stored.items(), key=lambda item: (-item[1], item[0]))
+    total = sum(receipt.stored.values())
+    return f"Stored {total:,} resources" + (": " + ", ".join(f"{n:,} {type_}" for type_, n in ordered) if total else "")

@@ -1,0 +1,24 @@
+"""What `healthmate check` says about a database: every collection has the indexes this release searches with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from fhirserver.store.resources import Store
+from fhirserver.store.schema import CURRENT, HISTORY, HOT, history_of
+
+
+async def findings(store: Store) -> AsyncIterator[tuple[bool, str]]:
+    """(whether it is good, a sentence)."""
+    build = await store.database.client.admin.command("buildInfo")
+    yield True, f"database: MongoDB {build['version']}, replica set or sharded cluster"
+    types = await store.types()
+    total = 0
+    for type_ in types:
+        for name, wanted in ((type_, CURRENT + HOT.get(type_, ())), (history_of(type_), HISTORY)):
+            present = await store[name].index_information()
+            for index in wanted:
+                total += 1
+                if index.document["name"] not in present:
+                    yield False, f"index {index.document['name']} of {name} is missing; start the server or reindex"
+    yield True, f"indexes: {total} looked for in {len(types)} resource types"

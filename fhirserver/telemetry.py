@@ -1,0 +1,54 @@
+"""Log lines: JSON where a machine reads them, one readable line on a terminal; each with the id of its request."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import msgspec
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+# What every LogRecord has; the rest came in as `extra=` and is worth printing.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def configure(level: str = "info", stream: TextIO | None = None) -> None:
+    """Send the whole process's log to this stream (stderr), once per process, from a root."""
+    stream = stream or sys.stderr
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(ReadableLines() if stream.isatty() else JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for chatty in ("pymongo", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, request, what the caller added, traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if request := request_id.get():
+            line["request"] = request
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode("utf-8", "backslashreplace")
+
+
+class ReadableLines(logging.Formatter):
+    """`12:00:01 warning  store.embedded  mongod ended [request]`, then the traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        request = request_id.get()
+        line = f"{time} {record.levelname.lower():8} {record.getMessage()}" + (f" [{request}]" if request else "")
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
