@@ -161,6 +161,12 @@ class Store:
     async def read_stored(self, type_: str, ids: Iterable[str]) -> list[Stored]:
         return [stored(type_, document) for document in await self.read_many(type_, ids)]
 
+    async def read_versions(self, type_: str, ids: Iterable[str]) -> dict[str, int]:
+        """The current version numbers of those that exist and are not deleted."""
+        filter_ = {"_id": {"$in": sorted(ids)}, "deleted": None}
+        cursor = self[type_].find(filter_, {"version": 1}, session=self.session)
+        return {document["_id"]: document["version"] for document in await cursor.to_list()}
+
     async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
         current = await self.read(type_, id_)
         if current is None or current.version <= version:

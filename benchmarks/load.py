@@ -1,0 +1,248 @@
+"""Closed-loop load on a real server: requests/s, latency, and CPU per request of server and database apart.
+
+    make bench            or: python -m benchmarks.load [--seconds 4] [--connections 1,8,32] [--only read,create]
+
+Starts its own embedded MongoDB and its own server process, fills them with synthetic resources, and runs every shape
+at every number of connections. CPU comes from /proc of the two processes, so the client's own work is not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+
+Shape = Callable[[random.Random, "World"], tuple[str, str, Any]]
+PATIENTS, OBSERVATIONS = 200, 100
+CODES = ("8867-4", "8480-6", "8462-4", "29463-7", "8302-2")
+RESULTS = Path(__file__).parent / "results"
+
+
+class World(NamedTuple):
+    """What the shapes refer to."""
+
+    patients: list[str]
+    observations: list[str]
+
+
+def patient(number: int) -> dict[str, Any]:
+    return {
+        "resourceType": "Patient",
+        "identifier": [{"system": "urn:bench:mrn", "value": f"mrn-{number}"}],
+        "active": True,
+        "name": [{"use": "official", "family": f"Family{number % 50}", "given": ["Given", f"Middle{number}"]}],
+        "telecom": [{"system": "phone", "value": f"555-{number:06d}", "use": "home"}],
+        "gender": ("male", "female")[number % 2],
+        "birthDate": f"{1940 + number % 70}-{1 + number % 12:02d}-{1 + number % 28:02d}",
+        "address": [{"line": [f"{number} Main St"], "city": "Boston", "state": "MA", "postalCode": "02101"}],
+    }
+
+
+def observation(who: str, number: int) -> dict[str, Any]:
+    code = CODES[number % len(CODES)]
+    day = date(2020, 1, 1).toordinal() + number * 7 % 1500
+    category = "http://terminology.hl7.org/CodeSystem/observation-category"
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "category": [{"coding": [{"system": category, "code": "vital-signs", "display": "Vital Signs"}]}],
+        "code": {"coding": [{"system": "http://loinc.org", "code": code, "display": "A vital sign"}], "text": "sign"},
+        "subject": {"reference": f"Patient/{who}"},
+        "effectiveDateTime": f"{date.fromordinal(day)}T08:30:{number % 60:02d}+01:00",
+        "issued": f"{date.fromordinal(day)}T08:31:00.123+01:00",
+        "valueQuantity": {
+            "value": 60 + number % 60,
+            "unit": "/min",
+            "system": "http://unitsofmeasure.org",
+            "code": "/min",
+        },
+    }
+
+
+def transaction(rng: random.Random) -> dict[str, Any]:
+    who = "urn:uuid:00000000-0000-4000-8000-000000000000"
+    entries = [
+        {"fullUrl": who, "resource": patient(rng.randrange(10**6)), "request": {"method": "POST", "url": "Patient"}}
+    ]
+    for number in range(49):
+        resource = observation("x", number) | {"subject": {"reference": who}}
+        entries.append({"resource": resource, "request": {"method": "POST", "url": "Observation"}})
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def updated(rng: random.Random, world: World) -> tuple[str, str, Any]:
+    id_ = rng.choice(world.patients)
+    return "PUT", f"/Patient/{id_}", patient(rng.randrange(10**6)) | {"id": id_}
+
+
+SHAPES: dict[str, Shape] = {
+    "read": lambda rng, world: ("GET", f"/Observation/{rng.choice(world.observations)}", None),
+    "create": lambda rng, world: ("POST", "/Observation", observation(rng.choice(world.patients), rng.randrange(9999))),
+    "update": updated,
+    "search patient+code+date, 20 newest": lambda rng, world: (
+        "GET",
+        f"/Observation?patient=Patient/{rng.choice(world.patients)}&code=http://loinc.org|{rng.choice(CODES)}"
+        "&date=ge2020-01-01&_sort=-date&_count=20",
+        None,
+    ),
+    "search identifier": lambda rng, world: (
+        "GET",
+        f"/Patient?identifier=urn:bench:mrn|mrn-{rng.randrange(PATIENTS)}",
+        None,
+    ),
+    "search name": lambda rng, world: ("GET", f"/Patient?name=family{rng.randrange(50)}&_count=20", None),
+    "search _include": lambda rng, world: (
+        "GET",
+        f"/Observation?patient=Patient/{rng.choice(world.patients)}&_include=Observation:subject&_count=20",
+        None,
+    ),
+    "search _revinclude": lambda rng, world: (
+        "GET",
+        f"/Patient?_id={rng.choice(world.patients)}&_revinclude=Observation:subject",
+        None,
+    ),
+    "history of one": lambda rng, world: ("GET", f"/Patient/{rng.choice(world.patients)}/_history", None),
+    "$everything": lambda rng, world: ("GET", f"/Patient/{rng.choice(world.patients)}/$everything?_count=50", None),
+    "transaction of 50": lambda rng, world: ("POST", "", transaction(rng)),
+}
+
+
+class Processes(NamedTuple):
+    """CPU seconds (user + system) so far."""
+
+    server: psutil.Process
+    database: psutil.Process
+
+    def cpu(self) -> tuple[float, float]:
+        return tuple(sum(process.cpu_times()[:2]) for process in self)  # type: ignore[return-value]
+
+
+async def run(base: str, shape: Shape, world: World, connections: int, seconds: float, at: Processes) -> dict[str, Any]:
+    times: list[float] = []
+    errors = 0
+    started = time.perf_counter()
+    deadline = started + seconds
+
+    async def one(number: int) -> None:
+        nonlocal errors
+        rng = random.Random(number)
+        headers = {"Content-Type": "application/fhir+json"}
+        async with httpx.AsyncClient(headers=headers, timeout=60) as client:
+            while time.perf_counter() < deadline:
+                method, path, body = shape(rng, world)
+                content = json.dumps(body).encode() if body is not None else None
+                start = time.perf_counter()
+                answer = await client.request(method, base + path, content=content)
+                times.append(time.perf_counter() - start)
+                errors += answer.status_code >= 400
+
+    before = at.cpu()
+    await asyncio.gather(*(one(number) for number in range(connections)))
+    elapsed = time.perf_counter() - started
+    server, database = (after - start for after, start in zip(at.cpu(), before, strict=True))
+    ordered = sorted(times)
+    return {
+        "connections": connections,
+        "requests": len(times),
+        "errors": errors,
+        "per_second": round(len(times) / elapsed, 1),
+        "p50_ms": round(statistics.median(ordered) * 1000, 2),
+        "p95_ms": round(ordered[int(len(ordered) * 0.95)] * 1000, 2),
+        "p99_ms": round(ordered[int(len(ordered) * 0.99)] * 1000, 2),
+        "server_cpu_ms": round(server / len(times) * 1000, 3),
+        "database_cpu_ms": round(database / len(times) * 1000, 3),
+    }
+
+
+def started(data: Path) -> Iterator[tuple[str, Processes]]:
+    """A server process on a data folder of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "fhirserver.cli", "serve", "--open", "--port", str(port), "--data", str(data)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"HEALTHMATE_LOG_LEVEL": "warning"})
+    base = f"http://127.0.0.1:{port}/fhir"
+    try:
+        for _ in range(300):
+            try:
+                if httpx.get(base.removesuffix("/fhir") + "/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        else:
+            raise RuntimeError("the server did not start")
+        server = psutil.Process(process.pid)
+        database = next(p for p in server.children(recursive=True) if p.name() == "mongod")
+        yield base, Processes(server, database)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def filled(base: str) -> World:
+    patients: list[str] = []
+    observations: list[str] = []
+    with httpx.Client(timeout=120) as client:
+        for first in range(0, PATIENTS, 5):
+            entries = []
+            for number in range(first, first + 5):
+                id_ = f"bench-{number}"
+                patients.append(id_)
+                put = {"method": "PUT", "url": f"Patient/{id_}"}
+                entries.append({"resource": patient(number) | {"id": id_}, "request": put})
+                for index in range(OBSERVATIONS):
+                    post = {"method": "POST", "url": "Observation"}
+                    entries.append({"resource": observation(id_, index + number), "request": post})
+            document = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+            answer = client.post(base, json=document, headers={"Content-Type": "application/fhir+json"})
+            answer.raise_for_status()
+            locations = (e["response"]["location"] for e in answer.json()["entry"])
+            observations += [where.split("/")[1] for where in locations if where.startswith("Observation/")]
+    return World(patients, observations)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seconds", type=float, default=4)
+    arguments.add_argument("--connections", default="1,8,32")
+    arguments.add_argument("--only", default="", help="comma-separated beginnings of shape names")
+    arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
+    asked = arguments.parse_args()
+    only = tuple(name for name in asked.only.split(",") if name)
+    results: dict[str, list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for base, processes in started(Path(folder)):
+            world = filled(base)
+            columns = ("connections", "per_second", "p50_ms", "p95_ms", "p99_ms", "server_cpu_ms", "database_cpu_ms")
+            print(f"{'shape':36} " + " ".join(f"{column:>15}" for column in (*columns, "errors")))
+            for name, shape in SHAPES.items():
+                if only and not name.startswith(only):
+                    continue
+                for connections in map(int, asked.connections.split(",")):
+                    row = asyncio.run(run(base, shape, world, connections, asked.seconds, processes))
+                    results.setdefault(name, []).append(row)
+                    print(f"{name:36} " + " ".join(f"{row[column]:>15}" for column in (*columns, "errors")), flush=True)
+    if asked.write:
+        RESULTS.mkdir(exist_ok=True)
+        target = RESULTS / f"{date.today()}.json"
+        target.write_text(json.dumps(results, indent=2) + "\n")
+        print(f"written to {target.name}")
+
+
+if __name__ == "__main__":
+    main()

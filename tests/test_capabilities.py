@@ -1,0 +1,44 @@
+"""The CapabilityStatement says what is wired, and the copy in the repository is the one that is served."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.validation.validate import Validator
+
+SNAPSHOT = Path(__file__).parent.parent / "capability_statement.json"
+DEFAULT_BASE = "http://localhost:8000/fhir"
+
+
+def test_the_snapshot_is_what_the_server_says(fhir):
+    served = fhir.get("metadata").text.replace(fhir.base_url, DEFAULT_BASE)
+    assert json.loads(served) == json.loads(SNAPSHOT.read_text()), (
+        "renew it: healthmate capabilities > capability_statement.json"
+    )
+
+
+def test_both_statements_are_valid_fhir(fhir):
+    validator = Validator(r4(), required_codes())
+    for mode in ("full", "normative", "terminology"):
+        statement = fhir.get(f"metadata?mode={mode}").json()
+        assert validator.issues(statement) == []
+    assert fhir.get("metadata?mode=terminology").json()["resourceType"] == "TerminologyCapabilities"
+    assert fhir.get("metadata?mode=nonsense").status_code == 400
+
+
+def test_what_is_listed_answers(fhir):
+    """Every search parameter of every type is accepted strictly, and every operation is there."""
+    statement = fhir.get("metadata").json()["rest"][0]
+    strict = {"Prefer": "handling=strict"}
+    values = {"date": "2020", "number": "1", "quantity": "1", "token": "x", "string": "x", "uri": "urn:x"}
+    for resource in statement["resource"]:
+        parameters = {p["name"]: p["type"] for p in resource["searchParam"] if p["type"] in values}
+        query = "&".join(f"{name}={values[type_]}" for name, type_ in parameters.items())
+        answer = fhir.get(f"{resource['type']}?{query}", headers=strict)
+        assert answer.status_code == 200, answer.text
+        for include in resource.get("searchInclude", []):
+            if include != "*":
+                answer = fhir.get(f"{resource['type']}?_include={include}&_count=1", headers=strict)
+                assert answer.status_code == 200, answer.text
