@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/search.html#ptypes
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Context, Decimal
@@ -16,7 +17,6 @@ from bson.decimal128 import Decimal128, create_decimal128_context
 
 from fhirserver.fhir.dates import EARLIEST, LATEST, parse
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.search.text import fold as whole_fold
 
 Json = dict[str, Any]
 Forms = Callable[[Any], list[Any]]
@@ -35,12 +35,16 @@ _CURRENCIES = "urn:iso:std:iso:4217"
 
 
 def fold(text: str) -> str:
-    """As far as a search looks, and kept: the same names come again and again."""
+    """As strings are compared: without case, accents and surplus white space."""
     return _folded(text) if len(text) <= _LONGEST_CACHED else _fold(text)
 
 
 def _fold(text: str) -> str:
-    return whole_fold(text[: LONGEST_FOLDED * 4])[:LONGEST_FOLDED]
+    text = text[: LONGEST_FOLDED * 4]
+    if text.isascii():
+        return " ".join(text.lower().split())[:LONGEST_FOLDED]
+    marked = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return " ".join("".join(mark for mark in marked if not unicodedata.combining(mark)).split())[:LONGEST_FOLDED]
 
 
 _folded = lru_cache(_CACHE)(_fold)
