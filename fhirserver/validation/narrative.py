@@ -22,6 +22,8 @@ _attributes = """
     {http://www.w3.org/XML/1998/namespace}lang {http://www.w3.org/XML/1998/namespace}space
 """
 ATTRIBUTES = frozenset(_attributes.split())
+# what XML reads as text or comment, and a browser that is given it as HTML as the end of one
+_misread = ("<!DOCTYPE", "<![CDATA[", "<!-->", "<!--->")
 _links = frozenset(("href", "src", "cite", "longdesc"))
 _harmless = ATTRIBUTES - _links - {"style"}
 _schemes = ("javascript:", "vbscript:", "data:text/html")
@@ -35,13 +37,16 @@ _parser = etree.XMLParser(
 
 def narrative(value: object) -> Problem | None:
     if type(value) is not str:
-        return "structure", f"xhtml is written as a JSON string; here is {kind(value)}"
-    if "<!DOCTYPE" in value:
-        return "invariant", "a narrative has no document type (txt-1)"
+        return "structure", f"expected a JSON string (xhtml), found {kind(value)}"
+    for mark in _misread:
+        if mark in value:
+            return "invariant", f"a narrative may not hold {mark} (txt-1)"
     try:
         div = etree.fromstring(value.encode(), _parser)
-    except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
-        return "invariant", f"the narrative is not well-formed XML (txt-1): {str(error)[:120]}"
+    except etree.XMLSyntaxError as error:
+        return "invariant", f"the narrative is not well-formed XML (txt-1): {str(error.msg)[:120]}"
+    except UnicodeEncodeError:
+        return "invariant", "the narrative holds characters that are none (txt-1)"
     if div.getprevious() is not None or div.getnext() is not None or value.lstrip().startswith("<?"):
         return "invariant", "a narrative is one <div> and nothing beside it (txt-1)"
     if div.tag != DIV:
@@ -51,11 +56,7 @@ def narrative(value: object) -> Problem | None:
         if tag not in _tags:
             if tag is etree.Comment:
                 continue
-            what = (
-                f"<{tag.removeprefix(f'{{{XHTML}}}')[:60]}>"
-                if type(tag) is str
-                else "processing instructions, entities"
-            )
+            what = f"<{etree.QName(tag).localname[:60]}>" if type(tag) is str else "entities and instructions"
             return "invariant", f"a narrative may not hold {what} (txt-1)"
         for name, text in node.items():
             if name not in _harmless and (problem := _attribute(str(name), str(text))):

@@ -42,7 +42,7 @@ _no_seconds = re.compile(rf"{_DAY}T[0-9]{{2}}:[0-9]{{2}}(?:{_ZONE})?")
 
 
 def _mistyped(value: object, type_: str, expected: str) -> Problem:
-    return "structure", f"{type_} is written as a JSON {expected}; here is {kind(value)}"
+    return "structure", f"expected a JSON {expected} ({type_}), found {kind(value)}"
 
 
 def _empty(type_: str) -> Problem:
@@ -76,7 +76,7 @@ def _text(type_: str, right: Callable[[str], object], rule: str) -> Check:
         if not value:
             return _empty(type_)
         if not right(value):
-            return "value", f"{shown(value)} is not a {type_}: {rule}"
+            return "value", f"{shown(value)} is no valid {type_}: {rule}"
         return None
 
     return check
@@ -101,9 +101,9 @@ def _calendar(type_: str, pattern: re.Pattern[str], explain: Callable[[str], str
         if not value:
             return _empty(type_)
         if pattern.fullmatch(value) is None:
-            return "value", f"{shown(value)} is not a {type_}: {explain(value)}"
+            return "value", f"{shown(value)} is no valid {type_}: {explain(value)}"
         if value[8:10] > "28" and int(value[8:10]) > (days := monthrange(int(value[:4]), int(value[5:7]))[1]):
-            return "value", f"{shown(value)} is not a {type_}: {value[:7]} has {days} days"
+            return "value", f"{shown(value)} is no valid {type_}: {value[:7]} has {days} days"
         return None
 
     return check
@@ -133,7 +133,7 @@ def _integer(type_: str, low: int) -> Check:
         if type(value) is int:
             return None if low <= value <= high else ("value", f"{shown(value)} is outside {low:,} to {high:,}")
         if type(value) is Decimal:
-            return "value", f"{shown(value)} is not {type_}: it has no fraction and no exponent"
+            return "value", f"{shown(value)} is no valid {type_}: it has no fraction and no exponent"
         return _mistyped(value, type_, "number")
 
     return check
@@ -141,12 +141,12 @@ def _integer(type_: str, low: int) -> Check:
 
 def _decimal(value: object) -> Problem | None:
     if type(value) is Decimal:
-        return None if value.is_finite() else ("value", f"{value} is not a decimal")
+        return None if value.is_finite() else ("value", f"{value} is no valid decimal")
     return None if type(value) is int else _mistyped(value, "decimal", "number")
 
 
 def _boolean(value: object) -> Problem | None:
-    return None if value is True or value is False else _mistyped(value, "boolean", "boolean, true or false")
+    return None if value is True or value is False else _mistyped(value, "boolean", "true or false")
 
 
 def _base64(value: object) -> Problem | None:
@@ -158,9 +158,10 @@ def _base64(value: object) -> Problem | None:
         whole = a2b_base64(
             value if value.isprintable() and " " not in value else "".join(value.split()), strict_mode=True
         )
-    except ValueError as error:
-        return "value", f"{shown(value)} is not base64Binary: {error}"
-    return None if whole else ("value", f"{shown(value)} holds no base64 data")
+    except ValueError:
+        whole = b""
+    rule = "groups of four of A-Z a-z 0-9 + /, the last filled up with ="
+    return None if whole else ("value", f"{shown(value)} is no valid base64Binary: it has {rule}")
 
 
 _uri_rule = "it has no white space and no control characters"

@@ -38,7 +38,7 @@ def under(step: str, issues: list[Issue]) -> list[Issue]:
 def no_array(key: str, name: str, value: object) -> list[Issue]:
     if type(value) is list:
         return issue("structure", f"the array {key} is empty; leave it out", f".{name}")
-    return issue("structure", f"{key} is an array; here is {kind(value)}", f".{name}")
+    return issue("structure", f"{key} repeats: expected an array, found {kind(value)}", f".{name}")
 
 
 def one(element: Element, item: TypeCheck) -> Rule:
@@ -144,9 +144,8 @@ def unknown(key: object, definition: TypeDefinition, rules: dict[str, Rule]) -> 
     step = f".{key}" if _identifier.fullmatch(key) else ""
     bare = key.removeprefix("_")
     if key != bare and bare in rules:
-        return issue(
-            "structure", f"{bare} of {name} is not extended by {key}: it is no such primitive value", f".{bare}"
-        )
+        said = f"{name} has no {key}: ids and extensions of {bare} are not written this way"
+        return issue("structure", said, f".{bare}")
     for element in choices:
         if bare.startswith(element.name) and bare[len(element.name) :][:1].isupper():
             types = one_of(element.types)

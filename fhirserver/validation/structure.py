@@ -81,7 +81,7 @@ class Structure(dict[str, TypeCheck]):
 
         def check(node: object, container: Container) -> Issues:
             if type(node) is not dict:
-                return issue("structure", f"{name} is written as a JSON object; here is {kind(node)}")
+                return issue("structure", f"expected a JSON object ({name}), found {kind(node)}")
             if not node:
                 return issue("structure", "an object is never empty; leave the element out")
             found: Issues = None
