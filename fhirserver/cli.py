@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from pymongo import AsyncMongoClient
 
 from fhirserver import files, process, telemetry
-from fhirserver.app import assemble, context
+from fhirserver.app import assemble
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
 from fhirserver.interactions.capabilities import statement
 from fhirserver.interactions.load import Receipt, load
 from fhirserver.interactions.reindex import reindex as run_reindex
-from fhirserver.process import PortTaken, database, summary
+from fhirserver.process import PortTaken, database, operator, summary
 from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
 from fhirserver.store.check import findings
 from fhirserver.store.connect import DatabaseRefused
@@ -158,7 +158,7 @@ class _refusals:
 
 def _with_context(settings: Settings, run: Callable[[Context], Coroutine[Any, Any, T]]) -> T:
     async def inside(full: Settings) -> T:
-        async with context(full) as ctx:
+        async with operator(full) as ctx:
             return await run(ctx)
 
     with _refusals(), process.stopping_in_order(), database(settings) as full:
@@ -177,6 +177,9 @@ def _finish(receipt: Receipt, unread: list[files.Unread]) -> None:
         click.echo(f"not stored: {place}: {reason}", err=True)
     if len(failed) > REASONS_SHOWN:
         click.echo(f"… and {len(failed) - REASONS_SHOWN:,} more", err=True)
+    missing = receipt.asked - len(receipt.failed) - receipt.counted
+    if missing:
+        click.echo(f"{missing:,} were written but are not in the database", err=True)
     if failed:
         click.echo(f"{len(failed):,} were not stored", err=True)
-        sys.exit(1)
+    sys.exit(1 if failed or missing else 0)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import gzip
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, cast
 
@@ -53,41 +55,29 @@ def opened(path: Path) -> Source:
 
 def resources(source: Source, definitions: Definitions, unread: Callable[[Unread], None]) -> Iterator[Resource]:
     """Every resource of a file, links between the entries of a Bundle made local. What cannot be read is reported."""
+    lines = ((number, line) for number, line in enumerate(source.text, 1) if line.strip())
     try:
-        first = source.text.readline()
-        while first and not first.strip():
-            first = source.text.readline()
-        if not _whole(first):
-            yield from _document(first + source.text.read(), source.name, definitions, unread)
-            return
-        second = source.text.readline()
-        if not second.strip():
-            yield from _document(first + second + source.text.read(), source.name, definitions, unread)
-            return
-        yield from _lines((first, second), source, unread)
-    except (EOFError, gzip.BadGzipFile) as error:
+        first = next(lines, (1, b""))
+        second = next(lines, None) if _whole(first[1]) else None
+        if second:
+            yield from _lines(chain((first, second), lines), source.name, unread)
+        else:
+            yield from _document(first[1] + source.text.read(), source.name, definitions, unread)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         unread(Unread(source.name, f"the gzip file is damaged: {error}"))
 
 
 def _whole(line: bytes) -> bool:
-    """Whether a first line is a resource by itself, as in NDJSON, and not the start of a longer text."""
-    try:
-        return isinstance(json.decode(line, max_nodes=NODES_PER_DOCUMENT), dict)
-    except Outcome:
-        return line.rstrip().endswith(b"}") and line.lstrip().startswith(b"{")
+    """Whether a first line is a text by itself, as in NDJSON, and not the start of a longer one."""
+    return line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}")
 
 
-def _lines(head: tuple[bytes, ...], source: Source, unread: Callable[[Unread], None]) -> Iterator[Resource]:
-    number = 0
-    for lines in (head, source.text):
-        for line in lines:
-            number += 1
-            if not line.strip():
-                continue
-            try:
-                yield json.resource(line)
-            except Outcome as refusal:
-                unread(Unread(f"{source.name}, line {number}", str(refusal)))
+def _lines(lines: Iterable[tuple[int, bytes]], name: str, unread: Callable[[Unread], None]) -> Iterator[Resource]:
+    for number, line in lines:
+        try:
+            yield json.resource(line)
+        except Outcome as refusal:
+            unread(Unread(f"{name}, line {number}", str(refusal)))
 
 
 def _document(text: bytes, name: str, definitions: Definitions, unread: Callable[[Unread], None]) -> Iterator[Resource]:
@@ -150,7 +140,7 @@ def package(path: Path, definitions: Definitions, unread: Callable[[Unread], Non
                     file = archive.extractfile(member)
                     assert file is not None, "a regular file of the archive opens"  # noqa: S101
                     yield from _conformance(file.read(), place.name, definitions, unread)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         unread(Unread(path.name, f"this is not a FHIR package: {error}"))
 
 

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 
 from fhirserver import demo, files
 from fhirserver.app import context, create_app
-from fhirserver.context import Context
+from fhirserver.context import Caller, Context
 from fhirserver.fhir import json
 from fhirserver.interactions.load import Receipt, load
 from fhirserver.settings import Settings
@@ -24,6 +25,7 @@ from fhirserver.store import embedded
 from fhirserver.store.schema import SERVER
 
 GRACE_SECONDS = 10
+OPERATOR = Caller("operator", open=True)
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +102,16 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield server
 
 
+@asynccontextmanager
+async def operator(settings: Settings) -> AsyncIterator[Context]:
+    """The context of who runs the server: reaching its data folder or its database already allows everything."""
+    async with context(settings) as ctx:
+        yield replace(ctx, caller=OPERATOR)
+
+
 async def populate(settings: Settings, say: Callable[[str], None]) -> None:
     """Generate the demo patients where the database holds none; a load that was interrupted is done again."""
-    async with context(settings) as ctx:
+    async with operator(settings) as ctx:
         progress = ctx.store.database[SERVER]
         done: dict[str, Any] | None = await progress.find_one({"_id": "demo"})
         if done and done["complete"]:
