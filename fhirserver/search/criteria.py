@@ -1,0 +1,239 @@
+"""Search values as typed by a client, parsed by parameter type and modifier: `ge2024-05` is a prefix and a range.
+
+https://hl7.org/fhir/R4/search.html#ptypes. Refusals are 400 Outcomes; the caller adds the parameter's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Context, Decimal
+from typing import NamedTuple
+
+from fhirserver.fhir import dates
+from fhirserver.fhir.outcome import invalid
+from fhirserver.search.parameters import Parameter
+
+PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+MAX_DIGITS = 33  # one less than Decimal128 keeps: half a unit of the last digit needs one more
+MAX_EXPONENT = 6000
+MAX_LENGTH = 4096
+
+_escape = re.compile(r"\\([,|$\\])")
+_prefix = re.compile(r"[A-Za-z]{2}")
+_number = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,5})?")
+_id = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_relative = re.compile(r"([A-Za-z]+)/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]{1,64})?")
+_absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_marks = {separator: re.compile(rf"\\.|{re.escape(separator)}", re.DOTALL) for separator in ",|$"}
+_exact = Context(prec=34)
+
+
+class Token(NamedTuple):
+    """`system|code`. A `system` of None was not said, one of "" is said to be absent; a `code` of None is any."""
+
+    system: str | None
+    code: str | None
+
+    @property
+    def form(self) -> str:
+        """As the index stores it."""
+        return self.code or "" if self.system is None else f"{self.system}|{self.code or ''}"
+
+
+class Dates(NamedTuple):
+    """A prefix and the instants low ≤ t < high."""
+
+    prefix: str
+    low: datetime
+    high: datetime
+
+
+class Number(NamedTuple):
+    """A prefix, the number and its implicit range low ≤ n < high: half a unit of the last digit either way."""
+
+    prefix: str
+    value: Decimal
+    low: Decimal
+    high: Decimal
+
+
+class Quantity(NamedTuple):
+    """A number in a unit: `system|code`, or a code or printed unit, or any (None)."""
+
+    number: Number
+    unit: str | None
+
+
+class Reference(NamedTuple):
+    """The stored references that answer the one typed: several where only an id was given."""
+
+    forms: tuple[str, ...]
+
+
+class Composite(NamedTuple):
+    """One value for each component."""
+
+    parts: tuple[Value, ...]
+
+
+Value = str | bool | Token | Dates | Number | Quantity | Reference | Composite
+
+
+class Typed(NamedTuple):
+    """What a value is read against: its parameter, the type a modifier names, the server's URL, the resource types."""
+
+    parameter: Parameter
+    base_url: str
+    resource_types: frozenset[str]
+    target: str | None = None
+
+
+def split(text: str, separator: str) -> list[str]:
+    """The parts between unescaped separators, still escaped. https://hl7.org/fhir/R4/search.html#escaping"""
+    parts, start = [], 0
+    for mark in _marks[separator].finditer(text):
+        if mark[0] == separator:
+            parts.append(text[start : mark.start()])
+            start = mark.end()
+    return [*parts, text[start:]]
+
+
+def unescape(text: str) -> str:
+    return _escape.sub(r"\1", text)
+
+
+def kind(parameter: Parameter) -> str:
+    """The parameter's type; `_id` and `_lastUpdated` have their own, for they stand outside the index."""
+    return {"_id": "id", "_lastUpdated": "instant"}.get(parameter.code, parameter.type)
+
+
+def missing(text: str, typed: Typed) -> bool:
+    """https://hl7.org/fhir/R4/search.html#missing"""
+    if text not in ("true", "false"):
+        raise invalid(f"{text[:80]!r} is neither true nor false")
+    return text == "true"
+
+
+def string(text: str, typed: Typed) -> str:
+    return unescape(text)
+
+
+def token(text: str, typed: Typed) -> Token:
+    """https://hl7.org/fhir/R4/search.html#token"""
+    match [unescape(part) for part in split(text, "|")]:
+        case [code]:
+            return Token(None, code)
+        case ["", code] if code:
+            return Token("", code)
+        case [system, code] if system:
+            return Token(system, code or None)
+    raise invalid(f"{text[:80]!r} is not a token: write code, system|code, system| or |code")
+
+
+def of_type(text: str, typed: Typed) -> str:
+    """`type system|type code|value`. https://hl7.org/fhir/R4/search.html#token"""
+    parts = [unescape(part) for part in split(text, "|")]
+    if len(parts) != 3 or not all(parts):
+        raise invalid(f"{text[:80]!r} is not an identifier of a type: write system|code|value")
+    return "|".join(parts)
+
+
+def date(text: str, typed: Typed) -> Dates:
+    """https://hl7.org/fhir/R4/search.html#date"""
+    prefix, rest = _prefixed(unescape(text))
+    span = dates.parse(rest)
+    return Dates(prefix, span.low, span.high)
+
+
+def number(text: str, typed: Typed) -> Number:
+    """https://hl7.org/fhir/R4/search.html#number"""
+    prefix, rest = _prefixed(unescape(text))
+    value = Decimal(rest) if _number.fullmatch(rest) else None
+    if value is None:
+        raise invalid(f"{rest[:80]!r} is not a number")
+    _, digits, exponent = value.as_tuple()
+    if len(digits) > MAX_DIGITS or not isinstance(exponent, int) or abs(exponent) > MAX_EXPONENT:
+        raise invalid(f"{rest[:80]!r} has more than {MAX_DIGITS} digits or an exponent beyond {MAX_EXPONENT}")
+    half = Decimal((0, (5,), exponent - 1))
+    return Number(prefix, value, _exact.subtract(value, half), _exact.add(value, half))
+
+
+def quantity(text: str, typed: Typed) -> Quantity:
+    """https://hl7.org/fhir/R4/search.html#quantity"""
+    match split(text, "|"):
+        case [value] | [value, "", ""]:
+            return Quantity(number(value, typed), None)
+        case [value, system, code] if code:
+            form = f"{unescape(system)}|{unescape(code)}" if system else unescape(code)
+            return Quantity(number(value, typed), form)
+    raise invalid(f"{text[:80]!r} is not a quantity: write number, number|system|code or number||code")
+
+
+def reference(text: str, typed: Typed) -> Reference:
+    """https://hl7.org/fhir/R4/search.html#reference"""
+    url = unescape(text).removeprefix(typed.base_url.rstrip("/") + "/")
+    if match := _relative.fullmatch(url):
+        if match[1] not in typed.resource_types:
+            raise invalid(f"{match[1][:80]} is not a resource type")
+        if typed.target not in (None, match[1]):
+            raise invalid(f"{url[:80]} is not a reference to {typed.target}")
+        return Reference((url,))
+    if _absolute.match(url) or typed.parameter.type == "uri":
+        return Reference((url,))
+    if not _id.fullmatch(url):
+        raise invalid(f"{url[:80]!r} is not a reference: write an id, Type/id or a URL")
+    targets = (typed.target,) if typed.target else _targets(typed)
+    return Reference(tuple(f"{target}/{url}" for target in targets))
+
+
+def composite(text: str, typed: Typed) -> Composite:
+    """https://hl7.org/fhir/R4/search.html#composite"""
+    components = [component for component, _ in typed.parameter.components]
+    parts = split(text, "$")
+    if len(parts) != len(components) or not all(parts):
+        raise invalid(f"{text[:80]!r} is not a composite: write {'$'.join(component.code for component in components)}")
+    return Composite(
+        tuple(
+            VALUES[kind(component), None](part, typed._replace(parameter=component))
+            for part, component in zip(parts, components, strict=True)
+        )
+    )
+
+
+# (kind of parameter, modifier) → how its values are read. `:missing` is for all; `:[type]` is a Typed.target.
+VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
+    ("id", None): string,
+    ("id", "not"): string,
+    ("instant", None): date,
+    ("string", None): string,
+    ("string", "exact"): string,
+    ("string", "contains"): string,
+    ("token", None): token,
+    ("token", "not"): token,
+    ("token", "text"): string,
+    ("token", "of-type"): of_type,
+    ("reference", None): reference,
+    ("reference", "identifier"): token,
+    ("date", None): date,
+    ("number", None): number,
+    ("quantity", None): quantity,
+    ("uri", None): string,
+    ("composite", None): composite,
+}
+
+
+def _prefixed(text: str) -> tuple[str, str]:
+    """https://hl7.org/fhir/R4/search.html#prefix"""
+    if not _prefix.match(text):
+        return "eq", text
+    if text[:2] not in PREFIXES:
+        raise invalid(f"{text[:2]!r} is not a prefix; the prefixes are {', '.join(PREFIXES)}")
+    return text[:2], text[2:]
+
+
+def _targets(typed: Typed) -> tuple[str, ...]:
+    """Every type where the parameter does not say."""
+    targets = typed.parameter.targets
+    return targets if targets and "Resource" not in targets else tuple(sorted(typed.resource_types))

@@ -1,0 +1,271 @@
+"""A query as a MongoDB filter: one pure function per kind of parameter and modifier.
+
+Stored forms (search/values.py) make every clause plain equality or a range. User text is only ever a value under an
+operator, or escaped in a regular expression. https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Context, Decimal
+from typing import Any
+
+from bson.decimal128 import Decimal128
+
+from fhirserver.fhir.dates import EARLIEST, LATEST
+from fhirserver.search.criteria import Composite, Dates, Number, Quantity, Reference, Token, Value, kind
+from fhirserver.search.parameters import Parameter
+from fhirserver.search.query import Clause, Query
+from fhirserver.search.values import fold
+
+Filter = dict[str, Any]
+
+_AFTER_EVERY_LETTER = "\U0010ffff"
+_decimal128 = Context(prec=34)
+
+
+def query_filter(query: Query, now: datetime) -> Filter:
+    """What a query matches; tombstones never. `now` is for the prefix `ap`."""
+    inside = [in_compartment(query.compartment)] if query.compartment else []
+    return conjunction([{"deleted": None}, *inside, *(clause_filter(clause, now) for clause in query.clauses)])
+
+
+def clause_filter(clause: Clause, now: datetime) -> Filter:
+    """One parameter: any of its values."""
+    field = path(clause.parameter)
+    if clause.modifier == "missing":
+        return {field: {"$exists": not clause.values[0]}}
+    return FILTERS[kind(clause.parameter), clause.modifier](field, clause.values, clause.parameter, now)
+
+
+def in_compartment(reference: str) -> Filter:
+    """https://hl7.org/fhir/R4/compartmentdefinition.html"""
+    return {"compartments": {"$eq": reference}}
+
+
+def path(parameter: Parameter) -> str:
+    """Where a parameter's values lie in a stored document."""
+    return {"id": "_id", "instant": "updated"}.get(kind(parameter), f"search.{parameter.code}")
+
+
+def conjunction(filters: Iterable[Filter]) -> Filter:
+    """All of them, in one level while no key stands twice."""
+    merged: Filter = {}
+    others = []
+    for each in filters:
+        if merged.keys().isdisjoint(each):
+            merged |= each
+        else:
+            others.append(each)
+    if not others:
+        return merged
+    also: list[Filter] = merged.pop("$and", [])
+    return {**merged, "$and": [*also, *others]}
+
+
+def disjunction(filters: Sequence[Filter]) -> Filter:
+    return filters[0] if len(filters) == 1 else {"$or": [*filters]}
+
+
+# string, token, reference, uri
+
+
+def one_of(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """The values as they are: uri, `:exact`, `:of-type`, `_id`."""
+    return {field: {"$in": [str(value) for value in values]}}
+
+
+def none_of(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return {field: {"$nin": [str(value) for value in values]}}
+
+
+def exact_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return one_of(f"{field}:exact", values, parameter, now)
+
+
+def string_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """A value that starts like this, whatever the case and accents: as a range, which an index answers."""
+    starts = [fold(str(value)) for value in values]
+    return disjunction(
+        [{field: {"$elemMatch": {"$gte": start, "$lt": start + _AFTER_EVERY_LETTER}}} for start in starts]
+    )
+
+
+def contains_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return disjunction([{field: {"$regex": re.escape(fold(str(value)))}} for value in values])
+
+
+def token_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return {field: {"$in": _forms(values)}}
+
+
+def not_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """Also what has no value: https://hl7.org/fhir/R4/search.html#token"""
+    return {field: {"$nin": _forms(values)}}
+
+
+def text_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """A text in which a word starts like this: `code:text=head` finds "Tension headache"."""
+    return disjunction([{f"{field}:text": {"$regex": f"(?:^| ){re.escape(fold(str(value)))}"}} for value in values])
+
+
+def of_type_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return one_of(f"{field}:of-type", values, parameter, now)
+
+
+def reference_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return {field: {"$in": [form for value in values if isinstance(value, Reference) for form in value.forms]}}
+
+
+def identifier_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return token_filter(f"{field}:identifier", values, parameter, now)
+
+
+def _forms(values: Sequence[Value]) -> list[str]:
+    return [value.form for value in values if isinstance(value, Token)]
+
+
+# date: stored as {lo, hi}, half-open. https://hl7.org/fhir/R4/search.html#prefix
+# Bounds that follow from the others (lo < hi always) are there for the index. `ne` asks for a value that is not
+# equal: what has none does not match, what has several matches by any of them.
+
+DATES: Mapping[str, Callable[[datetime, datetime], Filter]] = {
+    "eq": lambda low, high: {"lo": {"$gte": low, "$lt": high}, "hi": {"$lte": high}},
+    "ne": lambda low, high: {"$or": [{"lo": {"$lt": low}}, {"hi": {"$gt": high}}]},
+    "gt": lambda low, high: {"hi": {"$gt": high}},
+    "lt": lambda low, high: {"lo": {"$lt": low}},
+    "ge": lambda low, high: {"hi": {"$gt": low}, "$or": [{"hi": {"$gt": high}}, {"lo": {"$gte": low}}]},
+    "le": lambda low, high: {"lo": {"$lt": high}, "$or": [{"lo": {"$lt": low}}, {"hi": {"$lte": high}}]},
+    "sa": lambda low, high: {"lo": {"$gte": high}},
+    "eb": lambda low, high: {"hi": {"$lte": low}},
+    "ap": lambda low, high: {"lo": {"$lt": high}, "hi": {"$gt": low}},
+}
+
+# _lastUpdated: an instant, which is inside the range, before or after it.
+INSTANTS: Mapping[str, Callable[[datetime, datetime], Filter]] = {
+    "eq": lambda low, high: {"$gte": low, "$lt": high},
+    "ne": lambda low, high: {"$not": {"$gte": low, "$lt": high}},
+    "gt": lambda low, high: {"$gte": high},
+    "lt": lambda low, high: {"$lt": low},
+    "ge": lambda low, high: {"$gte": low},
+    "le": lambda low, high: {"$lt": high},
+    "sa": lambda low, high: {"$gte": high},
+    "eb": lambda low, high: {"$lt": low},
+    "ap": lambda low, high: {"$gte": low, "$lt": high},
+}
+
+
+def date_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return disjunction(
+        [
+            {field: {"$elemMatch": DATES[value.prefix](*_range(value, now))}}
+            for value in values
+            if isinstance(value, Dates)
+        ]
+    )
+
+
+def instant_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return disjunction(
+        [{field: INSTANTS[value.prefix](*_range(value, now))} for value in values if isinstance(value, Dates)]
+    )
+
+
+def _range(value: Dates, now: datetime) -> tuple[datetime, datetime]:
+    """For `ap`, wider by a tenth of the time between then and now."""
+    if value.prefix != "ap":
+        return value.low, value.high
+    slack = timedelta(milliseconds=abs(now - value.low) // timedelta(milliseconds=10))
+    return value.low - min(slack, value.low - EARLIEST), value.high + min(slack, LATEST - value.high)
+
+
+# number and quantity: stored as {lo, hi}, closed, lo = hi but for a Range. https://hl7.org/fhir/R4/search.html#number
+# eq and ne compare with the implicit range of the number as typed; the others with the number itself.
+
+NUMBERS: Mapping[str, Callable[[Number], Filter]] = {
+    "eq": lambda n: {"lo": {"$gte": _stored(n.low), "$lt": _stored(n.high)}, "hi": {"$lt": _stored(n.high)}},
+    "ne": lambda n: {"$or": [{"lo": {"$lt": _stored(n.low)}}, {"hi": {"$gte": _stored(n.high)}}]},
+    "gt": lambda n: {"hi": {"$gt": _stored(n.value)}},
+    "lt": lambda n: {"lo": {"$lt": _stored(n.value)}},
+    "ge": lambda n: {"hi": {"$gte": _stored(n.value)}},
+    "le": lambda n: {"lo": {"$lte": _stored(n.value)}},
+    "sa": lambda n: {"lo": {"$gt": _stored(n.value)}},
+    "eb": lambda n: {"hi": {"$lt": _stored(n.value)}},
+    "ap": lambda n: {
+        "lo": {"$lte": _stored(max(n.high, _decimal128.add(n.value, _tenth(n.value))))},
+        "hi": {"$gte": _stored(min(n.low, _decimal128.subtract(n.value, _tenth(n.value))))},
+    },
+}
+
+
+def number_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return disjunction(
+        [{field: {"$elemMatch": NUMBERS[value.prefix](value)}} for value in values if isinstance(value, Number)]
+    )
+
+
+def quantity_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """Number and unit of the same value. `ne` of a unit is a value in that unit that is not equal."""
+    return disjunction(
+        [
+            {field: {"$elemMatch": NUMBERS[value.number.prefix](value.number) | _in_unit(value.unit)}}
+            for value in values
+            if isinstance(value, Quantity)
+        ]
+    )
+
+
+def _in_unit(unit: str | None) -> Filter:
+    return {} if unit is None else {"unit": {"$eq": unit}}
+
+
+def _stored(value: Decimal) -> Decimal128:
+    return Decimal128(value)
+
+
+def _tenth(value: Decimal) -> Decimal:
+    return _decimal128.scaleb(_decimal128.abs(value), -1)
+
+
+# composite
+
+
+def composite_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """Slots of the same element, each by its component's rules."""
+    return disjunction(
+        [
+            {field: {"$elemMatch": conjunction(_slots(value, parameter, now))}}
+            for value in values
+            if isinstance(value, Composite)
+        ]
+    )
+
+
+def _slots(value: Composite, parameter: Parameter, now: datetime) -> list[Filter]:
+    return [
+        FILTERS[kind(component), None](component.code, (part,), component, now)
+        for part, (component, _) in zip(value.parts, parameter.components, strict=True)
+    ]
+
+
+FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Parameter, datetime], Filter]] = {
+    ("id", None): one_of,
+    ("id", "not"): none_of,
+    ("instant", None): instant_filter,
+    ("string", None): string_filter,
+    ("string", "exact"): exact_filter,
+    ("string", "contains"): contains_filter,
+    ("token", None): token_filter,
+    ("token", "not"): not_filter,
+    ("token", "text"): text_filter,
+    ("token", "of-type"): of_type_filter,
+    ("reference", None): reference_filter,
+    ("reference", "identifier"): identifier_filter,
+    ("date", None): date_filter,
+    ("number", None): number_filter,
+    ("quantity", None): quantity_filter,
+    ("uri", None): one_of,
+    ("composite", None): composite_filter,
+}

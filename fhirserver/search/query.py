@@ -1,0 +1,274 @@
+"""A search as a value: the pairs of a query string, parsed against the parameters of a type.
+
+Values that cannot be read are refused; names that are not known are refused or reported, as `Prefer: handling` says.
+https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from fhirserver.fhir.outcome import Issue, Outcome, invalid
+from fhirserver.search.criteria import MAX_LENGTH, VALUES, Typed, Value, kind, missing, split
+from fhirserver.search.includes import Include, including
+from fhirserver.search.parameters import Parameter, Registry
+
+MAX_PARAMETERS = 200
+MAX_VALUES = 1000
+MAX_CHARACTERS = 1_000_000
+MAX_SORT_KEYS = 4
+
+# https://hl7.org/fhir/R4/search.html#return
+ONCE = frozenset({"_count", "_cursor", "_total", "_summary", "_contained", "_format", "_pretty"})
+RESULT = ONCE | {"_sort", "_elements", "_include", "_revinclude"}
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "_total": ("none", "estimate", "accurate"),
+    "_summary": ("true", "text", "data", "count", "false"),
+    "_contained": ("false", "true", "both"),
+}
+
+
+class Clause(NamedTuple):
+    """One parameter and the values of which any may match. The modifier `:[type]` is already in its references."""
+
+    parameter: Parameter
+    modifier: str | None
+    values: tuple[Value, ...]
+
+
+class SortKey(NamedTuple):
+    code: str
+    parameter: Parameter
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to find (all clauses), and how to answer. `total` is None where the client does not say.
+
+    `ignored` is what was not used and why, `used` the pairs that were, as they were written.
+    """
+
+    type_: str
+    clauses: tuple[Clause, ...] = ()
+    sort: tuple[SortKey, ...] = ()
+    count: int = 20
+    total: str | None = None
+    includes: tuple[Include, ...] = ()
+    revincludes: tuple[Include, ...] = ()
+    summary: str = "false"
+    elements: tuple[str, ...] = ()
+    cursor: str | None = None
+    compartment: str | None = None
+    ignored: tuple[Issue, ...] = ()
+    used: tuple[tuple[str, str], ...] = ()
+
+
+class _Unknown(Exception):
+    """A name that is not served here: an error when strict, else reported."""
+
+
+def parse(
+    type_: str,
+    pairs: Sequence[tuple[str, str]],
+    registry: Registry,
+    *,
+    strict: bool,
+    base_url: str,
+    default_count: int,
+    max_count: int,
+) -> Query:
+    """Raises a 400 Outcome that names the parameter."""
+    _check_size(pairs)
+    reader = _Reader(type_, registry, base_url)
+    ignored: list[Issue] = []
+    used: list[tuple[str, str]] = []
+    for name, value in pairs:
+        try:
+            reader.read(name, value)
+        except _Unknown as unknown:
+            if strict:
+                raise invalid(str(unknown), code="not-supported") from unknown
+            ignored.append(Issue("warning", "not-supported", f"{unknown}; it was ignored"))
+        except Outcome as refusal:
+            raise invalid(f"{name[:80]}: {refusal}") from refusal
+        else:
+            used.append((name, value))
+    asked = reader.once.get("_count")
+    count = default_count if asked is None else _count(asked)
+    if count > max_count:
+        ignored.append(Issue("information", "too-costly", f"_count: a page has at most {max_count} matches"))
+        used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
+    return Query(
+        type_,
+        clauses=tuple(reader.clauses),
+        sort=tuple(reader.sort),
+        count=min(count, max_count),
+        total=reader.once.get("_total"),
+        includes=tuple(dict.fromkeys(reader.includes)),
+        revincludes=tuple(dict.fromkeys(reader.revincludes)),
+        summary=reader.once.get("_summary", "false"),
+        elements=tuple(dict.fromkeys(reader.elements)),
+        cursor=reader.once.get("_cursor"),
+        ignored=tuple(ignored),
+        used=tuple(pair for pair in used if pair[0] != "_cursor"),
+    )
+
+
+def _check_size(pairs: Sequence[tuple[str, str]]) -> None:
+    if len(pairs) > MAX_PARAMETERS:
+        raise invalid(f"a search has at most {MAX_PARAMETERS} parameters; this one has {len(pairs)}", code="too-costly")
+    if sum(len(name) + len(value) for name, value in pairs) > MAX_CHARACTERS:
+        raise invalid(f"a search has at most {MAX_CHARACTERS:,} characters", code="too-long")
+    for name, value in pairs:
+        if "\0" in name + value or _surrogate.search(name + value):
+            raise invalid(f"{_shown(name)}: a NUL or half a surrogate pair is no text")
+
+
+class _Reader:
+    """Collects what the pairs say, one at a time."""
+
+    def __init__(self, type_: str, registry: Registry, base_url: str) -> None:
+        self.type = type_
+        self.registry = registry
+        self.parameters = registry[type_]
+        self.typed = Typed(self.parameters["_id"], base_url, registry.definitions.resource_types)
+        self.clauses: list[Clause] = []
+        self.sort: list[SortKey] = []
+        self.includes: list[Include] = []
+        self.revincludes: list[Include] = []
+        self.elements: list[str] = []
+        self.once: dict[str, str] = {}
+        self.values = 0
+
+    def read(self, name: str, value: str) -> None:
+        code, colon, modifier = name.partition(":")
+        if code not in RESULT:
+            self.clauses.append(self._clause(code, modifier if colon else None, value))
+        elif colon:
+            raise _Unknown(f"{_shown(name)}: the modifier :{_shown(modifier)} is not supported here")
+        elif not value:
+            raise invalid("has no value")
+        elif code in ONCE:
+            self._result(code, value)
+        else:
+            _MANY[code](self, value)
+
+    def _clause(self, code: str, modifier: str | None, value: str) -> Clause:
+        parameter = self.parameters.get(code)
+        if parameter is None or (kind(parameter), None) not in VALUES:
+            raise _unknown_parameter(self.type, code, self.parameters)
+        typed, modifier, read = self._reading(parameter, modifier)
+        texts = split(value, ",")
+        self.values += len(texts)
+        if self.values > MAX_VALUES:
+            raise invalid(f"a search has at most {MAX_VALUES} values", code="too-costly")
+        if modifier == "missing" and len(texts) > 1:
+            raise invalid("is either true or false")
+        for text in texts:
+            if not text or text.isspace():
+                raise invalid("has no value" if len(texts) == 1 else "one of its values is empty")
+            if len(text) > MAX_LENGTH:
+                raise invalid(f"a value has at most {MAX_LENGTH} characters", code="too-long")
+        return Clause(parameter, modifier, tuple(read(text, typed) for text in texts))
+
+    def _reading(
+        self, parameter: Parameter, modifier: str | None
+    ) -> tuple[Typed, str | None, Callable[[str, Typed], Value]]:
+        """How the values are read under this modifier. https://hl7.org/fhir/R4/search.html#modifiers"""
+        typed = self.typed._replace(parameter=parameter)
+        if modifier == "missing":
+            return typed, modifier, missing
+        if parameter.type == "reference" and modifier in self.registry.definitions.resource_types:
+            if modifier in self.registry.reference_targets(self.type, parameter.code):
+                return typed._replace(target=modifier), None, VALUES["reference", None]
+        elif read := VALUES.get((kind(parameter), modifier)):
+            return typed, modifier, read
+        raise _unknown_modifier(parameter, modifier or "")
+
+    def _result(self, name: str, value: str) -> None:
+        if name in self.once:
+            raise invalid("stands twice")
+        if name in CHOICES and value not in CHOICES[name]:
+            raise invalid(f"{_shown(value)!r} is none of {', '.join(CHOICES[name])}")
+        if name == "_contained" and value != "false":
+            raise _Unknown("_contained: contained resources are not searched")
+        if name == "_count":
+            _count(value)
+        self.once[name] = value
+
+    def read_sort(self, value: str) -> None:
+        """https://hl7.org/fhir/R4/search.html#sort"""
+        for text in value.split(","):
+            code = text.removeprefix("-")
+            parameter = self.parameters.get(code)
+            if parameter is None:
+                raise invalid(str(_unknown_parameter(self.type, code, self.parameters)))
+            if parameter.type in ("composite", "special"):
+                raise invalid(f"{code} is {parameter.type}; it has no order")
+            if all(key.code != code for key in self.sort):
+                self.sort.append(SortKey(code, parameter, text != code))
+        if len(self.sort) > MAX_SORT_KEYS:
+            raise invalid(f"at most {MAX_SORT_KEYS} keys")
+
+    def read_elements(self, value: str) -> None:
+        """https://hl7.org/fhir/R4/search.html#elements"""
+        names = value.split(",")
+        if not all(_element.fullmatch(name) for name in names):
+            raise invalid(f"{_shown(value)!r} is not a list of elements")
+        self.elements += (name.removeprefix(f"{self.type}.") for name in names)
+
+    def read_include(self, value: str) -> None:
+        self._include(value, self.includes, None)
+
+    def read_revinclude(self, value: str) -> None:
+        self._include(value, self.revincludes, self.type)
+
+    def _include(self, value: str, into: list[Include], toward: str | None) -> None:
+        found = including(value, self.registry, toward)
+        if not found:
+            raise _Unknown(f"{'_revinclude' if toward else '_include'}: {_shown(value)} names no reference known here")
+        into += found
+
+
+_MANY: Mapping[str, Callable[[_Reader, str], None]] = {
+    "_sort": _Reader.read_sort,
+    "_elements": _Reader.read_elements,
+    "_include": _Reader.read_include,
+    "_revinclude": _Reader.read_revinclude,
+}
+
+_surrogate = re.compile(r"[\ud800-\udfff]")
+_element = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,127}")
+_whole = re.compile(r"[0-9]{1,9}")
+
+
+def _count(text: str) -> int:
+    if not _whole.fullmatch(text):
+        raise invalid(f"{_shown(text)!r} is not a whole number from 0 to 999999999")
+    return int(text)
+
+
+def _unknown_parameter(type_: str, code: str, known: Mapping[str, Parameter]) -> _Unknown:
+    near = get_close_matches(code[:64], known, 3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return _Unknown(f"{_shown(code)} is not a search parameter of {type_} here{hint}")
+
+
+def _unknown_modifier(parameter: Parameter, modifier: str) -> _Unknown:
+    known = ["missing", *(each for type_, each in VALUES if type_ == kind(parameter) and each)]
+    if parameter.type == "reference":
+        known += parameter.targets[:8]
+    near = get_close_matches(modifier[:64], known, 3) or known
+    return _Unknown(
+        f"{parameter.code}: the modifier :{_shown(modifier)} is not supported here; did you mean {' or '.join(near)}?"
+    )
+
+
+def _shown(text: str) -> str:
+    """Client text as a sentence may hold it: short, and encodable."""
+    return text[:80].encode(errors="replace").decode()
