@@ -265,10 +265,12 @@ CONVERT: dict[str, Convert] = {
 def _read_narrative(key: str) -> Read:
     def read(node: etree._Element, out: Json, depth: int) -> None:
         text = etree.tostring(node, encoding="unicode", with_tail=False)
-        if "xmlns:" in text:  # of the whole resource, most likely
-            alone = deepcopy(node)
+        if not text.startswith("<div") or "xmlns:" in text:  # prefixes, most likely of the whole resource
+            alone = etree.Element(DIV, dict(node.attrib), nsmap={None: XHTML})  # type: ignore[dict-item,misc]
+            alone.text = node.text
+            alone.extend(deepcopy(list(node)))
             etree.cleanup_namespaces(alone)
-            text = etree.tostring(alone, encoding="unicode", with_tail=False)
+            text = etree.tostring(alone, encoding="unicode")
         out[key] = text
 
     return read

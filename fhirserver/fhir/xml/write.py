@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -22,9 +23,12 @@ _escapes = {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\n": "&#10;", "\r": "&#13
 
 
 def to_xml(resource: Json, definitions: Definitions, pretty: bool = False) -> bytes:
-    """A valid resource as XML, its elements in the order of the specification."""
+    """A resource as XML, its elements in the order of the specification; 406 where it is not FHIR R4."""
     out: list[str] = ['<?xml version="1.0" encoding="UTF-8"?>\n']
-    _writers(definitions).resource(resource, f' xmlns="{FHIR}"', out)
+    try:
+        _writers(definitions).resource(resource, f' xmlns="{FHIR}"', out)
+    except (AttributeError, KeyError, TypeError) as error:  # stored unvalidated: a string in the place of an object
+        raise Outcome(406, "not-supported", f"the resource is no valid FHIR R4 and has no XML form: {error}") from error
     text = "".join(out).encode()
     return _indented(text) if pretty else text
 
@@ -36,7 +40,11 @@ def _escaped(match: re.Match[str]) -> str:
 def _text(value: object) -> str:
     if type(value) is str:
         return _special.sub(_escaped, value) if _special.search(value) else value
-    return ("true" if value else "false") if type(value) is bool else str(value)
+    if type(value) is bool:
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal | float):
+        return str(value)
+    raise TypeError("expected a string, a number or a boolean")
 
 
 class _Writers(dict[str, WriteType]):
@@ -70,7 +78,7 @@ class _Writers(dict[str, WriteType]):
                 writers["_" + key] = _unless(key, writers[key])
         for name in attributes:
             writers[name] = lambda node, out: None
-        name, place = definition.name, rank.__getitem__
+        place = rank.__getitem__
 
         def write(node: Json, tag: str, out: list[str]) -> None:
             out.append(f"<{tag}")
@@ -78,11 +86,7 @@ class _Writers(dict[str, WriteType]):
                 if attribute in node:
                     out.append(f' {attribute}="{_text(node[attribute])}"')
             out.append(">")
-            try:
-                keys = sorted(node, key=place)
-            except KeyError as error:
-                raise Outcome(406, "not-supported", f"XML cannot carry it: {name} has no element {error}") from error
-            for key in keys:
+            for key in sorted(node, key=place):
                 writers[key](node, out)
             out.append(f"</{tag}>")
 
@@ -124,7 +128,9 @@ class _Writers(dict[str, WriteType]):
         extra_key = "_" + key
 
         def write(node: Json, out: list[str]) -> None:
-            values, extras = node.get(key, ()), node.get(extra_key, ())
+            values, extras = node.get(key, []), node.get(extra_key, [])
+            if type(values) is not list or type(extras) is not list:
+                raise TypeError(f"expected an array of {key}")
             for index in range(max(len(values), len(extras))):
                 value = values[index] if index < len(values) else None
                 extra = extras[index] if index < len(extras) else None
