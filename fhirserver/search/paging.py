@@ -5,8 +5,8 @@ ascending. So an ascending first key is found in two slices, with a value and wi
 under a later ascending key the absence is computed and sorted by. `_id` makes every order total.
 
     cursor = decode_cursor(key, query) if query.cursor else None
-    for each in slices(query, query_filter(query, now), cursor):     # until count + 1 rows are there
-        rows += ...                                                  # each.stages(limit) as an aggregation
+    for each in slices(query, query_filter(query, now), cursor):  # until count + 1 rows are there
+        rows += find(each.filter, sort=each.sort, limit=...)  # if each.computed: aggregate(each.stages(...))
     found = page(rows, query, cursor)
 """
 
@@ -47,16 +47,22 @@ class Cursor(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A part of the order: what to find, fields to compute before sorting (seldom any), and how to sort."""
+    """A part of the order: what to find, how to sort, and what to compute for that, which `find` cannot."""
 
     filter: Filter
+    sort: list[tuple[str, int]]
     computed: dict[str, Any]
-    sort: dict[str, int]
 
-    def stages(self, limit: int) -> list[dict[str, Any]]:
-        """As an aggregation; without `computed`, find(filter).sort(sort).limit(limit) is the same."""
+    def stages(self, limit: int, projection: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """As an aggregation; where nothing is computed, find(filter, projection, sort=sort, limit=limit) is the same."""
         compute = [{"$set": self.computed}] if self.computed else []
-        return [{"$match": self.filter}, *compute, {"$sort": self.sort}, {"$limit": limit}]
+        return [
+            {"$match": self.filter},
+            *compute,
+            {"$sort": dict(self.sort)},
+            {"$limit": limit},
+            {"$project": projection},
+        ]
 
 
 class Page(NamedTuple, Generic[Row]):
@@ -84,12 +90,12 @@ def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[
     order = keys(query)
     backward = cursor is not None and cursor.backward
     computed = {f"absent_{i}": _absent(key) for i, key in enumerate(order) if i and key.optional and not key.descending}
-    sort: dict[str, int] = {}
+    sort: list[tuple[str, int]] = []
     for i, key in enumerate(order):
         if f"absent_{i}" in computed:
-            sort[f"absent_{i}"] = -1 if backward else 1
-        sort[key.field] = -1 if key.descending != backward else 1
-    return [Slice(conjunction([filter_, *parts]), computed, sort) for parts in _parts(order, cursor)]
+            sort.append((f"absent_{i}", -1 if backward else 1))
+        sort.append((key.field, -1 if key.descending != backward else 1))
+    return [Slice(conjunction([filter_, *parts]), sort, computed) for parts in _parts(order, cursor)]
 
 
 def page(rows: Sequence[Row], query: Query, cursor: Cursor | None = None) -> Page[Row]:
