@@ -20,7 +20,7 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _byte = re.compile(r"\(byte (\d+)\)")
 _token = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.DOTALL)
-_spaced_colon = re.compile(rb'"\s+:|\\u0022', re.IGNORECASE)
+_misleading = (b" :", b"\n:", b"\t:", b"\r:", b"\\u0022")
 
 encode = _encoder.encode
 
@@ -80,7 +80,7 @@ def _check_duplicates(text: bytes, value: Any) -> None:
 
     Counting `":` compares the two without walking; texts where that count could be misled are walked.
     """
-    if text.count(b'":') == encode(value).count(b'":') and not _spaced_colon.search(text):
+    if text.count(b'":') == encode(value).count(b'":') and not any(mark in text for mark in _misleading):
         return
     seen: list[set[bytes] | None] = []
     last = b""

@@ -10,11 +10,12 @@ from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import CollectionInvalid
+from pymongo.errors import OperationFailure
 
 CLAIMS = "claims"
 SERVER = "server"
 CLAIM_SECONDS = 3600
+NAMESPACE_EXISTS = 48
 
 CURRENT = (
     IndexModel([("search.$**", ASCENDING)], name="search"),
@@ -41,8 +42,9 @@ async def ensure(database: AsyncDatabase[dict[str, Any]], type_: str) -> None:
     for name, indexes in ((type_, CURRENT + HOT.get(type_, ())), (history_of(type_), HISTORY)):
         try:
             await database.create_collection(name, check_exists=False)
-        except CollectionInvalid:
-            pass
+        except OperationFailure as error:
+            if error.code != NAMESPACE_EXISTS:
+                raise
         await database[name].create_indexes(list(indexes))
 
 
