@@ -54,7 +54,7 @@ class Slice(NamedTuple):
     computed: dict[str, Any]
 
     def stages(self, limit: int, projection: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """As an aggregation; where nothing is computed, find(filter, projection, sort=sort, limit=limit) is the same."""
+        """As an aggregation; where nothing is computed, find(filter, projection, sort=sort) is the same."""
         compute = [{"$set": self.computed}] if self.computed else []
         return [
             {"$match": self.filter},
