@@ -72,8 +72,9 @@ def _logarithm(value: Any, base: Any) -> Decimal | None:
 
 def _power(value: Any, exponent: Any) -> Any:
     result = Decimal(value) ** Decimal(exponent)
-    whole = type(value) is int and type(exponent) is int and exponent >= 0 and abs(result) < 10**18
-    return int(result) if whole else result
+    if type(value) is int and type(exponent) is int and exponent >= 0:
+        return integer(int(result)) if result.adjusted() < MOST_DIGITS else None
+    return result
 
 
 def _precision(items: Items, scope: Scope) -> Items:
