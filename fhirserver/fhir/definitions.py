@@ -56,7 +56,7 @@ class Element(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class TypeDefinition(msgspec.Struct, kw_only=True, dict=True, forbid_unknown_fields=True):
-    """A resource, datatype, primitive or backbone element. `kind` is resource, complex-type, primitive-type, backbone."""
+    """A type. `kind` is resource, complex-type, primitive-type or backbone."""
 
     kind: str
     elements: tuple[Element, ...]
@@ -73,7 +73,7 @@ class TypeDefinition(msgspec.Struct, kw_only=True, dict=True, forbid_unknown_fie
 
     @cached_property
     def by_key(self) -> dict[str, tuple[Element, str]]:
-        """Elements and types by JSON property: `valueQuantity` → (value[x], "Quantity"); in the order of the specification."""
+        """In the order of the specification, by JSON property: `valueQuantity` → (value[x], "Quantity")."""
         return {element.key(type_): (element, type_) for element in self.elements for type_ in element.types}
 
 

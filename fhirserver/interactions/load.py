@@ -79,9 +79,10 @@ def _prepared(ctx: Context, batch: list[Resource], receipt: Receipt) -> dict[str
     for resource in batch:
         receipt.asked += 1
         type_ = str(resource.get("resourceType"))
+        if type_ not in ctx.definitions.resource_types:
+            receipt.failed.append((f"{type_}/{resource.get('id', '?')}", "not a resource type of FHIR R4"))
+            continue
         try:
-            if type_ not in ctx.definitions.resource_types:
-                raise Outcome(400, "structure", f"{type_} is not a resource type of FHIR R4")
             resource = accepted(ctx, resource, type_)
         except Outcome as refusal:
             receipt.failed.append((f"{type_}/{resource.get('id', '?')}", str(refusal)))

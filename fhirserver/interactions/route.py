@@ -120,7 +120,8 @@ async def _operate(ctx: Context, request: Request, name: str, type_: str, id_: s
         level = f"{type_}/[id]" if id_ is not None else type_ or "the system"
         raise Outcome(404, "not-supported", f"{name} is not an operation on {level}")
     _allow(request, "GET", "POST")
-    return await operation.run(ctx, request, type_, id_)
+    answer: Answer = await operation.run(ctx, request, type_, id_)
+    return answer
 
 
 def _allow(request: Request, *methods: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from email.utils import format_datetime
+from email.utils import formatdate
 
 from starlette.types import Send
 
@@ -32,7 +32,7 @@ def headers(ctx: Context, answer: Answer) -> list[Header]:
     if stored is None:
         return out
     out.append((b"etag", b'W/"%d"' % stored.version))
-    out.append((b"last-modified", format_datetime(stored.updated, usegmt=True).encode()))
+    out.append((b"last-modified", formatdate(stored.updated.timestamp(), usegmt=True).encode()))
     if answer.wrote and answer.status in (200, 201):
         out.append((b"location", f"{ctx.base_url}/{stored.reference}/_history/{stored.version}".encode()))
     return out

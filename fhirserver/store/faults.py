@@ -5,6 +5,9 @@ https://www.mongodb.com/docs/manual/reference/error-codes/
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from bson.errors import InvalidDocument
 from pymongo.errors import (
     ConnectionFailure,
@@ -15,7 +18,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.outcome import Outcome, too_costly
 
 TOO_LARGE = {10334, 17419, 17420}
 DISK_FULL = {14031}
@@ -39,3 +42,12 @@ def refusal(error: Exception) -> Outcome | None:
     ):
         return Outcome(503, "transient", "the database does not answer in time; try again", headers=RETRY)
     return None
+
+
+@contextmanager
+def within_budget() -> Iterator[None]:
+    """A search that the database is still busy with at the end of its time is too costly; a silent one is not."""
+    try:
+        yield
+    except ExecutionTimeout as error:
+        raise too_costly("the search takes too long; narrow it, by patient, code or date say") from error

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pymongo
 from bson import MaxKey, MinKey
 
+from fhirserver.store.faults import within_budget
 from fhirserver.store.resources import BODY, Document, Store, Stored, stored
 from fhirserver.store.schema import history_of
 
@@ -53,7 +54,7 @@ async def history(
         if after is not None:
             pipeline.append({"$match": {"$expr": {"$lt": [["$updated", "$id", "$version", "$type"], list(after)]}}})
     pipeline += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": 2 * limit}]
-    with pymongo.timeout(store.search_ms / 1000):
+    with pymongo.timeout(store.search_ms / 1000), within_budget():
         cursor = await store[types[0]].aggregate(pipeline, session=store.session, allowDiskUse=True)
         rows = await cursor.to_list()
     unique = {(row["type"], row["id"], row["version"]): row for row in rows}

@@ -6,7 +6,8 @@ The stored shapes are described in docs/architecture.md. Times are aware, in UTC
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
@@ -23,6 +24,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from fhirserver.store.blobs import pack, unpack
+from fhirserver.store.faults import within_budget
 from fhirserver.store.schema import CLAIMS, ensure, history_of
 
 Document = dict[str, Any]
@@ -179,22 +181,37 @@ class Store:
         self,
         type_: str,
         filter_: Document,
-        sort: Sequence[tuple[str, int]],
+        sort: Mapping[str, int],
         limit: int,
         fields: Iterable[str] = (),
+        computed: Document | None = None,
     ) -> list[Document]:
-        """Current documents with `_id`, version, updated, body, and the named fields. Bounded by the search budget."""
+        """Current documents with `_id`, version, updated, body, and the named fields, within the search budget.
+
+        `computed` are fields to sort by that no document has.
+        """
         projection = BODY | dict.fromkeys(fields, 1)
-        cursor = self[type_].find(filter_, projection, sort=list(sort), limit=limit, session=self.session)
-        with pymongo.timeout(self.search_ms / 1000):
-            return await cursor.to_list()
+        with pymongo.timeout(self.search_ms / 1000), within_budget():
+            if not computed:
+                cursor = self[type_].find(
+                    filter_, projection, sort=list(sort.items()), limit=limit, session=self.session
+                )
+                return await cursor.to_list()
+            stages: list[Document] = [
+                {"$match": filter_},
+                {"$set": computed},
+                {"$sort": dict(sort)},
+                {"$limit": limit},
+                {"$project": projection},
+            ]
+            return await (await self[type_].aggregate(stages, session=self.session)).to_list()
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
-        return [stored(type_, document) for document in await self.find(type_, filter_, [("_id", 1)], limit)]
+        return [stored(type_, document) for document in await self.find(type_, filter_, {"_id": 1}, limit)]
 
     async def count(self, type_: str, filter_: Document) -> int:
-        with pymongo.timeout(self.search_ms / 1000):
+        with pymongo.timeout(self.search_ms / 1000), within_budget():
             return await self[type_].count_documents(filter_, session=self.session)
 
     async def types(self) -> list[str]:
@@ -216,10 +233,8 @@ class Store:
             except DuplicateKeyError as error:
                 raise Conflict from error
             return written
-        try:  # a copy that a crash left is the same copy
+        with suppress(DuplicateKeyError):  # a copy that a crash left is the same copy
             await self[history_of(change.type)].insert_one(_past(change.previous), session=self.session)
-        except DuplicateKeyError:
-            pass
         expected = {"_id": change.id, "version": change.previous.version}
         result = await _mirrored(document, lambda: current.replace_one(expected, document, session=self.session))
         if result.matched_count != 1:

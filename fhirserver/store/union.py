@@ -7,6 +7,7 @@ from typing import Any
 
 import pymongo
 
+from fhirserver.store.faults import within_budget
 from fhirserver.store.resources import BODY, Document, Store
 
 
@@ -41,7 +42,7 @@ async def find_across(
     if not pipeline:
         return []
     pipeline += [{"$sort": {"type": 1, "_id": 1}}, {"$limit": limit}]
-    with pymongo.timeout(store.search_ms / 1000):
+    with pymongo.timeout(store.search_ms / 1000), within_budget():
         cursor = await store[first].aggregate(pipeline, session=store.session)
         return [(document["type"], document) for document in await cursor.to_list()]
 
