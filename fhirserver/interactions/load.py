@@ -43,7 +43,9 @@ async def load(ctx: Context, resources: Iterable[Resource], progress: Callable[[
     authorize(ctx.caller, "load", None)
     receipt = Receipt()
     running: set[asyncio.Task[None]] = set()
-    for batch in _batches(resources):
+    batches = _batches(resources)
+    # in a thread: reading a large file or waiting for a generator must not stop the writes that are under way
+    while batch := await asyncio.to_thread(next, batches, None):
         while len(running) >= IN_FLIGHT:
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
