@@ -138,6 +138,8 @@ PATIENT: dict[str, Any] = {
         ("{} in (1 | 2)", []),
         ("name.aggregate($total + given.count(), 0)", [4]),
         ("name.select($index)", [0, 1]),
+        ("name.select(given.where($index = 1).count() * 10 + $index)", [10, 11]),
+        ("name.where(given.exists($index = 0) and given.all($index < 5) and $index = 1).use", ["usual"]),
         ("name.repeat(given)", ["Peter", "James", None, "Jim"]),
         ("name.sort(use).use", ["official", "usual"]),
         ("name.sort(-family).family", ["Chalmers"]),

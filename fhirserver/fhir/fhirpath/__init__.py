@@ -13,9 +13,10 @@ from typing import Any
 
 from fhirserver.fhir.definitions import Definitions, r4
 from fhirserver.fhir.fhirpath.check import check
-from fhirserver.fhir.fhirpath.compile import Compiler, Run, Truth
+from fhirserver.fhir.fhirpath.compile import Compiler
 from fhirserver.fhir.fhirpath.elements import Elements, LocatedElements, Node, path_text
 from fhirserver.fhir.fhirpath.error import FhirPathError
+from fhirserver.fhir.fhirpath.operators import Run, Truth
 from fhirserver.fhir.fhirpath.parse import Expr, parse
 from fhirserver.fhir.fhirpath.quantities import CALENDAR, UCUM, Quantity
 from fhirserver.fhir.fhirpath.scope import MAX_STEPS, NO_HOOKS, Hooks, Scope
@@ -68,10 +69,7 @@ class Expression:
         An empty answer passes: https://hl7.org/fhir/R4/conformance-rules.html#constraints speaks of "true", and
         published invariants rely on absent elements not breaking them.
         """
-        scope = Scope(self._elements, element, resource, root)
-        if hooks is not NO_HOOKS:
-            scope.hooks = hooks
-        return self._truth([element], scope) is not False
+        return self._truth([element], Scope(self._elements, element, resource, root, hooks)) is not False
 
 
 @lru_cache(8192)
@@ -96,9 +94,7 @@ def _elements(definitions: Definitions) -> Elements:
 def _scope(elements: Elements, resource: dict[str, Any], hooks: Hooks, environment: dict[str, Any]) -> Scope:
     """The resource is context, %resource and %rootResource at once."""
     root = elements.root(resource)
-    scope = Scope(elements, root, root, root)
-    scope.hooks, scope.variables, scope.steps = hooks, environment, MAX_STEPS
-    return scope
+    return Scope(elements, root, root, root, hooks, environment, MAX_STEPS)
 
 
 def _json(item: Any) -> Any:

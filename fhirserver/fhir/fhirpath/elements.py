@@ -72,8 +72,11 @@ class Elements:
         return Route(key, "_" + key if primitive else None, type_, type_ in ("Resource", "DomainResource"))
 
     def step(self, name: str) -> Step:
-        """From elements to their children of one name; the look-up per type happens once."""
-        table: dict[str, tuple[Route, ...]] = {}
+        """From elements to their children of one name: the busiest loop there is, so the usual case is spelled out.
+
+        `plain` holds, for types with one type of child that is no resource: its key, its sibling, its type.
+        """
+        plain: dict[str, tuple[str, str, str] | None] = {}
         routes_of, follow = self.routes, self.follow
 
         def run(nodes: list[Any]) -> list[Any]:
@@ -82,26 +85,26 @@ class Elements:
                 if type(node) is not Node:
                     continue
                 value = node.value
+                type_ = node.type
                 if type(value) is not dict:
                     if node.sibling is not None:
                         primitive_children(node, name, out)
                     continue
-                routes = table.get(node.type)
-                if routes is None:
-                    routes = table[node.type] = routes_of(node.type, name)
-                for route in routes:
-                    key, sibling, child, resource = route
-                    found = value.get(key)
-                    if sibling is not None and sibling in value:
-                        follow(node, value, route, out)
-                    elif found is None:
+                if type_ not in plain:
+                    plain[type_] = plain_route(routes_of(type_, name))
+                route = plain[type_]
+                if route is not None:
+                    key, sibling, child = route
+                    if sibling not in value:
+                        found = value.get(key)
+                        if type(found) is list:
+                            out += [Node(item, child) for item in found]
+                        elif found is not None:
+                            out.append(Node(found, child))
                         continue
-                    elif resource:
-                        follow(node, value, route, out)
-                    elif type(found) is list:
-                        out.extend([Node(item, child) for item in found])
-                    else:
-                        out.append(Node(found, child))
+                for way in routes_of(type_, name):
+                    if way.key in value or way.sibling in value:
+                        follow(node, value, way, out)
             return out
 
         return run
@@ -175,6 +178,12 @@ class Elements:
 
     def root(self, resource: dict[str, Any]) -> Node:
         return Node(resource, self.resource_type(resource, "Element"))
+
+
+def plain_route(routes: tuple[Route, ...]) -> tuple[str, str, str] | None:
+    if len(routes) == 1 and not routes[0].resource:
+        return routes[0].key, routes[0].sibling or "", routes[0].type
+    return None
 
 
 class LocatedElements(Elements):

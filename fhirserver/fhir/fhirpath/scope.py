@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import msgspec
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.fhirpath.elements import Elements, Node
@@ -27,24 +28,22 @@ class Hooks(NamedTuple):
 NO_HOOKS = Hooks()
 
 
-class Scope:
+class Scope(msgspec.Struct, gc=False, eq=False):
     """One evaluation. `index` and `total` belong to the innermost function that sets them.
 
-    Invariants make one for every element, so what is rarely used stays on the class.
+    Invariants make one for every element, hence a struct.
     """
 
-    variables: Mapping[str, Any] = MappingProxyType({})
+    elements: Elements
+    context: Node
+    resource: Node
+    root: Node
     hooks: Hooks = NO_HOOKS
-    index = 0
+    variables: Mapping[str, Any] | None = None
+    steps: int = sys.maxsize
+    index: int = 0
     total: Sequence[Any] = ()
-    steps = sys.maxsize
-    _moment: datetime | None = None
-
-    def __init__(self, elements: Elements, context: Node, resource: Node, root: Node) -> None:
-        self.elements = elements
-        self.context = context
-        self.resource = resource
-        self.root = root
+    moment: datetime | None = None
 
     @property
     def definitions(self) -> Definitions:
@@ -58,13 +57,13 @@ class Scope:
 
     def now(self) -> datetime:
         """The same moment for the whole evaluation: http://hl7.org/fhirpath/N1/#current-date-and-time-functions"""
-        if self._moment is None:
-            self._moment = datetime.now(UTC)
-        return self._moment
+        if self.moment is None:
+            self.moment = datetime.now(UTC)
+        return self.moment
 
     def external(self, name: str) -> list[Any]:
         """%name: http://hl7.org/fhirpath/N1/#environment-variables"""
-        if name in self.variables:
+        if self.variables and name in self.variables:
             value = self.variables[name]
             values = value if isinstance(value, list) else [] if value is None else [value]
             return [self.elements.root(item) if isinstance(item, dict) else item for item in values]

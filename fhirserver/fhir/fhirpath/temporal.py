@@ -124,9 +124,9 @@ def compare(left: Temporal, right: Temporal) -> int | None:
         if left.offset is None or right.offset is None:
             return None
         ours, theirs = _instant(left), _instant(right)
-    for a, b in zip(ours, theirs, strict=False):
-        if a != b:
-            return -1 if a < b else 1
+    known = min(len(ours), len(theirs))
+    if ours[:known] != theirs[:known]:
+        return -1 if ours < theirs else 1
     return 0 if len(ours) == len(theirs) else None
 
 

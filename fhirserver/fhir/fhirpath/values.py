@@ -224,7 +224,7 @@ def order(left: Any, right: Any) -> int | None:
     if ours is str and theirs is str:
         return int(left > right) - int(left < right)
     if ours is Temporal or theirs is Temporal:
-        a, b = _same_kind(left, right)
+        a, b = (left, right) if ours is theirs else _same_kind(left, right)
         if type(a) is Temporal and type(b) is Temporal and (a.kind == "time") == (b.kind == "time"):
             return temporal.compare(a, b)
     elif ours is Quantity or theirs is Quantity:
