@@ -26,7 +26,7 @@ Fill = Callable[[list[Document]], None]
 Range = tuple[Any, Any]
 
 once_filled = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 # dates: half-open ranges

@@ -1,0 +1,347 @@
+"""Query strings as values: what is read, what is refused, what is reported. https://hl7.org/fhir/R4/search.html"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from queries import BASE, NOW, read
+
+from fhirserver.fhir.outcome import Outcome
+from fhirserver.search.criteria import VALUES, Composite, Dates, Number, Quantity, Reference, Token
+from fhirserver.search.filters import FILTERS, query_filter
+from fhirserver.search.includes import Include
+from fhirserver.search.parameters import r4_registry
+from fhirserver.search.query import parse
+
+LOINC = "http://loinc.org"
+
+
+def number(text: str, low: str, high: str, prefix: str = "eq") -> Number:
+    return Number(prefix, Decimal(text), Decimal(low), Decimal(high))
+
+
+def day(year: int, month: int = 1, day: int = 1, *time: int) -> datetime:
+    return datetime(year, month, day, *time, tzinfo=UTC)
+
+
+VALUE_TABLE: list[tuple[str, str, list[Any]]] = [
+    # token
+    ("Observation", "code=8867-4", [Token(None, "8867-4")]),
+    ("Observation", f"code={LOINC}|8867-4", [Token(LOINC, "8867-4")]),
+    ("Observation", f"code={LOINC}|", [Token(LOINC, None)]),
+    ("Observation", "code=|8867-4", [Token("", "8867-4")]),
+    ("Observation", "code=a,b", [Token(None, "a"), Token(None, "b")]),
+    ("Observation", r"code=a\,b", [Token(None, "a,b")]),
+    ("Observation", r"code=a\|b", [Token(None, "a|b")]),
+    ("Observation", r"code=s\|t|c", [Token("s|t", "c")]),
+    ("Observation", r"code=a\$b", [Token(None, "a$b")]),
+    ("Observation", r"code=a\\,b", [Token(None, "a\\"), Token(None, "b")]),
+    ("Observation", r"code=a\\\,b", [Token(None, "a\\,b")]),
+    ("Observation", r"code=a\b", [Token(None, r"a\b")]),
+    ("Observation", "code=a\\", [Token(None, "a\\")]),
+    ("Observation", "code=$where", [Token(None, "$where")]),
+    ("Observation", "code:not=a", [Token(None, "a")]),
+    ("Observation", "code:text=Heart rate", ["Heart rate"]),
+    ("Patient", "identifier:of-type=http://t|MR|12", ["http://t|MR|12"]),
+    ("Patient", r"identifier:of-type=http://t|MR|1\|2", ["http://t|MR|1|2"]),
+    ("Patient", "active=true", [Token(None, "true")]),
+    ("Patient", "_id=1,2", ["1", "2"]),
+    ("Patient", "_tag=http://t|x", [Token("http://t", "x")]),
+    # string and uri
+    ("Patient", "name=Eve", ["Eve"]),
+    ("Patient", "name=Eve,Adam", ["Eve", "Adam"]),
+    ("Patient", r"name=Eve\,Adam", ["Eve,Adam"]),
+    ("Patient", "name:exact=Ève", ["Ève"]),
+    ("Patient", "name:contains=v", ["v"]),
+    ("Patient", "name=a|b$c", ["a|b$c"]),
+    ("ValueSet", "url=http://a.org/x|1", ["http://a.org/x|1"]),
+    ("Patient", "_profile=http://a.org/p", ["http://a.org/p"]),
+    # missing
+    ("Patient", "name:missing=true", [True]),
+    ("Observation", "date:missing=false", [False]),
+    # dates
+    ("Observation", "date=2024", [Dates("eq", day(2024), day(2025))]),
+    ("Observation", "date=ge2024-02", [Dates("ge", day(2024, 2), day(2024, 3))]),
+    ("Observation", "date=ne2024-02-29", [Dates("ne", day(2024, 2, 29), day(2024, 3))]),
+    ("Observation", "date=lt2024-02-29T10:00Z", [Dates("lt", day(2024, 2, 29, 10), day(2024, 2, 29, 10, 1))]),
+    (
+        "Observation",
+        "date=sa2024-01-01T00:00:00+01:00",
+        [Dates("sa", day(2023, 12, 31, 23), day(2023, 12, 31, 23, 0, 1))],
+    ),
+    ("Observation", "date=eb2024,ap2025", [Dates("eb", day(2024), day(2025)), Dates("ap", day(2025), day(2026))]),
+    ("Observation", "_lastUpdated=gt2024", [Dates("gt", day(2024), day(2025))]),
+    # numbers
+    ("RiskAssessment", "probability=100", [number("100", "99.5", "100.5")]),
+    ("RiskAssessment", "probability=100.00", [number("100.00", "99.995", "100.005")]),
+    ("RiskAssessment", "probability=1e2", [number("1E+2", "5E+1", "1.5E+2")]),
+    ("RiskAssessment", "probability=5.40", [number("5.40", "5.395", "5.405")]),
+    ("RiskAssessment", "probability=gt-0.8", [number("-0.8", "-0.85", "-0.75", "gt")]),
+    ("RiskAssessment", "probability=le1E-3", [number("0.001", "0.0005", "0.0015", "le")]),
+    ("RiskAssessment", "probability=" + "9" * 33, [number("9" * 33, "9" * 32 + "8.5", "9" * 33 + ".5")]),
+    # quantities
+    ("Observation", "value-quantity=5.4", [Quantity(number("5.4", "5.35", "5.45"), None)]),
+    ("Observation", "value-quantity=5.4||mg", [Quantity(number("5.4", "5.35", "5.45"), "mg")]),
+    ("Observation", "value-quantity=5.4||", [Quantity(number("5.4", "5.35", "5.45"), None)]),
+    ("Observation", "value-quantity=ap5|http://u|mg", [Quantity(number("5", "4.5", "5.5", "ap"), "http://u|mg")]),
+    # references
+    ("Observation", "patient=Patient/1", [Reference(("Patient/1",))]),
+    ("Observation", "patient=1", [Reference(("Patient/1",))]),
+    ("Observation", "subject:Patient=1", [Reference(("Patient/1",))]),
+    ("Observation", "subject:Patient=Patient/1", [Reference(("Patient/1",))]),
+    ("Observation", f"subject={BASE}/Patient/1", [Reference(("Patient/1",))]),
+    ("Observation", "subject=http://other.org/Patient/1", [Reference(("http://other.org/Patient/1",))]),
+    ("Observation", "subject=urn:uuid:1-2", [Reference(("urn:uuid:1-2",))]),
+    ("Observation", "subject=Patient/1/_history/2", [Reference(("Patient/1/_history/2",))]),
+    ("Observation", "subject=Patient/1,Group/2", [Reference(("Patient/1",)), Reference(("Group/2",))]),
+    ("QuestionnaireResponse", "questionnaire=http://a.org/q|1.0", [Reference(("http://a.org/q|1.0",))]),
+    ("Observation", "subject:identifier=http://s|7", [Token("http://s", "7")]),
+    # composites
+    (
+        "Observation",
+        f"code-value-quantity={LOINC}|8480-6$gt100||mm[Hg]",
+        [Composite((Token(LOINC, "8480-6"), Quantity(number("100", "99.5", "100.5", "gt"), "mm[Hg]")))],
+    ),
+    (
+        "Observation",
+        r"code-value-concept=a\$b$c,d$e",
+        [Composite((Token(None, "a$b"), Token(None, "c"))), Composite((Token(None, "d"), Token(None, "e")))],
+    ),
+]
+
+
+@pytest.mark.parametrize(("type_", "text", "expected"), VALUE_TABLE)
+def test_values_are_read(type_: str, text: str, expected: list[Any]) -> None:
+    query = read(type_, text)
+    assert [list(clause.values) for clause in query.clauses] == [expected]
+    assert query.ignored == ()
+    assert len(query.used) == 1
+
+
+def test_an_id_alone_may_be_of_any_target() -> None:
+    clause = read("Observation", "subject=1").clauses[0]
+    assert sorted(clause.values[0].forms) == ["Device/1", "Group/1", "Location/1", "Patient/1"]  # type: ignore[union-attr]
+    anything = read("Provenance", "target=1").clauses[0]
+    assert len(anything.values[0].forms) >= 145  # type: ignore[union-attr]
+
+
+REFUSED = [
+    ("Observation", "date=yesterday", "date: 'ye' is not a prefix"),
+    ("Observation", "date=2024-13", "date: '2024-13' is not a date"),
+    ("Observation", "date=GE2024", "date: 'GE' is not a prefix"),
+    ("Observation", "date=ge", "date: '' is not a date"),
+    ("Observation", "_lastUpdated=x", "_lastUpdated: 'x' is not a date"),
+    ("RiskAssessment", "probability=xx5", "probability: 'xx' is not a prefix"),
+    ("RiskAssessment", "probability=high", "probability: 'hi' is not a prefix"),
+    ("RiskAssessment", "probability=1,x", "probability: 'x' is not a number"),
+    ("RiskAssessment", "probability=NaN", "probability: 'Na' is not a prefix"),
+    ("RiskAssessment", "probability=" + "1" * 34, "more than 33 digits"),
+    ("RiskAssessment", "probability=1e99999", "an exponent beyond"),
+    ("RiskAssessment", "probability=1e-99999", "an exponent beyond"),
+    ("RiskAssessment", "probability=٣", "is not a number"),
+    ("Observation", "value-quantity=5|mg", "value-quantity: '5|mg' is not a quantity"),
+    ("Observation", "value-quantity=5|http://u|", "is not a quantity"),
+    ("Observation", "value-quantity=5|a|b|c", "is not a quantity"),
+    ("Observation", "value-quantity=", "value-quantity: has no value"),
+    ("Observation", "code=", "code: has no value"),
+    ("Observation", "code= ", "code: has no value"),
+    ("Observation", "code=a,,b", "code: one of its values is empty"),
+    ("Observation", "code=|", "code: '|' is not a token"),
+    ("Observation", "code=a|b|c", "is not a token"),
+    ("Patient", "identifier:of-type=a|b", "write system|code|value"),
+    ("Patient", "identifier:of-type=a||b", "write system|code|value"),
+    ("Patient", "name:missing=yes", "name:missing: 'yes' is neither true nor false"),
+    ("Patient", "name:missing=true,false", "is either true or false"),
+    ("Observation", "subject=a b", "subject: 'a b' is not a reference"),
+    ("Observation", "subject=Nothing/1", "Nothing is not a resource type"),
+    ("Observation", "subject:Patient=Group/1", "is not a reference to Patient"),
+    ("Observation", "subject=../../etc", "is not a reference"),
+    ("Observation", "code-value-quantity=a", "write code$value-quantity"),
+    ("Observation", "code-value-quantity=a$1$2", "write code$value-quantity"),
+    ("Observation", "code-value-quantity=a$", "write code$value-quantity"),
+    ("Observation", "code-value-quantity=a$xx1", "'xx' is not a prefix"),
+    ("Observation", "_count=-1", "_count: '-1' is not a whole number"),
+    ("Observation", "_count=x", "_count: 'x' is not a whole number"),
+    ("Observation", "_count=²", "is not a whole number"),
+    ("Observation", "_count=", "_count: has no value"),
+    ("Observation", "_count=1&_count=2", "_count: stands twice"),
+    ("Observation", "_total=maybe", "_total: 'maybe' is none of none, estimate, accurate"),
+    ("Observation", "_summary=yes", "_summary: 'yes' is none of"),
+    ("Observation", "_sort=dat", "_sort: dat is not a search parameter of Observation here; did you mean date"),
+    ("Observation", "_sort=date,", "_sort:  is not a search parameter"),
+    ("Observation", "_sort=--date", "_sort: -date is not a search parameter"),
+    ("Observation", "_sort=code-value-quantity", "_sort: code-value-quantity is composite; it has no order"),
+    ("Observation", "_sort=date,status,code,patient,subject", "_sort: at most 4 keys"),
+    ("Observation", "_elements=a,,b", "_elements: 'a,,b' is not a list of elements"),
+    ("Observation", "_elements=$where", "is not a list of elements"),
+    ("Observation", "_include=subject", "_include: 'subject' is not an inclusion"),
+    ("Observation", "_include=a:b:c:d", "is not an inclusion"),
+    ("Patient", "name=a%00b", "name: a NUL or half a surrogate pair is no text"),
+    ("Patient", "name=" + "x" * 5000, "name: a value has at most 4096 characters"),
+    ("Patient", "name=" + "x" * 1_100_000, "at most 1,000,000 characters"),
+    ("Patient", "_id=" + ",".join("x" * 1001), "_id: a search has at most 1000 values"),
+    ("Patient", "&".join(["name=x"] * 201), "at most 200 parameters"),
+]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(("type_", "text", "sentence"), REFUSED)
+def test_bad_values_are_refused_with_a_sentence(type_: str, text: str, sentence: str, strict: bool) -> None:
+    with pytest.raises(Outcome) as refusal:
+        read(type_, text, strict=strict)
+    assert refusal.value.status == 400
+    assert sentence in refusal.value.issues[0].diagnostics
+
+
+UNKNOWN = [
+    ("Observation", "cod=1", "cod is not a search parameter of Observation here; did you mean code"),
+    ("Observation", "$where=1", "$where is not a search parameter"),
+    ("Observation", "=1", " is not a search parameter"),
+    ("Observation", "subject.name=1", "subject.name is not a search parameter"),
+    ("Observation", "subject:Patient.name=1", "subject: the modifier :Patient.name is not supported here"),
+    ("Observation", "_has:Provenance:target:agent=1", "_has is not a search parameter"),
+    ("Observation", "code:exact=1", "code: the modifier :exact is not supported here"),
+    ("Observation", "code:in=http://vs", "code: the modifier :in is not supported here"),
+    ("Observation", "code:=1", "code: the modifier : is not supported here"),
+    ("Patient", "name:contain=1", "did you mean contains"),
+    ("Observation", "patient:Group=1", "patient: the modifier :Group is not supported here"),
+    ("Observation", "date:exact=2024", "date: the modifier :exact is not supported here; did you mean missing"),
+    ("Location", "near=1|2", "near is not a search parameter"),
+    ("Observation", "_text=x", "_text is not a search parameter"),
+    ("Observation", "_count:exact=1", "_count:exact: the modifier :exact is not supported here"),
+    ("Observation", "_include:iterate=Observation:subject", "_include:iterate: the modifier :iterate is not supported"),
+    ("Observation", "_include=Observation:code", "_include: Observation:code names no reference known here"),
+    ("Observation", "_include=Nothing:code", "_include: Nothing:code names no reference"),
+    ("Observation", "_include=Observation:subject:Nothing", "names no reference"),
+    ("Observation", "_include=Observation:patient:Group", "names no reference"),
+    ("Patient", "_revinclude=Observation:encounter", "_revinclude: Observation:encounter names no reference"),
+    ("Patient", "_contained=true", "_contained: contained resources are not searched"),
+]
+
+
+@pytest.mark.parametrize(("type_", "text", "sentence"), UNKNOWN)
+def test_unknown_names_are_refused_or_reported(type_: str, text: str, sentence: str) -> None:
+    with pytest.raises(Outcome) as refusal:
+        read(type_, text)
+    assert (refusal.value.status, refusal.value.issues[0].code) == (400, "not-supported")
+    assert sentence in refusal.value.issues[0].diagnostics
+    query = read(type_, f"{text}&_id=1", strict=False)
+    assert query.used == (("_id", "1"),)
+    assert [issue.severity for issue in query.ignored] == ["warning"]
+    assert sentence in query.ignored[0].diagnostics
+
+
+def test_result_parameters() -> None:
+    query = read(
+        "Observation",
+        "code=a&code=b&_sort=-date,status&_count=0&_total=accurate&_summary=data&_elements=id,Observation.code"
+        "&_format=json&_pretty=true&_contained=false&_include=Observation:subject:Patient"
+        "&_revinclude=Provenance:target&_cursor=xyz",
+    )
+    assert [clause.parameter.code for clause in query.clauses] == ["code", "code"]
+    assert [(key.code, key.descending) for key in query.sort] == [("date", True), ("status", False)]
+    assert (query.count, query.total, query.summary, query.elements) == (0, "accurate", "data", ("id", "code"))
+    assert query.includes == (Include("Observation", "subject", "Patient"),)
+    assert query.revincludes == (Include("Provenance", "target"),)
+    assert query.cursor == "xyz"
+    assert "_cursor" not in dict(query.used)
+    assert ("_format", "json") in query.used
+
+
+def test_a_page_has_a_largest_size_and_says_so() -> None:
+    query = read("Observation", "_count=5000")
+    assert query.count == 1000
+    assert query.used == (("_count", "1000"),)
+    assert query.ignored[0].severity == "information"
+    assert read("Observation", "").count == 20
+
+
+def test_a_star_includes_by_every_reference_that_fits() -> None:
+    assert {each.code for each in read("Observation", "_include=Observation:*").includes} >= {"subject", "encounter"}
+    codes = {each.code for each in read("Patient", "_revinclude=Observation:*").revincludes}
+    assert codes >= {"subject", "patient", "performer"}
+    assert "encounter" not in codes
+
+
+def test_every_value_that_can_be_read_can_be_found() -> None:
+    assert VALUES.keys() == FILTERS.keys()
+
+
+names = st.text(max_size=12) | st.sampled_from(
+    [
+        "code",
+        "date",
+        "value-quantity",
+        "subject",
+        "code-value-quantity",
+        "_id",
+        "_lastUpdated",
+        "_sort",
+        "_count",
+        "_include",
+        "status:not",
+        "code:text",
+        "subject:identifier",
+        "subject:Patient",
+        "date:missing",
+        "_elements",
+        "value-string",
+        "value-string:contains",
+        "_profile",
+        "_has",
+        "$where",
+    ]
+)
+anything = st.text(max_size=20) | st.text("0123456789-:TZ.+|,$\\gelt ", max_size=20)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(names, anything), max_size=4), st.booleans())
+def test_whatever_is_typed_there_is_a_filter_or_a_refusal(pairs: list[tuple[str, str]], strict: bool) -> None:
+    refusal = None
+    try:
+        query = parse(
+            "Observation", pairs, r4_registry(), strict=strict, base_url=BASE, default_count=20, max_count=1000
+        )
+    except Outcome as outcome:
+        refusal = outcome
+    if refusal is None:
+        check_operators(query_filter(query, NOW))
+    else:
+        assert refusal.status == 400
+        assert all(issue.diagnostics.encode() for issue in refusal.issues)
+
+
+OPERATORS = {
+    "$in",
+    "$nin",
+    "$eq",
+    "$gte",
+    "$lt",
+    "$gt",
+    "$lte",
+    "$not",
+    "$or",
+    "$and",
+    "$exists",
+    "$elemMatch",
+    "$regex",
+}
+
+
+def check_operators(filter_: Any) -> None:
+    """Nothing that was typed became a key."""
+    if isinstance(filter_, dict):
+        for key, value in filter_.items():
+            known = key in OPERATORS or key in {"deleted", "_id", "updated", "lo", "hi", "unit"}
+            code = key.removeprefix("search.").partition(":")[0]
+            assert known or code in r4_registry()["Observation"]
+            check_operators(value)
+    elif isinstance(filter_, list):
+        for each in filter_:
+            check_operators(each)
