@@ -55,8 +55,7 @@ def database(settings: Settings, *, share: bool = True) -> Iterator[Settings]:
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, then finish what is under way and stop the embedded database in order."""
     with stopping_in_order(), listening(settings.host, settings.port) as port, database(settings, share=False) as full:
-        if settings.demo:
-            asyncio.run(populate(full, say))
+        asyncio.run(prepare(full, say))
         say(f"FHIR R4 at {settings.base_url}, capabilities at {settings.base_url}/metadata")
         config = uvicorn.Config(
             create_app(full),
@@ -109,24 +108,32 @@ async def operator(settings: Settings) -> AsyncIterator[Context]:
         yield replace(ctx, caller=OPERATOR)
 
 
-async def populate(settings: Settings, say: Callable[[str], None]) -> None:
-    """Generate the demo patients where the database holds none; a load that was interrupted is done again."""
+async def prepare(settings: Settings, say: Callable[[str], None]) -> None:
+    """Make sure of the database while a refusal can still be said in a sentence, and add the demo patients."""
     async with operator(settings) as ctx:
-        progress = ctx.store.database[SERVER]
-        done: dict[str, Any] | None = await progress.find_one({"_id": "demo"})
-        if done and done["complete"]:
-            return
-        if not done and await ctx.store.database["Patient"].find_one({}, {"_id": 1}):
-            say("The database already holds patients, so no demo patients are added.")
-            return
-        if not demo.installed():
-            say('No demo patients: install their generator with `pip install "healthmate[demo]"`.')
-            return
-        say(f"Generating {settings.demo} synthetic patients; this takes a few seconds each, once.")
-        await progress.update_one({"_id": "demo"}, {"$set": {"complete": False}}, upsert=True)
-        receipt = await load(ctx, _demo_resources(ctx, settings.demo))
-        await progress.update_one({"_id": "demo"}, {"$set": {"complete": True}})
-        say(summary(receipt))
+        if settings.demo:
+            await populate(ctx, say)
+
+
+async def populate(ctx: Context, say: Callable[[str], None]) -> None:
+    """Generate the demo patients where the database holds none; a load that was interrupted is done again."""
+    progress, count = ctx.store.database[SERVER], ctx.settings.demo
+    done: dict[str, Any] | None = await progress.find_one({"_id": "demo"})
+    if done and done["complete"]:
+        return
+    if not done and await ctx.store.database["Patient"].find_one({}, {"_id": 1}):
+        say("The database already holds patients, so no demo patients are added.")
+        return
+    if not demo.installed():
+        say('No demo patients: install their generator with `pip install "healthmate[demo]"`.')
+        return
+    say(f"Generating {count} synthetic patients; this takes a few seconds each, once.")
+    await progress.update_one({"_id": "demo"}, {"$set": {"complete": False}}, upsert=True)
+    receipt = await load(ctx, _demo_resources(ctx, count))
+    for place, reason in receipt.failed:
+        log.warning("demo: %s was not stored: %s", place, reason)
+    await progress.update_one({"_id": "demo"}, {"$set": {"complete": True}})
+    say(summary(receipt))
 
 
 def _demo_resources(ctx: Context, count: int) -> Iterator[files.Resource]:
