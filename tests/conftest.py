@@ -36,62 +36,6 @@ def free_port() -> int:
         return port
 
 
-class Served:
-    """A running server and the settings it runs with."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        config = uvicorn.Config(
-            create_app(settings),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            ws="none",
-            lifespan="on",
-        )
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-
-    def __enter__(self) -> Served:
-        self.thread.start()
-        deadline = time.monotonic() + 30
-        while not self.server.started:
-            if not self.thread.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError("the server did not start")
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join(30)
-
-
-Serve = Callable[..., "Served"]
-
-
-@pytest.fixture(scope="module")
-def serve(mongodb: str) -> Iterator[Serve]:
-    """Start a server with other settings than usual; it stops at the end of the module."""
-    running: list[Served] = []
-
-    def start(**settings: Any) -> Served:
-        port = free_port()
-        values = {
-            "mongodb_url": mongodb,
-            "database": f"test-{uuid4().hex[:12]}",
-            "open": True,
-            "port": port,
-        } | settings
-        served = Served(Settings(**values)).__enter__()
-        running.append(served)
-        return served
-
-    yield start
-    for served in running:
-        served.__exit__()
-
-
 class Fhir:
     """A client that shows what happens on the wire."""
 
@@ -140,8 +84,65 @@ class Fhir:
         return [e["resource"]["id"] for e in entries if e["search"]["mode"] == "match"]
 
 
+class Served:
+    """A running server and the settings it runs with."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        config = uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            ws="none",
+            lifespan="on",
+        )
+        self.server = uvicorn.Server(config)
+        self.client = Fhir(settings.base_url)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    def __enter__(self) -> Served:
+        self.thread.start()
+        deadline = time.monotonic() + 30
+        while not self.server.started:
+            if not self.thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the server did not start")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.http.close()
+        self.server.should_exit = True
+        self.thread.join(30)
+
+
+Serve = Callable[..., "Served"]
+
+
 @pytest.fixture(scope="module")
-def fhir(serve: Serve) -> Iterator[Fhir]:
-    client = Fhir(serve().settings.base_url)
-    yield client
-    client.http.close()
+def serve(mongodb: str) -> Iterator[Serve]:
+    """Start a server with other settings than usual; it stops at the end of the module."""
+    running: list[Served] = []
+
+    def start(**settings: Any) -> Served:
+        port = free_port()
+        values = {
+            "mongodb_url": mongodb,
+            "database": f"test-{uuid4().hex[:12]}",
+            "open": True,
+            "port": port,
+        } | settings
+        served = Served(Settings(**values)).__enter__()
+        running.append(served)
+        return served
+
+    yield start
+    for served in running:
+        served.__exit__()
+
+
+@pytest.fixture(scope="module")
+def fhir(serve: Serve) -> Fhir:
+    """The client of a server with a database of its own, shared by a module."""
+    return serve().client

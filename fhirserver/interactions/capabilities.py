@@ -71,6 +71,14 @@ def _cached(ctx: Context) -> bytes:
 
 
 def statement(ctx: Context) -> dict[str, Any]:
+    system: dict[str, Any] = {
+        "mode": "server",
+        "resource": [_resource(ctx, type_) for type_ in sorted(ctx.definitions.resource_types)],
+        "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
+        "searchParam": [_parameter(p) for p in _common(ctx)],
+    }
+    if operations := _operations(ctx, ""):
+        system["operation"] = operations
     return {
         "resourceType": "CapabilityStatement",
         "url": f"{ctx.base_url}/metadata",
@@ -86,15 +94,7 @@ def statement(ctx: Context) -> dict[str, Any]:
         "fhirVersion": "4.0.1",
         "format": list(FORMATS),
         "patchFormat": list(PATCHES),
-        "rest": [
-            {
-                "mode": "server",
-                "resource": [_resource(ctx, type_) for type_ in sorted(ctx.definitions.resource_types)],
-                "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
-                "searchParam": [_parameter(p) for p in _common(ctx)],
-                "operation": _operations(ctx, ""),
-            }
-        ],
+        "rest": [system],
     }
 
 

@@ -22,6 +22,7 @@ REASONS = {200: "OK", 201: "Created", 204: "No Content", 304: "Not Modified"}
 def parsed(ctx: Context, entry_: Any, index: int, strict: bool) -> Request:
     """The request of an entry. Raises a 400 Outcome that says where in the Bundle the fault is."""
     place = f"Bundle.entry[{index}].request"
+    _check_shell(ctx, entry_, index)
     asked = entry_.get("request") if isinstance(entry_, dict) else None
     if not isinstance(asked, dict):
         raise invalid("an entry of a batch or transaction needs a request", place, code="required")
@@ -50,6 +51,18 @@ def parsed(ctx: Context, entry_: Any, index: int, strict: bool) -> Request:
         if_none_exist=asked.get("ifNoneExist"),
         strict=strict,
     )
+
+
+def _check_shell(ctx: Context, entry_: Any, index: int) -> None:
+    """The entry without its resource, which is validated by the interaction."""
+    if ctx.validator is None:
+        return
+    shell = {k: v for k, v in entry_.items() if k != "resource"} if isinstance(entry_, dict) else entry_
+    issues = ctx.validator.issues({"resourceType": "Bundle", "type": "batch", "entry": [shell]}) if shell else []
+    if issues:
+        place = f"Bundle.entry[{index}]"
+        moved = tuple(i._replace(expression=(i.expression or "").replace("Bundle.entry[0]", place)) for i in issues)
+        raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=moved)
 
 
 def _patch(body: Any, place: str) -> Any:

@@ -37,8 +37,7 @@ async def process(ctx: Context, request: Request, perform: Perform, representati
     if kind not in ("batch", "transaction"):
         raise invalid(f"a Bundle of type batch or transaction is expected, not {kind!r}", "Bundle.type")
     authorize(ctx.caller, str(kind), None)
-    _check_envelope(ctx, document)
-    entries = document.get("entry", [])
+    entries = _entries(ctx, document)
     answers: Sequence[Answer | Outcome]
     if kind == "batch":
         answers = [await respond(ctx, entry, index, request.strict, perform) for index, entry in enumerate(entries)]
@@ -48,20 +47,17 @@ async def process(ctx: Context, request: Request, perform: Perform, representati
     return Answer(status=200, body=body)
 
 
-def _check_envelope(ctx: Context, document: Resource) -> None:
-    """The Bundle without the resources in it, which are validated one by one."""
-    entries = document.get("entry")
-    if ctx.validator is None and not isinstance(entries, (list, type(None))):
+def _entries(ctx: Context, document: Resource) -> list[Any]:
+    """The entries, of a Bundle that is in order but for them."""
+    entries = document.get("entry", [])
+    if not isinstance(entries, list):
         raise invalid("Bundle.entry is a list", "Bundle.entry", code="structure")
-    if ctx.validator is None:
-        return
-    bare = document
-    if isinstance(entries, list):
-        shells = [{k: v for k, v in e.items() if k != "resource"} if isinstance(e, dict) else e for e in entries]
-        bare = document | {"entry": [shell or {"fullUrl": "urn:x"} for shell in shells]}
-    issues = ctx.validator.issues(bare)
+    issues = (
+        ctx.validator.issues({key: value for key, value in document.items() if key != "entry"}) if ctx.validator else []
+    )
     if issues:
         raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
+    return entries
 
 
 @dataclass(slots=True)

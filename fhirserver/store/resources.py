@@ -6,7 +6,7 @@ The stored shapes are described in docs/architecture.md. Times are aware, in UTC
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -181,7 +181,7 @@ class Store:
         self,
         type_: str,
         filter_: Document,
-        sort: Mapping[str, int],
+        sort: Sequence[tuple[str, int]],
         limit: int,
         fields: Iterable[str] = (),
         computed: Document | None = None,
@@ -193,9 +193,7 @@ class Store:
         projection = BODY | dict.fromkeys(fields, 1)
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             if not computed:
-                cursor = self[type_].find(
-                    filter_, projection, sort=list(sort.items()), limit=limit, session=self.session
-                )
+                cursor = self[type_].find(filter_, projection, sort=list(sort), limit=limit, session=self.session)
                 return await cursor.to_list()
             stages: list[Document] = [
                 {"$match": filter_},
@@ -208,7 +206,7 @@ class Store:
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
-        return [stored(type_, document) for document in await self.find(type_, filter_, {"_id": 1}, limit)]
+        return [stored(type_, document) for document in await self.find(type_, filter_, [("_id", 1)], limit)]
 
     async def count(self, type_: str, filter_: Document) -> int:
         with pymongo.timeout(self.search_ms / 1000), within_budget():

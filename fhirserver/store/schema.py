@@ -6,11 +6,13 @@ Beside them `claims` (conditional interactions in flight) and `server` (what the
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
+from pymongo.write_concern import WriteConcern
 
 CLAIMS = "claims"
 SERVER = "server"
@@ -39,13 +41,19 @@ def history_of(type_: str) -> str:
 
 async def ensure(database: AsyncDatabase[dict[str, Any]], type_: str) -> None:
     """Create the collections and indexes of a resource type; harmless when they exist, also when others do it now."""
-    for name, indexes in ((type_, CURRENT + HOT.get(type_, ())), (history_of(type_), HISTORY)):
-        try:
-            await database.create_collection(name, check_exists=False)
-        except OperationFailure as error:
-            if error.code != NAMESPACE_EXISTS:
-                raise
-        await database[name].create_indexes(list(indexes))
+    # an index that a crash takes with it is made again at the next start, so nobody waits for the journal here
+    database = database.with_options(write_concern=WriteConcern(w=1))
+    indexes = {type_: CURRENT + HOT.get(type_, ()), history_of(type_): HISTORY}
+    await asyncio.gather(*(_create(database, name, models) for name, models in indexes.items()))
+
+
+async def _create(database: AsyncDatabase[dict[str, Any]], name: str, indexes: tuple[IndexModel, ...]) -> None:
+    try:
+        await database.create_collection(name, check_exists=False)
+    except OperationFailure as error:
+        if error.code != NAMESPACE_EXISTS:
+            raise
+    await database[name].create_indexes(list(indexes))
 
 
 async def ensure_shared(database: AsyncDatabase[dict[str, Any]]) -> None:

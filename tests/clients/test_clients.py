@@ -37,8 +37,6 @@ def test_fhirpy(fhir, family):
     patient["gender"] = "other"
     patient.save()
     assert client.reference("Patient", patient.id).to_resource()["gender"] == "other"
-    patient.patch(birthDate="1990-01-01")
-    assert fhir.get(f"Patient/{patient.id}").json()["birthDate"] == "1990-01-01"
 
     observation = client.resource(
         "Observation", status="final", code={"text": "x"}, subject=patient.to_reference().serialize()
@@ -75,10 +73,10 @@ def test_fhirclient(fhir, family):
         patient = Patient()
         patient.name = [HumanName({"family": family, "given": [f"Given{number}"]})]
         assert patient.create(smart.server)["id"]
-    bundle = Patient.where({"family": family, "_count": "2"}).perform(smart.server)
-    assert bundle.link[0].relation == "self"
+    pages = list(Patient.where({"family": family, "_count": "2"}).perform_iter(smart.server))
+    assert [len(page.entry) for page in pages] == [2, 2, 1]
     search = Patient.where({"family": family, "_count": "2"})
-    paged = [p for p in search.perform_resources_iter(smart.server)]
+    paged = list(search.perform_resources_iter(smart.server))
     assert len(paged) == 5
     one = paged[0]
     one.gender = "female"

@@ -23,7 +23,7 @@ out.firstGender = first.gender ?? null;
 const patched = await client.patch({
   resourceType: "Patient",
   id: out.id,
-  JSONPatch: [{ op: "replace", path: "/gender", value: "female" }],
+  jsonPatch: [{ op: "replace", path: "/gender", value: "female" }],
 });
 out.patched = patched.gender;
 

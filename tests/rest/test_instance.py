@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import httpx
 import pytest
+
+from fhirserver.fhir import json
 
 PATIENT = {"resourceType": "Patient", "name": [{"family": "Chalmers", "given": ["Peter"]}], "birthDate": "1974-12-25"}
 
@@ -196,13 +199,12 @@ def test_every_resource_type_is_served(fhir):
 
 def test_decimals_come_back_as_they_were_written(fhir):
     for digits in ("1.00", "0.000000000000000000000000001", "123456789012345678901234567890.5", "1e3", "-0.0", "1"):
-        body = (
-            '{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":%s}}' % digits
-        )
+        quantity = f'"valueQuantity":{{"value":{digits}}}'
+        body = f'{{"resourceType":"Observation","status":"final","code":{{"text":"x"}},{quantity}}}'
         answer = fhir.request("POST", "Observation", content=body, headers={"Content-Type": "application/fhir+json"})
         assert answer.status_code == 201, answer.text
-        read = fhir.get(f"Observation/{answer.json()['id']}").text
-        assert f'"value":{digits}}}'.upper().replace("E3", "E+3").upper() in read.upper()
+        read = json.resource(fhir.get(f"Observation/{answer.json()['id']}").content)
+        assert Decimal(read["valueQuantity"]["value"]).as_tuple() == Decimal(digits).as_tuple()
 
 
 def test_request_ids_are_echoed_or_given(fhir):

@@ -84,7 +84,7 @@ def test_unparsable_json_is_located(fhir):
     text = '{"resourceType": "Patient",\n  "active": tru}'
     answer = fhir.request("POST", "Patient", content=text, headers={"Content-Type": "application/fhir+json"})
     issue = answer.json()["issue"][0]
-    assert (answer.status_code, issue["location"]) == (400, ["line 2, column 16"])
+    assert (answer.status_code, issue["location"]) == (400, ["line 2, column 17"])
 
 
 def test_a_duplicate_property_is_refused(fhir):

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from conftest import SHARED
+from lxml import etree
 
 from fhirserver.fhir import json
 
 EXAMPLES = SHARED / "data" / "examples-r4.tar.xz"
+# why each is broken: tests/validation/test_valid_examples.py
+BROKEN = (
+    "DeviceMetric/example",
+    "DeviceUseStatement/example",
+    "MedicationRequest/medrx0301",
+    "Observation/clinical-gender",
+    "Questionnaire/qs1",
+)
+SORTED = msgspec.json.Encoder(decimal_format="number", order="sorted")
 XML = {"Content-Type": "application/fhir+xml"}
 JSON = {"Content-Type": "application/fhir+json"}
 
@@ -28,30 +42,42 @@ def same(left: dict, right: dict) -> bool:
     def bare(resource: dict) -> bytes:
         meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
         kept = {k: v for k, v in resource.items() if k != "meta"} | ({"meta": meta} if meta else {})
-        return json.encode(kept, order="sorted")
+        return SORTED.encode(canonical(kept))
 
     return bare(left) == bare(right)
 
 
+def canonical(node: Any) -> Any:
+    """Narratives as canonical XML: quotes and entities may be written in several ways."""
+    if isinstance(node, list):
+        return [canonical(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    out = {key: canonical(value) for key, value in node.items()}
+    if isinstance(div := out.get("div"), str):
+        out["div"] = etree.tostring(etree.fromstring(div), method="c14n").decode()
+    return out
+
+
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="the official examples are not beside the repository")
 def test_official_examples_survive_json_and_xml(fhir):
-    stored, refused, changed = 0, [], []
-    for name, content in examples():
+    def attempt(example: tuple[str, bytes]) -> str | None:
+        name, content = example
         resource = json.resource(content)
-        type_ = resource["resourceType"]
-        resource.setdefault("id", f"given-{stored}")
-        path = f"{type_}/{resource['id']}"
+        resource.setdefault("id", Path(name).stem)
+        path = f"{resource['resourceType']}/{resource['id']}"
         answer = fhir.request("PUT", path, content=json.encode(resource), headers=JSON)
         if answer.status_code not in (200, 201):
-            refused.append(name)
-            continue
-        stored += 1
+            return f"{path} is refused"
         if not same(json.resource(fhir.get(path).content), resource):
-            changed.append(f"{name} as JSON")
+            return f"{path} comes back changed in JSON"
         xml = fhir.get(path, headers={"Accept": "application/fhir+xml"})
         again = fhir.request("PUT", path, content=xml.content, headers=XML)
         if again.status_code != 200 or not same(json.resource(fhir.get(path).content), resource):
-            changed.append(f"{name} as XML: {again.text[:300]}")
-    assert changed == []
-    assert len(refused) == 5, refused
-    assert stored == 706
+            return f"{path} comes back changed in XML: {again.text[:300]}"
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        verdicts = list(pool.map(attempt, examples()))
+    assert len(verdicts) == 711
+    assert {verdict for verdict in verdicts if verdict} == {f"{broken} is refused" for broken in BROKEN}
