@@ -28,6 +28,7 @@ _relative = re.compile(r"([A-Za-z]+)/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]
 _absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _marks = {separator: re.compile(rf"\\.|{re.escape(separator)}", re.DOTALL) for separator in ",|$"}
 _exact = Context(prec=34)
+_outside_the_index = {"_id": "id", "_lastUpdated": "instant"}
 
 
 class Token(NamedTuple):
@@ -92,6 +93,8 @@ class Typed(NamedTuple):
 
 def split(text: str, separator: str) -> list[str]:
     """The parts between unescaped separators, still escaped. https://hl7.org/fhir/R4/search.html#escaping"""
+    if separator not in text:
+        return [text]
     parts, start = [], 0
     for mark in _marks[separator].finditer(text):
         if mark[0] == separator:
@@ -101,12 +104,12 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def unescape(text: str) -> str:
-    return _escape.sub(r"\1", text)
+    return _escape.sub(r"\1", text) if "\\" in text else text
 
 
 def kind(parameter: Parameter) -> str:
     """The parameter's type; `_id` and `_lastUpdated` have their own, for they stand outside the index."""
-    return {"_id": "id", "_lastUpdated": "instant"}.get(parameter.code, parameter.type)
+    return _outside_the_index.get(parameter.code, parameter.type)
 
 
 def missing(text: str, typed: Typed) -> bool:

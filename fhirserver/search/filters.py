@@ -23,6 +23,7 @@ from fhirserver.search.values import fold
 Filter = dict[str, Any]
 
 _AFTER_EVERY_LETTER = "\U0010ffff"
+_DOCUMENT_FIELDS = {"id": "_id", "instant": "updated"}
 _decimal128 = Context(prec=34)
 
 
@@ -47,7 +48,7 @@ def in_compartment(reference: str) -> Filter:
 
 def path(parameter: Parameter) -> str:
     """Where a parameter's values lie in a stored document."""
-    return {"id": "_id", "instant": "updated"}.get(kind(parameter), f"search.{parameter.code}")
+    return _DOCUMENT_FIELDS.get(kind(parameter)) or f"search.{parameter.code}"
 
 
 def conjunction(filters: Iterable[Filter]) -> Filter:

@@ -272,31 +272,10 @@ def test_every_value_that_can_be_read_can_be_found() -> None:
     assert VALUES.keys() == FILTERS.keys()
 
 
-names = st.text(max_size=12) | st.sampled_from(
-    [
-        "code",
-        "date",
-        "value-quantity",
-        "subject",
-        "code-value-quantity",
-        "_id",
-        "_lastUpdated",
-        "_sort",
-        "_count",
-        "_include",
-        "status:not",
-        "code:text",
-        "subject:identifier",
-        "subject:Patient",
-        "date:missing",
-        "_elements",
-        "value-string",
-        "value-string:contains",
-        "_profile",
-        "_has",
-        "$where",
-    ]
-)
+NAMES = """code date value-quantity subject code-value-quantity _id _lastUpdated _sort _count _include status:not
+code:text subject:identifier subject:Patient date:missing _elements value-string value-string:contains
+_profile _has $where"""
+names = st.text(max_size=12) | st.sampled_from(NAMES.split())
 anything = st.text(max_size=20) | st.text("0123456789-:TZ.+|,$\\gelt ", max_size=20)
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pymongo.collection import Collection
 from queries import NOW, read
@@ -85,7 +85,14 @@ stored_dates = st.builds(
 ) | date_texts.map(values.date)
 
 
+DATE_EDGES = """
+    2023 2024 2025 2023-12 2024-01 2024-02 2023-12-31 2024-01-01 2024-01-31 2024-01-01T00:00Z 2024-01-01T00:00:00Z
+    2024-01-01T00:00:00.000Z 2023-12-31T23:59:59.999Z 2024-01-01T00:00:00+01:00 2024-01-31T23:59:59Z 0001 9999
+"""
+
+
 @once_filled
+@example(targets=[values.date(text) for text in DATE_EDGES.split()], searched=DATE_EDGES.split())
 @given(targets=st.lists(stored_dates, min_size=1, max_size=15), searched=st.lists(date_texts, min_size=1, max_size=3))
 def test_every_date_prefix_means_what_the_specification_says(
     collection: Collection[Document], fill: Fill, targets: list[list[Document]], searched: list[str]
@@ -155,6 +162,7 @@ def number_spec(prefix: str, text: str, low: Decimal, high: Decimal) -> bool:
     }[prefix]
 
 
+NUMBER_EDGES = "0 -0 50 150 90 110 100 100.0 1e2 1E-3 99.5 100.5 99.95 5.40 5.395 5.405 5.4 -5.4 -5.45 -5.35"
 number_texts = st.one_of(
     st.sampled_from(
         ["0", "-0", "100", "100.0", "1e2", "1E-3", "99.5", "100.5", "5.40", "5.395", "5.405", "5.4", "-5.4"]
@@ -169,6 +177,9 @@ ranges = st.tuples(
 
 
 @once_filled
+@example(
+    points=NUMBER_EDGES, wide=[(Decimal(50), Decimal(100)), (Decimal(100), Decimal("100.5"))], searched=NUMBER_EDGES
+)
 @given(
     points=st.lists(number_texts, min_size=1, max_size=12),
     wide=st.lists(ranges, max_size=5),
