@@ -178,7 +178,9 @@ ranges = st.tuples(
 
 @once_filled
 @example(
-    points=NUMBER_EDGES, wide=[(Decimal(50), Decimal(100)), (Decimal(100), Decimal("100.5"))], searched=NUMBER_EDGES
+    points=NUMBER_EDGES.split(),
+    wide=[(Decimal(50), Decimal(100)), (Decimal(100), Decimal("100.5"))],
+    searched=NUMBER_EDGES.split(),
 )
 @given(
     points=st.lists(number_texts, min_size=1, max_size=12),
