@@ -22,6 +22,7 @@ from fhirserver.rest.responses import send
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
 from fhirserver.settings import Settings
+from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
 from fhirserver.store.resources import Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
@@ -41,7 +42,8 @@ async def context(settings: Settings) -> AsyncIterator[Context]:
     try:
         database = client[settings.database]
         await ensure_shared(database)
-        yield assemble(settings, database, await _secret(database, settings))
+        async with ending_abandoned(client):
+            yield assemble(settings, database, await _secret(database, settings))
     finally:
         await client.close()
 

@@ -141,11 +141,13 @@ class Store:
 
     async def ensure(self, *types: str) -> None:
         """Collections cannot appear in the middle of a transaction: make them before."""
-        for type_ in types:
-            if type_ not in self._ensured:
-                with pymongo.timeout(BUILD_SECONDS):
-                    await ensure(self.database, type_)
-                self._ensured.add(type_)
+        missing = [type_ for type_ in types if type_ not in self._ensured]
+        if missing:
+            await self.database.command("ping")  # a silent database is refused in the time of a request, not of a build
+        for type_ in missing:
+            with pymongo.timeout(BUILD_SECONDS):
+                await ensure(self.database, type_)
+            self._ensured.add(type_)
 
     # reading
 

@@ -1,0 +1,36 @@
+"""`healthmate` with one promise broken, to see that the crash rounds notice. `BROKEN=separate|unjournaled`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.write_concern import WriteConcern
+
+from fhirserver.cli import main
+from fhirserver.store import connect, resources
+from fhirserver.store.resources import Store
+
+
+async def separately(store: Store, work: Callable[[Store], Awaitable[Any]], **_: Any) -> Any:
+    """The writes of a transaction one after the other, each for itself."""
+    return await work(store)
+
+
+def separate() -> None:
+    Store.transact = separately  # type: ignore[method-assign, assignment]
+
+
+def unjournaled() -> None:
+    """Acknowledged by memory alone."""
+    client: Any = functools.partial(AsyncMongoClient)
+    connect.AsyncMongoClient = lambda url, **options: client(url, **options | {"w": 1, "journal": False})  # type: ignore[assignment, misc]
+    resources.WriteConcern = lambda *_, **__: WriteConcern(1, j=False)  # type: ignore[assignment, misc]
+
+
+if __name__ == "__main__":
+    {"separate": separate, "unjournaled": unjournaled}[os.environ["BROKEN"]]()
+    main()
