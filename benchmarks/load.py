@@ -24,12 +24,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiohttp
 import httpx
 import psutil
+from yarl import URL
 
 Shape = Callable[[random.Random, "World"], tuple[str, str, Any]]
 PATIENTS, OBSERVATIONS = 200, 100
 CODES = ("8867-4", "8480-6", "8462-4", "29463-7", "8302-2")
+HEALTH = "/healthz"
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -91,6 +94,7 @@ def updated(rng: random.Random, world: World) -> tuple[str, str, Any]:
 
 
 SHAPES: dict[str, Shape] = {
+    "no work at all (/healthz)": lambda rng, world: ("GET", HEALTH, None),
     "read": lambda rng, world: ("GET", f"/Observation/{rng.choice(world.observations)}", None),
     "create": lambda rng, world: ("POST", "/Observation", observation(rng.choice(world.patients), rng.randrange(9999))),
     "update": updated,
@@ -142,14 +146,16 @@ async def run(base: str, shape: Shape, world: World, connections: int, seconds: 
         nonlocal errors
         rng = random.Random(number)
         headers = {"Content-Type": "application/fhir+json"}
-        async with httpx.AsyncClient(headers=headers, timeout=60) as client:
+        async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=1)) as client:
             while time.perf_counter() < deadline:
                 method, path, body = shape(rng, world)
+                url = base.removesuffix("/fhir") + path if path == HEALTH else base + path
                 content = json.dumps(body).encode() if body is not None else None
                 start = time.perf_counter()
-                answer = await client.request(method, base + path, content=content)
+                async with client.request(method, URL(url, encoded=True), data=content) as answer:
+                    await answer.read()
                 times.append(time.perf_counter() - start)
-                errors += answer.status_code >= 400
+                errors += answer.status >= 400
 
     before = at.cpu()
     await asyncio.gather(*(one(number) for number in range(connections)))
@@ -169,12 +175,13 @@ async def run(base: str, shape: Shape, world: World, connections: int, seconds: 
     }
 
 
-def started(data: Path) -> Iterator[tuple[str, Processes]]:
+def running(data: Path) -> Iterator[tuple[str, Processes]]:
     """A server process on a data folder of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "fhirserver.cli", "serve", "--open", "--port", str(port), "--data", str(data)]
+    healthmate = str(Path(sys.executable).with_name("healthmate"))
+    command = [healthmate, "serve", "--open", "--port", str(port), "--data", str(data)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"HEALTHMATE_LOG_LEVEL": "warning"})
     base = f"http://127.0.0.1:{port}/fhir"
     try:
@@ -226,7 +233,7 @@ def main() -> None:
     only = tuple(name for name in asked.only.split(",") if name)
     results: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for base, processes in started(Path(folder)):
+        for base, processes in running(Path(folder)):
             world = filled(base)
             columns = ("connections", "per_second", "p50_ms", "p95_ms", "p99_ms", "server_cpu_ms", "database_cpu_ms")
             print(f"{'shape':36} " + " ".join(f"{column:>15}" for column in (*columns, "errors")))

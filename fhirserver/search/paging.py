@@ -12,22 +12,17 @@ under a later ascending key the absence is computed and sorted by. `_id` makes e
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import bson
 
-from fhirserver.fhir.outcome import invalid
+from fhirserver.fhir.seals import seal, unseal
 from fhirserver.search.filters import Filter, conjunction, disjunction, path
 from fhirserver.search.query import RESULT, Query
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
 
-_MAC = 16
-_LONGEST = 1 << 14
 _OPTIONS: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(tz_aware=True)
 
 
@@ -82,7 +77,7 @@ def keys(query: Query) -> tuple[Key, ...]:
         found.append(Key(field if stored else f"sort.{code}", descending, not stored))
         if field == "_id":
             return tuple(found)
-    return (*found, Key("_id", False, False))
+    return (*found, Key("_id", bool(found) and found[-1].descending, False))
 
 
 def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[Slice]:
@@ -121,23 +116,14 @@ def cursor_of(query: Query, document: Mapping[str, Any], *, backward: bool = Fal
     return Cursor(tuple(_value(document, key.field) for key in keys(query)), backward)
 
 
-def encode_cursor(key: bytes, query: Query, cursor: Cursor) -> str:
+def encode_cursor(secret: bytes, query: Query, cursor: Cursor) -> str:
     """Opaque, signed, and good for this search only."""
-    payload = bson.encode({"v": list(cursor.values), "b": cursor.backward})
-    return urlsafe_b64encode(_mac(key, query, payload) + payload).decode().rstrip("=")
+    return seal(secret, bson.encode({"v": list(cursor.values), "b": cursor.backward}), _purpose(query))
 
 
-def decode_cursor(key: bytes, query: Query) -> Cursor:
+def decode_cursor(secret: bytes, query: Query) -> Cursor:
     """The cursor of a query; 400 for one that this server did not give out for it."""
-    text = (query.cursor or "")[:_LONGEST]
-    try:
-        raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-    except ValueError as error:
-        raise _refusal() from error
-    mac, payload = raw[:_MAC], raw[_MAC:]
-    if not hmac.compare_digest(mac, _mac(key, query, payload)):
-        raise _refusal()
-    document = bson.decode(payload, _OPTIONS)
+    document = bson.decode(unseal(secret, query.cursor or "", _purpose(query)), _OPTIONS)
     return Cursor(tuple(document["v"]), document["b"])
 
 
@@ -207,12 +193,7 @@ def _value(document: Mapping[str, Any], field: str) -> Any:
     return (document.get(head) or {}).get(code) if code else document[head]
 
 
-def _mac(key: bytes, query: Query, payload: bytes) -> bytes:
-    """Over the payload and what decides which rows there are and in what order."""
+def _purpose(query: Query) -> bytes:
+    """What decides which rows there are and in what order."""
     criteria = [pair for pair in query.used if pair[0] not in RESULT or pair[0] == "_sort"]
-    said = repr((query.type_, query.compartment, criteria)).encode()
-    return hmac.digest(key, hashlib.sha256(said).digest() + payload, "sha256")[:_MAC]
-
-
-def _refusal() -> Exception:
-    return invalid("this cursor was not given out for this search; start again from the first page")
+    return repr((query.type_, query.compartment, criteria)).encode()

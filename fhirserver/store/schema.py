@@ -27,10 +27,11 @@ CURRENT = (
 HISTORY = (IndexModel([("updated", DESCENDING), ("_id", DESCENDING)], name="updated"),)
 
 # Measured in DESIGN §2: a patient's observations of one code, newest first, 0.40 ms against 0.53 by the wildcard.
+# `_id` is the last key of every sort and goes the way of the key before it.
 HOT: dict[str, tuple[IndexModel, ...]] = {
-    "Observation": (
-        IndexModel([("search.patient", ASCENDING), ("sort.date", DESCENDING)], name="patient-date"),
-        IndexModel([("search.code", ASCENDING), ("sort.date", DESCENDING)], name="code-date"),
+    "Observation": tuple(
+        IndexModel([(f"search.{code}", ASCENDING), ("sort.date", DESCENDING), ("_id", DESCENDING)], name=f"{code}-date")
+        for code in ("patient", "code")
     ),
 }
 

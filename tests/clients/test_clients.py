@@ -84,7 +84,7 @@ def test_fhirclient(fhir, family):
     again = Patient.read(one.id, smart.server)
     assert (again.gender, again.meta.versionId) == ("female", "2")
     again.delete()
-    assert len(Patient.where({"family": family}).perform_resources(smart.server)) == 4
+    assert len(list(Patient.where({"family": family}).perform_resources_iter(smart.server))) == 4
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed; `make test` installs it")
