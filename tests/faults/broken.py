@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,14 +20,14 @@ async def separately(store: Store, work: Callable[[Store], Awaitable[Any]], **_:
 
 
 def separate() -> None:
-    Store.transact = separately  # type: ignore[method-assign, assignment]
+    vars(resources)["Store"].transact = separately
 
 
 def unjournaled() -> None:
     """Acknowledged by memory alone."""
-    client: Any = functools.partial(AsyncMongoClient)
-    connect.AsyncMongoClient = lambda url, **options: client(url, **options | {"w": 1, "journal": False})  # type: ignore[assignment, misc]
-    resources.WriteConcern = lambda *_, **__: WriteConcern(1, j=False)  # type: ignore[assignment, misc]
+    weak = {"w": 1, "journal": False}
+    vars(connect)["AsyncMongoClient"] = lambda url, **options: AsyncMongoClient(url, **options | weak)
+    vars(resources)["WriteConcern"] = lambda *_, **__: WriteConcern(1, j=False)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,7 +25,9 @@ START_SECONDS = 60
 class Machine:
     """`healthmate serve --open` on a data folder. Leaving the `with` ends everything it started."""
 
-    def __init__(self, data: Path, port: int, program: Sequence[str] = HEALTHMATE) -> None:
+    def __init__(self, data: Path, program: Sequence[str] = HEALTHMATE) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
         self.data = data
         self.url = f"http://127.0.0.1:{port}"
         self.log = data.with_suffix(".log")
@@ -58,9 +61,9 @@ class Machine:
         self._process.kill()
         self._process.wait()
 
-    def mongod_pid(self) -> int:
+    def mongod_pid(self, seconds: float = START_SECONDS) -> int:
         """mongod writes its pid into its lock file while it starts."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with suppress(OSError, ValueError):
                 pid = int((self.data / "db" / "mongod.lock").read_text())
@@ -73,12 +76,15 @@ class Machine:
         os.kill(self.mongod_pid(), number)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
         self.kill_server()
         with suppress(RuntimeError):
-            pid = self.mongod_pid()
-            mongod.end(pid, None, signal.SIGKILL)
+            mongod.end(self.mongod_pid(1), None, signal.SIGKILL)

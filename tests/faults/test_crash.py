@@ -1,6 +1,6 @@
 """kill -9 in the middle of writes: what was acknowledged is there, and nothing is there by half.
 
-The long rounds run with `make faults`; two rounds of each run with every test. The controls break a promise on purpose:
+The long rounds run with `make faults`; two of each kind run with every test. The controls break a promise on purpose:
 a harness that cannot see broken promises proves nothing.
 """
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import free_port
 from machine import BROKEN, Machine
 from verdict import Verdict, verdict
 from writers import Writers
@@ -25,13 +24,16 @@ Strike = Callable[[Machine], None]
 
 
 def long(test: Any) -> Any:
+    """Minutes, so only with `make faults`."""
     return pytest.mark.faults(pytest.mark.timeout(600)(test))
 
 
 def server_killed(machine: Machine) -> None:
     """Its mongod stays, and the transactions that were open in it; the next server adopts it."""
+    pid = machine.mongod_pid()
     machine.kill_server()
     machine.start()
+    assert machine.mongod_pid() == pid
 
 
 def mongod_killed(machine: Machine) -> None:
@@ -54,7 +56,7 @@ def crashed(machine: Machine, strikes: list[Strike]) -> tuple[Verdict, list[floa
             before = len(writers.ledger.acknowledged)
             while len(writers.ledger.acknowledged) < before + WARM:
                 time.sleep(0.01)
-            time.sleep(chosen.uniform(0, 0.5))
+            time.sleep(chosen.uniform(0, 0.7))
             began = time.monotonic()
             strike(machine)
             writers.update_shared()
@@ -62,15 +64,15 @@ def crashed(machine: Machine, strikes: list[Strike]) -> tuple[Verdict, list[floa
     return verdict(writers.base, writers.ledger), recoveries
 
 
-def said(name: str, result: Verdict, recoveries: list[float]) -> None:
+def say(name: str, result: Verdict, recoveries: list[float]) -> None:
     mean = sum(recoveries) / len(recoveries)
     print(f"\n{name}: {result}; recovery {mean:.1f} s, at most {max(recoveries):.1f} s")
 
 
 def promises_kept(folder: Path, name: str, strikes: list[Strike]) -> None:
-    with Machine(folder / "data", free_port()) as machine:
+    with Machine(folder / "data") as machine:
         result, recoveries = crashed(machine, strikes)
-    said(name, result, recoveries)
+    say(name, result, recoveries)
     assert result.clean, result
     assert result.acknowledged > len(strikes) * WARM
     assert result.transactions
@@ -91,16 +93,16 @@ def test_many_crashes_lose_nothing_and_leave_nothing_half_done(tmp_path: Path, s
 @long
 def test_the_harness_sees_transactions_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKEN", "separate")
-    with Machine(tmp_path / "data", free_port(), BROKEN) as machine:
+    with Machine(tmp_path / "data", BROKEN) as machine:
         result, recoveries = crashed(machine, [server_killed] * 5)
-    said("control, separate writes", result, recoveries)
+    say("control, separate writes", result, recoveries)
     assert result.half_applied
 
 
 @long
 def test_the_harness_sees_writes_that_only_memory_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKEN", "unjournaled")
-    with Machine(tmp_path / "data", free_port(), BROKEN) as machine:
+    with Machine(tmp_path / "data", BROKEN) as machine:
         result, recoveries = crashed(machine, [mongod_killed] * 5)
-    said("control, unjournaled", result, recoveries)
+    say("control, unjournaled", result, recoveries)
     assert result.lost
