@@ -53,17 +53,21 @@ def claim_key(query: Query) -> str:
 
 
 async def matches(ctx: Context, query: Query, limit: int = 2) -> list[Stored]:
-    """What a condition matches now, at most `limit`. Inside a transaction others cannot make it untrue any more."""
+    """What a condition matches now, at most `limit`."""
     await ctx.store.ensure(query.type_)
-    if ctx.store.session is not None:
-        await ctx.store.claim(claim_key(query))
     query = restrict(ctx.caller, query)
     return await ctx.store.find_stored(query.type_, query_filter(query, ctx.now()), limit)
 
 
-async def match(ctx: Context, query: Query) -> Stored | None:
-    """The one match, None for none. 412 for several: guessing would change the wrong patient's record."""
+async def match(ctx: Context, query: Query, *, creating: bool = False) -> Stored | None:
+    """The one match, None for none. 412 for several: guessing would change the wrong patient's record.
+
+    `creating`: none is claimed, inside a transaction. Of two that are about to create the same thing one is run again,
+    and finds what the other created.
+    """
     found = await matches(ctx, query)
     if len(found) > 1:
         raise Outcome(412, "multiple-matches", f"{claim_key(query)} matches several resources; it must match one")
+    if creating and not found:
+        await ctx.store.claim(claim_key(query))
     return found[0] if found else None

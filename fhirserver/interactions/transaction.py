@@ -186,7 +186,7 @@ class _Attempt:
                 raise invalid(f"{self.conditions[key]} has the same condition {key}", code="duplicate")
             self.conditions[key] = step.place
         if method == "POST":
-            step.found = await match(self.ctx, query)
+            step.found = await match(self.ctx, query, creating=True)
             step.id = step.found.id if step.found else new_id()
         elif method == "PUT" and step.resource is not None:
             step.id = await updated_id(self.ctx, step.resource, query)

@@ -30,7 +30,7 @@ async def create(ctx: Context, request: Request, type_: str) -> Answer:
     query = criteria(ctx, type_, request.if_none_exist)
 
     async def once(bound: Context) -> Answer:
-        existing = await match(bound, query)
+        existing = await match(bound, query, creating=True)
         return await _insert(bound, resource, new_id()) if existing is None else _answer(200, existing)
 
     return await _together(ctx, type_, once)
@@ -142,7 +142,7 @@ def patched(ctx: Context, current: Stored, document: Any) -> Resource:
 
 async def updated_id(ctx: Context, resource: Resource, query: Query) -> str:
     """The id that a conditional update writes to."""
-    found, named = await match(ctx, query), resource.get("id")
+    found, named = await match(ctx, query, creating=True), resource.get("id")
     if found is None:
         if named is None:
             return new_id()
