@@ -112,5 +112,9 @@ def measure(resource: Json) -> Json:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
     print(json.dumps([measure(PATIENT), measure(OBSERVATION)], indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -223,13 +223,13 @@ def filled(base: str) -> World:
     return World(patients, observations)
 
 
-def main() -> None:
+def main(given: list[str] | None = None) -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seconds", type=float, default=4)
     arguments.add_argument("--connections", default="1,8,32")
     arguments.add_argument("--only", default="", help="comma-separated beginnings of shape names")
     arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
-    asked = arguments.parse_args()
+    asked = arguments.parse_args(given)
     only = tuple(name for name in asked.only.split(",") if name)
     results: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -113,7 +113,7 @@ class _Rewriter:
         target = self.targets.get(link)
         if target is not None:
             return target.reference
-        versioned = _version.fullmatch(link)
+        versioned = _version.fullmatch(link) if "/_history/" in link else None
         target = self.targets.get(versioned["target"]) if versioned else None
         return f"{target.reference}/_history/{target.version}" if target else link
 
