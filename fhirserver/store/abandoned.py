@@ -16,7 +16,7 @@ from bson.binary import Binary
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-SILENT_SECONDS = 4.0  # longer than a living transaction ever thinks between two commands
+SILENT_SECONDS = 10.0  # longer than a living transaction thinks between two commands
 SILENT_SECONDS_AT_START = 0.5  # whoever was killed a moment ago has been silent since
 EVERY_SECONDS = 1.0
 

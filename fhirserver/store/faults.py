@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from bson.errors import InvalidDocument
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     DocumentTooLarge,
     ExecutionTimeout,
@@ -22,6 +23,7 @@ from fhirserver.fhir.outcome import Outcome, too_costly
 
 TOO_LARGE = {10334, 17419, 17420}
 DISK_FULL = {14031}
+CACHE_FULL = {388}  # TransactionTooLargeForCache
 RETRY = (("retry-after", "1"),)
 
 
@@ -32,6 +34,8 @@ def refusal(error: Exception) -> Outcome | None:
         return Outcome(413, "too-long", "a stored resource, with its index, is limited to 16 MB")
     if code in DISK_FULL:
         return Outcome(507, "no-store", "the database has no disk space left; nothing of this request was stored")
+    if code in CACHE_FULL:
+        return Outcome(413, "too-costly", "the transaction is too large for the database's cache; send it in parts")
     if isinstance(error, InvalidDocument):
         return Outcome(400, "structure", f"the resource cannot be stored: {error}")
     if isinstance(error, PyMongoError) and (
@@ -42,6 +46,15 @@ def refusal(error: Exception) -> Outcome | None:
     ):
         return Outcome(503, "transient", "the database does not answer in time; try again", headers=RETRY)
     return None
+
+
+def of_bulk_write(error: BulkWriteError) -> OperationFailure:
+    """Its first cause, without the documents that the driver's error quotes: they are health records."""
+    causes = [*error.details.get("writeErrors", ()), *error.details.get("writeConcernErrors", ())]
+    if not causes:
+        return error
+    labels = {"errorLabels": error.details.get("errorLabels", [])}
+    return OperationFailure(causes[0]["errmsg"], causes[0]["code"], labels)
 
 
 @contextmanager

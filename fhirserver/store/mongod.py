@@ -23,6 +23,10 @@ INSTALL = (
 
 LOG_BYTES = 10_000_000
 STOP_SECONDS = 30
+# What a transaction writes stays in the cache until it ends, and by default may fill a fifth of it: 3,000 Observations.
+LARGE_TRANSACTIONS = (
+    "eviction_dirty_target=50,eviction_dirty_trigger=80,eviction_updates_target=40,eviction_updates_trigger=70"
+)
 
 _version = re.compile(r"db version v(\d+)\.(\d+)\S*")
 _missing_library = re.compile(r"loading shared libraries: (\S+?):")
@@ -82,6 +86,7 @@ def launch(program: str, data: Path, port: int, replica_set: str) -> subprocess.
         "--keyFile": str(data / "keyfile"),
         "--oplogSize": "256",
         "--wiredTigerCacheSizeGB": "0.25",
+        "--wiredTigerEngineConfigString": LARGE_TRANSACTIONS,
         "--networkMessageCompressors": "disabled",  # CVE-2025-14847
         "--logpath": str(log),
     }
@@ -131,6 +136,8 @@ def ended(pid: int, process: subprocess.Popen[bytes] | None, seconds: float = ST
 
 def last_error(log: Path) -> str:
     """The most severe of mongod's last words. https://www.mongodb.com/docs/manual/reference/log-messages/"""
+    if not log.exists():
+        return "it wrote no log"
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 50_000))
         lines = file.read().splitlines()

@@ -21,10 +21,11 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
+from pymongo.results import BulkWriteResult
 from pymongo.write_concern import WriteConcern
 
 from fhirserver.store.blobs import pack, unpack
-from fhirserver.store.faults import within_budget
+from fhirserver.store.faults import of_bulk_write, within_budget
 from fhirserver.store.schema import CLAIMS, ensure, history_of
 
 Document = dict[str, Any]
@@ -253,7 +254,7 @@ class Store:
             past = [_past(change.previous) for change, _ in pairs if change.previous]
             if past:
                 replaced = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in past]
-                await self[history_of(type_)].bulk_write(replaced, ordered=False, session=self.session)
+                await self._bulk(history_of(type_), replaced)
             await self._write_current(type_, pairs, len(past))
         return versions
 
@@ -264,17 +265,19 @@ class Store:
             else InsertOne(document)
             for change, document in pairs
         ]
-        try:
-            result = await _mirrored(
-                [document for _, document in pairs],
-                lambda: self[type_].bulk_write(operations, ordered=False, session=self.session),
-            )
-        except BulkWriteError as error:
-            if any(e.get("code") == DUPLICATE_KEY for e in error.details.get("writeErrors", ())):
-                raise Conflict from error
-            raise
+        result = await _mirrored([document for _, document in pairs], lambda: self._bulk(type_, operations))
         if result.matched_count != replacing:
             raise Conflict
+
+    async def _bulk(
+        self, name: str, operations: Sequence[InsertOne[Document] | ReplaceOne[Document]]
+    ) -> BulkWriteResult:
+        try:
+            return await self[name].bulk_write(operations, ordered=False, session=self.session)
+        except BulkWriteError as error:
+            if any(e.get("code") == DUPLICATE_KEY for e in error.details.get("writeErrors", ())):
+                raise Conflict from None
+            raise of_bulk_write(error) from None
 
     def _document(self, change: Change, written: Stored) -> Document:
         document: Document = {"_id": change.id, "version": change.version, "updated": change.updated}

@@ -17,7 +17,7 @@ from writers import HEADERS, Writers, device, observation, patient
 
 TOGETHER = 5  # requests of each kind at once: more than the driver keeps connections, which is 100
 SECONDS = 6.0  # request_timeout is 5
-RECOVERY_SECONDS = 10.0
+RECOVERY_SECONDS = 15.0
 
 PATIENT = patient("frozen", id="p")
 PATCH = [{"op": "replace", "path": "/name/0/family", "value": "Frost"}]
