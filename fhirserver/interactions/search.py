@@ -108,7 +108,7 @@ async def _search(ctx: Context, request: Request, query: Query) -> Answer:
 async def _page(ctx: Context, query: Query, filter_: Document) -> Page[Document]:
     """Slices one after the other, until the page is full and one row more says whether there is a next."""
     cursor = decode_cursor(ctx.secret, query) if query.cursor is not None else None
-    fields = (*(key.field for key in keys(query)), *forward(query))
+    fields = (*(key.field for key in keys(query)), *forward(query.type_, query.includes))
     rows: list[Document] = []
     for part in slices(query, filter_, cursor):
         wanted = query.count + 1 - len(rows)
@@ -124,9 +124,10 @@ async def _included(ctx: Context, query: Query, documents: Sequence[Document]) -
     seen = {(query.type_, document["_id"]) for document in documents}
     found: list[Stored] = []
     filters: list[tuple[str, Document]] = [
-        (type_, {"_id": {"$in": sorted(ids)}, "deleted": None}) for type_, ids in targets(documents, query).items()
+        (type_, {"_id": {"$in": sorted(ids)}, "deleted": None})
+        for type_, ids in targets(documents, query.type_, query.includes).items()
     ]
-    filters += reverse(query, [document["_id"] for document in documents])
+    filters += reverse(query.type_, query.revincludes, [document["_id"] for document in documents])
     for type_, filter_ in filters:
         if type_ not in ctx.definitions.resource_types:
             continue

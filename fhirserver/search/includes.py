@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import invalid
 from fhirserver.search.parameters import Registry
-
-if TYPE_CHECKING:
-    from fhirserver.search.query import Query
 
 _local = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9.-]{1,64})(?:/_history/.*)?")
 
@@ -39,15 +36,15 @@ def including(text: str, registry: Registry, toward: str | None) -> list[Include
     return [Include(source, each, target) for each in codes if _leads(registry, source, each, target or toward)]
 
 
-def forward(query: Query) -> tuple[str, ...]:
+def forward(type_: str, includes: Iterable[Include]) -> tuple[str, ...]:
     """The stored fields from which `targets` reads."""
-    return tuple(dict.fromkeys(f"search.{each.code}" for each in query.includes if each.source == query.type_))
+    return tuple(dict.fromkeys(f"search.{each.code}" for each in includes if each.source == type_))
 
 
-def targets(documents: Iterable[Mapping[str, Any]], query: Query) -> dict[str, set[str]]:
+def targets(documents: Iterable[Mapping[str, Any]], type_: str, includes: Iterable[Include]) -> dict[str, set[str]]:
     """The ids to include, by type: only what lies on this server can be."""
     found: dict[str, set[str]] = {}
-    includes = [each for each in query.includes if each.source == query.type_]
+    includes = [each for each in includes if each.source == type_]
     for document in documents:
         search = document.get("search", {})
         for include in includes:
@@ -58,12 +55,12 @@ def targets(documents: Iterable[Mapping[str, Any]], query: Query) -> dict[str, s
     return found
 
 
-def reverse(query: Query, ids: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+def reverse(type_: str, revincludes: Iterable[Include], ids: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     """For each type that refers to the matches, the filter that finds it."""
-    references = [f"{query.type_}/{id_}" for id_ in ids]
+    references = [f"{type_}/{id_}" for id_ in ids]
     codes: dict[str, list[str]] = {}
-    for include in query.revincludes:
-        if include.target in (None, query.type_):
+    for include in revincludes:
+        if include.target in (None, type_):
             codes.setdefault(include.source, []).append(include.code)
     return [
         (source, {"deleted": None, "$or": [{f"search.{code}": {"$in": references}} for code in dict.fromkeys(known)]})

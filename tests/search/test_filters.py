@@ -289,8 +289,8 @@ def test_includes_follow_local_references() -> None:
         {"search": {"subject": ["Group/1", "http://other.org/Patient/9"]}},
         {},
     ]
-    assert forward(query) == ("search.subject", "search.performer")
-    assert targets(documents, query) == {"Patient": {"1"}, "Practitioner": {"7"}}
+    assert forward(query.type_, query.includes) == ("search.subject", "search.performer")
+    assert targets(documents, query.type_, query.includes) == {"Patient": {"1"}, "Practitioner": {"7"}}
 
 
 def test_revincludes_find_what_refers_to_the_matches() -> None:
@@ -298,8 +298,8 @@ def test_revincludes_find_what_refers_to_the_matches() -> None:
         "Patient", "_revinclude=Observation:subject&_revinclude=Observation:performer&_revinclude=Account:patient"
     )
     references = {"$in": ["Patient/1", "Patient/2"]}
-    assert reverse(query, ["1", "2"]) == [
+    assert reverse(query.type_, query.revincludes, ["1", "2"]) == [
         ("Observation", {"deleted": None, "$or": [{"search.subject": references}, {"search.performer": references}]}),
         ("Account", {"deleted": None, "$or": [{"search.patient": references}]}),
     ]
-    assert reverse(query, []) == []
+    assert reverse(query.type_, query.revincludes, []) == []
