@@ -123,9 +123,9 @@ async def _included(ctx: Context, query: Query, documents: Sequence[Document]) -
         return []
     seen = {(query.type_, document["_id"]) for document in documents}
     found: list[Stored] = []
+    included = targets(documents, query.type_, query.includes)
     filters: list[tuple[str, Document]] = [
-        (type_, {"_id": {"$in": sorted(ids)}, "deleted": None})
-        for type_, ids in targets(documents, query.type_, query.includes).items()
+        (type_, {"_id": {"$in": sorted(ids)}, "deleted": None}) for type_, ids in included.items()
     ]
     filters += reverse(query.type_, query.revincludes, [document["_id"] for document in documents])
     for type_, filter_ in filters:
