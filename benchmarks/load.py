@@ -145,7 +145,7 @@ async def run(base: str, shape: Shape, world: World, connections: int, seconds: 
     async def one(number: int) -> None:
         nonlocal errors
         rng = random.Random(number)
-        headers = {"Content-Type": "application/fhir+json"}
+        headers = {"Content-Type": "application/fhir+json", "Accept-Encoding": "identity"}
         async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=1)) as client:
             while time.perf_counter() < deadline:
                 method, path, body = shape(rng, world)

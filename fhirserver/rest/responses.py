@@ -70,7 +70,7 @@ async def send(
 ) -> None:
     """One response with its length. 204 and 304 have no body."""
     if zipped and len(body) >= COMPRESS_FROM:
-        body = gzip.compress(body, compresslevel=5, mtime=0)
+        body = gzip.compress(body, compresslevel=2, mtime=0)
         out.append((b"content-encoding", b"gzip"))
     if status in (204, 304):
         body = b""

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 import pymongo
-from bson.codec_options import CodecOptions, TypeCodec, TypeRegistry
+from bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128, create_decimal128_context
 from pymongo import InsertOne, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -79,21 +79,17 @@ class Change(NamedTuple):
         return Stored(self.type, self.id, self.version, self.updated, self.body is None, pack(self.body or b""))
 
 
-class _DecimalCodec(TypeCodec):
+class _DecimalEncoder(TypeEncoder):
     """Decimals of the mirror as Decimal128; what has more than 34 digits is rounded there and exact in the body."""
 
     python_type = Decimal
-    bson_type = Decimal128
     _context = create_decimal128_context()
 
     def transform_python(self, value: Decimal) -> Decimal128:
         return Decimal128(self._context.create_decimal(value))
 
-    def transform_bson(self, value: Decimal128) -> Decimal128:
-        return value
 
-
-CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_DecimalCodec()]))
+CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_DecimalEncoder()]))
 
 
 def stored(type_: str, document: Document) -> Stored:
