@@ -27,7 +27,11 @@ from typing import Any, NamedTuple
 import aiohttp
 import httpx
 import psutil
+import uvloop
+from pymongo import AsyncMongoClient
 from yarl import URL
+
+from fhirserver.store import embedded
 
 Shape = Callable[[random.Random, "World"], tuple[str, str, Any]]
 PATIENTS, OBSERVATIONS = 200, 100
@@ -201,6 +205,24 @@ def running(data: Path) -> Iterator[tuple[str, Processes]]:
         process.wait(30)
 
 
+async def driver_alone(url: str) -> float:
+    """CPU-ms of a bare point read by the driver on this machine: the floor of everything that asks the database."""
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url)
+    collection = client["healthmate"]["Patient"]
+    rounds = 400
+
+    async def one() -> None:
+        for _ in range(rounds):
+            await collection.find_one({"_id": "bench-0"}, {"body": 1})
+
+    await asyncio.gather(*(one() for _ in range(8)))
+    start = time.process_time()
+    await asyncio.gather(*(one() for _ in range(8)))
+    elapsed = time.process_time() - start
+    await client.close()
+    return elapsed / (8 * rounds) * 1000
+
+
 def filled(base: str) -> World:
     patients: list[str] = []
     observations: list[str] = []
@@ -235,6 +257,11 @@ def main(given: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for base, processes in running(Path(folder)):
             world = filled(base)
+            url = embedded.attach(Path(folder))
+            if url:
+                floor = round(uvloop.run(driver_alone(url)), 3)
+                results["driver alone, point read"] = [{"cpu_ms": floor}]
+                print(f"driver alone, a point read under uvloop: {floor} CPU-ms")
             columns = ("connections", "per_second", "p50_ms", "p95_ms", "p99_ms", "server_cpu_ms", "database_cpu_ms")
             print(f"{'shape':36} " + " ".join(f"{column:>15}" for column in (*columns, "errors")))
             for name, shape in SHAPES.items():
