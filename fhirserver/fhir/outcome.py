@@ -6,7 +6,11 @@ https://hl7.org/fhir/R4/operationoutcome.html, codes: https://hl7.org/fhir/R4/va
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
+
+# What neither a FHIR string nor XML may hold, and client text that is quoted here may: https://www.w3.org/TR/xml/#charsets
+_unwritable = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Issue(NamedTuple):
@@ -20,12 +24,12 @@ class Issue(NamedTuple):
     column: int | None = None
 
     def json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": self.diagnostics}
+        out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": _written(self.diagnostics)}
         if self.line is not None:
             column = "" if self.column is None else f", column {self.column}"
             out["location"] = [f"line {self.line}{column}"]
         if self.expression:
-            out["expression"] = [self.expression]
+            out["expression"] = [_written(self.expression)]
         return out
 
     def under(self, prefix: str) -> Issue:
@@ -58,6 +62,10 @@ class Outcome(Exception):
     def under(self, prefix: str) -> Outcome:
         issues = tuple(issue.under(prefix) for issue in self.issues)
         return Outcome(self.status, issues[0].code, str(self), issues=issues, headers=self.headers)
+
+
+def _written(text: str) -> str:
+    return _unwritable.sub("\ufffd", text)
 
 
 def operation_outcome(issues: tuple[Issue, ...] | list[Issue]) -> dict[str, Any]:
