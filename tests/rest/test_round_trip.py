@@ -10,12 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import SHARED
 from lxml import etree
 
 from fhirserver.fhir import json
 
-EXAMPLES = SHARED / "data" / "examples-r4.tar.xz"
+EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 # why each is broken: tests/validation/test_valid_examples.py
 BROKEN = (
     "DeviceMetric/example",
