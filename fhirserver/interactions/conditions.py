@@ -5,34 +5,46 @@ https://hl7.org/fhir/R4/http.html#concurrency, #ccreate, #cond-update, #3.1.0.7.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Set
 from urllib.parse import parse_qsl
 
 from fhirserver.access.policy import restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions.exchange import Pairs, version_of
+from fhirserver.interactions.exchange import Pairs, versions_of
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query, parse
 from fhirserver.store.resources import Stored
 
 MATCHES = 1_000
+_type = re.compile(r"^[^?=&]*\?")  # `Patient?` before the criteria; a later question mark belongs to a value
 
 
 def check_version(if_match: str | None, current: Stored | None, reference: str) -> None:
     """412 unless the resource is at the version that the client has seen."""
     if if_match is None:
         return
-    wanted = version_of(if_match, "If-Match")
+    wanted = versions_of(if_match, "If-Match")
     exists = current is not None and not current.deleted
-    if exists and current is not None and wanted in ("*", str(current.version)):
+    if exists and current is not None and not wanted.isdisjoint(("*", str(current.version))):
         return
     now = f"is at version {current.version}" if exists and current else "does not exist"
-    raise Outcome(412, "conflict", f"If-Match asks for version {wanted} of {reference}, which {now}; read it again")
+    asked = " or ".join(sorted(wanted))
+    raise Outcome(412, "conflict", f"If-Match asks for version {asked} of {reference}, which {now}; read it again")
+
+
+def check_absent(if_none_match: str | None, current: Stored | None, reference: str) -> None:
+    """412 for a write that is only meant for what is not here: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2"""
+    if if_none_match is None or current is None or current.deleted:
+        return
+    if not versions_of(if_none_match, "If-None-Match").isdisjoint(("*", str(current.version))):
+        raise Outcome(412, "conflict", f"If-None-Match: {reference} is here, at version {current.version}")
 
 
 def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
     """The query of a condition. Here an unknown parameter is always refused: ignoring it would match too much."""
-    pairs = tuple(parse_qsl(text.rpartition("?")[2], keep_blank_values=True)) if isinstance(text, str) else text
+    pairs = tuple(parse_qsl(_type.sub("", text), keep_blank_values=True)) if isinstance(text, str) else text
     query = parse(
         type_,
         pairs,
@@ -59,13 +71,15 @@ async def matches(ctx: Context, query: Query, limit: int = 2) -> list[Stored]:
     return await ctx.store.find_stored(query.type_, query_filter(query, ctx.now()), limit)
 
 
-async def match(ctx: Context, query: Query, *, creating: bool = False) -> Stored | None:
+async def match(
+    ctx: Context, query: Query, *, creating: bool = False, leaving: Set[str] = frozenset()
+) -> Stored | None:
     """The one match, None for none. 412 for several: guessing would change the wrong patient's record.
 
     `creating`: none is claimed, inside a transaction. Of two that are about to create the same thing one is run again,
-    and finds what the other created.
+    and finds what the other created. `leaving`: the ids that the same transaction deletes, which match no longer.
     """
-    found = await matches(ctx, query)
+    found = [each for each in await matches(ctx, query, 2 + len(leaving)) if each.id not in leaving]
     if len(found) > 1:
         raise Outcome(412, "multiple-matches", f"{claim_key(query)} matches several resources; it must match one")
     if creating and not found:

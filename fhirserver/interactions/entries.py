@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -87,9 +88,16 @@ async def respond(ctx: Context, entry_: Any, index: int, strict: bool, perform: 
     try:
         if not request.path and request.method == "POST":
             raise invalid("a batch cannot hold a batch")
-        return await perform(ctx, request)
+        return await answered(ctx, request, perform)
     except Outcome as refusal:
         return refusal.under(f"{place}.resource" if request.body is not None else place)
+
+
+async def answered(ctx: Context, request: Request, perform: Perform) -> Answer:
+    """A HEAD is a GET without the resource."""
+    if request.method != "HEAD":
+        return await perform(ctx, request)
+    return replace(await perform(ctx, replace(request, method="GET")), body=b"")
 
 
 def response_entry(answer: Answer | Outcome, representation: bool) -> bytes:

@@ -16,8 +16,8 @@ from fhirserver.fhir.bundles import bundle
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.fhir.references import Target, conditional, parse, rewrite
 from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
-from fhirserver.interactions.conditions import check_version, claim_key, criteria, match
-from fhirserver.interactions.entries import Perform, parsed, respond, response_entry
+from fhirserver.interactions.conditions import check_absent, check_version, claim_key, criteria, match
+from fhirserver.interactions.entries import Perform, answered, parsed, respond, response_entry
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.write import deletable, existing, identified, patched, updated_id
@@ -152,6 +152,8 @@ class _Attempt:
         self.steps = steps
         self.perform = perform
         self.conditions: dict[str, str] = {}
+        self.targets: dict[str, Target] = {}
+        self.relative: defaultdict[str | None, dict[str, Target]] = defaultdict(dict)
 
     async def run(self) -> list[Answer]:
         writing = sorted((s for s in self.steps if s.resource or s.id or s.query), key=_order)
@@ -163,7 +165,7 @@ class _Attempt:
         for step in sorted(self.steps, key=_order):
             if step.index not in answers:
                 try:
-                    answers[step.index] = await self.perform(self.ctx, step.request)
+                    answers[step.index] = await answered(self.ctx, step.request, self.perform)
                 except Outcome as refusal:
                     raise refusal.under(step.place) from refusal
         return [answers[step.index] for step in self.steps]
@@ -186,7 +188,7 @@ class _Attempt:
                 raise invalid(f"{self.conditions[key]} has the same condition {key}", code="duplicate")
             self.conditions[key] = step.place
         if method == "POST":
-            step.found = await match(self.ctx, query, creating=True)
+            step.found = await match(self.ctx, query, creating=True, leaving=self._leaving(step.type))
             step.id = step.found.id if step.found else new_id()
         elif method == "PUT" and step.resource is not None:
             step.id = await updated_id(self.ctx, step.resource, query)
@@ -194,7 +196,12 @@ class _Attempt:
         elif method == "PATCH":
             step.id = existing(await match(self.ctx, query), "a resource that matches the condition").id
         else:
-            step.many = await deletable(self.ctx, query)
+            step.many = await deletable(self.ctx, query, step.request.if_match)
+
+    def _leaving(self, type_: str) -> set[str]:
+        """What this transaction deletes; deletions come first, so nothing finds it any more."""
+        steps = [step for step in self.steps if step.request.method == "DELETE" and step.type == type_]
+        return {step.id for step in steps if step.id} | {version.id for step in steps for version in step.many}
 
     async def _read_current(self, steps: list[Step]) -> None:
         """One read per type brings the versions that will be replaced."""
@@ -211,6 +218,8 @@ class _Attempt:
                 step.current = current.get((step.type, step.id))
                 try:
                     check_version(step.request.if_match, step.current, f"{step.type}/{step.id}")
+                    if step.request.method == "PUT":
+                        check_absent(step.request.if_none_match, step.current, f"{step.type}/{step.id}")
                 except Outcome as refusal:
                     raise refusal.under(step.place) from refusal
                 if step.request.method == "DELETE":
@@ -228,7 +237,7 @@ class _Attempt:
                     raise invalid(message, f"{step.place}.request", code="duplicate")
 
     async def _write(self, steps: list[Step]) -> dict[int, Answer]:
-        targets = self._targets(steps)
+        self._link(steps)
         planned: list[tuple[Step, Change]] = []
         arriving: list[Resource] = []
         for step in steps:
@@ -237,7 +246,7 @@ class _Attempt:
             if step.request.method == "DELETE":
                 planned += [(step, deleted(self.ctx, version)) for version in step.many]
                 continue
-            change = await self._located(step, self._change(step, targets))
+            change = await self._located(step, self._change(step))
             arriving.append(change.resource)
             planned.append((step, change))
         leaving = {f"{change.type}/{change.id}" for _, change in planned if change.body is None}
@@ -250,29 +259,31 @@ class _Attempt:
             answers[step.index] = Answer(status=status, body=change.body or b"", stored=version, wrote=True)
         return answers
 
-    def _targets(self, steps: list[Step]) -> dict[str, Target]:
-        """What links to the entries become: https://hl7.org/fhir/R4/http.html#trules"""
-        targets: dict[str, Target] = {}
-        relative: dict[str, Target] = {}
+    def _link(self, steps: list[Step]) -> None:
+        """What links to the entries become: https://hl7.org/fhir/R4/bundle.html#references"""
         for step in steps:
             if not step.full_url or not step.id or step.request.method not in ("POST", "PUT"):
                 continue
             version = step.found.version if step.found else step.current.version + 1 if step.current else 1
             target = Target(f"{step.type}/{step.id}", version)
-            targets[step.full_url] = target
+            self.targets[step.full_url] = target
             literal = parse(step.full_url)
             if literal and f"{literal.type}/{literal.id}" != target.reference:
-                relative[f"{literal.type}/{literal.id}"] = target
-        return relative | targets
+                self.relative[literal.base][f"{literal.type}/{literal.id}"] = target
 
-    async def _change(self, step: Step, targets: Mapping[str, Target]) -> Change:
+    def _neighbours(self, step: Step) -> Mapping[str, Target]:
+        """What a relative reference in this entry means: beside its own fullUrl, or else on this server."""
+        literal = parse(step.full_url) if step.full_url else None
+        return self.relative.get(literal.base if literal else self.ctx.base_url, {})
+
+    async def _change(self, step: Step) -> Change:
         if step.request.method == "PATCH":
             current = existing(step.current, f"{step.type}/{step.id}")
             resource = patched(self.ctx, current, step.request.body)
         else:
             resource = step.resource or {}
         found = {text: await self._conditional(text, step) for text in conditional(resource, self.ctx.definitions)}
-        resource = rewrite(resource, {**targets, **found}, self.ctx.definitions)
+        resource = rewrite(resource, {**self._neighbours(step), **self.targets, **found}, self.ctx.definitions)
         return written(self.ctx, resource, str(step.id), step.current)
 
     async def _conditional(self, text: str, step: Step) -> Target:
@@ -282,7 +293,7 @@ class _Attempt:
         for other in self.steps:
             if other.query and other.request.method == "POST" and claim_key(other.query) == claim_key(query):
                 return Target(f"{type_}/{other.id}", 1)
-        found = await match(self.ctx, query)
+        found = await match(self.ctx, query, leaving=self._leaving(type_))
         if found is None:
             raise Outcome(412, "not-found", f"the conditional reference {text} matches nothing")
         return Target(found.reference, found.version)

@@ -12,7 +12,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
 from fhirserver.fhir.patch import fhirpath_patch, json_patch
 from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
-from fhirserver.interactions.conditions import MATCHES, check_version, criteria, match, matches
+from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.search.query import Query
@@ -102,7 +102,7 @@ async def conditional_delete(ctx: Context, request: Request, type_: str) -> Answ
     query = criteria(ctx, type_, request.pairs)
 
     async def once(bound: Context) -> Answer:
-        changes = [deleted(bound, current) for current in await deletable(bound, query)]
+        changes = [deleted(bound, current) for current in await deletable(bound, query, request.if_match)]
         await check_unreferenced(bound, {f"{type_}/{change.id}" for change in changes})
         written_ = await bound.store.write_all(changes)
         return Answer(status=204, wrote=True, stored=written_[0] if len(written_) == 1 else None)
@@ -154,13 +154,17 @@ async def updated_id(ctx: Context, resource: Resource, query: Query) -> str:
     return found.id
 
 
-async def deletable(ctx: Context, query: Query) -> list[Stored]:
+async def deletable(ctx: Context, query: Query, if_match: str | None) -> list[Stored]:
+    """What a conditional delete deletes, each at the version that the client has seen."""
     if ctx.settings.conditional_delete == "single":
         found = await match(ctx, query)
-        return [found] if found else []
-    many = await matches(ctx, query, MATCHES + 1)
+        many = [found] if found else []
+    else:
+        many = await matches(ctx, query, MATCHES + 1)
     if len(many) > MATCHES:
         raise Outcome(412, "too-costly", f"the condition matches more than {MATCHES:,} resources; narrow it")
+    for each in many:
+        check_version(if_match, each, each.reference)
     return many
 
 
@@ -175,6 +179,7 @@ async def _insert(ctx: Context, resource: Resource, id_: str) -> Answer:
 async def _replace(ctx: Context, request: Request, resource: Resource, id_: str) -> Answer:
     current = await ctx.store.read(resource["resourceType"], id_)
     check_version(request.if_match, current, f"{resource['resourceType']}/{id_}")
+    check_absent(request.if_none_match, current, f"{resource['resourceType']}/{id_}")
     if current is None:
         return await _insert(ctx, resource, id_)
     return await _next_version(ctx, resource, current)

@@ -171,3 +171,29 @@ def test_referential_integrity_where_it_is_asked_for(serve, mrn):
     assert f"Observation/{held['id']}" in refused.json()["issue"][0]["diagnostics"]
     assert strict.delete(f"Observation/{held['id']}").status_code == 204
     assert strict.delete(f"Patient/{id_}").status_code == 204
+
+
+def test_a_conditional_delete_keeps_to_the_version_it_names(fhir, mrn):
+    id_ = fhir.create(patient(mrn))["id"]
+    refused = fhir.delete(f"Patient?identifier=urn:mrn|{mrn}", headers={"If-Match": 'W/"2"'})
+    assert (refused.status_code, fhir.get(f"Patient/{id_}").status_code) == (412, 200)
+    done = fhir.delete(f"Patient?identifier=urn:mrn|{mrn}", headers={"If-Match": 'W/"2", W/"1"'})
+    assert (done.status_code, fhir.get(f"Patient/{id_}").status_code) == (204, 410)
+
+
+def test_an_update_may_be_meant_for_what_is_not_here(fhir, mrn):
+    only_new = {"If-None-Match": "*"}
+    assert fhir.put(f"Patient/{mrn}", patient(mrn, id=mrn), headers=only_new).status_code == 201
+    again = fhir.put(f"Patient/{mrn}", patient(mrn, id=mrn), headers=only_new)
+    assert (again.status_code, again.json()["issue"][0]["code"]) == (412, "conflict")
+    assert fhir.put(f"Patient/{mrn}", patient(mrn, id=mrn), headers={"If-None-Match": 'W/"9"'}).status_code == 200
+    fhir.delete(f"Patient/{mrn}")
+    assert fhir.put(f"Patient/{mrn}", patient(mrn, id=mrn), headers=only_new).status_code == 201
+
+
+@pytest.mark.parametrize("condition", ["identifier={}", "?identifier={}", "Patient?identifier={}"])
+def test_a_condition_may_hold_a_question_mark(fhir, mrn, condition):
+    system = f"http://a.b/{mrn}?c=d"
+    named = {"resourceType": "Patient", "identifier": [{"system": system, "value": "1?"}]}
+    header = {"If-None-Exist": condition.format(f"{system}|1?")}
+    assert [fhir.post("Patient", named, headers=header).status_code for _ in range(2)] == [201, 200]

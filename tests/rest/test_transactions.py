@@ -308,3 +308,70 @@ def test_concurrent_conditional_creates_in_transactions_make_one(fhir):
         answers = list(pool.map(lambda _: fhir.post("", document), range(16)))
     assert {a.status_code for a in answers} == {200}
     assert len({a.json()["entry"][0]["response"]["location"] for a in answers}) == 1
+
+
+def test_what_a_transaction_deletes_is_not_found_by_its_conditions(fhir):
+    value, who = uuid4().hex, urn()
+    old = fhir.create(patient(value))["id"]
+    answer = fhir.post(
+        "",
+        bundle(
+            "transaction",
+            entry("POST", "Patient", patient(value), who, ifNoneExist=f"identifier=urn:mrn|{value}"),
+            entry("POST", "Observation", observation(who)),
+            entry("DELETE", f"Patient/{old}"),
+        ),
+    )
+    assert [e["response"]["status"][:3] for e in answer.json()["entry"]] == ["201", "201", "204"]
+    (new,) = fhir.ids(f"Patient?identifier=urn:mrn|{value}")
+    assert new != old
+    assert len(fhir.ids(f"Observation?subject=Patient/{new}")) == 1
+    linked = observation(f"Patient?identifier=urn:mrn|{value}")
+    refused = fhir.post(
+        "", bundle("transaction", entry("POST", "Observation", linked), entry("DELETE", f"Patient/{new}"))
+    )
+    assert (refused.status_code, fhir.get(f"Patient/{new}").status_code) == (412, 200)
+
+
+def test_a_relative_reference_means_what_lies_beside_its_own_entry(fhir):
+    here = fhir.create(patient())["id"]
+    other = f"http://other.org/fhir/Patient/{here}"
+    answer = fhir.post(
+        "",
+        bundle(
+            "transaction",
+            entry("POST", "Patient", patient(), other),
+            entry("POST", "Observation", observation(f"Patient/{here}"), "http://other.org/fhir/Observation/1"),
+            entry("POST", "Observation", observation(f"Patient/{here}"), urn()),
+            entry("POST", "Observation", observation(f"Patient/{here}")),
+        ),
+        headers={"Prefer": "return=representation"},
+    )
+    new, *observations = (e["resource"] for e in answer.json()["entry"])
+    assert [o["subject"]["reference"] for o in observations] == [
+        f"Patient/{new['id']}",
+        f"Patient/{here}",
+        f"Patient/{here}",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_entries_may_be_heads(fhir, kind):
+    id_ = fhir.create(patient())["id"]
+    (head,) = fhir.post("", bundle(kind, entry("HEAD", f"Patient/{id_}"))).json()["entry"]
+    assert "resource" not in head
+    assert (head["response"]["status"], head["response"]["etag"]) == ("200 OK", 'W/"1"')
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_entries_keep_to_the_versions_that_they_name(fhir, kind):
+    value = uuid4().hex
+    id_ = fhir.create(patient(value))["id"]
+    for asked in (
+        entry("DELETE", f"Patient?identifier=urn:mrn|{value}", ifMatch='W/"7"'),
+        entry("PUT", f"Patient/{id_}", patient(value, id=id_), ifNoneMatch="*"),
+    ):
+        answer = fhir.post("", bundle(kind, asked))
+        found = answer.json()["entry"][0]["response"]["status"] if kind == "batch" else str(answer.status_code)
+        assert found == "412", answer.text
+    assert fhir.get(f"Patient/{id_}").headers["etag"] == 'W/"1"'
