@@ -27,7 +27,7 @@ from fhirserver.store.resources import Document, Stored, stored
 from fhirserver.store.union import count_across, find_across
 
 INCLUDED = 5_000
-ACROSS = ("_type", "_sort", "_include", "_revinclude")  # `_type` is taken before; the others need one type
+OF_ONE_TYPE = ("_sort", "_include", "_revinclude")
 
 
 async def search_type(ctx: Context, request: Request, type_: str) -> Answer:
@@ -50,7 +50,9 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
     if focus.deleted:
         raise gone(reference)
     if member == "*":
-        return await _across(ctx, request, types_in(compartment), reference)
+        asked = _types(ctx, request)
+        members = [name for name in types_in(compartment) if not asked or name in asked]
+        return await _across(ctx, request, members, reference)
     query = replace(_parsed(ctx, request, member, request.pairs), compartment=reference)
     return await _search(ctx, request, query)
 
@@ -58,11 +60,15 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
 async def search_system(ctx: Context, request: Request) -> Answer:
     """`GET ?_type=Patient,Observation&…`, in the order of types and ids."""
     authorize(ctx.caller, "search", None)
+    return await _across(ctx, request, _types(ctx, request) or sorted(ctx.definitions.resource_types), None)
+
+
+def _types(ctx: Context, request: Request) -> list[str]:
     asked = [name for key, value in request.pairs if key == "_type" for name in value.split(",")]
     unknown = [name for name in asked if name not in ctx.definitions.resource_types]
     if unknown:
         raise invalid(f"_type: {unknown[0][:80]!r} is not a resource type of FHIR R4", "_type")
-    return await _across(ctx, request, asked or sorted(ctx.definitions.resource_types), None)
+    return asked
 
 
 def _parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:
@@ -148,13 +154,13 @@ async def _included(ctx: Context, query: Query, documents: Sequence[Document]) -
 
 async def _across(ctx: Context, request: Request, types: Iterable[str], compartment: str | None) -> Answer:
     """Only parameters that all types share can be used; `_sort` and inclusions need one type."""
-    left = [name for name, _ in request.pairs if name in ACROSS[1:]]
+    left = [name for name, _ in request.pairs if name in OF_ONE_TYPE or not name.startswith("_")]
     if left and request.strict:
-        raise invalid(f"{left[0]} needs a search of one type", left[0], code="not-supported")
+        raise invalid(f"{left[0][:80]}: needs a search of one type", left[0][:80], code="not-supported")
     ignored = tuple(
-        Issue("warning", "not-supported", f"{name}: needs a search of one type; it was ignored") for name in left
+        Issue("warning", "not-supported", f"{name[:80]}: needs a search of one type; it was ignored") for name in left
     )
-    pairs = tuple(pair for pair in request.pairs if pair[0] not in ACROSS)
+    pairs = tuple(pair for pair in request.pairs if pair[0] != "_type" and pair[0] not in left)
     existing = set(await ctx.store.types())
     first = replace(_parsed(ctx, request, "Basic", pairs), compartment=compartment)
     filters: dict[str, Document] = {}

@@ -7,13 +7,14 @@ organizations, medications) comes with that page. Resources that belong to other
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import dates
 from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.outcome import gone, invalid, not_found
-from fhirserver.interactions.changes import new_id
+from fhirserver.interactions.changes import accepted, new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.operations.registry import operation
@@ -40,7 +41,7 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
         raise not_found(reference)
     if focus.deleted:
         raise gone(reference)
-    values = _values(request)
+    values = _values(ctx, request)
     count = _count(ctx, values.get("_count"))
     wanted = _types(ctx, type_, values.get("_type"))
     filter_: Document = {"compartments": reference, "deleted": None}
@@ -58,9 +59,9 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     if "_type" not in values:
         entries += await _referenced(ctx, type_, bodies)
     path = "/".join(request.path)
-    links = [("self", page_url(ctx.base_url, path, request.pairs))]
+    links = [("self", page_url(ctx.base_url, path, values.items()))]
     if len(found) > count:
-        kept = [pair for pair in request.pairs if pair[0] != "_cursor"]
+        kept = [pair for pair in values.items() if pair[0] != "_cursor"]
         place = signed(ctx.secret, [page[-1].type, page[-1].id], reference)
         links.append(("next", page_url(ctx.base_url, path, [*kept, ("_cursor", place)])))
     total = len(page) if after is None and len(found) <= count else None
@@ -86,20 +87,30 @@ async def _referenced(ctx: Context, type_: str, bodies: list[bytes]) -> list[byt
     return [entry(f"{ctx.base_url}/{v.reference}", v.body, mode="include") for v in versions]
 
 
-def _values(request: Request) -> dict[str, str]:
+def _values(ctx: Context, request: Request) -> dict[str, str]:
     """From the URL or, by POST, from Parameters. A parameter that is not served is refused, not ignored."""
     values = dict(request.pairs)
-    if isinstance(request.body, dict):
-        for index, parameter in enumerate(request.body.get("parameter", [])):
-            value = next((str(v) for k, v in parameter.items() if k.startswith("value")), None)
-            if value is None:
-                raise invalid("a simple value is expected", f"Parameters.parameter[{index}]")
-            values[parameter.get("name", "")] = value
+    if request.body is not None:
+        for index, parameter in enumerate(accepted(ctx, request.body, "Parameters").get("parameter", ())):
+            name, value = _named(parameter)
+            if name is None or value is None:
+                raise invalid("a name and a simple value are expected", f"Parameters.parameter[{index}]")
+            values[name] = value
     for name in values:
         if name not in PARAMETERS:
             message = f"$everything has no parameter {name[:80]!r} here; it has {', '.join(PARAMETERS[:-1])}"
             raise invalid(message, name[:80], code="not-supported")
     return values
+
+
+def _named(parameter: Any) -> tuple[str | None, str | None]:
+    """The name and the value as a URL would carry them."""
+    if not isinstance(parameter, dict):
+        return None, None
+    found = [value for key, value in parameter.items() if key.startswith("value")]
+    name = parameter.get("name")
+    simple = len(found) == 1 and isinstance(found[0], (str, int))
+    return name if isinstance(name, str) else None, str(found[0]) if simple else None
 
 
 def _count(ctx: Context, text: str | None) -> int:

@@ -223,7 +223,7 @@ class _Reader:
         self.elements += (name.removeprefix(f"{self.type}.") for name in names)
 
     def read_include(self, value: str) -> None:
-        self._include(value, self.includes, None)
+        self._include(f"{self.type}:*" if value == "*" else value, self.includes, None)
 
     def read_revinclude(self, value: str) -> None:
         self._include(value, self.revincludes, self.type)

@@ -322,6 +322,39 @@ def test_everything_of_a_patient(world):
     assert world.get("Patient/$everything").status_code == 404
 
 
+def test_everything_refuses_what_are_no_parameters(world):
+    for parameter in ("x", ["x"], [{"name": [], "valueString": "x"}], [{"name": "_count"}]):
+        answer = world.post("Patient/ada/$everything", {"resourceType": "Parameters", "parameter": parameter})
+        assert answer.status_code == 400, parameter
+    assert world.post("Patient/ada/$everything", {"resourceType": "Patient"}).status_code == 400
+
+
+def test_everything_asked_for_by_post_pages_with_its_parameters(world):
+    asked = [{"name": "_count", "valueInteger": 2}, {"name": "_type", "valueString": "Observation"}]
+    first = world.post("Patient/ada/$everything", {"resourceType": "Parameters", "parameter": asked}).json()
+    (next_,) = (link["url"] for link in first["link"] if link["relation"] == "next")
+    assert [e["resource"]["id"] for e in [*first["entry"], *world.bundle(next_)["entry"]]] == ["o1", "o2", "o3"]
+
+
+def test_several_types_are_searched_by_what_all_of_them_have(world):
+    assert world.get("?_type=Patient,Observation&code=8867-4", headers=STRICT).status_code == 400
+    ignored = world.bundle("?_type=Patient&identifier=none")
+    assert [e["search"]["mode"] for e in ignored["entry"]] == ["match", "match", "outcome"]
+    assert ignored["link"][0]["url"].endswith("?_type=Patient")
+
+
+def test_a_compartment_may_be_narrowed_to_types(world):
+    found = world.bundle("Patient/ada/*?_type=Observation,Practitioner")
+    assert [e["resource"]["id"] for e in found["entry"]] == ["o1", "o2", "o3"]
+    assert world.get("Patient/ada/*?_type=Nonsense").status_code == 400
+
+
+@pytest.mark.parametrize("every", ["*", "Observation:*"])
+def test_every_reference_of_the_matches_may_be_included(world, every):
+    entries = world.bundle(f"Observation?_id=o3&_include={every}")["entry"]
+    assert {e["resource"]["id"] for e in entries} == {"o3", "ada", "grace"}
+
+
 def test_a_search_needs_authorization_unless_the_server_is_open(serve):
     closed = serve(open=False).client
     for path in ("Patient", "Patient/1", "Patient/1/_history", "_history", "?_type=Patient", "Patient/1/$everything",
