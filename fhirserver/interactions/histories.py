@@ -12,6 +12,7 @@ from fhirserver.fhir.outcome import Outcome, invalid, not_found
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.interactions.summary import Part, part, trim
 from fhirserver.store.history import Place, Span
 from fhirserver.store.history import history as versions
 from fhirserver.store.resources import Stored
@@ -46,7 +47,8 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
         links.append(
             ("next", page_url(ctx.base_url, path, [*kept, ("_cursor", signed(ctx.secret, place, "_history"))]))
         )
-    entries = [_entry(ctx, version) for version in page]
+    wanted = part(request)
+    entries = [_entry(ctx, version, wanted) for version in page]
     body = bundle("history", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
     return Answer(status=200, body=body)
 
@@ -81,11 +83,12 @@ def _place(row: object) -> Place:
     raise Outcome(400, "invalid", "_cursor does not belong to a history")
 
 
-def _entry(ctx: Context, version: Stored) -> bytes:
+def _entry(ctx: Context, version: Stored, wanted: Part) -> bytes:
     """https://hl7.org/fhir/R4/http.html#history: `POST` made it, `PUT` changed it, `DELETE` ended it."""
     method, status = METHODS[version.deleted]
     url = version.reference
     if version.version == 1:
         method, status, url = "POST", "201 Created", version.type
     response = {"status": status, "etag": f'W/"{version.version}"', "lastModified": instant(version.updated)}
-    return entry(f"{ctx.base_url}/{version.reference}", version.body, request=(method, url), response=response)
+    body = version.body if version.deleted or wanted.whole else trim(ctx.definitions, version.body, wanted)
+    return entry(f"{ctx.base_url}/{version.reference}", body, request=(method, url), response=response)

@@ -94,3 +94,14 @@ def test_a_cursor_is_not_good_elsewhere(fhir):
     cursor = link.rsplit("_cursor=", 1)[1]
     forged = ("A" if cursor[0] != "A" else "B") + cursor[1:]
     assert fhir.get(f"Patient/_history?_cursor={forged}").status_code == 400
+
+
+def test_a_history_in_parts(fhir):
+    fhir.put("Patient/parts", {"resourceType": "Patient", "id": "parts", "active": True, "gender": "other"})
+    fhir.delete("Patient/parts")
+    deletion, whole = fhir.bundle("Patient/parts/_history")["entry"]
+    assert "resource" not in deletion
+    assert {"active", "gender"} <= whole["resource"].keys()
+    _, part = fhir.bundle("Patient/parts/_history?_elements=active")["entry"]
+    assert part["resource"].keys() == {"resourceType", "id", "meta", "active"}
+    assert part["resource"]["meta"]["tag"][0]["code"] == "SUBSETTED"
