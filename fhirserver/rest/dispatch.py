@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from starlette.types import Receive, Scope, Send
 
-from fhirserver.context import ANYONE, NOBODY, Context
+from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions.exchange import Pairs
+from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.interactions.route import perform
 from fhirserver.rest.negotiation import Format, preference, wanted
 from fhirserver.rest.requests import Headers, body, pairs, request, segments
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 PRESENTATION = frozenset(("_format", "_pretty"))
 _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_gzip = re.compile(rb"gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 
 
 async def serve(ctx: Context, prefix: bytes, scope: Scope, receive: Receive, send_: Send) -> None:
@@ -34,18 +35,22 @@ async def serve(ctx: Context, prefix: bytes, scope: Scope, receive: Receive, sen
     name = incoming.get(b"x-request-id", b"").decode("latin-1")
     name = name if _id.fullmatch(name) else uuid4().hex
     out: list[Header] = [(b"x-request-id", name.encode())]
-    method, zipped = scope["method"], b"gzip" in incoming.get(b"accept-encoding", b"")
-    format_: Format = "json"
+    method, zipped = scope["method"], _gzip.search(incoming.get(b"accept-encoding", b"")) is not None
+    format_: Format | None = None
     pretty = False
     request_id.set(name)  # uvicorn runs every request in a context of its own
     try:
         query = pairs(scope["query_string"])
-        format_, pretty, query = _presentation(incoming, query)
-        status, content, more = await _answer(ctx, prefix, scope, receive, incoming, query)
+        format_, pretty = _presentation(incoming, query)
+        asked, returned = await _asked(ctx, prefix, scope, receive, incoming, query)
+        if asked.pairs is not query:  # a form may say it too
+            format_, pretty = _presentation(incoming, asked.pairs)
+        status, content, more = await _answer(ctx, asked, returned)
         content = represented(ctx, content, format_, pretty) if content else b""
     except Exception as error:
         outcome = _outcome(error, name)
         status = outcome.status
+        format_ = format_ or _accepted(incoming)
         content, more = refused(ctx, outcome, format_, pretty)
     out += more
     if content:
@@ -53,19 +58,26 @@ async def serve(ctx: Context, prefix: bytes, scope: Scope, receive: Receive, sen
     await send(send_, status, content, out, head=method == "HEAD", zipped=zipped)
 
 
-def _presentation(incoming: Headers, query: Pairs) -> tuple[Format, bool, Pairs]:
-    """How to write the answer; what is left of the query is for the interaction."""
+def _presentation(incoming: Headers, query: Pairs) -> tuple[Format, bool]:
+    """How to write the answer."""
     accept = incoming.get(b"accept")
     asked = {key: value for key, value in query if key in PRESENTATION}
-    if asked:
-        query = tuple(pair for pair in query if pair[0] not in PRESENTATION)
     format_ = wanted(accept.decode("latin-1") if accept else None, asked.get("_format"))
-    return format_, asked.get("_pretty") == "true", query
+    return format_, asked.get("_pretty") == "true"
 
 
-async def _answer(
+def _accepted(incoming: Headers) -> Format:
+    """How to refuse a request whose own wish could not be read or met."""
+    try:
+        return wanted(incoming.get(b"accept", b"").decode("latin-1"), None)
+    except Outcome:
+        return "json"
+
+
+async def _asked(
     ctx: Context, prefix: bytes, scope: Scope, receive: Receive, incoming: Headers, query: Pairs
-) -> tuple[int, bytes, list[Header]]:
+) -> tuple[Request, str | None]:
+    """The interaction that is asked for, and what a write should answer with."""
     method = scope["method"]
     if method not in METHODS:
         allowed = ", ".join(METHODS)
@@ -76,9 +88,13 @@ async def _answer(
     content = b""
     if method not in ("GET", "HEAD"):
         content = await body(receive, incoming, ctx.settings.max_body_bytes)
-    asked = request(ctx, method, path, query, incoming, content, strict)
-    caller = ANYONE if ctx.settings.open else NOBODY
-    answer = await perform(replace(ctx, caller=caller), asked, returned == "representation")
+    return request(ctx, method, path, query, incoming, content, strict), returned
+
+
+async def _answer(ctx: Context, asked: Request, returned: str | None) -> tuple[int, bytes, list[Header]]:
+    if any(key in PRESENTATION for key, _ in asked.pairs):  # the rest is for the interaction
+        asked = replace(asked, pairs=tuple(pair for pair in asked.pairs if pair[0] not in PRESENTATION))
+    answer = await perform(ctx, asked, returned == "representation")
     status, content = preferred(answer, returned)
     return status, content, headers(ctx, answer)
 

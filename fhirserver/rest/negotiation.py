@@ -94,6 +94,9 @@ def sent(content_type: str | None) -> Format | Literal["patch", "form"]:
     charset = _parameter(content_type or "", "charset")
     if charset and charset not in ("utf-8", "utf8", "us-ascii"):
         raise Outcome(415, "not-supported", f"charset {charset} is not read here; FHIR is UTF-8")
+    version = _parameter(content_type or "", "fhirversion")
+    if version and version not in VERSIONS:
+        raise Outcome(415, "not-supported", f"FHIR {version} is not read here; this is a server of FHIR 4.0")
     return NAMES[name]
 
 

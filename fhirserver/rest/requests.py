@@ -133,6 +133,8 @@ def _document(
         return operations, query
     if not content:
         raise invalid("the body is empty; a resource is expected", code="structure")
+    if method == "PATCH" and kind == "json" and content.lstrip()[:1] == b"[":
+        raise Outcome(415, "not-supported", "a JSON Patch is sent as application/json-patch+json")
     document = json.resource(content) if kind == "json" else from_xml(content, ctx.definitions)
     if method == "PATCH" and document.get("resourceType") != "Parameters":
         raise Outcome(415, "not-supported", "PATCH takes application/json-patch+json or a FHIRPath Patch (Parameters)")

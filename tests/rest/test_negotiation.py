@@ -159,3 +159,32 @@ def test_a_part_is_marked_as_one(fhir, query, present, absent):
 def test_an_unknown_summary_is_refused(fhir):
     created = fhir.create(PATIENT)
     assert fhir.get(f"Patient/{created['id']}?_summary=some").status_code == 400
+
+
+def test_a_form_says_how_to_answer(fhir):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = fhir.request("POST", "Patient/_search", content="_id=x&_format=xml&_pretty=true", headers=form)
+    assert answer.headers["content-type"].startswith("application/fhir+xml")
+    assert answer.text.count("\n") > 5
+    assert "_format" not in answer.text
+
+
+def test_a_body_of_another_version_of_fhir_is_not_read(fhir):
+    for version, status in (("3.0", 415), ("4.0", 201)):
+        headers = {"Content-Type": f"application/fhir+json; fhirVersion={version}"}
+        assert fhir.post("Patient", PATIENT, headers=headers).status_code == status
+
+
+def test_a_json_patch_has_a_media_type_of_its_own(fhir):
+    answer = fhir.patch("Patient/x", [], headers={"Content-Type": "application/json"})
+    assert answer.status_code == 415
+    assert "application/json-patch+json" in answer.json()["issue"][0]["diagnostics"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "zipped"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("gzip;q=0", False), ("gzip; q=0.0, br", False), ("br", False)],
+)
+def test_gzip_is_for_those_who_accept_it(fhir, accepted, zipped):
+    answer = fhir.get("metadata", headers={"Accept-Encoding": accepted})
+    assert ("content-encoding" in answer.headers) == zipped
