@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import pymongo
 from pymongo import ReturnDocument
@@ -21,7 +24,7 @@ from fhirserver.rest.dispatch import serve
 from fhirserver.rest.responses import send
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
-from fhirserver.settings import Settings
+from fhirserver.settings import Settings, is_loopback
 from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
 from fhirserver.store.resources import Store, now
@@ -30,6 +33,7 @@ from fhirserver.validation.validate import Validator
 
 log = logging.getLogger(__name__)
 FHIR = "/fhir"
+_host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 
 
@@ -88,6 +92,13 @@ def create_app(settings: Settings) -> ASGIApp:
     return Application(settings)
 
 
+@lru_cache(maxsize=64)
+def _host_name(header: bytes) -> str:
+    """The name in a Host header without its port; nothing for what is no Host."""
+    match = _host.fullmatch(header.decode("latin-1"))
+    return match[1] if match else ""
+
+
 class Application:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -100,7 +111,9 @@ class Application:
         if scope["type"] != "http" or self.ctx is None:
             raise RuntimeError(f"cannot serve {scope['type']} before start-up")
         path: str = scope["path"]
-        if path.startswith(FHIR) and (len(path) == len(FHIR) or path[len(FHIR)] == "/"):
+        if self.settings.open and not self._addressed_here(scope):
+            await send(send_, 421, b"this server is open, so it answers under its own name only\n", [PLAIN])
+        elif path.startswith(FHIR) and (len(path) == len(FHIR) or path[len(FHIR)] == "/"):
             await serve(self.ctx, FHIR.encode(), scope, receive, send_)
         elif path == "/healthz":
             await send(send_, 200, b"ok\n", [PLAIN])
@@ -109,6 +122,14 @@ class Application:
         else:
             message = f"Nothing is here. The FHIR API is at {self.settings.base_url}/metadata\n"
             await send(send_, 404, message.encode(), [PLAIN])
+
+    def _addressed_here(self, scope: Scope) -> bool:
+        """Whether the Host is this machine: a web page that rebinds its own name to 127.0.0.1 must not read records.
+
+        https://www.rfc-editor.org/rfc/rfc9110#name-421-misdirected-request
+        """
+        name = _host_name(dict(scope["headers"]).get(b"host", b""))
+        return is_loopback(name) or name == urlsplit(self.settings.base_url).hostname
 
     async def _ready(self, ctx: Context, send_: Send) -> None:
         try:

@@ -210,10 +210,3 @@ def test_decimals_come_back_as_they_were_written(fhir):
 def test_request_ids_are_echoed_or_given(fhir):
     assert fhir.get("Patient/x", headers={"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert len(fhir.get("Patient/x", headers={"X-Request-Id": "not ok!"}).headers["x-request-id"]) == 32
-
-
-def test_the_process_says_that_it_lives_and_is_ready(fhir):
-    root = fhir.base_url.removesuffix("/fhir")
-    assert httpx.get(f"{root}/healthz").text == "ok\n"
-    assert httpx.get(f"{root}/readyz").text == "ready\n"
-    assert httpx.get(f"{root}/nothing").status_code == 404
