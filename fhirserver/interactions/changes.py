@@ -15,6 +15,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.interactions.summary import subsetted
 from fhirserver.store.resources import Change, Stored
 
 Resource = dict[str, Any]
@@ -39,6 +40,9 @@ def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
         issues = ctx.validator.issues(resource)
         if any(issue.severity in ("error", "fatal") for issue in issues):
             raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
+    if subsetted(resource):
+        message = f"this is a part of a {type_} (SUBSETTED); storing it would lose the rest: read it whole first"
+        raise Outcome(422, "business-rule", message, f"{type_}.meta.tag")
     return resource
 
 

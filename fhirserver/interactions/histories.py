@@ -39,8 +39,9 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     found = await versions(ctx.store, types, count + 1, id_=id_, span=span, after=after) if count else []
     page, more = found[:count], len(found) > count
     path = "/".join((*request.path,))
-    kept = [(name, value) for name, value in request.pairs if name in PARAMETERS and name != "_cursor"]
-    links = [("self", page_url(ctx.base_url, path, request.pairs))]
+    used = [(name, value) for name, value in request.pairs if name in PARAMETERS]
+    kept = [pair for pair in used if pair[0] != "_cursor"]
+    links = [("self", page_url(ctx.base_url, path, used))]
     if more:
         last = page[-1]
         place = [last.updated.isoformat(), last.id, last.version, last.type]

@@ -48,6 +48,13 @@ def summarized(ctx: Context, request: Request, answer: Answer) -> Answer:
     return answer if wanted.whole else replace(answer, body=trim(ctx.definitions, answer.body, wanted))
 
 
+def subsetted(resource: dict[str, Any]) -> bool:
+    """Whether a resource is marked as a part."""
+    meta = resource.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    return isinstance(tags, list) and any(isinstance(tag, dict) and SUBSETTED.items() <= tag.items() for tag in tags)
+
+
 def trim(definitions: Definitions, body: bytes, wanted: Part) -> bytes:
     """The part of a resource that is asked for; mandatory and modifier elements stay."""
     resource = json.resource(body)

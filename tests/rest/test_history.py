@@ -96,6 +96,11 @@ def test_a_cursor_is_not_good_elsewhere(fhir):
     assert fhir.get(f"Patient/_history?_cursor={forged}").status_code == 400
 
 
+def test_a_history_says_what_it_used(fhir):
+    fhir.put("Patient/used", {"resourceType": "Patient", "id": "used"})
+    assert fhir.bundle("Patient/used/_history?_sort=x&_count=1")["link"][0]["url"].endswith("/_history?_count=1")
+
+
 def test_a_history_in_parts(fhir):
     fhir.put("Patient/parts", {"resourceType": "Patient", "id": "parts", "active": True, "gender": "other"})
     fhir.delete("Patient/parts")

@@ -156,6 +156,15 @@ def test_a_part_is_marked_as_one(fhir, query, present, absent):
         assert tags == ([] if query == "_summary=false" else ["SUBSETTED"])
 
 
+@pytest.mark.parametrize("query", ["_summary=true", "_elements=name"])
+def test_a_part_is_not_written_back(fhir, query):
+    created = fhir.create(PATIENT | {"maritalStatus": {"text": "kept"}})
+    part = fhir.get(f"Patient/{created['id']}?{query}").json()
+    refused = fhir.put(f"Patient/{created['id']}", part)
+    assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (422, ["Patient.meta.tag"])
+    assert fhir.get(f"Patient/{created['id']}").json() == created
+
+
 def test_an_unknown_summary_is_refused(fhir):
     created = fhir.create(PATIENT)
     assert fhir.get(f"Patient/{created['id']}?_summary=some").status_code == 400
