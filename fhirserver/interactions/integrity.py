@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/http.html#delete
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from fhirserver.context import Context
@@ -16,36 +16,46 @@ from fhirserver.fhir.references import parse
 Resource = dict[str, Any]
 
 
-async def check_references(ctx: Context, resources: list[Resource], arriving: frozenset[str] = frozenset()) -> None:
-    """422 that names each reference to a resource that is neither here nor `arriving` with this request."""
+async def check_references(
+    ctx: Context, resources: Mapping[str, Resource], arriving: Set[str] = frozenset(), leaving: Set[str] = frozenset()
+) -> None:
+    """422 that names each reference to a resource that is not here, or `leaving`, nor `arriving` with this request.
+
+    `resources` by their place in the request.
+    """
     if not ctx.settings.referential_integrity:
         return
     wanted: dict[str, dict[str, str]] = defaultdict(dict)
-    for resource in resources:
-        for path, reference in _references(resource, resource["resourceType"]):
+    for place, resource in resources.items():
+        own = f"{resource['resourceType']}/{resource.get('id')}"
+        for path, reference in _references(resource, place):
             literal = parse(reference.removeprefix(ctx.base_url + "/"))
-            if literal and literal.base is None and f"{literal.type}/{literal.id}" not in arriving:
+            if literal is None or literal.base is not None:
+                continue
+            name = f"{literal.type}/{literal.id}"
+            if name != own and name not in arriving:
                 wanted[literal.type].setdefault(literal.id, path)
     issues = []
     for type_, ids in wanted.items():
         found = {d["_id"] for d in await ctx.store.read_many(type_, ids) if "deleted" not in d}
-        for id_ in ids.keys() - found:
+        for id_ in ids.keys() - {id_ for id_ in found if f"{type_}/{id_}" not in leaving}:
             issues.append(Issue("error", "not-found", f"{type_}/{id_} is referred to and not known here", ids[id_]))
     if issues:
         raise unprocessable(issues)
 
 
-async def check_unreferenced(ctx: Context, leaving: set[str]) -> None:
-    """409 that names a resource which still refers to one of those that are to be deleted."""
+async def check_unreferenced(ctx: Context, leaving: set[str], arriving: Set[str] = frozenset()) -> None:
+    """409 that names a resource which still refers to one of those that are to be deleted, and is not replaced."""
     if not ctx.settings.referential_integrity or not leaving:
         return
+    settled = leaving | arriving
     for type_ in await ctx.store.types():
         codes = [code for code, parameter in ctx.registry[type_].items() if parameter.type == "reference"]
         clauses = [{f"search.{code}": {"$in": sorted(leaving)}} for code in codes]
         if not clauses:
             continue
-        for found in await ctx.store.find_stored(type_, {"$or": clauses, "deleted": None}, len(leaving) + 1):
-            if found.reference not in leaving:
+        for found in await ctx.store.find_stored(type_, {"$or": clauses, "deleted": None}, len(settled) + 1):
+            if found.reference not in settled:
                 names = ", ".join(sorted(leaving))
                 raise Outcome(409, "conflict", f"{found.reference} refers to {names}; delete or change it first")
 
@@ -58,5 +68,7 @@ def _references(node: Any, path: str) -> Iterator[tuple[str, str]]:
         for key, child in node.items():
             if key == "reference" and isinstance(child, str):
                 yield f"{path}.reference", child
+            elif key == "resource" and isinstance(child, dict) and "resourceType" in child:
+                continue  # in a Bundle: what it refers to lies beside it, https://hl7.org/fhir/R4/bundle.html#references
             elif isinstance(child, (dict, list)):
                 yield from _references(child, f"{path}.{key}")

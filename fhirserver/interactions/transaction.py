@@ -239,7 +239,7 @@ class _Attempt:
     async def _write(self, steps: list[Step]) -> dict[int, Answer]:
         self._link(steps)
         planned: list[tuple[Step, Change]] = []
-        arriving: list[Resource] = []
+        arriving: dict[str, Resource] = {}
         for step in steps:
             if not step.writes:
                 continue
@@ -247,11 +247,12 @@ class _Attempt:
                 planned += [(step, deleted(self.ctx, version)) for version in step.many]
                 continue
             change = await self._located(step, self._change(step))
-            arriving.append(change.resource)
+            arriving[f"{step.place}.resource"] = change.resource
             planned.append((step, change))
         leaving = {f"{change.type}/{change.id}" for _, change in planned if change.body is None}
-        await check_references(self.ctx, arriving, frozenset(f"{r['resourceType']}/{r['id']}" for r in arriving))
-        await check_unreferenced(self.ctx, leaving)
+        names = frozenset(f"{resource['resourceType']}/{resource['id']}" for resource in arriving.values())
+        await check_references(self.ctx, arriving, names, leaving)
+        await check_unreferenced(self.ctx, leaving, names)
         versions = await self.ctx.store.write_all([change for _, change in planned])
         answers = {step.index: _existing_answer(step) for step in steps}
         for (step, change), version in zip(planned, versions, strict=True):

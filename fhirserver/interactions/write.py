@@ -172,7 +172,7 @@ async def deletable(ctx: Context, query: Query, if_match: str | None) -> list[St
 
 
 async def _insert(ctx: Context, resource: Resource, id_: str) -> Answer:
-    await check_references(ctx, [resource])
+    await check_references(ctx, {resource["resourceType"]: resource})
     return await _save(ctx, written(ctx, resource, id_), 201)
 
 
@@ -186,7 +186,7 @@ async def _replace(ctx: Context, request: Request, resource: Resource, id_: str)
 
 
 async def _next_version(ctx: Context, resource: Resource, current: Stored) -> Answer:
-    await check_references(ctx, [resource])
+    await check_references(ctx, {resource["resourceType"]: resource})
     return await _save(ctx, written(ctx, resource, current.id, current), 201 if current.deleted else 200)
 
 

@@ -197,3 +197,38 @@ def test_a_condition_may_hold_a_question_mark(fhir, mrn, condition):
     named = {"resourceType": "Patient", "identifier": [{"system": system, "value": "1?"}]}
     header = {"If-None-Exist": condition.format(f"{system}|1?")}
     assert [fhir.post("Patient", named, headers=header).status_code for _ in range(2)] == [201, 200]
+
+
+def test_integrity_judges_what_a_transaction_leaves_behind(serve):
+    strict = serve(referential_integrity=True).client
+
+    def observation(id_: str, subject: str) -> dict:
+        out = {"resourceType": "Observation", "id": id_, "status": "final", "code": {"text": "x"}}
+        return out | {"subject": {"reference": subject}}
+
+    def entry(method: str, resource: dict) -> dict:
+        url = f"{resource['resourceType']}/{resource['id']}"
+        return {"request": {"method": method, "url": url}} | ({"resource": resource} if method == "PUT" else {})
+
+    def transaction(*entries: dict):
+        return strict.post("", {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)})
+
+    old, new = ({"resourceType": "Patient", "id": id_} for id_ in ("old", "new"))
+    assert transaction(entry("PUT", old), entry("PUT", observation("o", "Patient/old"))).status_code == 200
+    moved = entry("PUT", new), entry("DELETE", old), entry("PUT", observation("o", "Patient/new"))
+    assert transaction(*moved).status_code == 200
+    refused = transaction(entry("PUT", old), entry("DELETE", new), entry("PUT", observation("o", "Patient/new")))
+    assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (
+        422,
+        ["Bundle.entry[2].resource.subject.reference"],
+    )
+    assert strict.get("Patient/new").status_code == 200
+
+
+def test_integrity_lets_a_resource_refer_to_itself_and_a_bundle_to_its_entries(serve):
+    strict = serve(referential_integrity=True).client
+    own = {"resourceType": "Patient", "id": "own", "link": [{"other": {"reference": "Patient/own"}, "type": "refer"}]}
+    assert strict.put("Patient/own", own).status_code == 201
+    beside = {"resourceType": "Patient", "link": [{"other": {"reference": "Patient/far"}, "type": "refer"}]}
+    held = [{"fullUrl": "http://other.org/Patient/near", "resource": beside}]
+    assert strict.post("Bundle", {"resourceType": "Bundle", "type": "collection", "entry": held}).status_code == 201
