@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -73,9 +72,10 @@ def _patch(body: Any, place: str) -> Any:
     if body.get("contentType") != "application/json-patch+json":
         raise invalid("a Binary patch has contentType application/json-patch+json", place)
     try:
-        return json.decode(base64.b64decode(body.get("data", ""), validate=True))
-    except (binascii.Error, TypeError) as error:
+        text = base64.b64decode(body.get("data", ""), validate=True)
+    except (ValueError, TypeError) as error:  # ValueError: characters that are not ASCII, or not of base64
         raise invalid("Binary.data is not base64", place) from error
+    return json.decode(text)
 
 
 async def respond(ctx: Context, entry_: Any, index: int, strict: bool, perform: Perform) -> Answer | Outcome:

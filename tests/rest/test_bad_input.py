@@ -24,3 +24,13 @@ def test_a_query_string_that_cannot_be_read_is_refused_in_the_representation_of_
     answer = fhir.get(f"Patient?{query}", headers={"Accept": "application/fhir+xml"})
     assert answer.status_code in (400, 406)
     assert etree.fromstring(answer.content).tag == "{http://hl7.org/fhir}OperationOutcome"
+
+
+@pytest.mark.parametrize("data", ["é", "*", "A", 1, None, ["W10="]])
+def test_a_binary_patch_that_is_not_base64_is_refused(fhir, data):
+    patient = fhir.create({"resourceType": "Patient"})
+    binary = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
+    entry = {"request": {"method": "PATCH", "url": f"Patient/{patient['id']}"}, "resource": binary}
+    answer = fhir.post("", {"resourceType": "Bundle", "type": "batch", "entry": [entry]})
+    assert answer.json()["entry"][0]["response"]["status"] == "400"
+    assert fhir.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).status_code == 400
