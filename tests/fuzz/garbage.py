@@ -168,17 +168,17 @@ def mutated(draw: st.DrawFn, start: st.SearchStrategy[Any], most: int = 3) -> An
         node, key = draw(st.sampled_from(possible))
         match draw(st.sampled_from(("value", "text", "operator", "delete", "rename", "list", "copy"))):
             case "value":
-                node[key] = draw(values)
+                node[key] = deepcopy(draw(values))
             case "text":
                 node[key] = draw(texts)
             case "operator":
-                node[key] = draw(operators)
+                node[key] = deepcopy(draw(operators))
             case "delete":
                 del node[key]
             case "rename" if isinstance(node, dict):
                 node[draw(keys)] = node.pop(key)
             case "list":
-                node[key] = [node[key]] * draw(st.integers(0, 3))
+                node[key] = [deepcopy(node[key]) for _ in range(draw(st.integers(0, 3)))]
             case _ if isinstance(node, dict):
                 node[draw(keys)] = deepcopy(node[key])
             case _:
