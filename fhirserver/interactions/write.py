@@ -146,7 +146,8 @@ async def updated_id(ctx: Context, resource: Resource, query: Query) -> str:
     if found is None:
         if named is None:
             return new_id()
-        if await ctx.store.read(query.type_, named) is not None:
+        other = await ctx.store.read(query.type_, named)
+        if other is not None and not other.deleted:
             raise Outcome(409, "conflict", f"{query.type_}/{named} exists and does not match the condition")
         return str(named)
     if named not in (None, found.id):

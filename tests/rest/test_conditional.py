@@ -232,3 +232,11 @@ def test_integrity_lets_a_resource_refer_to_itself_and_a_bundle_to_its_entries(s
     beside = {"resourceType": "Patient", "link": [{"other": {"reference": "Patient/far"}, "type": "refer"}]}
     held = [{"fullUrl": "http://other.org/Patient/near", "resource": beside}]
     assert strict.post("Bundle", {"resourceType": "Bundle", "type": "collection", "entry": held}).status_code == 201
+
+
+def test_a_conditional_update_may_bring_a_deleted_resource_back(fhir, mrn):
+    url, resource = f"Patient?identifier=urn:mrn|{mrn}", patient(mrn, id=mrn)
+    assert fhir.put(url, resource).status_code == 201
+    fhir.delete(f"Patient/{mrn}")
+    again = fhir.put(url, resource)
+    assert (again.status_code, again.headers["etag"]) == (201, 'W/"3"')

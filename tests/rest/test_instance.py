@@ -210,3 +210,12 @@ def test_decimals_come_back_as_they_were_written(fhir):
 def test_request_ids_are_echoed_or_given(fhir):
     assert fhir.get("Patient/x", headers={"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert len(fhir.get("Patient/x", headers={"X-Request-Id": "not ok!"}).headers["x-request-id"]) == 32
+
+
+def test_a_refused_patch_does_not_tell_what_the_record_holds(fhir):
+    id_ = fhir.create({"resourceType": "Patient", "name": [{"family": "Secret"}]})["id"]
+    for path in ("/contact/-", "/name/0/given/0", "/name/7/family", "/name/x", "/name/0/family/x"):
+        for operation in ("add", "replace", "remove", "test"):
+            answer = fhir.patch(f"Patient/{id_}", [{"op": operation, "path": path, "value": "x"}])
+            assert answer.status_code == 422, (operation, path)
+            assert "Secret" not in answer.text

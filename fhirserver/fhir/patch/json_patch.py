@@ -37,7 +37,9 @@ def json_patch(resource: dict[str, Any], operations: Any) -> dict[str, Any]:
             jsonpatch.JsonPatch([operation]).apply(result, in_place=True)
         except jsonpatch.JsonPatchTestFailed as error:
             raise _refusal(422, i, operation, "the value is another one") from error
-        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+        except jsonpointer.JsonPointerException as error:  # whose text may hold the whole resource
+            raise _refusal(422, i, operation, "the path leads to nothing in this resource") from error
+        except jsonpatch.JsonPatchException as error:
             raise _refusal(422, i, operation, str(error)) from error
         if identity(result) != identity(resource):
             raise _refusal(422, i, operation, "the type and the id of a resource stay as they are")
