@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pymongo
 from bson import MaxKey, MinKey
 
+from fhirserver.fhir.outcome import Outcome
 from fhirserver.store.faults import within_budget
 from fhirserver.store.resources import BODY, Document, Store, Stored, stored
 from fhirserver.store.schema import history_of
+from fhirserver.store.union import union
 
 
 class Place(NamedTuple):
@@ -42,21 +45,26 @@ async def history(
     if not types:
         return []
     whole = span.high is not None  # which version was current needs all versions before it
-    pipeline: list[dict[str, Any]] = []
-    for type_, past in [(type_, past) for type_ in types for past in (False, True)]:
-        branch = list(_branch(type_, past, id_, span, None if whole else after, 2 * limit))
-        if pipeline:
-            pipeline.append({"$unionWith": {"coll": history_of(type_) if past else type_, "pipeline": branch}})
-        else:
-            pipeline = branch
+    if whole and store.session is not None:
+        raise Outcome(400, "not-supported", "a history with _at is not read inside a transaction")
+    branches = [
+        (
+            history_of(type_) if past else type_,
+            list(_branch(type_, past, id_, span, None if whole else after, 2 * limit)),
+        )
+        for type_ in types
+        for past in (False, True)
+    ]
+    merge: list[dict[str, Any]] = []
     if whole:
-        pipeline += _current_between(span)
+        merge += _current_between(span)
         if after is not None:
-            pipeline.append({"$match": {"$expr": {"$lt": [["$updated", "$id", "$version", "$type"], list(after)]}}})
-    pipeline += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": 2 * limit}]
+            merge.append({"$match": {"$expr": {"$lt": [["$updated", "$id", "$version", "$type"], list(after)]}}})
+    merge += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": 2 * limit}]
     with pymongo.timeout(store.search_ms / 1000), within_budget():
-        cursor = await store[types[0]].aggregate(pipeline, session=store.session, allowDiskUse=True)
-        rows = await cursor.to_list()
+        rows = await union(store, branches, merge)
+    if store.session is not None:
+        rows.sort(key=itemgetter("updated", "id", "version", "type"), reverse=True)
     unique = {(row["type"], row["id"], row["version"]): row for row in rows}
     return [stored(row["type"], row | {"_id": row["id"]}) for row in unique.values()][:limit]
 

@@ -375,3 +375,26 @@ def test_entries_keep_to_the_versions_that_they_name(fhir, kind):
         found = answer.json()["entry"][0]["response"]["status"] if kind == "batch" else str(answer.status_code)
         assert found == "412", answer.text
     assert fhir.get(f"Patient/{id_}").headers["etag"] == 'W/"1"'
+
+
+def test_every_get_may_stand_in_a_transaction(fhir):
+    id_ = uuid4().hex
+    asked = (
+        f"Patient/{id_}/$everything",
+        f"Patient/{id_}/*",
+        f"?_type=Patient,Observation&_id={id_}",
+        f"Patient/{id_}/_history",
+        "_history?_count=1",
+        f"Patient/{id_}/Observation",
+        "metadata",
+    )
+    entries = [entry("PUT", f"Patient/{id_}", patient(id=id_)), *(entry("GET", url) for url in asked)]
+    answer = fhir.post("", bundle("transaction", *entries))
+    assert answer.status_code == 200, answer.text
+    written, *bundles, nothing, _ = answer.json()["entry"]
+    assert written["response"]["status"] == "201 Created"
+    for found in bundles:
+        assert [e["resource"]["id"] for e in found["resource"]["entry"]] == [id_]
+    assert "entry" not in nothing["resource"]
+    refused = fhir.post("", bundle("transaction", entry("GET", f"Patient/{id_}/_history?_at=2020")))
+    assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (400, ["Bundle.entry[0]"])
