@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -18,7 +20,8 @@ from fhirserver.interactions.integrity import check_references, check_unreferenc
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Change, Conflict, Stored
 
-ATTEMPTS = 8
+ATTEMPTS = 12
+PAUSE, LONGEST_PAUSE = 0.01, 0.3  # seconds: at most so long before the second attempt, and before any
 
 
 async def create(ctx: Context, request: Request, type_: str) -> Answer:
@@ -217,11 +220,11 @@ async def _together(ctx: Context, type_: str, once: Callable[[Context], Awaitabl
 
 async def _retried(once: Callable[[], Awaitable[Answer]], reference: str) -> Answer:
     """Read, decide, write; somebody else may write in between, then again."""
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         try:
             return await once()
         except Conflict:
-            continue
+            await asyncio.sleep(random.uniform(0, min(PAUSE * 2**attempt, LONGEST_PAUSE)))  # noqa: S311 (no secret)
     raise _contended(reference)
 
 

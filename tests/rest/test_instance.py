@@ -219,3 +219,17 @@ def test_a_refused_patch_does_not_tell_what_the_record_holds(fhir):
             answer = fhir.patch(f"Patient/{id_}", [{"op": operation, "path": path, "value": "x"}])
             assert answer.status_code == 422, (operation, path)
             assert "Secret" not in answer.text
+
+
+def test_updates_at_the_same_time_all_succeed_one_after_the_other(fhir):
+    resource = fhir.create({"resourceType": "Patient"})
+    path = f"Patient/{resource['id']}"
+
+    def change(number: int) -> int:
+        if number % 2:
+            return fhir.patch(path, [{"op": "add", "path": "/active", "value": True}]).status_code
+        return fhir.put(path, resource | {"name": [{"family": f"n{number}"}]}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(change, range(24))) == {200}
+    assert fhir.get(path).headers["etag"] == 'W/"25"'
