@@ -52,19 +52,23 @@ def rewrite(resource: dict[str, Any], targets: Mapping[str, Target], definitions
     return rewritten
 
 
-def conditional(resource: Any, definitions: Definitions) -> Iterator[str]:
-    """The conditional references (`Patient?identifier=…`) of a resource, https://hl7.org/fhir/R4/http.html#2.21.0.10.1"""
-    if isinstance(resource, list):
-        for value in resource:
-            yield from conditional(value, definitions)
-    elif isinstance(resource, dict):
-        for key, value in resource.items():
+def links(node: Any) -> Iterator[str]:
+    """Every `reference` of a resource, but for those inside a Bundle that it is, which link its own entries."""
+    if isinstance(node, list):
+        for value in node:
+            yield from links(value)
+    elif isinstance(node, dict) and node.get("resourceType") != "Bundle":
+        for key, value in node.items():
             if key == "reference" and isinstance(value, str):
-                type_, mark, _ = value.partition("?")
-                if mark and type_ in definitions.resource_types:
-                    yield value
+                yield value
             elif isinstance(value, (dict, list)):
-                yield from conditional(value, definitions)
+                yield from links(value)
+
+
+def is_conditional(reference: str, definitions: Definitions) -> bool:
+    """`Patient?identifier=…`: https://hl7.org/fhir/R4/http.html#2.21.0.10.1"""
+    type_, mark, _ = reference.partition("?")
+    return bool(mark) and type_ in definitions.resource_types
 
 
 class _Rewriter:

@@ -14,7 +14,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.bundles import bundle
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.fhir.references import Target, conditional, parse, rewrite
+from fhirserver.fhir.references import Target, is_conditional, links, parse, rewrite
 from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
 from fhirserver.interactions.conditions import check_absent, check_version, claim_key, criteria, match
 from fhirserver.interactions.entries import Perform, answered, parsed, respond, response_entry
@@ -283,7 +283,12 @@ class _Attempt:
             resource = patched(self.ctx, current, step.request.body)
         else:
             resource = step.resource or {}
-        found = {text: await self._conditional(text, step) for text in conditional(resource, self.ctx.definitions)}
+        found: dict[str, Target] = {}
+        for text in links(resource):
+            if is_conditional(text, self.ctx.definitions):
+                found[text] = await self._conditional(text, step)
+            elif text.startswith("urn:") and text.partition("/_history/")[0] not in self.targets:
+                raise Outcome(400, "not-found", f"{text[:200]} is the fullUrl of no entry that is created or updated")
         resource = rewrite(resource, {**self._neighbours(step), **self.targets, **found}, self.ctx.definitions)
         return written(self.ctx, resource, str(step.id), step.current)
 

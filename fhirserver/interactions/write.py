@@ -13,6 +13,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
 from fhirserver.fhir.patch import fhirpath_patch, json_patch
+from fhirserver.fhir.references import is_conditional, links
 from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
 from fhirserver.interactions.exchange import Answer, Request
@@ -175,7 +176,16 @@ async def deletable(ctx: Context, query: Query, if_match: str | None) -> list[St
 # steps
 
 
+def _check_links(ctx: Context, resource: Resource) -> None:
+    """A conditional reference is for transactions, which resolve it; stored as it is, it would lead nowhere."""
+    for text in links(resource):
+        if is_conditional(text, ctx.definitions):
+            message = f"the conditional reference {text[:200]} is resolved in a transaction only; send one"
+            raise invalid(message, resource["resourceType"], code="not-supported")
+
+
 async def _insert(ctx: Context, resource: Resource, id_: str) -> Answer:
+    _check_links(ctx, resource)
     await check_references(ctx, {resource["resourceType"]: resource})
     return await _save(ctx, written(ctx, resource, id_), 201)
 
@@ -190,6 +200,7 @@ async def _replace(ctx: Context, request: Request, resource: Resource, id_: str)
 
 
 async def _next_version(ctx: Context, resource: Resource, current: Stored) -> Answer:
+    _check_links(ctx, resource)
     await check_references(ctx, {resource["resourceType"]: resource})
     return await _save(ctx, written(ctx, resource, current.id, current), 201 if current.deleted else 200)
 

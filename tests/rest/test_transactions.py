@@ -398,3 +398,22 @@ def test_every_get_may_stand_in_a_transaction(fhir):
     assert "entry" not in nothing["resource"]
     refused = fhir.post("", bundle("transaction", entry("GET", f"Patient/{id_}/_history?_at=2020")))
     assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (400, ["Bundle.entry[0]"])
+
+
+def test_a_link_to_no_entry_is_refused(fhir):
+    dangling = urn()
+    answer = fhir.post("", bundle("transaction", entry("POST", "Observation", observation(dangling), urn())))
+    assert answer.status_code == 400
+    assert dangling in answer.json()["issue"][0]["diagnostics"]
+    assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[0].resource"]
+
+
+def test_a_conditional_reference_needs_a_transaction(fhir):
+    value = uuid4().hex
+    fhir.create(patient(value))
+    conditional = observation(f"Patient?identifier=urn:mrn|{value}")
+    for answer in (
+        fhir.post("Observation", conditional),
+        fhir.put("Observation/conditional", conditional | {"id": "conditional"}),
+    ):
+        assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "not-supported")
