@@ -287,7 +287,7 @@ class _Attempt:
         for text in links(resource):
             if is_conditional(text, self.ctx.definitions):
                 found[text] = await self._conditional(text, step)
-            elif text.startswith("urn:") and text.partition("/_history/")[0] not in self.targets:
+            elif text.startswith("urn:uuid:") and text.partition("/_history/")[0] not in self.targets:
                 raise Outcome(400, "not-found", f"{text[:200]} is the fullUrl of no entry that is created or updated")
         resource = rewrite(resource, {**self._neighbours(step), **self.targets, **found}, self.ctx.definitions)
         return written(self.ctx, resource, str(step.id), step.current)
