@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from copy import copy
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 import pymongo
-from bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
-from bson.decimal128 import Decimal128, create_decimal128_context
-from pymongo import InsertOne, ReplaceOne
+from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -26,6 +24,7 @@ from pymongo.write_concern import WriteConcern
 
 from fhirserver.store.blobs import pack, unpack
 from fhirserver.store.faults import of_bulk_write, within_budget
+from fhirserver.store.mirror import CODECS, mirrored
 from fhirserver.store.schema import CLAIMS, ensure, history_of
 
 Document = dict[str, Any]
@@ -33,6 +32,7 @@ T = TypeVar("T")
 
 BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1}
 DUPLICATE_KEY = 11000
+ATTEMPTS = 20
 BUILD_SECONDS = 600  # an index on a large collection that a new release wants
 
 
@@ -79,19 +79,6 @@ class Change(NamedTuple):
         return Stored(self.type, self.id, self.version, self.updated, self.body is None, pack(self.body or b""))
 
 
-class _DecimalEncoder(TypeEncoder):
-    """Decimals of the mirror as Decimal128; what has more than 34 digits is rounded there and exact in the body."""
-
-    python_type = Decimal
-    _context = create_decimal128_context()
-
-    def transform_python(self, value: Decimal) -> Decimal128:
-        return Decimal128(self._context.create_decimal(value))
-
-
-CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_DecimalEncoder()]))
-
-
 def stored(type_: str, document: Document) -> Stored:
     return Stored(
         type_,
@@ -119,15 +106,13 @@ class Store:
         mirror: bool = True,
         timeout: float = 5.0,
         search_ms: int = 4_000,
-        session: AsyncClientSession | None = None,
-        ensured: set[str] | None = None,
     ) -> None:
         self.database = database.with_options(codec_options=CODECS)
         self.mirror = mirror
         self.timeout = timeout
         self.search_ms = search_ms
-        self.session = session
-        self._ensured = set() if ensured is None else ensured
+        self.session: AsyncClientSession | None = None
+        self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:
@@ -226,14 +211,14 @@ class Store:
         current = self[change.type]
         if change.previous is None:
             try:
-                await _mirrored(document, lambda: current.insert_one(document, session=self.session))
+                await mirrored([document], lambda: current.insert_one(document, session=self.session))
             except DuplicateKeyError as error:
                 raise Conflict from error
             return written
         with suppress(DuplicateKeyError):  # a copy that a crash left is the same copy
             await self[history_of(change.type)].insert_one(_past(change.previous), session=self.session)
         expected = {"_id": change.id, "version": change.previous.version}
-        result = await _mirrored(document, lambda: current.replace_one(expected, document, session=self.session))
+        result = await mirrored([document], lambda: current.replace_one(expected, document, session=self.session))
         if result.matched_count != 1:
             raise Conflict
         return written
@@ -261,12 +246,12 @@ class Store:
             else InsertOne(document)
             for change, document in pairs
         ]
-        result = await _mirrored([document for _, document in pairs], lambda: self._bulk(type_, operations))
+        result = await mirrored([document for _, document in pairs], lambda: self._bulk(type_, operations))
         if result.matched_count != replacing:
             raise Conflict
 
     async def _bulk(
-        self, name: str, operations: Sequence[InsertOne[Document] | ReplaceOne[Document]]
+        self, name: str, operations: Sequence[InsertOne[Document] | ReplaceOne[Document] | UpdateOne]
     ) -> BulkWriteResult:
         try:
             return await self[name].bulk_write(operations, ordered=False, session=self.session)
@@ -275,18 +260,26 @@ class Store:
                 raise Conflict from None
             raise of_bulk_write(error) from None
 
+    async def derive(self, changes: Sequence[Change]) -> int:
+        """Write what is derived from the body again, of the same type, where this version is still the current one."""
+        derived = [self._derived(change) for change in changes]
+        without = {} if self.mirror else {"$unset": {"resource": 1}}
+        operations = [
+            UpdateOne({"_id": change.id, "version": change.version}, {"$set": document, **without})
+            for change, document in zip(changes, derived, strict=True)
+        ]
+        result = await mirrored(derived, lambda: self._bulk(changes[0].type, operations))
+        return result.matched_count
+
     def _document(self, change: Change, written: Stored) -> Document:
         document: Document = {"_id": change.id, "version": change.version, "updated": change.updated}
         if change.body is None:
-            document["deleted"] = True
-            return document
-        document["body"] = written.packed
-        if self.mirror:
-            document["resource"] = change.resource
-        document["compartments"] = change.compartments
-        document["search"] = change.search
-        document["sort"] = change.sort
-        return document
+            return document | {"deleted": True}
+        return document | {"body": written.packed} | self._derived(change)
+
+    def _derived(self, change: Change) -> Document:
+        mirror = {"resource": change.resource} if self.mirror else {}
+        return {**mirror, "compartments": change.compartments, "search": change.search, "sort": change.sort}
 
     # transactions
 
@@ -295,32 +288,21 @@ class Store:
 
         `work` may be called several times and must take all it knows from the store that it is given.
         """
-        attempts = 0
-        while True:
-            attempts += 1
-            try:
-                with pymongo.timeout(self.timeout + extra_seconds):
-                    async with self.database.client.start_session() as session:
-                        bound = Store(
-                            self.database,
-                            mirror=self.mirror,
-                            timeout=self.timeout,
-                            search_ms=self.search_ms,
-                            session=session,
-                            ensured=self._ensured,
-                        )
+        with pymongo.timeout(self.timeout + extra_seconds):  # for all attempts together: the client waits once
+            for _ in range(ATTEMPTS):
+                with suppress(Conflict):
+                    return await self._attempt(work)
+            return await self._attempt(work)
 
-                        async def attempt(_: AsyncClientSession, bound: Store = bound) -> T:
-                            return await work(bound)
-
-                        return await session.with_transaction(
-                            attempt,
-                            read_concern=ReadConcern("snapshot"),
-                            write_concern=WriteConcern("majority", j=True),
-                        )
-            except Conflict:
-                if attempts == 20:
-                    raise
+    async def _attempt(self, work: Callable[[Store], Awaitable[T]]) -> T:
+        async with self.database.client.start_session() as session:
+            bound = copy(self)  # with what it knows of collections
+            bound.session = session
+            return await session.with_transaction(
+                lambda _: work(bound),
+                read_concern=ReadConcern("snapshot"),
+                write_concern=WriteConcern("majority", j=True),
+            )
 
     async def claim(self, key: str) -> None:
         """Make transactions that decide about the same thing collide, so that the loser sees what the winner did."""
@@ -332,24 +314,3 @@ class Store:
 def _past(version: Stored) -> Document:
     document: Document = {"_id": {"id": version.id, "version": version.version}, "updated": version.updated}
     return document | ({"deleted": True} if version.deleted else {"body": version.packed})
-
-
-async def _mirrored(documents: Document | list[Document], write: Callable[[], Awaitable[T]]) -> T:
-    """Integers beyond 64 bits are legal decimals of FHIR that BSON lacks: the mirror holds them as Decimal128."""
-    try:
-        return await write()
-    except OverflowError:
-        for document in documents if isinstance(documents, list) else [documents]:
-            if "resource" in document:
-                document["resource"] = _without_big_integers(document["resource"])
-        return await write()
-
-
-def _without_big_integers(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _without_big_integers(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_without_big_integers(value) for value in node]
-    if isinstance(node, int) and not isinstance(node, bool) and not -(2**63) <= node < 2**63:
-        return Decimal(node)
-    return node

@@ -1,0 +1,49 @@
+"""The resource as a plain document, in the numbers that BSON has: exact in the body, as near as can be here.
+
+https://bsonspec.org/spec.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
+from bson.decimal128 import Decimal128, create_decimal128_context
+
+T = TypeVar("T")
+
+
+class _DecimalEncoder(TypeEncoder):
+    """Decimals as Decimal128; what has more than 34 digits is rounded."""
+
+    python_type = Decimal
+    _context = create_decimal128_context()
+
+    def transform_python(self, value: Decimal) -> Decimal128:
+        return Decimal128(self._context.create_decimal(value))
+
+
+CODECS: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_DecimalEncoder()]))
+
+
+async def mirrored(documents: Iterable[dict[str, Any]], write: Callable[[], Awaitable[T]]) -> T:
+    """Write these documents. Integers beyond 64 bits are legal decimals of FHIR: their mirrors hold Decimal128."""
+    try:
+        return await write()
+    except OverflowError:
+        for document in documents:
+            if "resource" in document:
+                document["resource"] = _without_big_integers(document["resource"])
+        return await write()
+
+
+def _without_big_integers(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_big_integers(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_without_big_integers(value) for value in node]
+    if isinstance(node, int) and not isinstance(node, bool) and not -(2**63) <= node < 2**63:
+        return Decimal(node)
+    return node
