@@ -54,7 +54,8 @@ def of_bulk_write(error: BulkWriteError) -> OperationFailure:
     if not causes:
         return error
     labels = {"errorLabels": error.details.get("errorLabels", [])}
-    return OperationFailure(causes[0]["errmsg"], causes[0]["code"], labels)
+    kind = ExecutionTimeout if error.timeout else OperationFailure
+    return kind(causes[0]["errmsg"], causes[0]["code"], labels)
 
 
 @contextmanager

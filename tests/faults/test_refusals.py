@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure
 
-from fhirserver.store.faults import refusal
+from fhirserver.store.faults import of_bulk_write, refusal
 
 
 def transaction(resources: list[dict[str, Any]]) -> dict[str, Any]:
@@ -30,6 +30,19 @@ def test_a_state_of_the_database_is_not_a_bug(code: int, status: int) -> None:
     outcome = refusal(OperationFailure("as MongoDB says it", code))
     assert outcome is not None
     assert outcome.status == status
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"writeErrors": [{"code": 50, "errmsg": "operation exceeded time limit"}]},
+        {"writeErrors": [], "writeConcernErrors": [{"code": 64, "errmsg": "waiting for replication timed out"}]},
+    ],
+)
+def test_many_writes_that_are_not_done_in_time_may_be_tried_again(details: dict[str, Any]) -> None:
+    outcome = refusal(of_bulk_write(BulkWriteError(details)))
+    assert outcome is not None
+    assert outcome.status == 503
 
 
 def test_a_write_that_the_database_rejects_leaves_no_record_in_the_log(
