@@ -177,9 +177,8 @@ def _finish(receipt: Receipt, unread: list[files.Unread]) -> None:
         click.echo(f"not stored: {place}: {reason}", err=True)
     if len(failed) > REASONS_SHOWN:
         click.echo(f"… and {len(failed) - REASONS_SHOWN:,} more", err=True)
-    missing = receipt.asked - len(receipt.failed) - receipt.counted
-    if missing:
-        click.echo(f"{missing:,} were written but are not in the database", err=True)
+    if receipt.missing:
+        click.echo(f"{receipt.missing:,} were written but are not in the database", err=True)
     if failed:
         click.echo(f"{len(failed):,} were not stored", err=True)
-    sys.exit(1 if failed or missing else 0)
+    sys.exit(1 if failed or receipt.missing else 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -47,22 +48,33 @@ def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
 
 
 def written(ctx: Context, resource: Resource, id_: str, previous: Stored | None = None) -> Change:
-    """The next version of a resource. Meta's tags, profiles, security labels and extensions stay the client's."""
+    """The next version of a resource."""
     type_ = resource["resourceType"]
     version = previous.version + 1 if previous else 1
     updated = max(ctx.now(), previous.updated) if previous else ctx.now()
+    stamped = _stamped(resource, id_, version, updated)
+    entry = ctx.indexer.entry(stamped)
+    body = json.encode(stamped)
+    return Change(type_, id_, version, updated, body, stamped, entry.search, entry.sort, entry.compartments, previous)
+
+
+def unchanged(resource: Resource, current: Stored) -> bool:
+    """Whether the next version would say what the current one says, word for word."""
+    return current.body == json.encode(_stamped(resource, current.id, current.version, current.updated))
+
+
+def _stamped(resource: Resource, id_: str, version: int, updated: datetime) -> Resource:
+    """As it is stored. Meta's tags, profiles, security labels and extensions stay the client's."""
     meta = resource.get("meta")
     stamped: Resource = {
-        "resourceType": type_,
+        "resourceType": resource["resourceType"],
         "id": id_,
         "meta": (meta if isinstance(meta, dict) else {}) | {"versionId": str(version), "lastUpdated": instant(updated)},
     }
     for key, value in resource.items():
         if key not in stamped:
             stamped[key] = value
-    entry = ctx.indexer.entry(stamped)
-    body = json.encode(stamped)
-    return Change(type_, id_, version, updated, body, stamped, entry.search, entry.sort, entry.compartments, previous)
+    return stamped
 
 
 def deleted(ctx: Context, previous: Stored) -> Change:

@@ -1,7 +1,7 @@
 """Many resources at once, each under the id that it has: what a bulk load does with them.
 
-Every resource is validated and indexed as in an update, and becomes a version of its own. Batches are written unordered
-and at once, without a transaction: a load that is cut off is run again.
+Every resource is validated and indexed as in an update; one that is here already, word for word, gets no new version.
+Batches are written unordered and at once, without a transaction: a load that is cut off is run again, and goes on.
 """
 
 from __future__ import annotations
@@ -12,52 +12,70 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from bson.errors import BSONError
+from pymongo.errors import PyMongoError
+
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions.changes import Resource, accepted, new_id, written
+from fhirserver.interactions.changes import Resource, accepted, new_id, unchanged, written
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.write import update
-from fhirserver.store.resources import Change, Conflict, Stored
+from fhirserver.store.faults import refusal
+from fhirserver.store.resources import Change, Conflict
 
 BATCH = 250
 IN_FLIGHT = 3  # while the database writes some batches, the next one is prepared
+Identity = tuple[str, str]
 
 
 @dataclass(slots=True)
 class Receipt:
-    """What became of a load: `stored` and `failed` add up to `asked`; `counted` is what the database holds of it."""
+    """What became of a load. `counted` is what the database holds of `stored` and `unchanged`, asked afterwards."""
 
     asked: int = 0
     stored: Counter[str] = field(default_factory=Counter)
+    unchanged: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     counted: int = 0
 
     @property
-    def complete(self) -> bool:
-        return not self.failed and self.counted == self.asked
+    def missing(self) -> int:
+        return self.asked - len(self.failed) - self.counted
 
 
 async def load(ctx: Context, resources: Iterable[Resource], progress: Callable[[int], None] | None = None) -> Receipt:
     """Store them all. A resource that is refused is named in the receipt and the rest goes on."""
     authorize(ctx.caller, "load", None)
     receipt = Receipt()
-    running: set[asyncio.Task[None]] = set()
+    running: dict[asyncio.Task[None], frozenset[Identity]] = {}
     batches = _batches(resources)
-    # in a thread: reading a large file or waiting for a generator must not stop the writes that are under way
-    while batch := await asyncio.to_thread(next, batches, None):
-        while len(running) >= IN_FLIGHT:
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        prepared = _prepared(ctx, batch, receipt)
-        running.add(asyncio.create_task(_write(ctx, prepared, receipt)))
-        if progress is not None:
-            progress(len(batch))
-        await asyncio.sleep(0)
-    for task in running:
-        await task
+    try:
+        # in a thread: reading a large file or waiting for a generator must not stop the writes that are under way
+        while batch := await asyncio.to_thread(next, batches, None):
+            prepared = _prepared(ctx, batch, receipt)
+            writes = frozenset((type_, resource["id"]) for type_, found in prepared.items() for resource in found)
+            # of two versions of one resource the later one must be written later
+            while len(running) >= IN_FLIGHT or not all(map(writes.isdisjoint, running.values())):
+                await _one_less(running)
+            running[asyncio.create_task(_write(ctx, prepared, receipt))] = writes
+            if progress is not None:
+                progress(len(batch))
+            await asyncio.sleep(0)
+        while running:
+            await _one_less(running)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
     return receipt
+
+
+async def _one_less(running: dict[asyncio.Task[None], frozenset[Identity]]) -> None:
+    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        del running[task]
+        task.result()
 
 
 def _batches(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
@@ -97,28 +115,44 @@ async def _write(ctx: Context, by_type: dict[str, list[Resource]], receipt: Rece
     for type_, resources in by_type.items():
         await ctx.store.ensure(type_)
         current = {v.id: v for v in await ctx.store.read_stored(type_, [r["id"] for r in resources])}
-        changes = [written(ctx, r, r["id"], current.get(r["id"])) for r in resources]
+        same = {id_ for r in resources if (id_ := r["id"]) in current and unchanged(r, current[id_])}
+        changes = [written(ctx, r, r["id"], current.get(r["id"])) for r in resources if r["id"] not in same]
+        failed: set[str] = set()
         try:
             await ctx.store.write_all(changes)
-        except Conflict:  # somebody else writes the same ones: each by itself, as an update
-            await _one_by_one(ctx, type_, changes, current, receipt)
-        versions = {change.id: change.version for change in changes}
+        except (Conflict, BSONError, PyMongoError) as error:  # somebody else writes the same ones, or one is too large
+            if not isinstance(error, Conflict) and _fault_of_the_resource(error) is None:
+                raise
+            failed = await _one_by_one(ctx, type_, changes, receipt)
+        versions = {id_: current[id_].version for id_ in same}
+        versions |= {change.id: change.version for change in changes if change.id not in failed}
         found = await ctx.store.read_versions(type_, versions)
-        kept = sum(found.get(id_, 0) >= version for id_, version in versions.items())
-        receipt.counted += kept
-        receipt.stored[type_] += kept
+        kept = {id_ for id_, version in versions.items() if found.get(id_, 0) >= version}
+        receipt.counted += len(kept)
+        receipt.unchanged += len(kept & same)
+        if stored := len(kept - same):
+            receipt.stored[type_] += stored
 
 
-async def _one_by_one(
-    ctx: Context, type_: str, changes: list[Change], current: dict[str, Stored], receipt: Receipt
-) -> None:
-    found = await ctx.store.read_versions(type_, [change.id for change in changes])
+async def _one_by_one(ctx: Context, type_: str, changes: list[Change], receipt: Receipt) -> set[str]:
+    """As updates, but for those of the batch that were written. The ids of the refused."""
+    failed = set()
     for change in changes:
-        before = current.get(change.id)
-        if found.get(change.id, 0) > (before.version if before else 0):
-            continue  # written, by this load or by the other
+        version = await ctx.store.vread(type_, change.id, change.version)
+        if version is not None and version.body == change.body:
+            continue
         request = Request(method="PUT", path=(type_, change.id), body=change.resource)
         try:
             await update(ctx, request, type_, change.id)
-        except Outcome as refusal:
-            receipt.failed.append((f"{type_}/{change.id}", str(refusal)))
+        except (Outcome, BSONError, PyMongoError) as error:
+            refused = error if isinstance(error, Outcome) else _fault_of_the_resource(error)
+            if refused is None:
+                raise
+            failed.add(change.id)
+            receipt.failed.append((f"{type_}/{change.id}", str(refused)))
+    return failed
+
+
+def _fault_of_the_resource(error: Exception) -> Outcome | None:
+    found = refusal(error)
+    return found if found is not None and found.status < 500 else None

@@ -1,0 +1,137 @@
+"""A load says what it did, keeps the order of its file, and loses nothing to whoever writes meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from fhirserver.app import context
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.interactions.exchange import Request
+from fhirserver.interactions.load import load
+from fhirserver.interactions.reindex import reindex
+from fhirserver.interactions.write import update
+from fhirserver.process import OPERATOR, summary
+from fhirserver.settings import Settings
+from fhirserver.store.resources import Change, Store, Stored
+
+
+@asynccontextmanager
+async def opened(mongodb: str) -> AsyncIterator[Context]:
+    settings = Settings.model_validate({"mongodb_url": mongodb, "database": f"load-{uuid4().hex[:12]}"})
+    async with context(settings) as ctx:
+        yield replace(ctx, caller=OPERATOR)
+
+
+def run(mongodb: str, story: Callable[[Context], Awaitable[None]]) -> None:
+    async def inside() -> None:
+        async with opened(mongodb) as ctx:
+            await story(ctx)
+
+    asyncio.run(inside())
+
+
+def patient(id_: str, family: str) -> dict[str, Any]:
+    return {"resourceType": "Patient", "id": id_, "name": [{"family": family}]}
+
+
+async def family(ctx: Context, id_: str, version: int | None = None) -> str:
+    found = await (ctx.store.read("Patient", id_) if version is None else ctx.store.vread("Patient", id_, version))
+    assert found is not None
+    return str(json.resource(found.body)["name"][0]["family"])
+
+
+def test_a_second_load_of_the_same_file_writes_nothing(mongodb: str) -> None:
+    async def story(ctx: Context) -> None:
+        file = [patient(f"p{i}", "Chalmers") for i in range(300)]
+        assert (await load(ctx, file)).stored == {"Patient": 300}
+        receipt = await load(ctx, [*file[:-1], patient("p299", "Windsor")])
+        assert (receipt.stored, receipt.unchanged, receipt.missing) == ({"Patient": 1}, 299, 0)
+        assert summary(receipt) == "Stored 1 resources: 1 Patient; 299 were here already, unchanged"
+        assert await ctx.store.read_versions("Patient", ["p0", "p299"]) == {"p0": 1, "p299": 2}
+
+    run(mongodb, story)
+
+
+def test_of_two_versions_in_a_file_the_later_is_written_later(mongodb: str) -> None:
+    async def story(ctx: Context) -> None:
+        file = [patient(f"p{i % 3}", f"Version{i}") for i in range(30)]
+        receipt = await load(ctx, file)
+        assert (receipt.stored, receipt.missing) == ({"Patient": 30}, 0)
+        assert [await family(ctx, f"p{i}") for i in range(3)] == ["Version27", "Version28", "Version29"]
+        assert [await family(ctx, "p0", v) for v in range(1, 11)] == [f"Version{i}" for i in range(0, 30, 3)]
+
+    run(mongodb, story)
+
+
+class Overtaken(Store):
+    """Somebody else updates a resource between what a load reads and what it writes."""
+
+    other: Callable[[], Awaitable[object]] | None = None
+
+    async def write_all(self, changes: Any) -> list[Stored]:
+        other, self.other = self.other, None
+        if other is not None:
+            await other()
+        return await super().write_all(changes)
+
+
+def test_a_load_that_is_overtaken_writes_nevertheless(mongodb: str) -> None:
+    async def story(ctx: Context) -> None:
+        await load(ctx, [patient("a", "First"), patient("b", "First")])
+        store = Overtaken(ctx.store.database)
+        theirs = Request(method="PUT", path=("Patient", "a"), body=patient("a", "Theirs"))
+        store.other = lambda: update(ctx, theirs, "Patient", "a")
+        receipt = await load(replace(ctx, store=store), [patient("a", "Loaded"), patient("b", "Loaded")])
+        assert (receipt.stored, receipt.failed, receipt.missing) == ({"Patient": 2}, [], 0)
+        assert [await family(ctx, "a", v) for v in (1, 2, 3)] == ["First", "Theirs", "Loaded"]
+        assert [await family(ctx, "b", v) for v in (1, 2)] == ["First", "Loaded"]
+
+    run(mongodb, story)
+
+
+def test_a_resource_that_no_document_can_hold_is_named_and_the_rest_goes_on(mongodb: str) -> None:
+    async def story(ctx: Context) -> None:
+        film = {"resourceType": "Binary", "contentType": "video/mp4"}
+        films = [film | {"id": "long", "data": "AAAA" * 4_300_000}, film | {"id": "short", "data": "AAAA"}]
+        receipt = await load(ctx, [patient("a", "First"), *films])
+        assert receipt.stored == {"Patient": 1, "Binary": 1}
+        assert [place for place, _ in receipt.failed] == ["Binary/long"]
+        assert "16 MB" in receipt.failed[0][1]
+
+    run(mongodb, story)
+
+
+def test_reindex_knows_numbers_that_bson_does_not(mongodb: str) -> None:
+    async def story(ctx: Context) -> None:
+        code = {"text": "a count"}
+        large = {"resourceType": "Observation", "id": "n", "status": "final", "code": code}
+        await load(ctx, [large | {"valueQuantity": {"value": 2**70}}])
+        await ctx.store["Observation"].update_one({"_id": "n"}, {"$unset": {"search": 1, "resource": 1}})
+        assert await reindex(ctx) == 1
+        found = await ctx.store["Observation"].find_one({"_id": "n"})
+        assert found is not None
+        assert found["search"]["value-quantity"]
+        assert found["resource"]["valueQuantity"]["value"].to_decimal() == 2**70
+
+    run(mongodb, story)
+
+
+def test_reindex_leaves_a_newer_version_alone(mongodb: str) -> None:
+    async def story(ctx: Context) -> None:
+        await load(ctx, [patient("a", "First")])
+        await load(ctx, [patient("a", "Second")])
+        old = await ctx.store.vread("Patient", "a", 1)
+        assert old is not None
+        stale = Change("Patient", "a", 1, old.updated, old.body, {}, {"family": ["first"]}, {}, [])
+        assert await ctx.store.derive([stale]) == 0
+        found = await ctx.store["Patient"].find_one({"_id": "a"})
+        assert found is not None
+        assert found["search"]["family"] == ["second"]
+
+    run(mongodb, story)
