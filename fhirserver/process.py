@@ -111,6 +111,7 @@ async def operator(settings: Settings) -> AsyncIterator[Context]:
 async def prepare(settings: Settings, say: Callable[[str], None]) -> None:
     """Make sure of the database while a refusal can still be said in a sentence, and add the demo patients."""
     async with operator(settings) as ctx:
+        await ctx.store.ensure(*await ctx.store.types())  # no request waits for an index that this release brings
         if settings.demo:
             await populate(ctx, say)
 
@@ -147,7 +148,9 @@ def _demo_resources(ctx: Context, count: int) -> Iterator[files.Resource]:
 
 
 def summary(receipt: Receipt) -> str:
-    """`Stored 8,720 resources: 4,523 Observation, …`"""
+    """`Stored 8,720 resources: 4,523 Observation, …; 12 were here already`"""
     ordered = sorted(receipt.stored.items(), key=lambda item: (-item[1], item[0]))
     total = sum(receipt.stored.values())
-    return f"Stored {total:,} resources" + (": " + ", ".join(f"{n:,} {type_}" for type_, n in ordered) if total else "")
+    types = ": " + ", ".join(f"{n:,} {type_}" for type_, n in ordered) if total else ""
+    here = f"; {receipt.unchanged:,} were here already, unchanged" if receipt.unchanged else ""
+    return f"Stored {total:,} resources{types}{here}"

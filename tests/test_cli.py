@@ -154,7 +154,7 @@ def test_load_counts_what_it_stored_and_names_what_it_did_not(
     bad.write_bytes(gzip.compress(json.dumps(ADA).encode() + b"\n{\n" + json.dumps({**ADA, "sex": "f"}).encode()))
     result = healthmate("load", bad)
     assert result.exit_code == 1
-    assert "Stored 1 resources: 1 Patient" in result.output
+    assert "Stored 0 resources; 1 were here already, unchanged" in result.output
     assert "bad.ndjson.gz, line 2" in result.output
     assert "sex" in result.output
     assert "2 were not stored" in result.output
@@ -184,6 +184,20 @@ def test_check_finds_a_missing_index(healthmate: Callable[..., Result], mongodb:
     result = healthmate("check")
     assert result.exit_code == 1
     assert "FAIL  index search of Patient is missing" in result.output
+
+
+def test_an_index_that_is_another_one_in_this_release_is_made_again(
+    healthmate: Callable[..., Result], mongodb: str, tmp_path: Path
+) -> None:
+    healthmate("load", written(tmp_path / "x", ADA))
+    with MongoClient(mongodb) as client:
+        for name in client.list_database_names():
+            if name.startswith("cli-") and "updated" in client[name].Patient.index_information():
+                client[name].Patient.drop_index("updated")
+                client[name].Patient.create_index("updated", name="updated")
+    assert "FAIL  index updated of Patient is another one" in healthmate("check").output
+    assert "Reindexed 1 resources." in healthmate("reindex").output
+    assert healthmate("check").exit_code == 0
 
 
 def test_a_package_is_loaded(healthmate: Callable[..., Result], tmp_path: Path) -> None:

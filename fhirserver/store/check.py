@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from fhirserver.store.resources import Store
-from fhirserver.store.schema import CURRENT, HISTORY, HOT, history_of
+from fhirserver.store.schema import CURRENT, HISTORY, HOT, differs, history_of
 
 
 async def findings(store: Store) -> AsyncIterator[tuple[bool, str]]:
@@ -19,6 +19,8 @@ async def findings(store: Store) -> AsyncIterator[tuple[bool, str]]:
             present = await store[name].index_information()
             for index in wanted:
                 total += 1
-                if index.document["name"] not in present:
-                    yield False, f"index {index.document['name']} of {name} is missing; start the server or reindex"
+                code = index.document["name"]
+                if code not in present or differs(present[code], index):
+                    fault = "is another one than this release wants" if code in present else "is missing"
+                    yield False, f"index {code} of {name} {fault}; start the server or reindex"
     yield True, f"indexes: {total} looked for in {len(types)} resource types"

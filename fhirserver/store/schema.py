@@ -7,6 +7,8 @@ Beside them `claims` (conditional interactions in flight) and `server` (what the
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
@@ -18,6 +20,9 @@ CLAIMS = "claims"
 SERVER = "server"
 CLAIM_SECONDS = 3600
 NAMESPACE_EXISTS = 48
+REDEFINED = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict: a name that an earlier release gave otherwise
+
+log = logging.getLogger(__name__)
 
 CURRENT = (
     IndexModel([("search.$**", ASCENDING)], name="search"),
@@ -41,7 +46,10 @@ def history_of(type_: str) -> str:
 
 
 async def ensure(database: AsyncDatabase[dict[str, Any]], type_: str) -> None:
-    """Create the collections and indexes of a resource type; harmless when they exist, also when others do it now."""
+    """Create the collections and indexes of a resource type; harmless when they exist, also when others do it now.
+
+    An index whose definition changed under its name is dropped and built again.
+    """
     # an index that a crash takes with it is made again at the next start, so nobody waits for the journal here
     database = database.with_options(write_concern=WriteConcern(w=1))
     indexes = {type_: CURRENT + HOT.get(type_, ()), history_of(type_): HISTORY}
@@ -54,7 +62,24 @@ async def _create(database: AsyncDatabase[dict[str, Any]], name: str, indexes: t
     except OperationFailure as error:
         if error.code != NAMESPACE_EXISTS:
             raise
-    await database[name].create_indexes(list(indexes))
+    try:
+        await database[name].create_indexes(list(indexes))
+    except OperationFailure as error:
+        if error.code not in REDEFINED:
+            raise
+        present = await database[name].index_information()
+        for index in indexes:
+            if differs(present.get(index.document["name"]), index):
+                log.warning(
+                    "index %s of %s is another one in this release; making it again", index.document["name"], name
+                )
+                await database[name].drop_index(index.document["name"])
+        await database[name].create_indexes(list(indexes))
+
+
+def differs(present: Mapping[str, Any] | None, wanted: IndexModel) -> bool:
+    """Whether an index of this name, as `index_information` tells it, is another one than this release wants."""
+    return present is not None and list(present["key"]) != list(wanted.document["key"].items())
 
 
 async def ensure_shared(database: AsyncDatabase[dict[str, Any]]) -> None:
