@@ -148,7 +148,7 @@ def _demo_resources(ctx: Context, count: int) -> Iterator[files.Resource]:
 
 
 def summary(receipt: Receipt) -> str:
-    """`Stored 8,720 resources: 4,523 Observation, …; 12 were here already`"""
+    """`Stored 8,720 resources: 4,523 Observation, …; 12 were here already, unchanged`"""
     ordered = sorted(receipt.stored.items(), key=lambda item: (-item[1], item[0]))
     total = sum(receipt.stored.values())
     types = ": " + ", ".join(f"{n:,} {type_}" for type_, n in ordered) if total else ""

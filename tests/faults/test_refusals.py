@@ -36,7 +36,7 @@ def test_a_state_of_the_database_is_not_a_bug(code: int, status: int) -> None:
     "details",
     [
         {"writeErrors": [{"code": 50, "errmsg": "operation exceeded time limit"}]},
-        {"writeErrors": [], "writeConcernErrors": [{"code": 64, "errmsg": "waiting for replication timed out"}]},
+        {"writeErrors": [], "writeConcernErrors": [{"code": 64, "errmsg": "timed out", "errInfo": {"wtimeout": True}}]},
     ],
 )
 def test_many_writes_that_are_not_done_in_time_may_be_tried_again(details: dict[str, Any]) -> None:
