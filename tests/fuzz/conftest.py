@@ -46,7 +46,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(serve: Any) -> Iterator[World]:
-    """A server with a few resources, and what must hold when everything has been thrown at it."""
+    """A server, and what must hold when everything has been thrown at it."""
     served = serve()
     wire = Wire(served.settings.port)
     with MongoClient(served.settings.mongodb_url.get_secret_value()) as client:
@@ -66,7 +66,7 @@ def world(serve: Any) -> Iterator[World]:
 def fuzz(request: pytest.FixtureRequest) -> Fuzz:
     """`fuzz(strategy, law)`: the law holds for every example of the strategy."""
 
-    def run(strategy: SearchStrategy[Any], law: Callable[[Any], None], short: int = 60) -> None:
+    def run(strategy: SearchStrategy[Any], law: Callable[[Any], None], short: int = 40) -> None:
         chosen = settings(
             max_examples=request.param or short,
             derandomize=request.param is None,

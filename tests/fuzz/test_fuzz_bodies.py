@@ -31,6 +31,16 @@ def test_any_json_is_a_refusal_or_a_resource(fuzz, world):
     fuzz(st.tuples(types, dumped(values), accepts), law)
 
 
+spoilt = types.flatmap(
+    lambda type_: st.tuples(
+        st.just(type_),
+        dumped(mutated(st.integers(0, 2**16).map(lambda seed: {"id": "a-1"} | sample(type_, seed)))),
+        accepts,
+        prefers,
+    )
+)
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_a_spoilt_resource_is_refused_or_stored_whole(fuzz, world, method):
     def law(drawn: tuple[Any, bytes, Any, Any]) -> None:
@@ -41,22 +51,15 @@ def test_a_spoilt_resource_is_refused_or_stored_whole(fuzz, world, method):
             place = reply.headers[b"location"].partition(b"/fhir")[2]
             assert world.wire.checked("GET", place, b"", accept).status == 200
 
-    spoilt = types.flatmap(
-        lambda type_: st.tuples(
-            st.just(type_),
-            dumped(mutated(st.integers(0, 2**16).map(lambda seed: {"id": "a-1"} | sample(type_, seed)))),
-            accepts,
-            prefers,
-        )
-    )
-    fuzz(spoilt, law, short=100)
+    fuzz(spoilt, law, short=80)
 
 
-def test_a_sample_of_every_type_is_stored_in_both_representations(world):
+def test_a_sample_of_every_type_is_stored(world):
     for seed, type_ in enumerate(TYPES):
-        resource = decode(json.dumps(sample(type_, seed)).encode())
-        for kind, body in ((JSON, json.dumps(sample(type_, seed)).encode()), (XML, to_xml(resource, r4()))):
-            assert world.wire.checked("POST", f"/{type_}", body, (b"Content-Type", kind)).status == 201
+        kind, body = JSON, json.dumps(sample(type_, seed)).encode()
+        if seed % 2:
+            kind, body = XML, to_xml(decode(body), r4())
+        assert world.wire.checked("POST", f"/{type_}", body, (b"Content-Type", kind)).status == 201
 
 
 DOCUMENT = '<Patient xmlns="http://hl7.org/fhir">{}<active value="true"/><name><family value="{}"/></name></Patient>'
@@ -168,9 +171,8 @@ HUGE = {
 
 
 @pytest.mark.parametrize("name", HUGE)
-@pytest.mark.parametrize("accept", [JSON, XML])
-def test_what_is_too_much_is_refused(world, name, accept):
-    reply = world.refuses_whole("POST", "/Patient", HUGE[name], (b"Content-Type", JSON), (b"Accept", accept))
+def test_what_is_too_much_is_refused(world, name):
+    reply = world.refuses_whole("POST", "/Patient", HUGE[name], (b"Content-Type", JSON), (b"Accept", XML))
     assert reply.status in (400, 413) or name in ("long string", "many names", "shallow extensions"), reply.status
     world.lives()
 
