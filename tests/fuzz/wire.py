@@ -45,7 +45,6 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.sent = 0
         self.socket: socket.socket | None = None
         self.unread = b""
 
@@ -56,7 +55,6 @@ class Wire:
         lines += [name + b": " + value for name, value in headers]
         if body or method not in ("GET", "HEAD"):
             lines.append(b"Content-Length: %d" % len(body))
-        self.sent += 1
         return self._exchange(b"\r\n".join(lines) + b"\r\n\r\n" + body, method)
 
     def checked(self, method: str, target: bytes | str, body: bytes = b"", *headers: Header) -> Reply:
