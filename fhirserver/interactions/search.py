@@ -13,9 +13,10 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
+from fhirserver.interactions.across import page_across
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
-from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.interactions.links import page_url
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.filters import query_filter
@@ -24,7 +25,7 @@ from fhirserver.search.paging import Page, decode_cursor, encode_cursor, keys, s
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.query import Query, parse
 from fhirserver.store.resources import Document, Stored, stored
-from fhirserver.store.union import count_across, find_across
+from fhirserver.store.union import count_across
 
 INCLUDED = 5_000
 OF_ONE_TYPE = ("_sort", "_include", "_revinclude")
@@ -138,11 +139,13 @@ async def _included(ctx: Context, query: Query, documents: Sequence[Document]) -
         if type_ not in ctx.definitions.resource_types:
             continue
         authorize(ctx.caller, "search", type_)
-        for version in await ctx.store.find_stored(type_, filter_, INCLUDED + 1 - len(found)):
+        room = INCLUDED + 1 - len(found)
+        versions = await ctx.store.find_stored(type_, filter_, room)
+        for version in versions:
             if (type_, version.id) not in seen:
                 seen.add((type_, version.id))
                 found.append(version)
-        if len(found) > INCLUDED:
+        if len(versions) == room:  # also when some of them are here already, for there may be more behind them
             raise Outcome(
                 422, "too-costly", f"more than {INCLUDED:,} resources would be included; ask for a smaller page"
             )
@@ -173,23 +176,13 @@ async def _across(ctx: Context, request: Request, types: Iterable[str], compartm
     if query.summary == "count" or query.count == 0:
         return _answer(ctx, query, [], links, await count_across(ctx.store, filters))
     purpose = f"{path}?{sorted(used)}"
-    after = _after(verified(ctx.secret, query.cursor, purpose)) if query.cursor is not None else None
-    found = await find_across(ctx.store, filters, query.count + 1, after=after) if filters else []
-    versions = [stored(type_, document) for type_, document in found[: query.count]]
-    if len(found) > query.count:
-        cursor = signed(ctx.secret, [versions[-1].type, versions[-1].id], purpose)
-        links.append(("next", page_url(ctx.base_url, path, (*used, ("_cursor", cursor)))))
-    total = len(versions) if after is None and len(found) <= query.count else None
+    page = await page_across(ctx, filters, query.count, query.cursor, purpose)
+    if page.next is not None:
+        links.append(("next", page_url(ctx.base_url, path, (*used, ("_cursor", page.next)))))
+    total = len(page.versions) if page.whole else None
     if total is None and query.total in ("accurate", "estimate"):
         total = await count_across(ctx.store, filters)
-    return _answer(ctx, query, _entries(ctx, query, versions, "match"), links, total)
-
-
-def _after(row: object) -> tuple[str, str]:
-    match row:
-        case [str() as type_, str() as id_]:
-            return type_, id_
-    raise invalid("_cursor does not belong to this search", "_cursor")
+    return _answer(ctx, query, _entries(ctx, query, page.versions, "match"), links, total)
 
 
 # the answer

@@ -14,9 +14,10 @@ from fhirserver.context import Context
 from fhirserver.fhir import dates
 from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.outcome import gone, invalid, not_found
+from fhirserver.interactions.across import page_across
 from fhirserver.interactions.changes import accepted, new_id
 from fhirserver.interactions.exchange import Answer, Request
-from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.interactions.links import page_url
 from fhirserver.operations.registry import operation
 from fhirserver.search.compartments import types_in
 from fhirserver.store.resources import Document, stored
@@ -47,24 +48,21 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     filter_: Document = {"compartments": reference, "deleted": None}
     if "_since" in values:
         filter_["updated"] = {"$gte": dates.parse(values["_since"]).low}
-    after = _after(verified(ctx.secret, values["_cursor"], reference)) if "_cursor" in values else None
-    here = sorted(wanted.intersection(await ctx.store.types()))
-    found = await find_across(ctx.store, dict.fromkeys(here, filter_), count + 1, after=after)
-    page = [stored(found_type, document) for found_type, document in found[:count]]
-    bodies = [version.body for version in page]
+    here = wanted.intersection(await ctx.store.types())
+    page = await page_across(ctx, dict.fromkeys(here, filter_), count, values.get("_cursor"), reference)
+    bodies = [version.body for version in page.versions]
     entries = [
         entry(f"{ctx.base_url}/{version.reference}", body, mode="match")
-        for version, body in zip(page, bodies, strict=True)
+        for version, body in zip(page.versions, bodies, strict=True)
     ]
     if "_type" not in values:
         entries += await _referenced(ctx, type_, bodies)
     path = "/".join(request.path)
     links = [("self", page_url(ctx.base_url, path, values.items()))]
-    if len(found) > count:
+    if page.next is not None:
         kept = [pair for pair in values.items() if pair[0] != "_cursor"]
-        place = signed(ctx.secret, [page[-1].type, page[-1].id], reference)
-        links.append(("next", page_url(ctx.base_url, path, [*kept, ("_cursor", place)])))
-    total = len(page) if after is None and len(found) <= count else None
+        links.append(("next", page_url(ctx.base_url, path, [*kept, ("_cursor", page.next)])))
+    total = len(bodies) if page.whole else None
     body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
     return Answer(status=200, body=body)
 
@@ -130,10 +128,3 @@ def _types(ctx: Context, type_: str, text: str | None) -> frozenset[str]:
     if unknown:
         raise invalid(f"_type: {', '.join(sorted(unknown))[:200]} is not a resource type", "_type")
     return possible & asked
-
-
-def _after(row: object) -> tuple[str, str]:
-    match row:
-        case [str() as type_, str() as id_]:
-            return type_, id_
-    raise invalid("_cursor does not belong to this operation", "_cursor")
