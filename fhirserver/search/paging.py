@@ -6,7 +6,7 @@ under a later ascending key the absence is computed and sorted by. `_id` makes e
 
     cursor = decode_cursor(key, query) if query.cursor else None
     for each in slices(query, query_filter(query, now), cursor):  # until count + 1 rows are there
-        rows += find(each.filter, sort=each.sort, limit=...)  # if each.computed: aggregate(each.stages(...))
+        rows += store.find(type_, each.filter, each.sort, query.count + 1 - len(rows), fields, each.computed)
     found = page(rows, query, cursor)
 """
 
@@ -47,17 +47,6 @@ class Slice(NamedTuple):
     filter: Filter
     sort: list[tuple[str, int]]
     computed: dict[str, Any]
-
-    def stages(self, limit: int, projection: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """As an aggregation; where nothing is computed, find(filter, projection, sort=sort) is the same."""
-        compute = [{"$set": self.computed}] if self.computed else []
-        return [
-            {"$match": self.filter},
-            *compute,
-            {"$sort": dict(self.sort)},
-            {"$limit": limit},
-            {"$project": projection},
-        ]
 
 
 class Page(NamedTuple, Generic[Row]):

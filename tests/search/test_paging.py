@@ -97,7 +97,8 @@ def fetch(collection: Collection[Document], query: Query, cursor: Cursor | None)
     for each in slices(query, query_filter(query, NOW), cursor):
         limit = query.count + 1 - len(rows)
         if each.computed:
-            rows += collection.aggregate(each.stages(limit, {"updated": 1, "sort": 1}))
+            ordered: list[Document] = [{"$set": each.computed}, {"$sort": dict(each.sort)}, {"$limit": limit}]
+            rows += collection.aggregate([{"$match": each.filter}, *ordered])
         else:
             rows += collection.find(each.filter, {"updated": 1, "sort": 1}, sort=each.sort, limit=limit)
         if len(rows) > query.count:
