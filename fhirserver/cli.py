@@ -25,6 +25,7 @@ from fhirserver.process import PortTaken, database, operator, summary
 from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
 from fhirserver.store.check import findings
 from fhirserver.store.connect import DatabaseRefused
+from fhirserver.store.faults import refusal
 
 RESOURCE_TYPES = 146  # https://hl7.org/fhir/R4/resourcelist.html
 REASONS_SHOWN = 20
@@ -146,7 +147,7 @@ def _settings(**options: Any) -> Settings:
 
 
 class _refusals:
-    """Turns a refusal to work into its sentence and exit code 2."""
+    """Turns a refusal to work into its sentence and exit code 2, and a database that fails later into 1."""
 
     def __enter__(self) -> None: ...
 
@@ -154,6 +155,9 @@ class _refusals:
         if isinstance(error, (DatabaseRefused, PortTaken)):
             click.echo(str(error), err=True)
             sys.exit(2)
+        if isinstance(error, Exception) and (state := refusal(error)) is not None:
+            click.echo(f"Stopped: {state}. What was done until then is kept; run it again to go on.", err=True)
+            sys.exit(1)
 
 
 def _with_context(settings: Settings, run: Callable[[Context], Coroutine[Any, Any, T]]) -> T:

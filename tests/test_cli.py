@@ -19,6 +19,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 from pymongo import MongoClient
+from pymongo.errors import AutoReconnect
 from test_files import archive
 
 from fhirserver import demo, telemetry
@@ -158,6 +159,19 @@ def test_load_counts_what_it_stored_and_names_what_it_did_not(
     assert "bad.ndjson.gz, line 2" in result.output
     assert "sex" in result.output
     assert "2 were not stored" in result.output
+
+
+def test_a_database_that_goes_away_stops_a_load_with_a_sentence(
+    healthmate: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise AutoReconnect("connection closed")
+
+    monkeypatch.setattr("fhirserver.store.resources.Store.write_all", gone)
+    result = healthmate("load", written(tmp_path / "x", ADA))
+    assert result.exit_code == 1
+    assert "Stopped: the database does not answer in time" in result.output
+    assert "Traceback" not in result.output
 
 
 def test_a_long_list_of_failures_is_cut(healthmate: Callable[..., Result], tmp_path: Path) -> None:
