@@ -65,7 +65,7 @@ def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret
         definitions=definitions,
         registry=registry,
         indexer=Indexer(definitions, registry, settings.base_url),
-        validator=Validator(definitions, required_codes()) if settings.validation == "base" else None,
+        validator=Validator(definitions, required_codes()),
         settings=settings,
         secret=secret,
         now=now,

@@ -45,7 +45,7 @@ class Context:
     definitions: Definitions
     registry: Registry
     indexer: Indexer
-    validator: Validator | None
+    validator: Validator
     settings: Settings
     secret: bytes
     now: Callable[[], datetime]

@@ -63,7 +63,6 @@ class Settings(BaseSettings):
         None, description="key that signs page links. Unset: one is generated and kept in the database"
     )
     mirror: bool = Field(True, description="store each resource as a plain document too, for mongosh and aggregation")
-    validation: Literal["off", "base"] = Field("base", description="what a resource must satisfy to be stored")
     referential_integrity: bool = Field(False, description="refuse references to resources that do not exist")
     conditional_delete: Literal["single", "multiple"] = Field(
         "single", description="whether a conditional delete may delete several matches at once"

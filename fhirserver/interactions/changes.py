@@ -37,10 +37,9 @@ def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
     named = resource.get("resourceType")
     if named != type_:
         raise invalid(f"the URL says {type_}, the body says {named!r}", f"{type_}.resourceType")
-    if ctx.validator is not None:
-        issues = ctx.validator.issues(resource)
-        if any(issue.severity in ("error", "fatal") for issue in issues):
-            raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
+    issues = ctx.validator.issues(resource)
+    if any(issue.severity in ("error", "fatal") for issue in issues):
+        raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
     if subsetted(resource):
         message = f"this is a part of a {type_} (SUBSETTED); storing it would lose the rest: read it whole first"
         raise Outcome(422, "business-rule", message, f"{type_}.meta.tag")

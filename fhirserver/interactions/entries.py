@@ -55,8 +55,6 @@ def parsed(ctx: Context, entry_: Any, index: int, strict: bool) -> Request:
 
 def _check_shell(ctx: Context, entry_: Any, index: int) -> None:
     """The entry without its resource, which is validated by the interaction."""
-    if ctx.validator is None:
-        return
     shell = {k: v for k, v in entry_.items() if k != "resource"} if isinstance(entry_, dict) else entry_
     issues = ctx.validator.issues({"resourceType": "Bundle", "type": "batch", "entry": [shell]}) if shell else []
     if issues:

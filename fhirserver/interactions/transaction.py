@@ -52,9 +52,7 @@ def _entries(ctx: Context, document: Resource) -> list[Any]:
     entries = document.get("entry", [])
     if not isinstance(entries, list):
         raise invalid("Bundle.entry is a list", "Bundle.entry", code="structure")
-    issues = (
-        ctx.validator.issues({key: value for key, value in document.items() if key != "entry"}) if ctx.validator else []
-    )
+    issues = ctx.validator.issues({key: value for key, value in document.items() if key != "entry"})
     if issues:
         raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
     return entries
