@@ -12,9 +12,11 @@ from urllib.parse import parse_qsl
 from fhirserver.access.policy import restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.interactions.chains import resolve
 from fhirserver.interactions.exchange import Pairs, versions_of
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query, parse
+from fhirserver.store.hops import one_budget
 from fhirserver.store.resources import Stored
 
 MATCHES = 1_000
@@ -54,7 +56,7 @@ def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
         default_count=ctx.settings.default_count,
         max_count=ctx.settings.max_count,
     )
-    if not query.clauses:
+    if not (query.clauses or query.chains):
         raise Outcome(412, "processing", f"the condition on {type_} names no search parameter; it would match them all")
     return query
 
@@ -67,8 +69,9 @@ def claim_key(query: Query) -> str:
 async def matches(ctx: Context, query: Query, limit: int = 2) -> list[Stored]:
     """What a condition matches now, at most `limit`."""
     await ctx.store.ensure(query.type_)
-    query = restrict(ctx.caller, query)
-    return await ctx.store.find_stored(query.type_, query_filter(query, ctx.now()), limit)
+    async with one_budget(ctx.store):
+        query = await resolve(ctx, restrict(ctx.caller, query))
+        return await ctx.store.find_stored(query.type_, query_filter(query, ctx.now()), limit)
 
 
 async def match(

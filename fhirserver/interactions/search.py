@@ -1,6 +1,7 @@
 """search of a type, of a compartment, of the system. https://hl7.org/fhir/R4/http.html#search
 
-parse → restrict → filter → find → includes → Bundle. Resources are decoded only when a part of them is asked for.
+parse → restrict → chains → filter → find → includes → Bundle. Resources are decoded only when a part of them is asked
+for.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
 from fhirserver.interactions.across import page_across
+from fhirserver.interactions.chains import resolve
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.summary import Part, trim
+from fhirserver.search.chains import is_chain
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.filters import query_filter
 from fhirserver.search.includes import forward, reverse, targets
 from fhirserver.search.paging import Page, decode_cursor, encode_cursor, keys, slices
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.query import Query, parse
+from fhirserver.store.hops import one_budget
 from fhirserver.store.resources import Document, Stored, stored
 from fhirserver.store.union import count_across
 
@@ -89,6 +93,12 @@ def _parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:
 
 
 async def _search(ctx: Context, request: Request, query: Query) -> Answer:
+    """Chains, page, inclusions and total, all in the time of one search."""
+    async with one_budget(ctx.store):
+        return await _found(ctx, request, await resolve(ctx, query))
+
+
+async def _found(ctx: Context, request: Request, query: Query) -> Answer:
     filter_ = query_filter(query, ctx.now())
     path = "/".join(request.path).removesuffix("/_search")
     self_url = page_url(ctx.base_url, path, query.used)
@@ -156,8 +166,8 @@ async def _included(ctx: Context, query: Query, documents: Sequence[Document]) -
 
 
 async def _across(ctx: Context, request: Request, types: Iterable[str], compartment: str | None) -> Answer:
-    """Only parameters that all types share can be used; `_sort` and inclusions need one type."""
-    left = [name for name, _ in request.pairs if name in OF_ONE_TYPE or not name.startswith("_")]
+    """Only parameters that all types share can be used; `_sort`, inclusions and chains need one type."""
+    left = [name for name, _ in request.pairs if name in OF_ONE_TYPE or not name.startswith("_") or is_chain(name)]
     if left and request.strict:
         raise invalid(f"{left[0][:80]}: needs a search of one type", left[0][:80], code="not-supported")
     ignored = tuple(

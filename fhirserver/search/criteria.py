@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Context, Decimal
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from fhirserver.fhir import dates
@@ -82,6 +83,18 @@ class Composite(NamedTuple):
 Value = str | bool | Token | Dates | Number | Quantity | Reference | Composite
 
 
+class Clause(NamedTuple):
+    """One parameter and the values of which any may match. The modifier `:[type]` is already in its references."""
+
+    parameter: Parameter
+    modifier: str | None
+    values: tuple[Value, ...]
+
+
+class Unknown(Exception):
+    """A name that is not served here: an error when strict, else reported."""
+
+
 class Typed(NamedTuple):
     """What a value is read against: its parameter, the type a modifier names, the server's URL, the resource types."""
 
@@ -105,6 +118,17 @@ def split(text: str, separator: str) -> list[str]:
 
 def unescape(text: str) -> str:
     return _escape.sub(r"\1", text) if "\\" in text else text
+
+
+def shown(text: str) -> str:
+    """Client text as a sentence may hold it: short, and encodable."""
+    return text[:80].encode(errors="replace").decode()
+
+
+def unknown_parameter(type_: str, code: str, known: Mapping[str, Parameter]) -> Unknown:
+    near = get_close_matches(code[:64], known, 3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return Unknown(f"{shown(code)} is not a search parameter of {type_} here{hint}")
 
 
 def kind(parameter: Parameter) -> str:

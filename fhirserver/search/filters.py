@@ -15,9 +15,9 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.dates import EARLIEST, LATEST
-from fhirserver.search.criteria import Composite, Dates, Number, Quantity, Reference, Token, Value, kind
+from fhirserver.search.criteria import Clause, Composite, Dates, Number, Quantity, Reference, Token, Value, kind
 from fhirserver.search.parameters import Parameter
-from fhirserver.search.query import Clause, Query
+from fhirserver.search.query import Query
 from fhirserver.search.values import fold
 
 Filter = dict[str, Any]
@@ -28,7 +28,9 @@ _decimal128 = Context(prec=34)
 
 
 def query_filter(query: Query, now: datetime) -> Filter:
-    """What a query matches; tombstones never. `now` is for the prefix `ap`."""
+    """What a query matches; tombstones never. `now` is for the prefix `ap`. Chains are resolved before."""
+    if query.chains:
+        raise ValueError("a query with chains matches what the database says: resolve them first")
     inside = [in_compartment(query.compartment)] if query.compartment else []
     return conjunction([{"deleted": None}, *inside, *(clause_filter(clause, now) for clause in query.clauses)])
 

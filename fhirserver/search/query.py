@@ -13,7 +13,20 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
-from fhirserver.search.criteria import MAX_LENGTH, VALUES, Typed, Value, kind, missing, split
+from fhirserver.search.chains import Chain, Chains, is_chain
+from fhirserver.search.criteria import (
+    MAX_LENGTH,
+    VALUES,
+    Clause,
+    Typed,
+    Unknown,
+    Value,
+    kind,
+    missing,
+    shown,
+    split,
+    unknown_parameter,
+)
 from fhirserver.search.includes import Include, including
 from fhirserver.search.parameters import Parameter, Registry
 
@@ -32,14 +45,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Clause(NamedTuple):
-    """One parameter and the values of which any may match. The modifier `:[type]` is already in its references."""
-
-    parameter: Parameter
-    modifier: str | None
-    values: tuple[Value, ...]
-
-
 class SortKey(NamedTuple):
     code: str
     parameter: Parameter
@@ -48,13 +53,14 @@ class SortKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to find (all clauses), and how to answer. `total` is None where the client does not say.
+    """What to find (all clauses and chains), and how to answer. `total` is None where the client does not say.
 
     `ignored` is what was not used and why, `used` the pairs that were, as they were written.
     """
 
     type_: str
     clauses: tuple[Clause, ...] = ()
+    chains: tuple[Chain, ...] = ()
     sort: tuple[SortKey, ...] = ()
     count: int = 20
     total: str | None = None
@@ -66,10 +72,6 @@ class Query:
     compartment: str | None = None
     ignored: tuple[Issue, ...] = ()
     used: tuple[tuple[str, str], ...] = ()
-
-
-class _Unknown(Exception):
-    """A name that is not served here: an error when strict, else reported."""
 
 
 def parse(
@@ -90,7 +92,7 @@ def parse(
     for name, value in pairs:
         try:
             reader.read(name, value)
-        except _Unknown as unknown:
+        except Unknown as unknown:
             if strict:
                 raise invalid(str(unknown), code="not-supported") from unknown
             ignored.append(Issue("warning", "not-supported", f"{unknown}; it was ignored"))
@@ -106,6 +108,7 @@ def parse(
     return Query(
         type_,
         clauses=tuple(reader.clauses),
+        chains=tuple(reader.chains),
         sort=tuple(reader.sort),
         count=min(count, max_count),
         total=reader.once.get("_total"),
@@ -126,7 +129,7 @@ def _check_size(pairs: Sequence[tuple[str, str]]) -> None:
         raise invalid(f"a search has at most {MAX_CHARACTERS:,} characters", code="too-long")
     for name, value in pairs:
         if "\0" in name + value or _surrogate.search(name + value):
-            raise invalid(f"{_shown(name)}: a NUL or half a surrogate pair is no text")
+            raise invalid(f"{shown(name)}: a NUL or half a surrogate pair is no text")
 
 
 class _Reader:
@@ -135,9 +138,12 @@ class _Reader:
     def __init__(self, type_: str, registry: Registry, base_url: str) -> None:
         self.type = type_
         self.registry = registry
+        self.base_url = base_url
         self.parameters = registry[type_]
         self.typed = Typed(self.parameters["_id"], base_url, registry.definitions.resource_types)
         self.clauses: list[Clause] = []
+        self.chains: list[Chain] = []
+        self.chained = Chains(registry, self._elsewhere)
         self.sort: list[SortKey] = []
         self.includes: list[Include] = []
         self.revincludes: list[Include] = []
@@ -147,10 +153,12 @@ class _Reader:
 
     def read(self, name: str, value: str) -> None:
         code, colon, modifier = name.partition(":")
-        if code not in RESULT:
+        if code not in RESULT and is_chain(name):
+            self.chains.append(self.chained.read(self.type, name, value))
+        elif code not in RESULT:
             self.clauses.append(self._clause(code, modifier if colon else None, value))
         elif colon:
-            raise _Unknown(f"{_shown(name)}: the modifier :{_shown(modifier)} is not supported here")
+            raise Unknown(f"{shown(name)}: the modifier :{shown(modifier)} is not supported here")
         elif not value:
             raise invalid("has no value")
         elif code in ONCE:
@@ -161,7 +169,7 @@ class _Reader:
     def _clause(self, code: str, modifier: str | None, value: str) -> Clause:
         parameter = self.parameters.get(code)
         if parameter is None or (kind(parameter), None) not in VALUES:
-            raise _unknown_parameter(self.type, code, self.parameters)
+            raise unknown_parameter(self.type, code, self.parameters)
         typed, modifier, read = self._reading(parameter, modifier)
         texts = split(value, ",")
         self.values += len(texts)
@@ -175,6 +183,16 @@ class _Reader:
             if len(text) > MAX_LENGTH:
                 raise invalid(f"a value has at most {MAX_LENGTH} characters", code="too-long")
         return Clause(parameter, modifier, tuple(read(text, typed) for text in texts))
+
+    def _elsewhere(self, type_: str, name: str, value: str) -> Clause:
+        """The end of a chain: a clause about another type, under the limits of this search."""
+        reader = _Reader(type_, self.registry, self.base_url)
+        reader.values = self.values
+        code, colon, modifier = name.partition(":")
+        try:
+            return reader._clause(code, modifier if colon else None, value)
+        finally:
+            self.values = reader.values
 
     def _reading(
         self, parameter: Parameter, modifier: str | None
@@ -194,9 +212,9 @@ class _Reader:
         if name in self.once:
             raise invalid("stands twice")
         if name in CHOICES and value not in CHOICES[name]:
-            raise invalid(f"{_shown(value)!r} is none of {', '.join(CHOICES[name])}")
+            raise invalid(f"{shown(value)!r} is none of {', '.join(CHOICES[name])}")
         if name == "_contained" and value != "false":
-            raise _Unknown("_contained: contained resources are not searched")
+            raise Unknown("_contained: contained resources are not searched")
         if name == "_count":
             _count(value)
         self.once[name] = value
@@ -205,9 +223,11 @@ class _Reader:
         """https://hl7.org/fhir/R4/search.html#sort"""
         for text in value.split(","):
             code = text.removeprefix("-")
+            if is_chain(code):
+                raise invalid(f"{shown(code)} is a chain; a search is sorted by parameters of {self.type} itself")
             parameter = self.parameters.get(code)
             if parameter is None:
-                raise invalid(str(_unknown_parameter(self.type, code, self.parameters)))
+                raise invalid(str(unknown_parameter(self.type, code, self.parameters)))
             if parameter.type in ("composite", "special"):
                 raise invalid(f"{code} is {parameter.type}; it has no order")
             if all(key.code != code for key in self.sort):
@@ -219,7 +239,7 @@ class _Reader:
         """https://hl7.org/fhir/R4/search.html#elements"""
         names = value.split(",")
         if not all(_element.fullmatch(name) for name in names):
-            raise invalid(f"{_shown(value)!r} is not a list of elements")
+            raise invalid(f"{shown(value)!r} is not a list of elements")
         self.elements += (name.removeprefix(f"{self.type}.") for name in names)
 
     def read_include(self, value: str) -> None:
@@ -231,7 +251,7 @@ class _Reader:
     def _include(self, value: str, into: list[Include], toward: str | None) -> None:
         found = including(value, self.registry, toward)
         if not found:
-            raise _Unknown(f"{'_revinclude' if toward else '_include'}: {_shown(value)} names no reference known here")
+            raise Unknown(f"{'_revinclude' if toward else '_include'}: {shown(value)} names no reference known here")
         into += found
 
 
@@ -249,26 +269,15 @@ _whole = re.compile(r"[0-9]{1,9}")
 
 def _count(text: str) -> int:
     if not _whole.fullmatch(text):
-        raise invalid(f"{_shown(text)!r} is not a whole number from 0 to 999999999")
+        raise invalid(f"{shown(text)!r} is not a whole number from 0 to 999999999")
     return int(text)
 
 
-def _unknown_parameter(type_: str, code: str, known: Mapping[str, Parameter]) -> _Unknown:
-    near = get_close_matches(code[:64], known, 3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return _Unknown(f"{_shown(code)} is not a search parameter of {type_} here{hint}")
-
-
-def _unknown_modifier(parameter: Parameter, modifier: str) -> _Unknown:
+def _unknown_modifier(parameter: Parameter, modifier: str) -> Unknown:
     known = ["missing", *(each for type_, each in VALUES if type_ == kind(parameter) and each)]
     if parameter.type == "reference":
         known += parameter.targets[:8]
     near = get_close_matches(modifier[:64], known, 3) or known
-    return _Unknown(
-        f"{parameter.code}: the modifier :{_shown(modifier)} is not supported here; did you mean {' or '.join(near)}?"
+    return Unknown(
+        f"{parameter.code}: the modifier :{shown(modifier)} is not supported here; did you mean {' or '.join(near)}?"
     )
-
-
-def _shown(text: str) -> str:
-    """Client text as a sentence may hold it: short, and encodable."""
-    return text[:80].encode(errors="replace").decode()

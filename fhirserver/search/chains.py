@@ -1,0 +1,141 @@
+"""Criteria about other resources, parsed hop by hop: chained parameters and `_has`.
+
+    subject:Patient.name=ada                what refers to a Patient who is called so
+    subject.name=ada                        the same of every type that a subject may be and that has a name
+    _has:Observation:patient:code=8867-4    what an Observation of the heart rate refers to as its patient
+
+https://hl7.org/fhir/R4/search.html#chaining, https://hl7.org/fhir/R4/search.html#has
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import NamedTuple
+
+from fhirserver.fhir.definitions import Definitions
+from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.search.criteria import Clause, Unknown, shown, unknown_parameter
+from fhirserver.search.expressions import parse, routes
+from fhirserver.search.parameters import Parameter, Registry
+
+MAX_HOPS = 5
+MAX_STEPS = 500  # types to look into, in all chains of a search
+
+_HAS = "_has"
+
+
+class Chain(NamedTuple):
+    """Resources that refer by `parameter` to what meets a criterion; `reverse`: that such others refer to by it.
+
+    `others` is a criterion for each type at the far end. Any may be met, and its values are those of that type.
+    """
+
+    parameter: Parameter
+    others: tuple[tuple[str, Criterion], ...]
+    reverse: bool = False
+
+
+Criterion = Clause | Chain
+
+
+def is_chain(name: str) -> bool:
+    """`_has:…`, or a name with a dot."""
+    return name.partition(":")[0] == _HAS or "." in name
+
+
+class Chains:
+    """Reads the chains of one search; `clause` reads what stands at their ends: a type, a name and a value."""
+
+    def __init__(self, registry: Registry, clause: Callable[[str, str, str], Clause]) -> None:
+        self._registry = registry
+        self._clause = clause
+        self._steps = 0
+
+    def read(self, type_: str, name: str, value: str) -> Chain:
+        """Raises Unknown for what cannot be followed, and a 400 Outcome for a value that no type can read."""
+        return self._has(type_, name, value, 1) if name.startswith(_HAS) else self._chain(type_, name, value, 1)
+
+    def _criterion(self, type_: str, name: str, value: str, hops: int) -> Criterion:
+        if not is_chain(name):
+            return self._clause(type_, name, value)
+        if hops == MAX_HOPS:
+            raise invalid(f"a chain has at most {MAX_HOPS} hops", code="too-costly")
+        read = self._has if name.startswith(_HAS) else self._chain
+        return read(type_, name, value, hops + 1)
+
+    def _chain(self, type_: str, name: str, value: str, hops: int) -> Chain:
+        """`subject:Patient.` or `subject.` and what must match there."""
+        head, _, rest = name.partition(".")
+        code, colon, target = head.partition(":")
+        parameter = self._reference(type_, code)
+        targets = self._registry.reference_targets(type_, code)
+        if colon and target not in targets:
+            known = ", ".join(targets[:8])
+            raise Unknown(f"{code}:{shown(target)}: {code} of {type_} never refers to that; it may refer to {known}")
+        return Chain(parameter, self._any((target,) if colon else targets, rest, value, hops))
+
+    def _has(self, type_: str, name: str, value: str, hops: int) -> Chain:
+        """`_has:Observation:patient:` and what must match there."""
+        parts = name.split(":", 3)
+        if parts[0] != _HAS or len(parts) < 4 or not all(parts):
+            raise Unknown(f"{shown(name)}: write _has:Type:reference:parameter, as in _has:Observation:patient:code")
+        source, code, rest = parts[1:]
+        if source not in self._registry:
+            raise Unknown(f"_has: {shown(source)} is not a resource type")
+        parameter = self._reference(source, code)
+        targets = self._registry.reference_targets(source, code)
+        if type_ not in targets:
+            known = ", ".join(targets[:8])
+            raise Unknown(f"_has: {code} of {source} never refers to a {type_}; it may refer to {known}")
+        return Chain(parameter, self._any((source,), rest, value, hops), reverse=True)
+
+    def _any(self, types: Iterable[str], rest: str, value: str, hops: int) -> tuple[tuple[str, Criterion], ...]:
+        """What the rest says of each type that it can be said of."""
+        read: list[tuple[str, Criterion]] = []
+        unknown: dict[str, Unknown] = {}
+        refused: list[Outcome] = []
+        for type_ in types:
+            self._steps += 1
+            if self._steps > MAX_STEPS:
+                raise invalid("leads to too many types; name them, as in subject:Patient.name", code="too-costly")
+            try:
+                read.append((type_, self._criterion(type_, rest, value, hops)))
+            except Unknown as error:
+                unknown[type_] = error
+            except Outcome as error:
+                if error.issues[0].code == "too-costly":
+                    raise
+                refused.append(error)
+        if read:
+            return tuple(read)
+        if refused:
+            raise refused[0]
+        raise self._unknown(rest, unknown)
+
+    def _unknown(self, rest: str, unknown: dict[str, Unknown]) -> Unknown:
+        """The reason of a type that knows the next name, else that none does."""
+        code = rest.partition(".")[0].partition(":")[0]
+        for type_, error in unknown.items():
+            if len(unknown) == 1 or code == _HAS or code in self._registry[type_]:
+                return error
+        known = {each: parameter for type_ in unknown for each, parameter in self._registry[type_].items()}
+        names = [*unknown][:4] + ["…"] * (len(unknown) > 4)
+        return unknown_parameter(" or ".join(names), code, known)
+
+    def _reference(self, type_: str, code: str) -> Parameter:
+        known = self._registry[type_]
+        parameter = known.get(code)
+        if parameter is None:
+            raise unknown_parameter(type_, code, known)
+        if parameter.type != "reference":
+            raise Unknown(f"{code} of {type_} is of type {parameter.type}; a chain goes through references")
+        if not _refers(self._registry.definitions, parameter.expression, type_):
+            raise Unknown(f"{code} of {type_} is no Reference; chains through canonical URLs are not supported here")
+        return parameter
+
+
+@cache
+def _refers(definitions: Definitions, expression: str, type_: str) -> bool:
+    """Some parameters of type reference hold canonical URLs or whole resources."""
+    return any(route.type == "Reference" for route in routes(definitions, parse(expression), type_))

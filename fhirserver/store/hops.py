@@ -1,0 +1,59 @@
+"""One hop of a chain, in the database: the ids of what matches, and of what that refers to. Asked in `one_budget`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pymongo
+from pymongo.errors import PyMongoError
+
+from fhirserver.fhir.outcome import too_costly
+from fhirserver.store.faults import within_budget
+from fhirserver.store.resources import Document, Store
+
+PING_SECONDS = 0.5
+
+
+@asynccontextmanager
+async def one_budget(store: Store) -> AsyncIterator[None]:
+    """All that is asked inside has the time of one search. A database that answers after it was busy, not silent."""
+    try:
+        with pymongo.timeout(store.search_ms / 1000), within_budget():
+            yield
+    except PyMongoError as error:
+        if error.timeout and await _answers(store):
+            raise too_costly("the search takes too long; narrow it, by patient, code or date say") from error
+        raise
+
+
+async def _answers(store: Store) -> bool:
+    try:
+        with pymongo.timeout(PING_SECONDS):
+            await store.database.command("ping")
+    except PyMongoError:
+        return False
+    return True
+
+
+async def matching_ids(store: Store, type_: str, filter_: Document, limit: int) -> list[str]:
+    """At most `limit` ids of what matches."""
+    # in one batch as far as it goes, for only the first is under the database's own time limit
+    cursor = store[type_].find(filter_, {"_id": 1}, limit=limit, batch_size=limit, session=store.session)
+    return [document["_id"] for document in await cursor.to_list()]
+
+
+async def referred_ids(store: Store, type_: str, filter_: Document, field: str, target: str, limit: int) -> list[str]:
+    """At most `limit` ids, each once, of the resources of a type to which what matches refers by a field."""
+    stages: list[dict[str, Any]] = [
+        {"$match": filter_},
+        {"$project": {"_id": 0, "to": f"${field}"}},
+        {"$unwind": "$to"},
+        {"$match": {"to": {"$gte": f"{target}/", "$lt": f"{target}0"}}},  # "0" is what follows "/"
+        {"$group": {"_id": "$to"}},
+        {"$limit": limit},
+    ]
+    cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
+    references = [document["_id"].removeprefix(f"{target}/") for document in await cursor.to_list()]
+    return [id_ for id_ in references if "/" not in id_]  # a version stands beside the id that it is of
