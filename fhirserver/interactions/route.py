@@ -9,7 +9,7 @@ import re
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, not_found
-from fhirserver.interactions import capabilities, histories, read, search, transaction, write
+from fhirserver.interactions import batch, capabilities, histories, read, search, write
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.summary import summarized
 
@@ -43,7 +43,7 @@ async def _system(ctx: Context, request: Request, representation: bool) -> Answe
     _allow(request, "GET", "POST")
     if request.method == "GET":
         return await search.search_system(ctx, request)
-    return await transaction.process(ctx, request, perform, representation)
+    return await batch.process(ctx, request, perform, representation)
 
 
 async def _type(ctx: Context, request: Request, type_: str, rest: tuple[str, ...]) -> Answer:

@@ -1,23 +1,22 @@
-"""batch and transaction. https://hl7.org/fhir/R4/http.html#transaction
+"""transaction: https://hl7.org/fhir/R4/http.html#transaction
 
-A transaction is resolved (conditions, identities, links), then planned as a list of changes, then written whole.
+It is resolved (conditions, identities, links), then planned as a list of changes, then written whole.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
-from fhirserver.fhir.bundles import bundle
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.fhir.references import Target, is_conditional, links, parse, rewrite
 from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
 from fhirserver.interactions.conditions import check_absent, check_version, claim_key, criteria, match
-from fhirserver.interactions.entries import Perform, answered, parsed, respond, response_entry
+from fhirserver.interactions.entries import Perform, answered, parsed
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.write import deletable, existing, identified, patched, updated_id
@@ -26,36 +25,6 @@ from fhirserver.store.resources import Change, Conflict, Stored
 
 SECONDS_PER_ENTRY = 0.01
 Identity = tuple[str, str]
-
-
-async def process(ctx: Context, request: Request, perform: Perform, representation: bool = False) -> Answer:
-    """A Bundle of type batch or transaction; `perform` does one read or one entry of a batch."""
-    document = request.body
-    if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
-        raise invalid("POST to the base takes a Bundle", "Bundle", code="structure")
-    kind = document.get("type")
-    if kind not in ("batch", "transaction"):
-        raise invalid(f"a Bundle of type batch or transaction is expected, not {kind!r}", "Bundle.type")
-    authorize(ctx.caller, str(kind), None)
-    entries = _entries(ctx, document)
-    answers: Sequence[Answer | Outcome]
-    if kind == "batch":
-        answers = [await respond(ctx, entry, index, request.strict, perform) for index, entry in enumerate(entries)]
-    else:
-        answers = await _transaction(ctx, entries, request.strict, perform)
-    body = bundle(f"{kind}-response", [response_entry(answer, representation) for answer in answers], id_=new_id())
-    return Answer(status=200, body=body)
-
-
-def _entries(ctx: Context, document: Resource) -> list[Any]:
-    """The entries, of a Bundle that is in order but for them."""
-    entries = document.get("entry", [])
-    if not isinstance(entries, list):
-        raise invalid("Bundle.entry is a list", "Bundle.entry", code="structure")
-    issues = ctx.validator.issues({key: value for key, value in document.items() if key != "entry"})
-    if issues:
-        raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
-    return entries
 
 
 @dataclass(slots=True)
@@ -85,7 +54,7 @@ class Step:
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
 
 
-async def _transaction(ctx: Context, entries: list[Any], strict: bool, perform: Perform) -> list[Answer]:
+async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: Perform) -> list[Answer]:
     steps = [_step(ctx, entry, index, strict) for index, entry in enumerate(entries)]
     _check_urls(steps)
     await ctx.store.ensure(*sorted({step.type for step in steps if step.type in ctx.definitions.resource_types}))

@@ -417,3 +417,32 @@ def test_a_conditional_reference_needs_a_transaction(fhir):
         fhir.put("Observation/conditional", conditional | {"id": "conditional"}),
     ):
         assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "not-supported")
+
+
+def test_a_batch_says_which_entries_it_had_no_time_for(fhir, monkeypatch):
+    monkeypatch.setattr("fhirserver.interactions.batch.BATCH_SECONDS", -1)
+    answer = fhir.post("", bundle("batch", entry("POST", "Patient", patient()), entry("GET", "Patient?_count=1")))
+    assert answer.status_code == 200
+    assert [e["response"]["status"] for e in answer.json()["entry"]] == ["503", "503"]
+    assert answer.json()["entry"][0]["response"]["outcome"]["issue"][0]["code"] == "timeout"
+
+
+def test_a_batch_keeps_what_it_did_when_the_database_goes_away(fhir, monkeypatch):
+    from pymongo.errors import NetworkTimeout
+
+    from fhirserver.store.resources import Store
+
+    read = Store.read
+
+    async def away(self, type_, id_):
+        if id_ == "away":
+            raise NetworkTimeout("timed out")
+        return await read(self, type_, id_)
+
+    monkeypatch.setattr(Store, "read", away)
+    gone = entry("GET", "Patient/away")
+    answer = fhir.post(
+        "", bundle("batch", entry("POST", "Patient", patient()), gone, entry("POST", "Patient", patient()))
+    )
+    assert [e["response"]["status"] for e in answer.json()["entry"]] == ["201 Created", "503", "503"]
+    assert fhir.post("", bundle("batch", gone)).status_code == 503

@@ -1,0 +1,71 @@
+"""A Bundle of requests: batch, whose entries stand alone, and transaction. https://hl7.org/fhir/R4/http.html#transaction"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from fhirserver.access.policy import authorize
+from fhirserver.context import Context
+from fhirserver.fhir.bundles import bundle
+from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.interactions.changes import Resource, new_id
+from fhirserver.interactions.entries import Perform, respond, response_entry
+from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.transaction import transaction
+from fhirserver.store.faults import refusal
+
+BATCH_SECONDS = 60
+
+
+async def process(ctx: Context, request: Request, perform: Perform, representation: bool = False) -> Answer:
+    """A Bundle of type batch or transaction; `perform` does one read or one entry of a batch."""
+    document = request.body
+    if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
+        raise invalid("POST to the base takes a Bundle", "Bundle", code="structure")
+    kind = document.get("type")
+    if kind not in ("batch", "transaction"):
+        raise invalid(f"a Bundle of type batch or transaction is expected, not {kind!r}", "Bundle.type")
+    authorize(ctx.caller, str(kind), None)
+    entries = _entries(ctx, document)
+    answers: Sequence[Answer | Outcome]
+    if kind == "batch":
+        answers = await _batch(ctx, entries, request.strict, perform)
+    else:
+        answers = await transaction(ctx, entries, request.strict, perform)
+    body = bundle(f"{kind}-response", [response_entry(answer, representation) for answer in answers], id_=new_id())
+    return Answer(status=200, body=body)
+
+
+async def _batch(ctx: Context, entries: list[Any], strict: bool, perform: Perform) -> list[Answer | Outcome]:
+    """Entry by entry, each for itself. What is left when time is up or the database away is answered as not done."""
+    answers: list[Answer | Outcome] = []
+    over: Outcome | None = None
+    deadline = monotonic() + BATCH_SECONDS
+    for index, entry in enumerate(entries):
+        if over is None and monotonic() > deadline:
+            over = Outcome(503, "timeout", f"not done: a batch has {BATCH_SECONDS} s; send this entry again")
+        if over is None:
+            try:
+                answers.append(await respond(ctx, entry, index, strict, perform))
+            except PyMongoError as error:
+                over = refusal(error)
+                if over is None or not any(isinstance(answer, Answer) and answer.wrote for answer in answers):
+                    raise
+        if over is not None:
+            answers.append(over)
+    return answers
+
+
+def _entries(ctx: Context, document: Resource) -> list[Any]:
+    """The entries, of a Bundle that is in order but for them."""
+    entries = document.get("entry", [])
+    if not isinstance(entries, list):
+        raise invalid("Bundle.entry is a list", "Bundle.entry", code="structure")
+    issues = ctx.validator.issues({key: value for key, value in document.items() if key != "entry"})
+    if issues:
+        raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
+    return entries
