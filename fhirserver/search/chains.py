@@ -9,7 +9,7 @@ https://hl7.org/fhir/R4/search.html#chaining, https://hl7.org/fhir/R4/search.htm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -90,38 +90,30 @@ class Chains:
             raise Unknown(f"_has: {code} of {source} never refers to a {type_}; it may refer to {known}")
         return Chain(parameter, self._any((source,), rest, value, hops), reverse=True)
 
-    def _any(self, types: Iterable[str], rest: str, value: str, hops: int) -> tuple[tuple[str, Criterion], ...]:
+    def _any(self, types: Sequence[str], rest: str, value: str, hops: int) -> tuple[tuple[str, Criterion], ...]:
         """What the rest says of each type that it can be said of."""
+        self._steps += len(types)
+        if self._steps > MAX_STEPS:
+            raise invalid("leads to too many types; name them, as in subject:Patient.name", code="too-costly")
+        code = rest.partition(".")[0].partition(":")[0]
+        possible = [type_ for type_ in types if code == _HAS or code in self._registry[type_]]
         read: list[tuple[str, Criterion]] = []
-        unknown: dict[str, Unknown] = {}
-        refused: list[Outcome] = []
-        for type_ in types:
-            self._steps += 1
-            if self._steps > MAX_STEPS:
-                raise invalid("leads to too many types; name them, as in subject:Patient.name", code="too-costly")
+        errors: list[Unknown | Outcome] = []
+        for type_ in possible:
             try:
                 read.append((type_, self._criterion(type_, rest, value, hops)))
             except Unknown as error:
-                unknown[type_] = error
+                errors.append(error)
             except Outcome as error:
                 if error.issues[0].code == "too-costly":
                     raise
-                refused.append(error)
+                errors.insert(0, error)
         if read:
             return tuple(read)
-        if refused:
-            raise refused[0]
-        raise self._unknown(rest, unknown)
-
-    def _unknown(self, rest: str, unknown: dict[str, Unknown]) -> Unknown:
-        """The reason of a type that knows the next name, else that none does."""
-        code = rest.partition(".")[0].partition(":")[0]
-        for type_, error in unknown.items():
-            if len(unknown) == 1 or code == _HAS or code in self._registry[type_]:
-                return error
-        known = {each: parameter for type_ in unknown for each, parameter in self._registry[type_].items()}
-        names = [*unknown][:4] + ["…"] * (len(unknown) > 4)
-        return unknown_parameter(" or ".join(names), code, known)
+        if errors:
+            raise errors[0]
+        known = {each: parameter for type_ in types for each, parameter in self._registry[type_].items()}
+        raise unknown_parameter(" or ".join([*types[:4], "…"][: len(types)]), code, known)
 
     def _reference(self, type_: str, code: str) -> Parameter:
         known = self._registry[type_]

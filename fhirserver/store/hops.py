@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -50,10 +51,9 @@ async def referred_ids(store: Store, type_: str, filter_: Document, field: str, 
         {"$match": filter_},
         {"$project": {"_id": 0, "to": f"${field}"}},
         {"$unwind": "$to"},
-        {"$match": {"to": {"$gte": f"{target}/", "$lt": f"{target}0"}}},  # "0" is what follows "/"
+        {"$match": {"to": {"$regex": f"^{re.escape(target)}/[^/]+$"}}},  # a version stands beside what it is of
         {"$group": {"_id": "$to"}},
         {"$limit": limit},
     ]
     cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
-    references = [document["_id"].removeprefix(f"{target}/") for document in await cursor.to_list()]
-    return [id_ for id_ in references if "/" not in id_]  # a version stands beside the id that it is of
+    return [document["_id"].removeprefix(f"{target}/") for document in await cursor.to_list()]
