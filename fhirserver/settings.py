@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     max_count: int = Field(1000, ge=1, description="most entries on a page, whatever the client says")
     max_body_bytes: int = Field(10_000_000, ge=1024, description="largest request body, before and after gunzip")
     search_timeout_ms: int = Field(4_000, ge=1, description="time one search may take in the database")
-    request_timeout: float = Field(5.0, gt=0, description="seconds one request may wait for the database")
+    request_timeout: float = Field(4.0, gt=0, description="seconds one request may wait for the database")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to log")
 
     @field_validator("data", "mongod")

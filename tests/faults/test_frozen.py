@@ -16,7 +16,7 @@ from machine import Machine
 from writers import HEADERS, Writers, device, observation, patient
 
 TOGETHER = 5  # requests of each kind at once: more than the driver keeps connections, which is 100
-SECONDS = 6.0  # request_timeout is 5
+SECONDS = 6.0  # request_timeout is 4
 RECOVERY_SECONDS = 15.0
 
 PATIENT = patient("frozen", id="p")
