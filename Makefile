@@ -14,6 +14,11 @@ PORT ?= 8000
 DATA ?= ./data
 PIP := $(BIN)/pip install --quiet --no-deps --disable-pip-version-check
 
+# What Debian has, installed where that is possible and named where it is not.
+apt = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(1); \
+	else echo "please install first: sudo apt-get install $(1)" >&2; exit 1; fi;
+
 help:
 	@echo "make install | serve | test | lint | bench | faults | fuzz | lock"
 
@@ -24,6 +29,7 @@ install-dev: .venv/installed-dev
 
 .venv/pyvenv.cfg:
 	@if [ -z "$(PYTHON)" ]; then echo "HealthMate needs Python 3.11 or later; none was found on PATH" >&2; exit 1; fi
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call apt,python3-venv) }
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.lock pyproject.toml | .venv/pyvenv.cfg libcurl
@@ -36,19 +42,14 @@ install-dev: .venv/installed-dev
 	@touch $@
 
 tests/js/node_modules/.installed: tests/js/package-lock.json
+	@command -v npm >/dev/null || { $(call apt,nodejs npm) }
 	cd tests/js && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # The embedded mongod is linked against libcurl.
 .PHONY: libcurl
 libcurl:
-	@if command -v ldconfig >/dev/null && ! ldconfig -p | grep -q 'libcurl\.so\.4'; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libcurl4; \
-		else \
-			echo "The embedded MongoDB needs libcurl4: sudo apt-get install libcurl4" >&2; \
-		fi; \
-	fi
+	@if command -v ldconfig >/dev/null && ! ldconfig -p | grep -q 'libcurl\.so\.4'; then ( $(call apt,libcurl4) ) || true; fi
 
 # --- run --------------------------------------------------------------------------------------------------------------
 
