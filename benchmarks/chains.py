@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from fhirserver.app import context
+from fhirserver.app import contexts
 from fhirserver.context import ANYONE
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome
@@ -184,7 +184,8 @@ def compared(database: Any) -> None:
 async def served(url: str, database: str) -> None:
     """The same searches by the server, with its own limits."""
     environment: dict[str, Any] = {"mongodb_url": SecretStr(url), "database": database, "open": True}
-    async with context(Settings(**environment)) as ctx:
+    async with contexts(Settings(**environment)) as found:
+        ctx = found[""]
         for search in SEARCHES:
             type_, _, text = search.partition("?")
             request = Request(method="GET", path=(type_,), pairs=tuple(parse_qsl(text)))

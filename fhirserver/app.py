@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pymongo
-from pymongo import ReturnDocument
+from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,18 +38,25 @@ PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 
 
 @asynccontextmanager
-async def context(settings: Settings) -> AsyncIterator[Context]:
-    """Everything a request needs, for as long as the database is open. `settings.mongodb_url` must be set."""
+async def contexts(settings: Settings) -> AsyncIterator[dict[str, Context]]:
+    """Everything a request needs, by tenant ("" where there are none), for as long as the database is open.
+
+    `settings.mongodb_url` must be set.
+    """
     if settings.mongodb_url is None:
         raise ValueError("mongodb_url is not set; the command line starts the embedded database and sets it")
     client = await connect(settings.mongodb_url.get_secret_value(), timeout=settings.request_timeout)
     try:
-        database = client[settings.database]
-        await ensure_shared(database)
         async with ending_abandoned(client):
-            yield assemble(settings, database, await _secret(database, settings))
+            yield {tenant: await _opened(client, part) for tenant, part in settings.partitions().items()}
     finally:
         await client.close()
+
+
+async def _opened(client: AsyncMongoClient[dict[str, Any]], settings: Settings) -> Context:
+    database = client[settings.database]
+    await ensure_shared(database)
+    return assemble(settings, database, await _secret(database, settings))
 
 
 def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret: bytes) -> Context:
@@ -88,7 +95,7 @@ async def _secret(database: Any, settings: Settings) -> bytes:
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """FHIR under /fhir, /healthz (the process lives), /readyz (the database answers)."""
+    """FHIR under /fhir (or /fhir/[tenant]), /healthz (the process lives), /readyz (the database answers)."""
     return Application(settings)
 
 
@@ -102,26 +109,37 @@ def _host_name(header: bytes) -> str:
 class Application:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.ctx: Context | None = None
+        self.contexts: dict[str, Context] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send_: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send_)
             return
-        if scope["type"] != "http" or self.ctx is None:
+        if scope["type"] != "http" or not self.contexts:
             raise RuntimeError(f"cannot serve {scope['type']} before start-up")
         path: str = scope["path"]
         if self.settings.open and not self._addressed_here(scope):
             await send(send_, 421, b"this server is open, so it answers under its own name only\n", [PLAIN])
         elif path.startswith(FHIR) and (len(path) == len(FHIR) or path[len(FHIR)] == "/"):
-            await serve(self.ctx, FHIR.encode(), scope, receive, send_)
+            await self._fhir(scope, receive, send_)
         elif path == "/healthz":
             await send(send_, 200, b"ok\n", [PLAIN])
         elif path == "/readyz":
-            await self._ready(self.ctx, send_)
+            await self._ready(send_)
         else:
             message = f"Nothing is here. The FHIR API is at {self.settings.base_url}/metadata\n"
             await send(send_, 404, message.encode(), [PLAIN])
+
+    async def _fhir(self, scope: Scope, receive: Receive, send_: Send) -> None:
+        """The record that the URL names. Without tenants there is one; with them, the first segment says whose."""
+        prefix = FHIR.encode()
+        if self.settings.tenants:
+            prefix += b"/" + scope["raw_path"][len(FHIR) + 1 :].partition(b"/")[0]
+        ctx = self.contexts.get(prefix[len(FHIR) + 1 :].decode("latin-1"))
+        if ctx is None:
+            await send(send_, 404, b"Nothing is here: the FHIR API of a tenant is at [base]/[tenant]\n", [PLAIN])
+        else:
+            await serve(ctx, prefix, scope, receive, send_)
 
     def _addressed_here(self, scope: Scope) -> bool:
         """Whether the Host is this machine: a web page that rebinds its own name to 127.0.0.1 must not read records.
@@ -131,7 +149,8 @@ class Application:
         name = _host_name(dict(scope["headers"]).get(b"host", b""))
         return is_loopback(name) or name == urlsplit(self.settings.base_url).hostname
 
-    async def _ready(self, ctx: Context, send_: Send) -> None:
+    async def _ready(self, send_: Send) -> None:
+        ctx = next(iter(self.contexts.values()))
         try:
             with pymongo.timeout(2):
                 await ctx.store.database.command("ping")
@@ -144,11 +163,11 @@ class Application:
     async def _lifespan(self, receive: Receive, send_: Send) -> None:
         await receive()
         try:
-            async with context(self.settings) as self.ctx:
+            async with contexts(self.settings) as self.contexts:
                 await send_({"type": "lifespan.startup.complete"})
                 await receive()
         except Exception as error:
-            if self.ctx is None:
+            if not self.contexts:
                 await send_({"type": "lifespan.startup.failed", "message": str(error)})
             raise
         await send_({"type": "lifespan.shutdown.complete"})

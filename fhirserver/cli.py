@@ -35,6 +35,7 @@ File = click.Path(exists=True, dir_okay=False, path_type=Path)
 data_option = click.option(
     "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of the embedded database."
 )
+tenant_option = click.option("--tenant", metavar="NAME", help="Whose record, where HEALTHMATE_TENANTS names tenants.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,7 +62,8 @@ def serve(**options: Any) -> None:
 @main.command(name="load")
 @click.argument("paths", nargs=-1, required=True, type=File, metavar="FILE...")
 @data_option
-def load_files(paths: tuple[Path, ...], data: Path | None) -> None:
+@tenant_option
+def load_files(paths: tuple[Path, ...], data: Path | None, tenant: str | None) -> None:
     """Store the resources of Bundles, NDJSON or single resources, plain or gzip, under the ids they have."""
     unread: list[files.Unread] = []
 
@@ -74,23 +76,25 @@ def load_files(paths: tuple[Path, ...], data: Path | None) -> None:
                     yield resource
                 bar.update(source.size - bar.pos)
 
-    _finish(_load(_settings(data=data), resources()), unread)
+    _finish(_load(_record(data, tenant), resources()), unread)
 
 
 @main.command()
 @click.argument("path", type=File, metavar="FILE.tgz")
 @data_option
-def load_package(path: Path, data: Path | None) -> None:
+@tenant_option
+def load_package(path: Path, data: Path | None, tenant: str | None) -> None:
     """Store the profiles, value sets, search parameters… of a FHIR package."""
     unread: list[files.Unread] = []
-    _finish(_load(_settings(data=data), files.package(path, r4(), unread.append)), unread)
+    _finish(_load(_record(data, tenant), files.package(path, r4(), unread.append)), unread)
 
 
 @main.command()
 @data_option
-def reindex(data: Path | None) -> None:
+@tenant_option
+def reindex(data: Path | None, tenant: str | None) -> None:
     """Compute the index values of every stored resource again."""
-    done = _with_context(_settings(data=data), run_reindex)
+    done = _with_context(_record(data, tenant), run_reindex)
     click.echo(f"Reindexed {done:,} resources.")
 
 
@@ -104,7 +108,8 @@ def capabilities() -> None:
 
 @main.command()
 @data_option
-def check(data: Path | None) -> None:
+@tenant_option
+def check(data: Path | None, tenant: str | None) -> None:
     """Check the database, its indexes and the definitions; exit code 1 when something is wrong."""
 
     async def run(ctx: Context) -> list[tuple[bool, str]]:
@@ -114,7 +119,7 @@ def check(data: Path | None) -> None:
     results = [
         (len(definitions.resource_types) == 146, f"definitions: {len(definitions.resource_types)} resource types")
     ]
-    results += _with_context(_settings(data=data), run)
+    results += _with_context(_record(data, tenant), run)
     for good, sentence in results:
         click.echo(f"{'ok  ' if good else 'FAIL'}  {sentence}")
     sys.exit(0 if all(good for good, _ in results) else 1)
@@ -144,6 +149,17 @@ def _settings(**options: Any) -> Settings:
     for variable in unknown_variables(os.environ):
         click.echo(f"{variable} is not a setting, so it is ignored; `healthmate settings` lists them all.", err=True)
     return settings
+
+
+def _record(data: Path | None, tenant: str | None) -> Settings:
+    """The settings of the one record that a command works on."""
+    settings = _settings(data=data)
+    found = settings.partitions().get(tenant or "")
+    if found is None:
+        known = f"one of {', '.join(settings.tenants)}" if settings.tenants else "left out: there are no tenants here"
+        click.echo(f"--tenant must be {known}", err=True)
+        sys.exit(2)
+    return found
 
 
 class _refusals:

@@ -16,7 +16,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from fhirserver import demo, files
-from fhirserver.app import context, create_app
+from fhirserver.app import contexts, create_app
 from fhirserver.context import Caller, Context
 from fhirserver.fhir import json
 from fhirserver.interactions.load import Receipt, load
@@ -56,7 +56,8 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, then finish what is under way and stop the embedded database in order."""
     with stopping_in_order(), listening(settings.host, settings.port) as port, database(settings, share=False) as full:
         asyncio.run(prepare(full, say))
-        say(f"FHIR R4 at {settings.base_url}, capabilities at {settings.base_url}/metadata")
+        for part in full.partitions().values():
+            say(f"FHIR R4 at {part.base_url}, capabilities at {part.base_url}/metadata")
         config = uvicorn.Config(
             create_app(full),
             loop="uvloop",
@@ -103,17 +104,22 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def operator(settings: Settings) -> AsyncIterator[Context]:
-    """The context of who runs the server: reaching its data folder or its database already allows everything."""
-    async with context(settings) as ctx:
+    """The context of who runs the server: reaching its data folder or its database already allows everything.
+
+    `settings` are those of one tenant, or have none.
+    """
+    async with contexts(settings) as found:
+        (ctx,) = found.values()
         yield replace(ctx, caller=OPERATOR)
 
 
 async def prepare(settings: Settings, say: Callable[[str], None]) -> None:
     """Make sure of the database while a refusal can still be said in a sentence, and add the demo patients."""
-    async with operator(settings) as ctx:
-        await ctx.store.ensure(*await ctx.store.types())  # no request waits for an index that this release brings
-        if settings.demo:
-            await populate(ctx, say)
+    for part in settings.partitions().values():
+        async with operator(part) as ctx:
+            await ctx.store.ensure(*await ctx.store.types())  # no request waits for an index that this release brings
+            if settings.demo:
+                await populate(ctx, say)
 
 
 async def populate(ctx: Context, say: Callable[[str], None]) -> None:

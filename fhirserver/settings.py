@@ -5,17 +5,20 @@ https://docs.pydantic.dev/latest/concepts/pydantic_settings/
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "HEALTHMATE_"
 
+_tenant = re.compile(r"[a-z][a-z0-9-]{0,23}")
 _credentials = re.compile(r"(?<=://).*@|(?<=Password=)[^&]*|(?<=AWS_SESSION_TOKEN:)[^&,]*", re.IGNORECASE)
 
 
@@ -49,6 +52,11 @@ class Settings(BaseSettings):
     mongod: Path | None = Field(
         None, description="mongod program of the embedded database. Unset: the one on PATH, then the installed wheel"
     )
+    tenants: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="names of tenants, separated by commas: each has a database and a base, [base_url]/[tenant], of its"
+        " own, and [base_url] itself serves nothing. Unset: one record for all, at [base_url]",
+    )
     data: Path = Field(Path("~/.healthmate"), description="folder of the embedded database")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
@@ -79,6 +87,21 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
 
+    @field_validator("tenants", mode="before")
+    @classmethod
+    def _separated(cls, names: str | tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names
+
+    @field_validator("tenants")
+    @classmethod
+    def _nameable(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _tenant.fullmatch(name):
+                raise ValueError(f"{name!r} cannot name a tenant: 1 to 24 of a-z, 0-9 and '-', a letter first")
+        if len(set(names)) < len(names):
+            raise ValueError("a tenant stands twice")
+        return names
+
     @field_validator("base_url")
     @classmethod
     def _without_slash(cls, url: str) -> str:
@@ -94,6 +117,22 @@ class Settings(BaseSettings):
         if self.default_count > self.max_count:
             raise ValueError(f"default_count {self.default_count} is larger than max_count {self.max_count}")
         return self
+
+    def of_tenant(self, name: str) -> Self:
+        """The settings of one tenant: what is called in its own terms knows of no other."""
+        secret = self.secret and hmac.digest(self.secret.get_secret_value().encode(), name.encode(), hashlib.sha256)
+        return self.model_copy(
+            update={
+                "tenants": (),
+                "database": f"{self.database}-{name}",
+                "base_url": f"{self.base_url}/{name}",
+                "secret": secret and SecretStr(secret.hex()),
+            }
+        )
+
+    def partitions(self) -> dict[str, Self]:
+        """The settings of each tenant by its name; of the one record, under "", where there are none."""
+        return {name: self.of_tenant(name) for name in self.tenants} or {"": self}
 
 
 def masked(url: str) -> str:
@@ -118,4 +157,6 @@ def _printable(name: str, value: Any) -> str:
         return ""
     if name == "mongodb_url":
         return masked(value.get_secret_value())
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from fhirserver.app import context
+from fhirserver.app import contexts
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.interactions.exchange import Request
@@ -24,8 +24,8 @@ from fhirserver.store.resources import Change, Store, Stored
 @asynccontextmanager
 async def opened(mongodb: str) -> AsyncIterator[Context]:
     settings = Settings.model_validate({"mongodb_url": mongodb, "database": f"load-{uuid4().hex[:12]}"})
-    async with context(settings) as ctx:
-        yield replace(ctx, caller=OPERATOR)
+    async with contexts(settings) as found:
+        yield replace(found[""], caller=OPERATOR)
 
 
 def run(mongodb: str, story: Callable[[Context], Awaitable[None]]) -> None:
