@@ -1,0 +1,266 @@
+"""The same searches at 100,000 and at 1,000,000 resources: latency, keys examined per result, bytes per resource.
+
+    python -m benchmarks.scale [--sizes 100000,1000000] [--patients 10] [--mirror] [--write]
+
+Each size gets a database of its own in a temporary folder, filled through `load` with validation on. Then every shape
+is asked over HTTP, one request after the other, each with other values; MongoDB's profiler says what such a request
+examined. Patient shapes ask about one patient, population shapes about all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from benchmarks.load import RESULTS, Processes, running
+from benchmarks.population import lives, population
+from fhirserver.fhir import json as fhir_json
+from fhirserver.interactions.load import load
+from fhirserver.process import database, operator
+from fhirserver.settings import Settings
+from fhirserver.store import embedded
+
+ROUNDS, WARM = 40, 5
+LOINC = "http://loinc.org"
+Row = dict[str, Any]
+
+
+class Shape(NamedTuple):
+    """A search with places for values of this population; `of` says what it asks about."""
+
+    of: str
+    name: str
+    url: str
+
+
+SHAPES = (
+    Shape("patient", "read", "Patient/{patient}"),
+    Shape("patient", "identifier", "Patient?identifier={identifier}"),
+    Shape("patient", "code and date, newest 20", "Observation?patient={patient}&code={code}&date=ge2000&_sort=-date"),
+    Shape("patient", "newest 20", "Observation?patient={patient}&_sort=-date"),
+    Shape("patient", "by category", "Observation?patient={patient}&category=laboratory&_sort=-date"),
+    Shape("patient", "codes of a panel", "Observation?patient={patient}&code={code},{other}&_sort=-date"),
+    Shape("patient", "value above", "Observation?patient={patient}&code={code}&value-quantity=gt5"),
+    Shape("patient", "unsorted page", "Observation?patient={patient}"),
+    Shape("patient", "total", "Observation?patient={patient}&_summary=count"),
+    Shape("patient", "conditions", "Condition?patient={patient}&clinical-status=active"),
+    Shape("patient", "medications", "MedicationRequest?patient={patient}&status=active&_sort=-authoredon"),
+    Shape("patient", "encounters since", "Encounter?patient={patient}&date=ge2015&_sort=-date"),
+    Shape("patient", "_include", "Observation?patient={patient}&_include=Observation:encounter&_sort=-date"),
+    Shape("patient", "_revinclude", "Patient?_id={patient}&_revinclude=Condition:subject"),
+    Shape("patient", "chained", "Observation?subject:Patient.identifier={identifier}&code={code}&_sort=-date"),
+    Shape("patient", "compartment", "Patient/{patient}/Procedure?_sort=-date"),
+    Shape("patient", "$everything, first 50", "Patient/{patient}/$everything?_count=50"),
+    Shape("population", "family name", "Patient?family={family}"),
+    Shape("population", "name and gender, sorted", "Patient?name={family}&gender=female&_sort=birthdate"),
+    Shape("population", "born in a month", "Patient?birthdate={month}&_sort=family"),
+    Shape("population", "code, newest 20", "Observation?code={code}&_sort=-date"),
+    Shape("population", "code in a month, newest 20", "Observation?code={code}&date={recent}&_sort=-date"),
+    Shape("population", "code and value", "Observation?code={code}&value-quantity=gt5&_count=20"),
+    Shape("population", "condition code", "Condition?code={condition}&_sort=-onset-date"),
+    Shape("population", "last updated", "Observation?_lastUpdated=ge{today}&_sort=-_lastUpdated"),
+    Shape("population", "no criteria", "Observation"),
+    Shape("population", "_has", "Patient?_has:Condition:patient:code={condition}&_count=20"),
+    Shape("population", "chained", "Condition?subject:Patient.family={family}&_count=20"),
+    Shape("population", "system, two types", "?_type=Patient,Condition&_count=20"),
+)
+
+
+class Values(NamedTuple):
+    """What the shapes ask for, taken from the population itself."""
+
+    patients: list[tuple[str, str, str, str]]
+    codes: list[str]
+    conditions: list[str]
+
+    def some(self, rng: random.Random) -> dict[str, str]:
+        id_, identifier, family, born = rng.choice(self.patients)
+        code, other = rng.sample(self.codes, 2)
+        return {
+            "patient": id_,
+            "identifier": identifier,
+            "family": family,
+            "month": born[:7],
+            "code": code,
+            "other": other,
+            "condition": rng.choice(self.conditions),
+            "recent": f"{rng.randrange(2019, 2026)}-{rng.randrange(1, 13):02d}",
+            "today": date.today().isoformat(),
+        }
+
+
+async def filled(settings: Settings, originals: list[bytes], resources: int) -> Row:
+    """Load the population; how long that took."""
+    start = time.perf_counter()
+    async with operator(settings) as ctx:
+        typed = (fhir_json.resource(json.dumps(each).encode()) for each in population(originals, resources))
+        receipt = await load(replace(ctx), typed)
+    seconds = time.perf_counter() - start
+    if receipt.failed or receipt.missing:
+        raise RuntimeError(f"{len(receipt.failed)} refused, such as {receipt.failed[:1]}; {receipt.missing} missing")
+    return {"resources": receipt.counted, "load_per_second": round(receipt.counted / seconds)}
+
+
+def values(db: Database[Row]) -> Values:
+    rows = db["Patient"].aggregate([{"$sample": {"size": 300}}, {"$project": {"search": 1}}])
+    patients = [_patient(row["_id"], row["search"]) for row in rows]
+    return Values(patients, _codes(db, "Observation", 12), _codes(db, "Condition", 8))
+
+
+def _patient(id_: str, search: Row) -> tuple[str, str, str, str]:
+    return id_, search["identifier"][0], search["family"][0], f"{search['birthdate'][0]['lo']:%Y-%m-%d}"
+
+
+def _codes(db: Database[Row], type_: str, most: int) -> list[str]:
+    """The most frequent codes, with their systems."""
+    found = db[type_].aggregate(
+        [
+            {"$sample": {"size": 20_000}},
+            {"$project": {"code": {"$arrayElemAt": ["$search.code", 0]}}},
+            {"$group": {"_id": "$code", "count": {"$sum": 1}}},
+            {"$sort": {"count": -1}},
+            {"$limit": most},
+        ]
+    )
+    return [row["_id"] for row in found]
+
+
+def sizes(db: Database[Row]) -> Row:
+    """Bytes on disk per resource: data, indexes, both; and what the data would be without compression."""
+    names = [name for name in db.list_collection_names() if name[0].isupper() and not name.endswith(".history")]
+    stats = [db.command("collStats", name) for name in names]
+    count = sum(each["count"] for each in stats)
+    data, indexes = (sum(each[key] for each in stats) for key in ("storageSize", "totalIndexSize"))
+    return {
+        "data_bytes": round(data / count),
+        "index_bytes": round(indexes / count),
+        "bytes_per_resource": round((data + indexes) / count),
+        "uncompressed_bytes": round(sum(each["size"] for each in stats) / count),
+    }
+
+
+def asked(client: httpx.Client, db: Database[Row], shape: Shape, found: Values) -> Row:
+    rng = random.Random(shape.name)
+    times, results = [], []
+    for number in range(WARM + ROUNDS):
+        url = shape.url.format(**found.some(rng))
+        start = time.perf_counter()
+        answer = client.get(url)
+        seconds = time.perf_counter() - start
+        answer.raise_for_status()
+        if number >= WARM:
+            times.append(seconds * 1000)
+            results.append(_matches(answer.json()))
+    examined = _examined(client, db, [shape.url.format(**found.some(rng)) for _ in range(5)])
+    times.sort()
+    return {
+        "p50_ms": round(statistics.median(times), 1),
+        "p95_ms": round(times[int(len(times) * 0.95)], 1),
+        "results": round(statistics.mean(results), 1),
+        **examined,
+    }
+
+
+def _matches(document: Row) -> int:
+    return len(document.get("entry", ())) if document["resourceType"] == "Bundle" else 1
+
+
+def _examined(client: httpx.Client, db: Database[Row], urls: list[str]) -> Row:
+    """Keys and documents that the database looked at for each result, and the indexes that it used."""
+    db.command("profile", 0)
+    db["system.profile"].drop()
+    db.command("profile", 2)
+    try:
+        results = sum(_matches(client.get(url).json()) for url in urls)
+    finally:
+        db.command("profile", 0)
+    operations = [
+        row for row in db["system.profile"].find({"op": {"$in": ["query", "command"]}}) if "keysExamined" in row
+    ]
+    plans = {row.get("planSummary", "") for row in operations}
+    return {
+        "keys_per_result": round(sum(row["keysExamined"] for row in operations) / max(results, 1), 1),
+        "documents_per_result": round(sum(row["docsExamined"] for row in operations) / max(results, 1), 1),
+        "plans": sorted(plans),
+    }
+
+
+def measured(folder: Path, originals: list[bytes], resources: int, mirror: bool) -> Row:
+    settings = Settings.model_validate({"data": folder, "mirror": mirror})
+    os.environ["HEALTHMATE_MIRROR"] = str(mirror)
+    with database(settings) as full:
+        outcome = asyncio.run(filled(full, originals, resources))
+    for base, processes in running(folder):
+        url = embedded.attach(folder)
+        if url is None:
+            raise RuntimeError("the server's database cannot be reached")
+        with MongoClient[Row](url) as mongo, httpx.Client(base_url=base + "/", timeout=60) as client:
+            db = mongo[settings.database]
+            outcome |= sizes(db)
+            found = values(db)
+            outcome["shapes"] = {f"{shape.of}: {shape.name}": asked(client, db, shape, found) for shape in SHAPES}
+            outcome["memory_mb"] = _memory(processes)
+    return outcome
+
+
+def _memory(processes: Processes) -> Row:
+    def resident(process: psutil.Process) -> int:
+        return round(process.memory_info().rss / 1e6)
+
+    return {"server": resident(processes.server), "database": resident(processes.database)}
+
+
+def lines(outcomes: dict[int, Row]) -> Iterator[str]:
+    """The table, sizes side by side."""
+    for size, outcome in outcomes.items():
+        facts = ", ".join(f"{key} {value}" for key, value in outcome.items() if key != "shapes")
+        yield f"{size:,}: {facts}"
+    yield f"{'shape':42}" + "".join(f"{size:>12,} p50   p95  keys/result" for size in outcomes) + "   growth of p50"
+    first, *_, last = (outcome["shapes"] for outcome in (*outcomes.values(), *outcomes.values()))
+    for name in first:
+        cells = "".join(
+            f"{row['p50_ms']:>16}{row['p95_ms']:>6}{row['keys_per_result']:>13}"
+            for row in (outcome["shapes"][name] for outcome in outcomes.values())
+        )
+        yield f"{name:42}{cells}{last[name]['p50_ms'] / first[name]['p50_ms']:>16.2f}"
+
+
+def main(given: list[str] | None = None) -> dict[int, Row]:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--sizes", default="100000,1000000")
+    arguments.add_argument("--patients", type=int, default=10, help="lives that are told again and again")
+    arguments.add_argument("--mirror", action="store_true", help="store each resource as a plain document too")
+    arguments.add_argument("--lives", type=Path, help="folder that keeps the generated lives")
+    arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
+    asked_for = arguments.parse_args(given)
+    outcomes: dict[int, Row] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        originals = lives(asked_for.patients, asked_for.lives or Path(folder))
+        for size in map(int, asked_for.sizes.split(",")):
+            outcomes[size] = measured(Path(folder) / str(size), originals, size, asked_for.mirror)
+    print("\n".join(lines(outcomes)))
+    if asked_for.write:
+        target = RESULTS / f"{date.today()}-scale.json"
+        target.write_text(json.dumps(outcomes, indent=2) + "\n")
+        print(f"written to {target.name}")
+    return outcomes
+
+
+if __name__ == "__main__":
+    main()
