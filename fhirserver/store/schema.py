@@ -24,18 +24,27 @@ REDEFINED = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict: a name that
 
 log = logging.getLogger(__name__)
 
+# On disk only; pages in memory are as they were. 35,726 resources of synthetic patients with all indexes: 1,061 bytes
+# each, against 2,017 by MongoDB's defaults (snappy for documents, nothing for indexes), loaded in the same time.
+COMPRESSED = {"wiredTiger": {"configString": "block_compressor=zstd"}}
+
+
+def _index(name: str, **keys: int) -> IndexModel:
+    return IndexModel(list(keys.items()), name=name, storageEngine=COMPRESSED)
+
+
 CURRENT = (
-    IndexModel([("search.$**", ASCENDING)], name="search"),
-    IndexModel([("updated", DESCENDING), ("_id", DESCENDING)], name="updated"),
-    IndexModel([("compartments", ASCENDING), ("_id", ASCENDING)], name="compartments"),
+    _index("search", **{"search.$**": ASCENDING}),
+    _index("updated", updated=DESCENDING, _id=DESCENDING),
+    _index("compartments", compartments=ASCENDING, _id=ASCENDING),
 )
-HISTORY = (IndexModel([("updated", DESCENDING), ("_id", DESCENDING)], name="updated"),)
+HISTORY = (_index("updated", updated=DESCENDING, _id=DESCENDING),)
 
 # Measured in DESIGN §2: a patient's observations of one code, newest first, 0.40 ms against 0.53 by the wildcard.
 # `_id` is the last key of every sort and goes the way of the key before it.
 HOT: dict[str, tuple[IndexModel, ...]] = {
     "Observation": tuple(
-        IndexModel([(f"search.{code}", ASCENDING), ("sort.date", DESCENDING), ("_id", DESCENDING)], name=f"{code}-date")
+        _index(f"{code}-date", **{f"search.{code}": ASCENDING, "sort.date": DESCENDING, "_id": DESCENDING})
         for code in ("patient", "code")
     ),
 }
@@ -58,7 +67,7 @@ async def ensure(database: AsyncDatabase[dict[str, Any]], type_: str) -> None:
 
 async def _create(database: AsyncDatabase[dict[str, Any]], name: str, indexes: tuple[IndexModel, ...]) -> None:
     try:
-        await database.create_collection(name, check_exists=False)
+        await database.create_collection(name, check_exists=False, storageEngine=COMPRESSED)
     except OperationFailure as error:
         if error.code != NAMESPACE_EXISTS:
             raise
@@ -67,14 +76,20 @@ async def _create(database: AsyncDatabase[dict[str, Any]], name: str, indexes: t
     except OperationFailure as error:
         if error.code not in REDEFINED:
             raise
-        present = await database[name].index_information()
-        for index in indexes:
-            if differs(present.get(index.document["name"]), index):
-                log.warning(
-                    "index %s of %s is another one in this release; making it again", index.document["name"], name
-                )
-                await database[name].drop_index(index.document["name"])
-        await database[name].create_indexes(list(indexes))
+        await _renew(database, name, indexes)
+
+
+async def _renew(database: AsyncDatabase[dict[str, Any]], name: str, indexes: tuple[IndexModel, ...]) -> None:
+    """Make what is missing or has other keys. An index that an earlier release did not compress works as it is."""
+    present = await database[name].index_information()
+    wanted = [each for each in indexes if each.document["name"] not in present]
+    for index in indexes:
+        if differs(present.get(index.document["name"]), index):
+            log.warning("index %s of %s is another one in this release; making it again", index.document["name"], name)
+            await database[name].drop_index(index.document["name"])
+            wanted.append(index)
+    if wanted:
+        await database[name].create_indexes(wanted)
 
 
 def differs(present: Mapping[str, Any] | None, wanted: IndexModel) -> bool:
