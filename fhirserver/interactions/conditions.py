@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 from fhirserver.access.policy import restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions.chains import resolve
 from fhirserver.interactions.exchange import Pairs, versions_of
+from fhirserver.interactions.resolve import resolve
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query, parse
 from fhirserver.store.hops import one_budget
@@ -56,7 +56,7 @@ def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
         default_count=ctx.settings.default_count,
         max_count=ctx.settings.max_count,
     )
-    if not (query.clauses or query.chains):
+    if not query.criteria:
         raise Outcome(412, "processing", f"the condition on {type_} names no search parameter; it would match them all")
     return query
 

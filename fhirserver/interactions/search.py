@@ -1,6 +1,6 @@
 """search of a type, of a compartment, of the system. https://hl7.org/fhir/R4/http.html#search
 
-parse → restrict → chains → filter → find → includes → Bundle. Resources are decoded only when a part of them is asked
+parse → restrict → resolve → filter → find → includes → Bundle. Resources are decoded only when a part of them is asked
 for.
 """
 
@@ -15,10 +15,10 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
 from fhirserver.interactions.across import page_across
-from fhirserver.interactions.chains import resolve
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url
+from fhirserver.interactions.resolve import resolve
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.chains import is_chain
 from fhirserver.search.compartments import compartments, types_in

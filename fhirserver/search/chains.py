@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.search.criteria import Clause, Unknown, shown, unknown_parameter
+from fhirserver.search.criteria import Chain, Clause, Criterion, Unknown, shown, unknown_parameter
 from fhirserver.search.expressions import parse, routes
 from fhirserver.search.parameters import Parameter, Registry
 
@@ -23,20 +22,6 @@ MAX_HOPS = 5
 MAX_STEPS = 500  # types to look into, in all chains of a search
 
 _HAS = "_has"
-
-
-class Chain(NamedTuple):
-    """Resources that refer by `parameter` to what meets a criterion; `reverse`: that such others refer to by it.
-
-    `others` is a criterion for each type at the far end. Any may be met, and its values are those of that type.
-    """
-
-    parameter: Parameter
-    others: tuple[tuple[str, Criterion], ...]
-    reverse: bool = False
-
-
-Criterion = Clause | Chain
 
 
 def is_chain(name: str) -> bool:

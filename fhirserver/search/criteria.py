@@ -91,6 +91,34 @@ class Clause(NamedTuple):
     values: tuple[Value, ...]
 
 
+class Chain(NamedTuple):
+    """Resources that refer by `parameter` to what meets a criterion; `reverse`: that such others refer to by it.
+
+    `others` is a criterion for each type at the far end. Any may be met, and its values are those of that type.
+    """
+
+    parameter: Parameter
+    others: tuple[tuple[str, Criterion], ...]
+    reverse: bool = False
+
+
+class AllOf(NamedTuple):
+    parts: tuple[Criterion, ...]
+
+
+class AnyOf(NamedTuple):
+    parts: tuple[Criterion, ...]
+
+
+class Negation(NamedTuple):
+    """All other resources, those without a value too."""
+
+    part: Criterion
+
+
+Criterion = Clause | Chain | AllOf | AnyOf | Negation
+
+
 class Unknown(Exception):
     """A name that is not served here: an error when strict, else reported."""
 

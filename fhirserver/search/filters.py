@@ -15,7 +15,22 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.dates import EARLIEST, LATEST
-from fhirserver.search.criteria import Clause, Composite, Dates, Number, Quantity, Reference, Token, Value, kind
+from fhirserver.search.criteria import (
+    AllOf,
+    AnyOf,
+    Chain,
+    Clause,
+    Composite,
+    Criterion,
+    Dates,
+    Negation,
+    Number,
+    Quantity,
+    Reference,
+    Token,
+    Value,
+    kind,
+)
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.query import Query
 from fhirserver.search.values import fold
@@ -29,10 +44,22 @@ _decimal128 = Context(prec=34)
 
 def query_filter(query: Query, now: datetime) -> Filter:
     """What a query matches; tombstones never. `now` is for the prefix `ap`. Chains are resolved before."""
-    if query.chains:
-        raise ValueError("a query with chains matches what the database says: resolve them first")
     inside = [in_compartment(query.compartment)] if query.compartment else []
-    return conjunction([{"deleted": None}, *inside, *(clause_filter(clause, now) for clause in query.clauses)])
+    return conjunction([{"deleted": None}, *inside, *(criterion_filter(each, now) for each in query.criteria)])
+
+
+def criterion_filter(criterion: Criterion, now: datetime) -> Filter:
+    match criterion:
+        case Clause():
+            return clause_filter(criterion, now)
+        case AllOf(parts):
+            return conjunction(criterion_filter(part, now) for part in parts)
+        case AnyOf(parts):
+            return disjunction([criterion_filter(part, now) for part in parts])
+        case Negation(part):
+            return {"$nor": [criterion_filter(part, now)]}
+        case Chain():
+            raise ValueError("what a chain matches is for the database to say: resolve it first")
 
 
 def clause_filter(clause: Clause, now: datetime) -> Filter:

@@ -13,11 +13,12 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
-from fhirserver.search.chains import Chain, Chains, is_chain
+from fhirserver.search.chains import Chains, is_chain
 from fhirserver.search.criteria import (
     MAX_LENGTH,
     VALUES,
     Clause,
+    Criterion,
     Typed,
     Unknown,
     Value,
@@ -53,14 +54,13 @@ class SortKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to find (all clauses and chains), and how to answer. `total` is None where the client does not say.
+    """What to find (what meets all criteria), and how to answer. `total` is None where the client does not say.
 
     `ignored` is what was not used and why, `used` the pairs that were, as they were written.
     """
 
     type_: str
-    clauses: tuple[Clause, ...] = ()
-    chains: tuple[Chain, ...] = ()
+    criteria: tuple[Criterion, ...] = ()
     sort: tuple[SortKey, ...] = ()
     count: int = 20
     total: str | None = None
@@ -107,8 +107,7 @@ def parse(
         used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
     return Query(
         type_,
-        clauses=tuple(reader.clauses),
-        chains=tuple(reader.chains),
+        criteria=tuple(reader.criteria),
         sort=tuple(reader.sort),
         count=min(count, max_count),
         total=reader.once.get("_total"),
@@ -141,9 +140,8 @@ class _Reader:
         self.base_url = base_url
         self.parameters = registry[type_]
         self.typed = Typed(self.parameters["_id"], base_url, registry.definitions.resource_types)
-        self.clauses: list[Clause] = []
-        self.chains: list[Chain] = []
-        self.chained = Chains(registry, self._elsewhere)
+        self.criteria: list[Criterion] = []
+        self.chains = Chains(registry, self._elsewhere)
         self.sort: list[SortKey] = []
         self.includes: list[Include] = []
         self.revincludes: list[Include] = []
@@ -154,9 +152,9 @@ class _Reader:
     def read(self, name: str, value: str) -> None:
         code, colon, modifier = name.partition(":")
         if code not in RESULT and is_chain(name):
-            self.chains.append(self.chained.read(self.type, name, value))
+            self.criteria.append(self.chains.read(self.type, name, value))
         elif code not in RESULT:
-            self.clauses.append(self._clause(code, modifier if colon else None, value))
+            self.criteria.append(self._clause(code, modifier if colon else None, value))
         elif colon:
             raise Unknown(f"{shown(name)}: the modifier :{shown(modifier)} is not supported here")
         elif not value:

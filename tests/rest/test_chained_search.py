@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhirserver.interactions import chains
+from fhirserver.interactions import resolve
 
 UCUM = "http://unitsofmeasure.org"
 STRICT = {"Prefer": "handling=strict"}
@@ -275,13 +275,13 @@ def test_conditions_may_be_chains(world):
 
 
 def test_a_chain_that_leads_through_too_much_is_too_costly(world, monkeypatch):
-    monkeypatch.setattr(chains, "LISTED", 2)
+    monkeypatch.setattr(resolve, "LISTED", 2)
     for url in ("Observation?subject.name:missing=false", "Patient?_has:Observation:patient:code=pulse,bp"):
         refused = world.get(url)
         assert (refused.status_code, refused.json()["issue"][0]["code"]) == (422, "too-costly")
         assert "narrow it" in refused.json()["issue"][0]["diagnostics"]
     monkeypatch.undo()
-    monkeypatch.setattr(chains, "LISTED_BYTES", 100)
+    monkeypatch.setattr(resolve, "LISTED_BYTES", 100)
     assert world.get("Observation?patient.name=adams&patient.gender=female").status_code == 200
     refused = world.get("Observation?patient.gender=female&patient.name:missing=false")
     assert refused.json()["issue"][0]["code"] == "too-costly"

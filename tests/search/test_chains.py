@@ -8,16 +8,18 @@ import pytest
 from queries import NOW, read
 
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.search.chains import MAX_HOPS, Chain, Criterion
+from fhirserver.search.chains import MAX_HOPS
+from fhirserver.search.criteria import Chain, Clause, Criterion
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
 
 
 def written(criterion: Criterion, type_: str) -> str:
     """`subject→(Patient.name Location.name)`; `_has` as `←`."""
-    if not isinstance(criterion, Chain):
+    if isinstance(criterion, Clause):
         modifier = f":{criterion.modifier}" if criterion.modifier else ""
         return f"{type_}.{criterion.parameter.code}{modifier}"
+    assert isinstance(criterion, Chain)
     others = sorted(written(other, far) for far, other in criterion.others)
     return f"{criterion.parameter.code}{'←' if criterion.reverse else '→'}({' '.join(others)})"
 
@@ -67,8 +69,8 @@ READ = [
 @pytest.mark.parametrize(("type_", "text", "expected"), READ)
 def test_chains_are_read(type_: str, text: str, expected: str) -> None:
     query = read(type_, text)
-    assert [written(chain, type_) for chain in query.chains] == [expected]
-    assert (query.clauses, query.ignored) == ((), ())
+    assert [written(chain, type_) for chain in query.criteria] == [expected]
+    assert query.ignored == ()
     assert [f"{name}={value}" for name, value in query.used] == [text]
 
 
@@ -114,7 +116,7 @@ def test_what_cannot_be_followed_is_refused_or_reported(type_: str, text: str, s
     assert (refusal.value.status, refusal.value.issues[0].code) == (400, "not-supported")
     assert sentence in refusal.value.issues[0].diagnostics
     query = read(type_, f"{text}&_id=1", strict=False)
-    assert (query.chains, query.used) == ((), (("_id", "1"),))
+    assert (query.criteria[1:], query.used) == ((), (("_id", "1"),))
     assert sentence in query.ignored[0].diagnostics
 
 
@@ -143,13 +145,13 @@ def test_bad_chains_are_refused_with_a_sentence(type_: str, text: str, sentence:
 
 def test_a_value_is_read_by_the_types_that_can_read_it() -> None:
     """`target.date` is a date of most types; a type where the value makes no sense is left out."""
-    (chain,) = read("Provenance", "target.status=active").chains
+    (chain,) = read("Provenance", "target.status=active").criteria
     assert len(chain.others) > 50
-    assert read("Observation", "subject.type=person").chains[0].others[0][0] == "Group"
+    assert read("Observation", "subject.type=person").criteria[0].others[0][0] == "Group"
 
 
 def test_a_query_with_chains_is_no_filter_yet() -> None:
     query = read("Observation", "patient.name=x")
-    with pytest.raises(ValueError, match="resolve them first"):
+    with pytest.raises(ValueError, match="resolve it first"):
         query_filter(query, NOW)
-    assert query_filter(replace(query, chains=()), NOW) == query_filter(Query("Observation"), NOW)
+    assert query_filter(replace(query, criteria=()), NOW) == query_filter(Query("Observation"), NOW)

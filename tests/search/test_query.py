@@ -118,15 +118,15 @@ VALUE_TABLE: list[tuple[str, str, list[Any]]] = [
 @pytest.mark.parametrize(("type_", "text", "expected"), VALUE_TABLE)
 def test_values_are_read(type_: str, text: str, expected: list[Any]) -> None:
     query = read(type_, text)
-    assert [list(clause.values) for clause in query.clauses] == [expected]
+    assert [list(clause.values) for clause in query.criteria] == [expected]
     assert query.ignored == ()
     assert len(query.used) == 1
 
 
 def test_an_id_alone_may_be_of_any_target() -> None:
-    clause = read("Observation", "subject=1").clauses[0]
+    clause = read("Observation", "subject=1").criteria[0]
     assert sorted(clause.values[0].forms) == ["Device/1", "Group/1", "Location/1", "Patient/1"]  # type: ignore[union-attr]
-    anything = read("Provenance", "target=1").clauses[0]
+    anything = read("Provenance", "target=1").criteria[0]
     assert len(anything.values[0].forms) >= 145  # type: ignore[union-attr]
 
 
@@ -240,7 +240,7 @@ def test_result_parameters() -> None:
         "&_format=json&_pretty=true&_contained=false&_include=Observation:subject:Patient"
         "&_revinclude=Provenance:target&_cursor=xyz",
     )
-    assert [clause.parameter.code for clause in query.clauses] == ["code", "code"]
+    assert [clause.parameter.code for clause in query.criteria] == ["code", "code"]
     assert [(key.code, key.descending) for key in query.sort] == [("date", True), ("status", False)]
     assert (query.count, query.total, query.summary, query.elements) == (0, "accurate", "data", ("id", "code"))
     assert query.includes == (Include("Observation", "subject", "Patient"),)

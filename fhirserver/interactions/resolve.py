@@ -1,6 +1,7 @@
-"""Chains resolved inside out: what is at the far end is found first, and becomes a list of references or of ids.
+"""What only the database can say of a query, resolved into plain clauses before it becomes a filter.
 
-Each hop is a search of its own: the law of access applies to it, and what was deleted is not found.
+Chains are resolved inside out: what is at the far end is found first, and becomes a list of references or of ids. Each
+hop is a search of its own: the law of access applies to it, and what was deleted is not found.
 https://hl7.org/fhir/R4/search.html#chaining, docs/adr/0004-chains.md
 """
 
@@ -11,8 +12,7 @@ from dataclasses import replace
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, too_costly
-from fhirserver.search.chains import Chain, Criterion
-from fhirserver.search.criteria import Clause, Reference
+from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Reference
 from fhirserver.search.filters import Filter, path, query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.hops import matching_ids, referred_ids
@@ -23,22 +23,45 @@ ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 
 
 async def resolve(ctx: Context, query: Query) -> Query:
-    """The same query with its chains as plain clauses, as things are now."""
-    if not query.chains:
+    """The same query in clauses alone, as things are now."""
+    if all(isinstance(criterion, Clause) for criterion in query.criteria):
         return query
-    listed: list[Clause] = []
-    size = 0
-    for chain in query.chains:
+    resolution = _Resolution(ctx, query.type_)
+    return replace(query, criteria=tuple([await resolution.of(criterion) for criterion in query.criteria]))
+
+
+class _Resolution:
+    """Of the criteria of one filter, which share its size."""
+
+    def __init__(self, ctx: Context, type_: str) -> None:
+        self._ctx = ctx
+        self._type = type_
+        self._size = 0
+
+    async def of(self, criterion: Criterion) -> Criterion:
+        match criterion:
+            case Clause():
+                return criterion
+            case AllOf(parts):
+                return AllOf(tuple([await self.of(part) for part in parts]))
+            case AnyOf(parts):
+                return AnyOf(tuple([await self.of(part) for part in parts]))
+            case Negation(part):
+                return Negation(await self.of(part))
+            case Chain():
+                return await self._chain(criterion)
+
+    async def _chain(self, chain: Chain) -> Clause:
         if chain.reverse:
-            found = await _led_from(ctx, query.type_, chain)
-            listed.append(Clause(ctx.registry[query.type_]["_id"], None, tuple(found)))
+            found = await _led_from(self._ctx, self._type, chain)
+            clause = Clause(self._ctx.registry[self._type]["_id"], None, tuple(found))
         else:
-            found = await _leading(ctx, chain)
-            listed.append(Clause(chain.parameter, None, (Reference(tuple(found)),)))
-        size += sum(map(len, found)) + ELEMENT_BYTES * len(found)
-        if size > LISTED_BYTES:
+            found = await _leading(self._ctx, chain)
+            clause = Clause(chain.parameter, None, (Reference(tuple(found)),))
+        self._size += sum(map(len, found)) + ELEMENT_BYTES * len(found)
+        if self._size > LISTED_BYTES:
             raise _too_many(chain)
-    return replace(query, clauses=(*query.clauses, *listed), chains=())
+        return clause
 
 
 async def _leading(ctx: Context, chain: Chain) -> list[str]:
@@ -66,8 +89,8 @@ async def _led_from(ctx: Context, type_: str, chain: Chain) -> list[str]:
 async def _far(ctx: Context, type_: str, criterion: Criterion) -> Filter:
     """The filter of what meets a criterion and may be seen."""
     authorize(ctx.caller, "search", type_)
-    query = Query(type_, chains=(criterion,)) if isinstance(criterion, Chain) else Query(type_, clauses=(criterion,))
-    return query_filter(await resolve(ctx, restrict(ctx.caller, query)), ctx.now())
+    query = restrict(ctx.caller, Query(type_, criteria=(criterion,)))
+    return query_filter(await resolve(ctx, query), ctx.now())
 
 
 def _too_many(chain: Chain) -> Outcome:
