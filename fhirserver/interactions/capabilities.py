@@ -31,6 +31,8 @@ FORMATS = ("application/fhir+json", "application/fhir+xml", "json", "xml")
 PATCHES = ("application/json-patch+json", "application/fhir+json", "application/fhir+xml")
 MODES = ("full", "normative", "terminology")
 
+FILTER = {"name": "_filter", "type": "special", "definition": "http://hl7.org/fhir/SearchParameter/filter"}
+
 
 def capabilities(ctx: Context, request: Request) -> Answer:
     """`mode=terminology` answers with TerminologyCapabilities: https://hl7.org/fhir/R4/http.html#capabilities"""
@@ -119,7 +121,8 @@ def _resource(ctx: Context, type_: str) -> dict[str, Any]:
         out["searchInclude"] = ["*", *includes]
     if reverse := sorted(_reverse(ctx).get(type_, ())):
         out["searchRevInclude"] = reverse
-    out["searchParam"] = [_parameter(p) for _, p in sorted(parameters.items())]
+    listed = [FILTER, *(_parameter(p) for p in parameters.values())]
+    out["searchParam"] = sorted(listed, key=lambda parameter: parameter["name"])
     if operations := _operations(ctx, type_):
         out["operation"] = operations
     return out

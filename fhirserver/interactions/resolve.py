@@ -12,7 +12,7 @@ from dataclasses import replace
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, too_costly
-from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Reference
+from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Reference, Within
 from fhirserver.search.filters import Filter, path, query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.hops import matching_ids, referred_ids
@@ -48,6 +48,8 @@ class _Resolution:
                 return AnyOf(tuple([await self.of(part) for part in parts]))
             case Negation(part):
                 return Negation(await self.of(part))
+            case Within(parameter, part):
+                return Within(parameter, await self.of(part))
             case Chain():
                 return await self._chain(criterion)
 

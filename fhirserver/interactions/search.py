@@ -32,7 +32,7 @@ from fhirserver.store.resources import Document, Stored, stored
 from fhirserver.store.union import count_across
 
 INCLUDED = 5_000
-OF_ONE_TYPE = ("_sort", "_include", "_revinclude")
+OF_ONE_TYPE = ("_filter", "_sort", "_include", "_revinclude")
 
 
 async def search_type(ctx: Context, request: Request, type_: str) -> Answer:

@@ -29,6 +29,17 @@ def is_chain(name: str) -> bool:
     return name.partition(":")[0] == _HAS or "." in name
 
 
+def _parted(name: str) -> tuple[str, str]:
+    """The first hop, and what must match there."""
+    if not name.startswith(_HAS):
+        head, _, rest = name.partition(".")
+        return head, rest
+    parts = name.split(":", 3)
+    if parts[0] != _HAS or len(parts) < 4 or not all(parts):
+        raise Unknown(f"{shown(name)}: write _has:Type:reference:parameter, as in _has:Observation:patient:code")
+    return ":".join(parts[:3]), parts[3]
+
+
 class Chains:
     """Reads the chains of one search; `clause` reads what stands at their ends: a type, a name and a value."""
 
@@ -36,36 +47,40 @@ class Chains:
         self._registry = registry
         self._clause = clause
         self._steps = 0
+        self._hops = 0
 
-    def read(self, type_: str, name: str, value: str) -> Chain:
+    def read(self, type_: str, name: str, value: str) -> Criterion:
         """Raises Unknown for what cannot be followed, and a 400 Outcome for a value that no type can read."""
-        return self._has(type_, name, value, 1) if name.startswith(_HAS) else self._chain(type_, name, value, 1)
-
-    def _criterion(self, type_: str, name: str, value: str, hops: int) -> Criterion:
         if not is_chain(name):
             return self._clause(type_, name, value)
-        if hops == MAX_HOPS:
-            raise invalid(f"a chain has at most {MAX_HOPS} hops", code="too-costly")
-        read = self._has if name.startswith(_HAS) else self._chain
-        return read(type_, name, value, hops + 1)
+        head, rest = _parted(name)
+        code = rest.partition(".")[0].partition(":")[0]
+        return self.through(type_, head, code, lambda far: self.read(far, rest, value))
 
-    def _chain(self, type_: str, name: str, value: str, hops: int) -> Chain:
-        """`subject:Patient.` or `subject.` and what must match there."""
-        head, _, rest = name.partition(".")
+    def through(self, type_: str, head: str, code: str, far: Callable[[str], Criterion]) -> Chain:
+        """One hop, by `subject:Patient` or `_has:Observation:patient`, to what `far` says of each type there.
+
+        Types that do not have the parameter `code` are not asked.
+        """
+        self._hops += 1
+        try:
+            if self._hops > MAX_HOPS:
+                raise invalid(f"a chain has at most {MAX_HOPS} hops", code="too-costly")
+            return (self._has if head.startswith(_HAS) else self._chain)(type_, head, code, far)
+        finally:
+            self._hops -= 1
+
+    def _chain(self, type_: str, head: str, next_: str, far: Callable[[str], Criterion]) -> Chain:
         code, colon, target = head.partition(":")
         parameter = self._reference(type_, code)
         targets = self._registry.reference_targets(type_, code)
         if colon and target not in targets:
             known = ", ".join(targets[:8])
             raise Unknown(f"{code}:{shown(target)}: {code} of {type_} never refers to that; it may refer to {known}")
-        return Chain(parameter, self._any((target,) if colon else targets, rest, value, hops))
+        return Chain(parameter, self._any((target,) if colon else targets, next_, far))
 
-    def _has(self, type_: str, name: str, value: str, hops: int) -> Chain:
-        """`_has:Observation:patient:` and what must match there."""
-        parts = name.split(":", 3)
-        if parts[0] != _HAS or len(parts) < 4 or not all(parts):
-            raise Unknown(f"{shown(name)}: write _has:Type:reference:parameter, as in _has:Observation:patient:code")
-        source, code, rest = parts[1:]
+    def _has(self, type_: str, head: str, next_: str, far: Callable[[str], Criterion]) -> Chain:
+        _, source, code = head.split(":")
         if source not in self._registry:
             raise Unknown(f"_has: {shown(source)} is not a resource type")
         parameter = self._reference(source, code)
@@ -73,20 +88,21 @@ class Chains:
         if type_ not in targets:
             known = ", ".join(targets[:8])
             raise Unknown(f"_has: {code} of {source} never refers to a {type_}; it may refer to {known}")
-        return Chain(parameter, self._any((source,), rest, value, hops), reverse=True)
+        return Chain(parameter, self._any((source,), next_, far), reverse=True)
 
-    def _any(self, types: Sequence[str], rest: str, value: str, hops: int) -> tuple[tuple[str, Criterion], ...]:
-        """What the rest says of each type that it can be said of."""
+    def _any(
+        self, types: Sequence[str], code: str, far: Callable[[str], Criterion]
+    ) -> tuple[tuple[str, Criterion], ...]:
+        """What can be said of the types that have a parameter."""
         self._steps += len(types)
         if self._steps > MAX_STEPS:
             raise invalid("leads to too many types; name them, as in subject:Patient.name", code="too-costly")
-        code = rest.partition(".")[0].partition(":")[0]
         possible = [type_ for type_ in types if code == _HAS or code in self._registry[type_]]
         read: list[tuple[str, Criterion]] = []
         errors: list[Unknown | Outcome] = []
         for type_ in possible:
             try:
-                read.append((type_, self._criterion(type_, rest, value, hops)))
+                read.append((type_, far(type_)))
             except Unknown as error:
                 errors.append(error)
             except Outcome as error:

@@ -116,7 +116,14 @@ class Negation(NamedTuple):
     part: Criterion
 
 
-Criterion = Clause | Chain | AllOf | AnyOf | Negation
+class Within(NamedTuple):
+    """One element of a composite parameter of which `part` is true: its clauses are about the components."""
+
+    parameter: Parameter
+    part: Criterion
+
+
+Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within
 
 
 class Unknown(Exception):

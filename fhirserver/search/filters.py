@@ -15,6 +15,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.dates import EARLIEST, LATEST
+from fhirserver.search.comparisons import COMPARED
 from fhirserver.search.criteria import (
     AllOf,
     AnyOf,
@@ -29,6 +30,7 @@ from fhirserver.search.criteria import (
     Reference,
     Token,
     Value,
+    Within,
     kind,
 )
 from fhirserver.search.parameters import Parameter
@@ -48,26 +50,29 @@ def query_filter(query: Query, now: datetime) -> Filter:
     return conjunction([{"deleted": None}, *inside, *(criterion_filter(each, now) for each in query.criteria)])
 
 
-def criterion_filter(criterion: Criterion, now: datetime) -> Filter:
+def criterion_filter(criterion: Criterion, now: datetime, slots: bool = False) -> Filter:
+    """`slots`: inside an element of a composite, where the values of a component lie under its code."""
     match criterion:
-        case Clause():
-            return clause_filter(criterion, now)
+        case Clause(parameter):
+            return clause_filter(criterion, now, parameter.code if slots else path(parameter))
         case AllOf(parts):
-            return conjunction(criterion_filter(part, now) for part in parts)
+            return conjunction(criterion_filter(part, now, slots) for part in parts)
         case AnyOf(parts):
-            return disjunction([criterion_filter(part, now) for part in parts])
+            return disjunction([criterion_filter(part, now, slots) for part in parts])
         case Negation(part):
-            return {"$nor": [criterion_filter(part, now)]}
+            return {"$nor": [criterion_filter(part, now, slots)]}
+        case Within(parameter, part):
+            return {path(parameter): {"$elemMatch": criterion_filter(part, now, slots=True)}}
         case Chain():
             raise ValueError("what a chain matches is for the database to say: resolve it first")
 
 
-def clause_filter(clause: Clause, now: datetime) -> Filter:
+def clause_filter(clause: Clause, now: datetime, field: str) -> Filter:
     """One parameter: any of its values."""
-    field = path(clause.parameter)
     if clause.modifier == "missing":
         return {field: {"$exists": not clause.values[0]}}
-    return FILTERS[kind(clause.parameter), clause.modifier](field, clause.values, clause.parameter, now)
+    asked = (kind(clause.parameter), clause.modifier)
+    return (FILTERS.get(asked) or COMPARED[asked])(field, clause.values, clause.parameter, now)
 
 
 def in_compartment(reference: str) -> Filter:

@@ -21,7 +21,7 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "http://hl7.org/fhir/SearchParameter/DomainResource-text": "full text: no expression",
         "http://hl7.org/fhir/SearchParameter/Resource-content": "full text: no expression",
         "http://hl7.org/fhir/SearchParameter/Resource-query": "names an operation-like query: no expression",
-        "http://hl7.org/fhir/SearchParameter/filter": "an expression language of its own: no expression",
+        "http://hl7.org/fhir/SearchParameter/filter": "a language of its own, search/filter_language.py: no expression",
         "http://hl7.org/fhir/SearchParameter/Location-near": "geographical distance, type special",
         "http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-age": "no expression",
         "http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-birthOrderBoolean": "no expression",

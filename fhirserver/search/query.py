@@ -28,9 +28,11 @@ from fhirserver.search.criteria import (
     split,
     unknown_parameter,
 )
+from fhirserver.search.filter_criteria import Filters
 from fhirserver.search.includes import Include, including
 from fhirserver.search.parameters import Parameter, Registry
 
+FILTER = "_filter"
 MAX_PARAMETERS = 200
 MAX_VALUES = 1000
 MAX_CHARACTERS = 1_000_000
@@ -142,6 +144,7 @@ class _Reader:
         self.typed = Typed(self.parameters["_id"], base_url, registry.definitions.resource_types)
         self.criteria: list[Criterion] = []
         self.chains = Chains(registry, self._elsewhere)
+        self.filters = Filters(registry, self.chains, self.typed)
         self.sort: list[SortKey] = []
         self.includes: list[Include] = []
         self.revincludes: list[Include] = []
@@ -151,7 +154,9 @@ class _Reader:
 
     def read(self, name: str, value: str) -> None:
         code, colon, modifier = name.partition(":")
-        if code not in RESULT and is_chain(name):
+        if name == FILTER:
+            self.criteria.append(self.filters.read(self.type, value))
+        elif code not in RESULT and is_chain(name):
             self.criteria.append(self.chains.read(self.type, name, value))
         elif code not in RESULT:
             self.criteria.append(self._clause(code, modifier if colon else None, value))
