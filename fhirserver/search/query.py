@@ -174,6 +174,8 @@ class _Reader:
         if parameter is None or (kind(parameter), None) not in VALUES:
             raise unknown_parameter(self.type, code, self.parameters)
         typed, modifier, read = self._reading(parameter, modifier)
+        if not value or value.isspace():  # a form sends the fields that were left empty too
+            raise Unknown(f"{code}: has no value")
         texts = split(value, ",")
         self.values += len(texts)
         if self.values > MAX_VALUES:
@@ -182,7 +184,7 @@ class _Reader:
             raise invalid("is either true or false")
         for text in texts:
             if not text or text.isspace():
-                raise invalid("has no value" if len(texts) == 1 else "one of its values is empty")
+                raise invalid("one of its values is empty")
             if len(text) > MAX_LENGTH:
                 raise invalid(f"a value has at most {MAX_LENGTH} characters", code="too-long")
         return Clause(parameter, modifier, tuple(read(text, typed) for text in texts))

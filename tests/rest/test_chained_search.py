@@ -188,8 +188,19 @@ def test_unknown_parts_are_reported_or_refused(world):
     refused = world.get("Observation?_id=o1&patient.nme=x", headers=STRICT)
     assert refused.status_code == 400
     assert said in refused.json()["issue"][0]["diagnostics"]
-    for url in ("Observation?_sort=patient.name", "Observation?patient.birthdate=then", "Observation?patient.name="):
+    for url in ("Observation?_sort=patient.name", "Observation?patient.birthdate=then"):
         assert world.get(url).status_code == 400
+
+
+def test_a_parameter_without_a_value_is_reported_and_ignored_but_in_conditions(world):
+    bundle = world.bundle("Patient?_id=ada&name=&_has:Observation:patient:code=")
+    assert [entry["resource"]["id"] for entry in bundle["entry"][:-1]] == ["ada"]
+    said = [issue["diagnostics"] for issue in bundle["entry"][-1]["resource"]["issue"]]
+    assert said == ["name: has no value; it was ignored", "code: has no value; it was ignored"]
+    assert bundle["link"][0]["url"].endswith("Patient?_id=ada")
+    assert world.get("Patient?_id=ada&name=", headers=STRICT).status_code == 400
+    assert world.delete("Patient?name=").status_code == 400
+    assert world.ids("Patient?_id=ada") == ["ada"]
 
 
 def test_a_search_of_several_types_has_no_chains(world):
