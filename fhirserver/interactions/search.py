@@ -38,7 +38,7 @@ OF_ONE_TYPE = ("_filter", "_sort", "_include", "_revinclude")
 async def search_type(ctx: Context, request: Request, type_: str) -> Answer:
     """`GET Type?…` and `POST Type/_search`."""
     authorize(ctx.caller, "search", type_)
-    return await _search(ctx, request, _parsed(ctx, request, type_, request.pairs))
+    return await _search(ctx, request, parsed(ctx, request, type_, request.pairs))
 
 
 async def search_compartment(ctx: Context, request: Request, compartment: str, id_: str, member: str) -> Answer:
@@ -58,7 +58,7 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
         asked = _types(ctx, request)
         members = [name for name in types_in(compartment) if not asked or name in asked]
         return await _across(ctx, request, members, reference)
-    query = replace(_parsed(ctx, request, member, request.pairs), compartment=reference)
+    query = replace(parsed(ctx, request, member, request.pairs), compartment=reference)
     return await _search(ctx, request, query)
 
 
@@ -76,7 +76,8 @@ def _types(ctx: Context, request: Request) -> list[str]:
     return asked
 
 
-def _parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:
+def parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:
+    """The query of these pairs, as far as the caller may see."""
     query = parse(
         type_,
         pairs,
@@ -87,6 +88,11 @@ def _parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:
         max_count=ctx.settings.max_count,
     )
     return restrict(ctx.caller, query)
+
+
+async def filter_of(ctx: Context, query: Query) -> Document:
+    """What a query matches, as the database is asked for it. Inside `one_budget`."""
+    return query_filter(await resolve(ctx, query), ctx.now())
 
 
 # one type
@@ -175,7 +181,7 @@ async def _across(ctx: Context, request: Request, types: Iterable[str], compartm
     )
     pairs = tuple(pair for pair in request.pairs if pair[0] != "_type" and pair[0] not in left)
     existing = set(await ctx.store.types())
-    first = replace(_parsed(ctx, request, "Basic", pairs), compartment=compartment)
+    first = replace(parsed(ctx, request, "Basic", pairs), compartment=compartment)
     filters: dict[str, Document] = {}
     for type_ in sorted(existing.intersection(types)):
         filters[type_] = query_filter(replace(first, type_=type_), ctx.now())

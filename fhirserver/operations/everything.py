@@ -7,7 +7,6 @@ organizations, medications) comes with that page. Resources that belong to other
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
@@ -15,9 +14,10 @@ from fhirserver.fhir import dates
 from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.outcome import gone, invalid, not_found
 from fhirserver.interactions.across import page_across
-from fhirserver.interactions.changes import accepted, new_id
+from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url
+from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.compartments import types_in
 from fhirserver.store.resources import Document, stored
@@ -42,8 +42,9 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
         raise not_found(reference)
     if focus.deleted:
         raise gone(reference)
-    values = _values(ctx, request)
-    count = _count(ctx, values.get("_count"))
+    taken_ = taken("$everything", given(ctx, request), PARAMETERS)
+    values = {name: text for name in taken_ if (text := once(taken_, name)) is not None}
+    count = min(whole(taken_, "_count", ctx.settings.max_count, 999_999_999), ctx.settings.max_count)
     wanted = _types(ctx, type_, values.get("_type"))
     filter_: Document = {"compartments": reference, "deleted": None}
     if "_since" in values:
@@ -83,40 +84,6 @@ async def _referenced(ctx: Context, type_: str, bodies: list[bytes]) -> list[byt
     found = await find_across(ctx.store, filters, total) if total else []
     versions = [stored(name, document) for name, document in found]
     return [entry(f"{ctx.base_url}/{v.reference}", v.body, mode="include") for v in versions]
-
-
-def _values(ctx: Context, request: Request) -> dict[str, str]:
-    """From the URL or, by POST, from Parameters. A parameter that is not served is refused, not ignored."""
-    values = dict(request.pairs)
-    if request.body is not None:
-        for index, parameter in enumerate(accepted(ctx, request.body, "Parameters").get("parameter", ())):
-            name, value = _named(parameter)
-            if name is None or value is None:
-                raise invalid("a name and a simple value are expected", f"Parameters.parameter[{index}]")
-            values[name] = value
-    for name in values:
-        if name not in PARAMETERS:
-            message = f"$everything has no parameter {name[:80]!r} here; it has {', '.join(PARAMETERS[:-1])}"
-            raise invalid(message, name[:80], code="not-supported")
-    return values
-
-
-def _named(parameter: Any) -> tuple[str | None, str | None]:
-    """The name and the value as a URL would carry them."""
-    if not isinstance(parameter, dict):
-        return None, None
-    found = [value for key, value in parameter.items() if key.startswith("value")]
-    name = parameter.get("name")
-    simple = len(found) == 1 and isinstance(found[0], (str, int))
-    return name if isinstance(name, str) else None, str(found[0]) if simple else None
-
-
-def _count(ctx: Context, text: str | None) -> int:
-    if text is None:
-        return ctx.settings.max_count
-    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
-        raise invalid(f"_count={text[:80]} is not a number of entries", "_count")
-    return min(int(text), ctx.settings.max_count)
 
 
 def _types(ctx: Context, type_: str, text: str | None) -> frozenset[str]:

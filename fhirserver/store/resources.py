@@ -192,6 +192,11 @@ class Store:
         """Any `limit` current versions that match, by id."""
         return [stored(type_, document) for document in await self.find(type_, filter_, [("_id", 1)], limit)]
 
+    async def aggregate(self, type_: str, stages: Sequence[Document]) -> list[Document]:
+        """What a pipeline makes of the current documents, within the search budget."""
+        with pymongo.timeout(self.search_ms / 1000), within_budget():
+            return await (await self[type_].aggregate(list(stages), session=self.session, allowDiskUse=True)).to_list()
+
     async def count(self, type_: str, filter_: Document) -> int:
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             return await self[type_].count_documents(filter_, session=self.session)

@@ -1,0 +1,144 @@
+"""Observation/$series: the values of a code over time, as many points as a chart can show.
+
+    GET Observation/$series?patient=1&code=http://loinc.org|8867-4&date=ge2024&points=500&method=lttb
+
+The points are chosen in the database where there are many: the smallest and the largest of each stretch of time, of
+which LTTB takes what stands out, so that a million values cost a page of memory here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from fhirserver.access.policy import authorize
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.bundles import instant
+from fhirserver.fhir.outcome import invalid
+from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.operations.downsampling import Point, lttb
+from fhirserver.operations.measurements import Stage, matching, measurements, one_unit, quantity
+from fhirserver.operations.parameters import given, once, taken, whole
+from fhirserver.operations.registry import operation
+from fhirserver.search.criteria import split
+from fhirserver.store.hops import one_budget
+
+PARAMETERS = ("patient", "subject", "code", "date", "unit", "points", "method")
+METHODS = ("lttb", "minmax", "mean")
+DEFAULT_POINTS, MOST_POINTS = 500, 5_000
+READ_WHOLE = 10_000  # values that LTTB sees all of
+FOR_EACH_POINT = 4  # stretches of time, where there are more: MinMaxLTTB, https://arxiv.org/abs/2305.00332
+MILLISECOND = timedelta(milliseconds=1)
+Row = dict[str, Any]
+
+
+@operation("series", "Observation", instance=False, definition="urn:healthmate:operation:observation-series")
+async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
+    """Parameters: `unit`, `method`, `count` (all values), then one `point` each with `time` and `value`.
+
+    `lttb` and `minmax` give values as they were measured, with the observation they come from; `mean` gives the mean
+    of each stretch of time that has values, with `min`, `max` and `count`.
+    """
+    authorize(ctx.caller, "series", type_)
+    values = taken("$series", given(ctx, request), PARAMETERS)
+    method = once(values, "method") or "lttb"
+    if method not in METHODS:
+        raise invalid(f"method={method[:80]} is none of {', '.join(METHODS)}", "method")
+    points = whole(values, "points", DEFAULT_POINTS, MOST_POINTS)
+    codes = split(once(values, "code") or "", ",")
+    async with one_budget(ctx.store):
+        filter_ = await matching(
+            ctx, request, _subject(values), _codes(codes), [str(d) for d in values.get("date", ())]
+        )
+        stages = measurements(filter_, codes)
+        facts = await ctx.store.aggregate(type_, [*stages, _FACTS])
+        unit = one_unit([fact["_id"] for fact in facts], once(values, "unit"))
+        fact = next((fact for fact in facts if fact["_id"] == unit), None)
+        rows = [] if fact is None else await _points(ctx, [*stages, {"$match": {"unit": unit}}], fact, method, points)
+    count = fact["count"] if fact else 0
+    return Answer(status=200, body=json.encode(_parameters(unit, method, count, rows)))
+
+
+_FACTS: Stage = {
+    "$group": {
+        "_id": {"$ifNull": ["$unit", None]},
+        "count": {"$sum": 1},
+        "first": {"$min": "$time"},
+        "last": {"$max": "$time"},
+    }
+}
+
+
+def _subject(values: dict[str, list[Any]]) -> str:
+    patient, subject = once(values, "patient"), once(values, "subject")
+    if (patient is None) == (subject is None):
+        raise invalid("$series needs a patient or a subject", "patient", code="required")
+    return subject or f"Patient/{(patient or '').removeprefix('Patient/')}"
+
+
+def _codes(codes: list[str]) -> list[str]:
+    if not all(codes):
+        raise invalid("$series needs a code", "code", code="required")
+    return codes
+
+
+async def _points(ctx: Context, stages: list[Stage], fact: Row, method: str, points: int) -> list[Row]:
+    """Rows of {time, value, id} or of {time, value, min, max, count}, in the order of time."""
+    if method == "lttb" and fact["count"] <= READ_WHOLE:
+        rows = await ctx.store.aggregate("Observation", [*stages, {"$sort": {"time": 1, "_id": 1}}])
+        return _standing_out(rows, points)
+    buckets = {"lttb": points * FOR_EACH_POINT, "minmax": max(1, points // 2), "mean": points}[method]
+    grouped = await ctx.store.aggregate("Observation", [*stages, *_grouped(fact["first"], fact["last"], buckets)])
+    if method == "mean":
+        return [
+            {"time": group["time"], "value": group["mean"]}
+            | {key: group[key]["value"] for key in ("min", "max")}
+            | {"count": group["count"]}
+            for group in grouped
+        ]
+    ends = [end for group in grouped for end in (group["min"], group["max"])]
+    rows = list({(row["time"], row["_id"], row["value"].bid): row for row in ends}.values())
+    rows.sort(key=lambda row: (row["time"], row["_id"]))
+    return _standing_out(rows, points) if method == "lttb" else rows
+
+
+def _grouped(first: datetime, last: datetime, buckets: int) -> list[Stage]:
+    """One group for each stretch of time: its first time, smallest and largest value, mean and count."""
+    width = max(1, -(-((last - first) // MILLISECOND + 1) // buckets))
+    row = {"value": "$value", "time": "$time", "_id": "$_id"}  # compared by value first
+    return [
+        {
+            "$group": {
+                "_id": {"$floor": {"$divide": [{"$subtract": ["$time", first]}, width]}},
+                "time": {"$min": "$time"},
+                "min": {"$min": row},
+                "max": {"$max": row},
+                "mean": {"$avg": "$value"},
+                "count": {"$sum": 1},
+            }
+        },
+        {"$sort": {"_id": 1}},
+    ]
+
+
+def _standing_out(rows: list[Row], points: int) -> list[Row]:
+    return lttb([Point(row["time"].timestamp(), float(row["value"].to_decimal())) for row in rows], rows, points)
+
+
+def _parameters(unit: str | None, method: str, count: int, rows: list[Row]) -> Row:
+    head: list[Row] = [{"name": "method", "valueCode": method}, {"name": "count", "valueInteger": count}]
+    if unit is not None:
+        named = {key: value for key, value in quantity(None, unit).items() if key != "value"}
+        head.append({"name": "unit", "valueQuantity": named})
+    return {"resourceType": "Parameters", "parameter": [*head, *map(_point, rows)]}
+
+
+def _point(row: Row) -> Row:
+    part: list[Row] = [{"name": "time", "valueDateTime": instant(row["time"])}]
+    part += [{"name": key, "valueDecimal": row[key].to_decimal()} for key in ("value", "min", "max") if key in row]
+    if "count" in row:
+        part.append({"name": "count", "valueInteger": row["count"]})
+    else:
+        part.append({"name": "observation", "valueReference": {"reference": f"Observation/{row['_id']}"}})
+    return {"name": "point", "part": part}

@@ -1,0 +1,288 @@
+"""$lastn, $stats and $series over HTTP, and their laws against plain Python."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from conftest import Fhir, Serve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhirserver.operations.downsampling import Point, lttb
+from fhirserver.operations.lastn import Seen, groups, newest
+from fhirserver.operations.statistics import STATISTICS
+
+LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def coded(*codes: str, text: str | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {"coding": [{"system": LOINC, "code": code} for code in codes]} if codes else {}
+    return found | ({"text": text} if text else {})
+
+
+def observation(
+    id_: str, code: dict[str, Any], day: int | None, value: float | None = None, **more: Any
+) -> dict[str, Any]:
+    resource = {"resourceType": "Observation", "id": id_, "status": "final", "code": code, **more}
+    resource.setdefault("subject", {"reference": "Patient/ada"})
+    if day is not None:
+        resource["effectiveDateTime"] = (START + timedelta(days=day)).isoformat()
+    if value is not None:
+        resource["valueQuantity"] = {"value": value, "unit": "/min", "system": UCUM, "code": "/min"}
+    return resource
+
+
+def component(code: str, value: float) -> dict[str, Any]:
+    return {"code": coded(code), "valueQuantity": {"value": value, "unit": "mmHg", "system": UCUM, "code": "mm[Hg]"}}
+
+
+VITAL = [{"coding": [{"code": "vital-signs"}]}]
+RESOURCES = [
+    {"resourceType": "Patient", "id": "ada"},
+    {"resourceType": "Patient", "id": "bob"},
+    observation("p1", coded("pulse"), 1, 61, category=VITAL),
+    observation("p2", coded("pulse", "puls"), 2, 64, category=VITAL),
+    observation("p3", coded("puls"), 3, 67, category=VITAL),
+    observation("p3b", coded("puls"), 3, 68, category=VITAL),
+    observation("wrong", coded("pulse"), 9, 999, status="entered-in-error"),
+    observation("t1", coded(text="How do you feel"), 1, category=VITAL),
+    observation("t2", coded(text="Mood"), None, category=VITAL),
+    observation("b1", coded("bp"), 4, component=[component("sys", 120), component("dia", 80)]),
+    observation("b2", coded("bp"), 5, component=[component("sys", 130), component("dia", 85)]),
+    observation("m1", coded("mix"), 1, 5),
+    observation("m2", coded("mix"), 2, valueQuantity={"value": 5, "unit": "mg", "system": UCUM, "code": "mg"}),
+    observation("less", coded("mix"), 3, valueQuantity={"value": 1, "comparator": "<", "system": UCUM, "code": "mg"}),
+    observation("other", coded("pulse"), 9, 100, subject={"reference": "Patient/bob"}),
+]
+
+
+@pytest.fixture(scope="module")
+def record(serve: Serve) -> Fhir:
+    fhir = serve().client
+    for resource in RESOURCES:
+        assert fhir.put(f"{resource['resourceType']}/{resource['id']}", resource).status_code == 201
+    return fhir
+
+
+LASTN = [
+    ("patient=ada&category=vital-signs", ["p3", "p3b", "t1", "t2"]),
+    ("patient=Patient/ada&category=vital-signs&max=2", ["p3", "p3b", "t1", "t2"]),
+    ("patient=ada&category=vital-signs&max=3", ["p3", "p3b", "p2", "t1", "t2"]),
+    ("subject=Patient/ada&code=bp", ["b2"]),
+    ("subject=Patient/ada&code=bp,pulse&max=2&status:not=entered-in-error", ["b2", "b1", "p2", "p1"]),
+    ("patient=ada&code=pulse", ["wrong"]),
+    ("patient=ada&code=pulse&date=lt2024-01-03", ["p1"]),
+    ("subject:Patient._id=bob&code=pulse", ["other"]),
+    ("patient=nobody&code=pulse", []),
+    ("patient=ada&code-value-quantity=pulse$gt60&status=final", ["p2"]),
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), LASTN)
+def test_the_newest_of_each_code(record: Fhir, query: str, expected: list[str]) -> None:
+    answer = record.bundle(f"Observation/$lastn?{query}", headers={"Prefer": "handling=strict"})
+    assert [entry["resource"]["id"] for entry in answer.get("entry", [])] == expected
+    assert answer["total"] == len(expected)
+
+
+def test_lastn_takes_parameters(record: Fhir) -> None:
+    parameter = [
+        {"name": "patient", "valueString": "ada"},
+        {"name": "code", "valueString": "bp"},
+        {"name": "max", "valueInteger": 2},
+    ]
+    answer = record.post("Observation/$lastn", {"resourceType": "Parameters", "parameter": parameter})
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["b2", "b1"]
+
+
+def series(record: Fhir, query: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    answer = record.get(f"Observation/$series?{query}")
+    assert answer.status_code == 200, answer.text
+    head, points = {}, []
+    for parameter in answer.json()["parameter"]:
+        if parameter["name"] == "point":
+            points.append({part["name"]: next(v for k, v in part.items() if k != "name") for part in parameter["part"]})
+        else:
+            head[parameter["name"]] = next(v for k, v in parameter.items() if k != "name")
+    return head, points
+
+
+def test_a_series(record: Fhir) -> None:
+    head, points = series(record, "patient=ada&code=puls,pulse")
+    assert head == {"method": "lttb", "count": 4, "unit": {"system": UCUM, "code": "/min"}}
+    assert [point["value"] for point in points] == [61, 64, 67, 68]
+    assert points[0] == {
+        "time": "2024-01-02T00:00:00.000Z",
+        "value": 61,
+        "observation": {"reference": "Observation/p1"},
+    }
+
+
+SERIES = [
+    ("patient=ada&code=sys", [120, 130]),
+    (f"subject=Patient/ada&code={LOINC}|dia", [80, 85]),
+    ("patient=ada&code=pulse&date=ge2024-01-03", [64]),
+    ("patient=ada&code=pulse&date=ge2024-01-01&date=lt2024-01-03", [61]),
+    ("patient=ada&code=mix&unit=mg", [5]),
+    (f"patient=ada&code=mix&unit={UCUM}|/min", [5]),
+    ("patient=ada&code=none", []),
+    ("patient=ada&code=pulse,puls&points=2", [61, 68]),
+    ("patient=ada&code=pulse,puls&points=1", [61]),
+    ("patient=ada&code=pulse,puls&method=minmax&points=2", [61, 68]),
+    ("patient=ada&code=pulse,puls&method=mean&points=1", [65]),
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), SERIES)
+def test_series(record: Fhir, query: str, expected: list[float]) -> None:
+    assert [point["value"] for point in series(record, query)[1]] == expected
+
+
+def test_means_say_what_they_are_of(record: Fhir) -> None:
+    _, points = series(record, "patient=ada&code=pulse,puls&method=mean&points=1")
+    assert points == [{"time": "2024-01-02T00:00:00.000Z", "value": 65, "min": 61, "max": 68, "count": 4}]
+
+
+def test_many_values_are_chosen_in_the_database(record: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [point["value"] for point in series(record, "patient=ada&code=pulse,puls")[1]]
+    monkeypatch.setattr("fhirserver.operations.series.READ_WHOLE", 0)
+    assert [point["value"] for point in series(record, "patient=ada&code=pulse,puls")[1]] == whole
+
+
+def computed(record: Fhir, query: str) -> dict[str, dict[str, Any]]:
+    """{code: {statistic: value}}"""
+    answer = record.get(f"Observation/$stats?{query}")
+    assert answer.status_code == 200, answer.text
+    found = {}
+    for parameter in answer.json()["parameter"]:
+        if parameter["name"] == "statistics":
+            resource = parameter["resource"]
+            found[resource["code"]["coding"][0]["code"]] = {
+                part["code"]["coding"][0]["code"]: part.get("valueQuantity", {}).get("value")
+                for part in resource["component"]
+            }
+    return found
+
+
+STATS = [
+    ("code=pulse&statistic=average,count", {"pulse": {"average": 62.5, "count": 2}}),
+    ("code=pulse&code=puls&statistic=maximum", {"pulse": {"maximum": 64}, "puls": {"maximum": 68}}),
+    (f"code=puls&system={LOINC}&statistic=median&statistic=sum", {"puls": {"median": 67, "sum": 199}}),
+    ("code=bp&statistic=average", {"sys": {"average": 125}, "dia": {"average": 82.5}}),
+    ("code=sys&statistic=std-dev,total-count", {"sys": {"std-dev": pytest.approx(7.0710678), "total-count": 2}}),
+    ("code=none&statistic=average,count", {"none": {"average": None, "count": 0}}),
+    ("code=mix&unit=mg&statistic=count,total-count", {"mix": {"count": 1, "total-count": 3}}),
+    ("code=pulse&duration=1&statistic=count", {"pulse": {"count": 0}}),
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), STATS)
+def test_statistics(record: Fhir, query: str, expected: dict[str, Any]) -> None:
+    assert computed(record, f"subject=Patient/ada&{query}") == expected
+
+
+def test_statistics_with_period_coding_and_sources(record: Fhir) -> None:
+    parameter = [
+        {"name": "subject", "valueUri": "Patient/ada"},
+        {"name": "coding", "valueCoding": {"system": LOINC, "code": "pulse"}},
+        {"name": "period", "valuePeriod": {"start": "2024-01-02", "end": "2024-01-02"}},
+        {"name": "statistic", "valueCode": "variance"},
+        {"name": "include", "valueBoolean": True},
+    ]
+    answer = record.post("Observation/$stats", {"resourceType": "Parameters", "parameter": parameter}).json()
+    result, source = (each["resource"] for each in answer["parameter"])
+    assert source["id"] == "p1"
+    assert result["effectivePeriod"] == {"start": "2024-01-02", "end": "2024-01-02"}
+    assert result["component"][0]["dataAbsentReason"]["coding"][0]["code"] == "not-a-number"
+
+
+REFUSED = [
+    ("$lastn?code=pulse", 400, "needs a patient"),
+    ("$lastn?patient=ada", 400, "needs a category or a code"),
+    ("$lastn?patient=ada&code=pulse&max=0", 400, "max=0 is not a whole number"),
+    ("$lastn?patient=ada&code=pulse&max=1&max=2", 400, "max: one simple value"),
+    ("$lastn?patient=ada&code=pulse&_sort=date", 400, "it has no _sort"),
+    ("$lastn?patient=ada&code=pulse&nonsense=1", 400, "nonsense is not a search parameter"),
+    ("$series?code=pulse", 400, "needs a patient"),
+    ("$series?patient=ada&subject=Patient/ada&code=pulse", 400, "needs a patient or a subject"),
+    ("$series?patient=ada", 400, "needs a code"),
+    ("$series?patient=ada&code=pulse&points=0", 400, "points=0"),
+    ("$series?patient=ada&code=pulse&points=5001", 400, "points=5001"),
+    ("$series?patient=ada&code=pulse&method=magic", 400, "none of lttb, minmax, mean"),
+    ("$series?patient=ada&code=pulse&nonsense=1", 400, "has no parameter 'nonsense'"),
+    ("$series?patient=ada&code=pulse&date=then", 400, "date"),
+    ("$series?patient=ada&code=mix", 422, "ask for one with unit="),
+    ("$series?patient=ada&code=mix&unit=kg", 422, "there are no values in kg"),
+    ("$stats?code=pulse&statistic=average", 400, "needs a subject"),
+    ("$stats?subject=Patient/ada&statistic=average", 400, "needs a code"),
+    ("$stats?subject=Patient/ada&code=pulse", 400, "needs a statistic"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=regression", 400, "is not computed here"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=count&duration=x", 400, "not a number of hours"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=count&duration=NaN", 400, "not a number of hours"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=count&duration=1e400", 400, "not a number of hours"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=count&period=2024", 400, "one Period is expected"),
+    ("$stats?subject=Patient/ada&code=mix&statistic=count", 422, "ask for one with unit="),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "sentence"), REFUSED)
+def test_refusals(record: Fhir, path: str, status: int, sentence: str) -> None:
+    answer = record.get(f"Observation/{path}", headers={"Prefer": "handling=strict"})
+    assert answer.status_code == status, answer.text
+    assert sentence in answer.json()["issue"][0]["diagnostics"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(-1e6, 1e6)), max_size=60), st.integers(1, 70))
+def test_lttb_is_a_part_of_its_input(raw: list[tuple[int, float]], count: int) -> None:
+    points = [Point(float(x), y) for x, y in sorted(raw)]
+    chosen = lttb(points, range(len(points)), count)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == min(count, len(points))
+    if count > 1 and points:
+        assert (chosen[0], chosen[-1]) == (0, len(points) - 1)
+
+
+NAMES = st.frozensets(st.sampled_from("abcdef"), max_size=3)
+SEEN = st.lists(st.tuples(NAMES, st.one_of(st.none(), st.integers(0, 5))), max_size=15).map(
+    lambda rows: [Seen(f"{i:02}", None if t is None else START + timedelta(t), n) for i, (n, t) in enumerate(rows)]
+)
+
+
+def joined(observations: Iterable[Seen]) -> set[frozenset[str]]:
+    """Groups by merging until nothing more shares a name."""
+    found = [(set(seen.names or {""}), {seen.id}) for seen in observations]
+    while pair := next(((a, b) for a in found for b in found if a is not b and a[0] & b[0]), None):
+        a, b = pair
+        found = [each for each in found if each is not a and each is not b] + [(a[0] | b[0], a[1] | b[1])]
+    return {frozenset(ids) for _, ids in found}
+
+
+@given(SEEN)
+def test_groups_are_transitive(observations: list[Seen]) -> None:
+    assert {frozenset(seen.id for seen in group) for group in groups(observations)} == joined(observations)
+
+
+@given(SEEN, st.integers(1, 4))
+def test_what_is_chosen_is_at_least_as_new_as_what_is_not(observations: list[Seen], most: int) -> None:
+    chosen = {seen.id for seen in newest(observations, most)}
+    never = START - timedelta(days=1)
+    for group in groups(observations):
+        inside = [seen.time or never for seen in group if seen.id in chosen]
+        outside = [seen.time or never for seen in group if seen.id not in chosen]
+        assert len(inside) >= min(most, len(group))
+        assert not outside or max(outside) < min(inside)
+
+
+@given(st.lists(st.decimals(-1000, 1000, places=2), min_size=2, max_size=40))
+def test_statistics_are_those_of_python(values: list[Decimal]) -> None:
+    assert STATISTICS["median"](values) == statistics.median(values)
+    assert STATISTICS["std-dev"](values) == pytest.approx(statistics.stdev(map(float, values)), abs=1e-9)
+    quartiles = statistics.quantiles(values, n=4, method="inclusive")
+    assert [STATISTICS[name](values) for name in ("4-lower", "median", "4-upper")] == quartiles
+    assert STATISTICS["average"](values) == pytest.approx(Decimal(sum(values)) / len(values))
