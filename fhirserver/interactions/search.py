@@ -23,7 +23,7 @@ from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.chains import is_chain
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.filters import query_filter
-from fhirserver.search.includes import forward, reverse, targets
+from fhirserver.search.includes import fields, forward, reverse
 from fhirserver.search.paging import Page, decode_cursor, encode_cursor, keys, slices
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.query import Query, parse
@@ -131,40 +131,42 @@ async def _found(ctx: Context, request: Request, query: Query) -> Answer:
 async def _page(ctx: Context, query: Query, filter_: Document) -> Page[Document]:
     """Slices one after the other, until the page is full and one row more says whether there is a next."""
     cursor = decode_cursor(ctx.secret, query) if query.cursor is not None else None
-    fields = (*(key.field for key in keys(query)), *forward(query.type_, query.includes))
+    named = (*(key.field for key in keys(query)), *fields(query.type_, query.includes))
     rows: list[Document] = []
     for part in slices(query, filter_, cursor):
         wanted = query.count + 1 - len(rows)
         if wanted > 0:
-            rows += await ctx.store.find(query.type_, part.filter, part.sort, wanted, fields, part.computed)
+            rows += await ctx.store.find(query.type_, part.filter, part.sort, wanted, named, part.computed)
     return page_of(rows, query, cursor)
 
 
 async def _included(ctx: Context, query: Query, documents: Sequence[Document]) -> list[Stored]:
-    """_include and _revinclude of the matches, each resource once, none that is a match already."""
-    if not (query.includes or query.revincludes) or not documents:
-        return []
+    """_include and _revinclude of the matches and, where they iterate, of what that brings: each resource once."""
     seen = {(query.type_, document["_id"]) for document in documents}
     found: list[Stored] = []
-    included = targets(documents, query.type_, query.includes)
-    filters: list[tuple[str, Document]] = [
-        (type_, {"_id": {"$in": sorted(ids)}, "deleted": None}) for type_, ids in included.items()
-    ]
-    filters += reverse(query.type_, query.revincludes, [document["_id"] for document in documents])
-    for type_, filter_ in filters:
-        if type_ not in ctx.definitions.resource_types:
-            continue
-        authorize(ctx.caller, "search", type_)
-        room = INCLUDED + 1 - len(found)
-        versions = await ctx.store.find_stored(type_, filter_, room)
-        for version in versions:
-            if (type_, version.id) not in seen:
-                seen.add((type_, version.id))
-                found.append(version)
-        if len(versions) == room:  # also when some of them are here already, for there may be more behind them
-            raise Outcome(
-                422, "too-costly", f"more than {INCLUDED:,} resources would be included; ask for a smaller page"
-            )
+    fresh: dict[str, list[Document]] = {query.type_: [*documents]} if documents else {}
+    includes, revincludes = query.includes, query.revincludes
+    again, back = (tuple(each for each in asked if each.iterate) for asked in (includes, revincludes))
+    while fresh and (includes or revincludes):
+        filters: list[tuple[str, Document]] = []
+        for type_, rows in fresh.items():
+            filters += forward(type_, includes, rows, ctx.registry)
+            filters += reverse(type_, revincludes, [row["_id"] for row in rows])
+        fresh = {}
+        for type_, filter_ in filters:
+            authorize(ctx.caller, "search", type_)
+            room = INCLUDED + 1 - len(found)
+            rows = await ctx.store.find(type_, filter_, [("_id", 1)], room, fields(type_, again))
+            new = [row for row in rows if (type_, row["_id"]) not in seen]
+            seen.update((type_, row["_id"]) for row in new)
+            found += (stored(type_, row) for row in new)
+            if new:
+                fresh.setdefault(type_, []).extend(new)
+            if len(rows) == room:  # also when some of them are here already, for there may be more behind them
+                raise Outcome(
+                    422, "too-costly", f"more than {INCLUDED:,} resources would be included; ask for a smaller page"
+                )
+        includes, revincludes = again, back
     return found
 
 

@@ -10,20 +10,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import invalid
+from fhirserver.search.expressions import parse, routes
 from fhirserver.search.parameters import Registry
+
+Filter = dict[str, Any]
 
 _local = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9.-]{1,64})(?:/_history/.*)?")
 
 
 class Include(NamedTuple):
-    """References of a type, by a search parameter, to a type or (None) to any."""
+    """References of a type, by a parameter, to a type or (None) to any; `iterate`: also of what was included."""
 
     source: str
     code: str
     target: str | None = None
+    iterate: bool = False
 
 
-def including(text: str, registry: Registry, toward: str | None) -> list[Include]:
+def including(text: str, registry: Registry, toward: str | None, iterate: bool = False) -> list[Include]:
     """`Observation:subject:Patient`, `Observation:*`; empty where a name is unknown. `toward`: to what it must lead."""
     parts = text.split(":")
     if not 2 <= len(parts) <= 3 or not all(parts):
@@ -33,29 +37,60 @@ def including(text: str, registry: Registry, toward: str | None) -> list[Include
     if source not in registry or (target is not None and target not in registry):
         return []
     codes = registry[source] if code == "*" else (code,)
-    return [Include(source, each, target) for each in codes if _leads(registry, source, each, target or toward)]
+    return [
+        Include(source, each, target, iterate) for each in codes if _leads(registry, source, each, target or toward)
+    ]
 
 
-def forward(type_: str, includes: Iterable[Include]) -> tuple[str, ...]:
-    """The stored fields from which `targets` reads."""
+def fields(type_: str, includes: Iterable[Include]) -> tuple[str, ...]:
+    """The stored fields from which `forward` reads."""
     return tuple(dict.fromkeys(f"search.{each.code}" for each in includes if each.source == type_))
 
 
-def targets(documents: Iterable[Mapping[str, Any]], type_: str, includes: Iterable[Include]) -> dict[str, set[str]]:
-    """The ids to include, by type: only what lies on this server can be."""
-    found: dict[str, set[str]] = {}
-    includes = [each for each in includes if each.source == type_]
-    for document in documents:
-        search = document.get("search", {})
-        for include in includes:
-            for reference in search.get(include.code, ()):
-                match = _local.fullmatch(reference)
-                if match and include.target in (None, match[1]):
-                    found.setdefault(match[1], set()).add(match[2])
-    return found
+def forward(
+    type_: str, includes: Iterable[Include], documents: Sequence[Mapping[str, Any]], registry: Registry
+) -> list[tuple[str, Filter]]:
+    """For each type that the documents refer to, the filter that finds it: only what lies on this server can be."""
+    ids: dict[str, set[str]] = {}
+    urls: dict[str, set[str]] = {}
+    for include in includes:
+        if include.source == type_:
+            canonical = _canonical(registry, type_, include)
+            for values in (document.get("search", {}).get(include.code, ()) for document in documents):
+                for reference in values:
+                    match = _local.fullmatch(reference)
+                    if match and match[1] in registry and include.target in (None, match[1]):
+                        ids.setdefault(match[1], set()).add(match[2])
+                for target in canonical:
+                    urls.setdefault(target, set()).update(_canonicals(values))
+    found: list[tuple[str, Filter]] = [(each, {"_id": {"$in": sorted(known)}}) for each, known in ids.items()]
+    found += [(each, {"$or": [_defined_by(url) for url in sorted(known)]}) for each, known in urls.items() if known]
+    return [(each, {"deleted": None, **filter_}) for each, filter_ in found]
 
 
-def reverse(type_: str, revincludes: Iterable[Include], ids: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+def _canonical(registry: Registry, type_: str, include: Include) -> tuple[str, ...]:
+    """The types that a parameter finds by their canonical URL; none where it holds References."""
+    parameter = registry[type_][include.code]
+    ends = {route.type for route in routes(registry.definitions, parse(parameter.expression), type_)}
+    if ends.isdisjoint({"canonical", "uri"}):
+        return ()
+    targets = registry.reference_targets(type_, include.code)
+    return tuple(each for each in targets if "url" in registry[each] and include.target in (None, each))
+
+
+def _canonicals(values: Sequence[str]) -> set[str]:
+    """With the version where one was said; the index holds both forms then."""
+    versioned = {value.partition("|")[0] for value in values if "|" in value}
+    return {value for value in values if value not in versioned and not _local.fullmatch(value)}
+
+
+def _defined_by(canonical: str) -> Filter:
+    """https://hl7.org/fhir/R4/references.html#canonical"""
+    url, bar, version = canonical.partition("|")
+    return {"search.url": {"$eq": url}, **({"search.version": {"$eq": version}} if bar else {})}
+
+
+def reverse(type_: str, revincludes: Iterable[Include], ids: Sequence[str]) -> list[tuple[str, Filter]]:
     """For each type that refers to the matches, the filter that finds it."""
     references = [f"{type_}/{id_}" for id_ in ids]
     codes: dict[str, list[str]] = {}

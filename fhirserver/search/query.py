@@ -40,7 +40,9 @@ MAX_SORT_KEYS = 4
 
 # https://hl7.org/fhir/R4/search.html#return
 ONCE = frozenset({"_count", "_cursor", "_total", "_summary", "_contained", "_format", "_pretty"})
-RESULT = ONCE | {"_sort", "_elements", "_include", "_revinclude"}
+INCLUSIONS = frozenset({"_include", "_revinclude"})
+ITERATE = frozenset({"iterate", "recurse"})  # the second is what STU3 called it
+RESULT = ONCE | INCLUSIONS | {"_sort", "_elements"}
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "_total": ("none", "estimate", "accurate"),
     "_summary": ("true", "text", "data", "count", "false"),
@@ -160,6 +162,8 @@ class _Reader:
             self.criteria.append(self.chains.read(self.type, name, value))
         elif code not in RESULT:
             self.criteria.append(self._clause(code, modifier if colon else None, value))
+        elif modifier in ITERATE and code in INCLUSIONS and value:
+            self._include(code, value, iterate=True)
         elif colon:
             raise Unknown(f"{shown(name)}: the modifier :{shown(modifier)} is not supported here")
         elif not value:
@@ -248,16 +252,20 @@ class _Reader:
         self.elements += (name.removeprefix(f"{self.type}.") for name in names)
 
     def read_include(self, value: str) -> None:
-        self._include(f"{self.type}:*" if value == "*" else value, self.includes, None)
+        self._include("_include", value)
 
     def read_revinclude(self, value: str) -> None:
-        self._include(value, self.revincludes, self.type)
+        self._include("_revinclude", value)
 
-    def _include(self, value: str, into: list[Include], toward: str | None) -> None:
-        found = including(value, self.registry, toward)
+    def _include(self, code: str, value: str, *, iterate: bool = False) -> None:
+        """https://hl7.org/fhir/R4/search.html#revinclude; what iterates may start from any type."""
+        forward = code == "_include"
+        if forward and value == "*":
+            value = f"{self.type}:*"
+        found = including(value, self.registry, None if forward or iterate else self.type, iterate)
         if not found:
-            raise Unknown(f"{'_revinclude' if toward else '_include'}: {shown(value)} names no reference known here")
-        into += found
+            raise Unknown(f"{code}: {shown(value)} names no reference known here")
+        (self.includes if forward else self.revincludes).extend(found)
 
 
 _MANY: Mapping[str, Callable[[_Reader, str], None]] = {

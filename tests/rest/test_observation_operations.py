@@ -6,16 +6,18 @@ import statistics
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Fhir, Serve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fhirserver.operations.downsampling import Point, lttb
 from fhirserver.operations.lastn import Seen, groups, newest
 from fhirserver.operations.statistics import STATISTICS
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve
 
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import Fhir, Serve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fhirserver.cli import main
 from fhirserver.settings import Settings
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve
 
 PATIENT = {"resourceType": "Patient", "id": "p", "name": [{"family": "Lovelace"}]}
 OBSERVATION = {
@@ -26,8 +28,8 @@ OBSERVATION = {
 
 
 def two(serve: Serve, *names: str) -> Iterator[tuple[Fhir, Fhir]]:
-    base = serve(tenants=",".join(names)).client.base_url
-    one, other = (Fhir(f"{base}/{name}") for name in names)
+    client = serve(tenants=",".join(names)).client
+    one, other = (type(client)(f"{client.base_url}/{name}") for name in names)
     with one.http, other.http:
         yield one, other
 
