@@ -14,7 +14,7 @@ from queries import BASE, NOW, read
 
 from fhirserver.fhir.definitions import r4
 from fhirserver.search.filters import conjunction, in_compartment, query_filter
-from fhirserver.search.includes import forward, reverse, targets
+from fhirserver.search.includes import fields, forward, reverse
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
 
@@ -289,8 +289,11 @@ def test_includes_follow_local_references() -> None:
         {"search": {"subject": ["Group/1", "http://other.org/Patient/9"]}},
         {},
     ]
-    assert forward(query.type_, query.includes) == ("search.subject", "search.performer")
-    assert targets(documents, query.type_, query.includes) == {"Patient": {"1"}, "Practitioner": {"7"}}
+    assert fields(query.type_, query.includes) == ("search.subject", "search.performer")
+    assert forward(query.type_, query.includes, documents, r4_registry()) == [
+        ("Patient", {"deleted": None, "_id": {"$in": ["1"]}}),
+        ("Practitioner", {"deleted": None, "_id": {"$in": ["7"]}}),
+    ]
 
 
 def test_revincludes_find_what_refers_to_the_matches() -> None:
