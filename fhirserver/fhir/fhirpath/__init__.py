@@ -18,10 +18,11 @@ from fhirserver.fhir.fhirpath.elements import Elements, LocatedElements, Node, p
 from fhirserver.fhir.fhirpath.error import FhirPathError
 from fhirserver.fhir.fhirpath.operators import Run, Truth
 from fhirserver.fhir.fhirpath.parse import Expr, parse
-from fhirserver.fhir.fhirpath.quantities import CALENDAR, UCUM, Quantity
+from fhirserver.fhir.fhirpath.quantities import Quantity
 from fhirserver.fhir.fhirpath.scope import MAX_STEPS, NO_HOOKS, Hooks, Scope
 from fhirserver.fhir.fhirpath.temporal import Temporal
 from fhirserver.fhir.fhirpath.types import type_of
+from fhirserver.fhir.units import CALENDAR, UCUM
 
 __all__ = ["Expression", "FhirPathError", "Hooks", "Node", "compile_expression", "path_text"]
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from fhirserver.fhir.fhirpath import temporal
 from fhirserver.fhir.fhirpath.error import FhirPathError
-from fhirserver.fhir.fhirpath.quantities import CALENDAR, Quantity, combine
+from fhirserver.fhir.fhirpath.quantities import Quantity, combine
 from fhirserver.fhir.fhirpath.scope import Scope
 from fhirserver.fhir.fhirpath.temporal import Temporal
 from fhirserver.fhir.fhirpath.values import MAX_INTEGER, is_number, single
+from fhirserver.fhir.units import CALENDAR
 
 Items = list[Any]
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from fhirserver.fhir.fhirpath.elements import Node
 from fhirserver.fhir.fhirpath.error import FhirPathError
-from fhirserver.fhir.fhirpath.quantities import UCUM, Quantity
+from fhirserver.fhir.fhirpath.quantities import Quantity
 from fhirserver.fhir.fhirpath.scope import MAX_ITEMS, Scope
 from fhirserver.fhir.fhirpath.types import TypeTest
 from fhirserver.fhir.fhirpath.values import contains, equal_items, equivalent, is_number, kind, order, single
+from fhirserver.fhir.units import UCUM
 
 Items = list[Any]
 Run = Callable[[Items, Scope], Items]  # (focus, scope) → collection; nobody changes a list that was answered

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from fhirserver.fhir.fhirpath import temporal
 from fhirserver.fhir.fhirpath.error import FhirPathError
-from fhirserver.fhir.fhirpath.quantities import CALENDAR, Quantity
+from fhirserver.fhir.fhirpath.quantities import Quantity
+from fhirserver.fhir.units import CALENDAR
 
 MAX_LENGTH = 20_000
 MAX_DEPTH = 100

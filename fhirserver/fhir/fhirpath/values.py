@@ -15,6 +15,7 @@ from fhirserver.fhir.fhirpath.elements import Node
 from fhirserver.fhir.fhirpath.error import FhirPathError
 from fhirserver.fhir.fhirpath.quantities import Quantity
 from fhirserver.fhir.fhirpath.temporal import Temporal
+from fhirserver.fhir.units import UCUM
 
 MAX_TEXT = 1_000_000
 MAX_INTEGER = 2**63
@@ -42,7 +43,7 @@ def _quantity(node: Node) -> Any:
     value = node.value
     if type(value) is not dict or type(value.get("value")) not in (int, Decimal):
         return node
-    coded = value.get("system") == quantities.UCUM
+    coded = value.get("system") == UCUM
     unit = value.get("code") if coded else value.get("unit") or value.get("code")
     return Quantity(Decimal(value["value"]), unit if type(unit) is str else "1")
 
