@@ -26,6 +26,11 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
         )
 
 
+def authorize_explanation(caller: Caller) -> None:
+    """Raise unless the caller may see how the database answers: filters, indexes, and how much it looked at."""
+    authorize(caller, "explain", None)
+
+
 def restrict(caller: Caller, query: Q) -> Q:
     """The part of a query that the caller may see."""
     authorize(caller, "search", None)

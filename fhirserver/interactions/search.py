@@ -38,7 +38,7 @@ OF_ONE_TYPE = ("_filter", "_sort", "_include", "_revinclude")
 async def search_type(ctx: Context, request: Request, type_: str) -> Answer:
     """`GET Type?…` and `POST Type/_search`."""
     authorize(ctx.caller, "search", type_)
-    return await _search(ctx, request, parsed(ctx, request, type_, request.pairs))
+    return await searched(ctx, request, parsed(ctx, request, type_, request.pairs))
 
 
 async def search_compartment(ctx: Context, request: Request, compartment: str, id_: str, member: str) -> Answer:
@@ -59,7 +59,7 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
         members = [name for name in types_in(compartment) if not asked or name in asked]
         return await _across(ctx, request, members, reference)
     query = replace(parsed(ctx, request, member, request.pairs), compartment=reference)
-    return await _search(ctx, request, query)
+    return await searched(ctx, request, query)
 
 
 async def search_system(ctx: Context, request: Request) -> Answer:
@@ -98,7 +98,7 @@ async def filter_of(ctx: Context, query: Query) -> Document:
 # one type
 
 
-async def _search(ctx: Context, request: Request, query: Query) -> Answer:
+async def searched(ctx: Context, request: Request, query: Query) -> Answer:
     """Chains, page, inclusions and total, all in the time of one search."""
     async with one_budget(ctx.store):
         return await _found(ctx, request, await resolve(ctx, query))

@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.store.faults import within_budget
 from fhirserver.store.resources import Document, Store
+from fhirserver.store.trace import finding, timed
 
 PING_SECONDS = 0.5
 
@@ -42,7 +43,8 @@ async def matching_ids(store: Store, type_: str, filter_: Document, limit: int) 
     """At most `limit` ids of what matches."""
     # in one batch as far as it goes, for only the first is under the database's own time limit
     cursor = store[type_].find(filter_, {"_id": 1}, limit=limit, batch_size=limit, session=store.session)
-    return [document["_id"] for document in await cursor.to_list()]
+    found = await timed(store, type_, finding(filter_, {}, limit), cursor.to_list())
+    return [document["_id"] for document in found]
 
 
 async def referred_ids(store: Store, type_: str, filter_: Document, field: str, target: str, limit: int) -> list[str]:
@@ -56,4 +58,5 @@ async def referred_ids(store: Store, type_: str, filter_: Document, field: str, 
         {"$limit": limit},
     ]
     cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
-    return [document["_id"].removeprefix(f"{target}/") for document in await cursor.to_list()]
+    found = await timed(store, type_, {"pipeline": stages}, cursor.to_list())
+    return [document["_id"].removeprefix(f"{target}/") for document in found]

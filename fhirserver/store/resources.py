@@ -26,6 +26,7 @@ from fhirserver.store.blobs import pack, unpack
 from fhirserver.store.faults import of_bulk_write, within_budget
 from fhirserver.store.mirror import CODECS, mirrored
 from fhirserver.store.schema import CLAIMS, ensure, history_of
+from fhirserver.store.trace import Asked, finding, timed
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -97,7 +98,10 @@ def now() -> datetime:
 
 
 class Store:
-    """The resources of one database. Bound to a session, all it does is part of that transaction."""
+    """The resources of one database. Bound to a session, all it does is part of that transaction.
+
+    Bound to a trace, it keeps what a search asks.
+    """
 
     def __init__(
         self,
@@ -112,6 +116,7 @@ class Store:
         self.timeout = timeout
         self.search_ms = search_ms
         self.session: AsyncClientSession | None = None
+        self.trace: list[Asked] | None = None
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
 
@@ -178,7 +183,7 @@ class Store:
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             if not computed:
                 cursor = self[type_].find(filter_, projection, sort=list(sort), limit=limit, session=self.session)
-                return await cursor.to_list()
+                return await timed(self, type_, finding(filter_, dict(sort), limit), cursor.to_list())
             stages: list[Document] = [
                 {"$match": filter_},
                 {"$set": computed},
@@ -186,7 +191,8 @@ class Store:
                 {"$limit": limit},
                 {"$project": projection},
             ]
-            return await (await self[type_].aggregate(stages, session=self.session)).to_list()
+            found = await self[type_].aggregate(stages, session=self.session)
+            return await timed(self, type_, {"pipeline": stages}, found.to_list())
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
@@ -199,7 +205,8 @@ class Store:
 
     async def count(self, type_: str, filter_: Document) -> int:
         with pymongo.timeout(self.search_ms / 1000), within_budget():
-            return await self[type_].count_documents(filter_, session=self.session)
+            counted = self[type_].count_documents(filter_, session=self.session)
+            return await timed(self, type_, {"query": filter_}, counted)
 
     async def types(self) -> list[str]:
         """The resource types that have ever been written."""

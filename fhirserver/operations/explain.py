@@ -1,0 +1,56 @@
+"""Type/$explain?…: how a search is understood, what the database does for it, and what would help.
+
+The search is run as it would be, then each command that it gave is explained. Nobody else pays for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+
+from fhirserver.access.policy import authorize, authorize_explanation
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.definitions import r4
+from fhirserver.fhir.outcome import invalid
+from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.search import parsed, searched
+from fhirserver.operations.parameters import given
+from fhirserver.operations.registry import operation
+from fhirserver.search.explain import hints, plan, step, understood
+from fhirserver.store.hops import one_budget
+from fhirserver.store.trace import explained, traced
+
+
+@operation("explain", *sorted(r4().resource_types), instance=False, definition="urn:healthmate:operation:explain")
+async def explain(ctx: Context, request: Request, type_: str, _: None) -> Answer:
+    """Parameters: the criteria, what was ignored, each step in the order of the search, times and hints."""
+    authorize(ctx.caller, "search", type_)
+    authorize_explanation(ctx.caller)
+    pairs = []
+    for name, value in given(ctx, request):
+        if not isinstance(value, str):
+            raise invalid(f"{name[:80]}: a value as in a URL is expected", name[:80])
+        pairs.append((name, value))
+    ctx = replace(ctx, store=traced(ctx.store))
+    started = perf_counter()
+    query = parsed(ctx, request, type_, tuple(pairs))
+    parsing = (perf_counter() - started) * 1000
+    await searched(ctx, request, query)
+    total = (perf_counter() - started) * 1000
+    asked = ctx.store.trace or []
+    async with one_budget(ctx.store):
+        plans = [(each.type, plan(await explained(ctx.store, each))) for each in asked]
+    steps = [
+        step(number, len(asked), each.type, each.command, each.milliseconds, found)
+        for number, (each, (_type, found)) in enumerate(zip(asked, plans, strict=True), 1)
+    ]
+    database = sum(each.milliseconds for each in asked)
+    times = {"total": total, "parse": parsing, "database": database, "build": total - parsing - database}
+    time = {"name": "milliseconds", "part": [_milliseconds(name, each) for name, each in times.items()]}
+    parts = [*understood(query), *steps, time, *hints(query, plans)]
+    return Answer(status=200, body=json.encode({"resourceType": "Parameters", "parameter": parts}))
+
+
+def _milliseconds(name: str, value: float) -> dict[str, object]:
+    return {"name": name, "valueDecimal": round(value, 3)}

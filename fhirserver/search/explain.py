@@ -1,0 +1,178 @@
+"""Why a search found what it found and took what it took: as parts of a Parameters resource. Pure.
+
+https://www.mongodb.com/docs/manual/reference/explain-results/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from bson import json_util
+
+from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Within
+from fhirserver.search.query import Query
+
+Part = dict[str, Any]
+
+LISTED = 20  # values of a list that are shown
+POOR = 10  # index keys or documents for each one returned, from which an index would help
+FEW = 200  # below so many, nobody waits for them
+
+# Modifiers whose clause no range of an index answers, and what to do.
+UNBOUNDED: Mapping[str, str] = {
+    "contains": "looks for a text anywhere in a value, so every value is read; search for its beginning, or add a"
+    " parameter that narrows it",
+    "text": "looks for words in texts, so every text is read; search for a code, or add a parameter that narrows it",
+    "not": "matches whatever does not have a value, so no index leads there; add a parameter that says what is wanted",
+    "missing": "asks what is absent or present at all; add a parameter that narrows it",
+}
+
+
+class Plan(NamedTuple):
+    """What the database did for one command. `indexes` are (name, bounds); none where it read the collection."""
+
+    stages: tuple[str, ...]
+    indexes: tuple[tuple[str, Any], ...]
+    keys: int
+    documents: int
+    returned: int
+
+
+def plan(said: Mapping[str, Any]) -> Plan:
+    """From the answer to `explain`, of a find, a count or a pipeline."""
+    cursor = said
+    if stages := said.get("stages"):
+        cursor = stages[0]["$cursor"]
+    steps = list(_steps(_classic(cursor["queryPlanner"]["winningPlan"])))
+    found = cursor["executionStats"]
+    return Plan(
+        tuple(step["stage"] for step in steps),
+        tuple((step["indexName"], step.get("indexBounds", {})) for step in steps if "indexName" in step),
+        found["totalKeysExamined"],
+        found["totalDocsExamined"],
+        found["nReturned"],
+    )
+
+
+def _classic(winning: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The plan as a tree of stages, also where the other engine ran it."""
+    tree: Mapping[str, Any] = winning.get("queryPlan", winning)
+    return tree
+
+
+def _steps(step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield step
+    for below in (*step.get("inputStages", ()), *(step[key] for key in ("inputStage",) if key in step)):
+        yield from _steps(below)
+
+
+def clauses(criterion: Criterion) -> Iterator[Clause]:
+    match criterion:
+        case Clause():
+            yield criterion
+        case Chain(others=others):
+            for _, other in others:
+                yield from clauses(other)
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from clauses(part)
+        case Negation(part) | Within(part=part):
+            yield from clauses(part)
+
+
+def understood(query: Query) -> list[Part]:
+    """Each parameter as it was read, and what was ignored and why."""
+    return [
+        *(_group("criterion", _described(criterion)) for criterion in query.criteria),
+        *(_group("ignored", [_text("reason", issue.diagnostics)]) for issue in query.ignored),
+    ]
+
+
+def _described(criterion: Criterion) -> list[Part]:
+    match criterion:
+        case Clause(parameter, modifier, values):
+            said = [_text("parameter", parameter.code), _text("type", parameter.type)]
+            said += [_text("modifier", modifier)] if modifier else []
+            said += [_text("value", _value(value)) for value in values[:LISTED]]
+            return said + ([_text("more", f"{len(values) - LISTED} more values")] if len(values) > LISTED else [])
+        case Chain(parameter, others, reverse):
+            said = [_text("chain", "_has" if reverse else "forward"), _text("parameter", parameter.code)]
+            return said + [_group("through", [_text("type", name), *_described(other)]) for name, other in others]
+        case AllOf(parts) | AnyOf(parts):
+            word = "all" if isinstance(criterion, AllOf) else "any"
+            return [_group(word, _described(part)) for part in parts]
+        case Negation(part):
+            return [_group("not", _described(part))]
+        case Within(parameter, part):
+            return [_text("parameter", parameter.code), _group("within", _described(part))]
+
+
+def _value(value: Any) -> str:
+    if hasattr(value, "_asdict"):
+        return ", ".join(f"{name}={_short(each)}" for name, each in value._asdict().items() if each is not None)
+    return str(value)
+
+
+def step(number: int, of: int, type_: str, command: Mapping[str, Any], milliseconds: float, found: Plan) -> Part:
+    """One command to the database. The returned of `found` are those of the database's plan."""
+    each = [
+        _text("type", type_),
+        _text("command", json_util.dumps(_short(command), json_options=json_util.RELAXED_JSON_OPTIONS)),
+        _text("plan", " < ".join(found.stages)),
+    ]
+    for name, bounds in found.indexes:
+        each.append(_group("index", [_text("name", name), _text("bounds", json_util.dumps(_short(bounds)))]))
+    each += [
+        _number("keysExamined", found.keys),
+        _number("documentsExamined", found.documents),
+        _number("returned", found.returned),
+        {"name": "milliseconds", "valueDecimal": round(milliseconds, 3)},
+    ]
+    if found.returned:
+        each.append({"name": "keysPerResult", "valueDecimal": round(found.keys / found.returned, 2)})
+    return _group("step", [_text("place", f"{number} of {of}"), *each])
+
+
+def hints(query: Query, plans: list[tuple[str, Plan]]) -> list[Part]:
+    """What would make it faster, in sentences."""
+    found = []
+    for criterion in query.criteria:
+        for clause in clauses(criterion):
+            if reason := UNBOUNDED.get(clause.modifier or ""):
+                found.append(f"{clause.parameter.code}:{clause.modifier} {reason}")
+    for type_, each in plans:
+        examined = max(each.keys, each.documents)
+        if "COLLSCAN" in each.stages:
+            found.append(f"{type_}: no index was used; add a parameter that has one value or a range")
+        elif examined > FEW and examined > POOR * max(each.returned, 1):
+            found.append(
+                f"{type_}: {examined:,} index keys or documents were examined for {each.returned:,} returned;"
+                " a compound index of the parameters of this search would help"
+            )
+        if "SORT" in each.stages and each.documents > FEW:
+            found.append(f"{type_}: {each.documents:,} documents were read to be sorted; an index that ends with the"
+                         " sort key would help")  # fmt: skip
+    return [_text("hint", sentence) for sentence in dict.fromkeys(found)]
+
+
+def _short(value: Any) -> Any:
+    """Long lists by their beginning: a chain may have found 200,000 ids."""
+    if isinstance(value, Mapping):
+        return {key: _short(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        more = [f"… and {len(value) - LISTED:,} more"] if len(value) > LISTED else []
+        return [*(_short(each) for each in value[:LISTED]), *more]
+    return value
+
+
+def _text(name: str, value: str) -> Part:
+    return {"name": name, "valueString": value}
+
+
+def _number(name: str, value: int) -> Part:
+    return {"name": name, "valueInteger": value}
+
+
+def _group(name: str, parts: list[Part]) -> Part:
+    return {"name": name, "part": parts}

@@ -1,0 +1,62 @@
+"""What a search asks of the database, kept with its time for those who want an explanation, and explained by it.
+
+https://www.mongodb.com/docs/manual/reference/command/explain/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from copy import copy
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import pymongo
+
+from fhirserver.store.faults import within_budget
+
+if TYPE_CHECKING:
+    from fhirserver.store.resources import Store
+
+T = TypeVar("T")
+
+
+class Asked(NamedTuple):
+    """One command: how long it took, and how many documents (or what count) it returned."""
+
+    type: str
+    command: dict[str, Any]
+    milliseconds: float
+    returned: int
+
+
+def traced(store: Store) -> Store:
+    """The same store, which keeps what it is asked."""
+    bound = copy(store)
+    bound.trace = []
+    return bound
+
+
+def finding(filter_: dict[str, Any], sort: dict[str, int], limit: int) -> dict[str, Any]:
+    return {"filter": filter_, "sort": sort, "limit": limit}
+
+
+async def timed(store: Store, type_: str, command: dict[str, Any], run: Awaitable[T]) -> T:
+    """The result of `run`. When the store is traced, the command is kept."""
+    if store.trace is None:
+        return await run
+    started = perf_counter()
+    result = await run
+    returned = result if isinstance(result, int) else len(result) if isinstance(result, Sequence) else 0
+    store.trace.append(Asked(type_, command, (perf_counter() - started) * 1000, returned))
+    return result
+
+
+async def explained(store: Store, asked: Asked) -> dict[str, Any]:
+    """What the database says of a command when it runs it again, within the search budget."""
+    if "pipeline" in asked.command:
+        command = {"aggregate": asked.type, **asked.command, "cursor": {}}
+    else:
+        command = {"count" if "query" in asked.command else "find": asked.type, **asked.command}
+    with pymongo.timeout(store.search_ms / 1000), within_budget():
+        said: dict[str, Any] = await store.database.command("explain", command, verbosity="executionStats")
+    return said

@@ -1,0 +1,112 @@
+"""$explain: an answer that says what was understood, what the database did, and what would help."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.fhir.json import resource
+from fhirserver.search.explain import Plan, hints
+from fhirserver.search.query import Query
+from fhirserver.validation.validate import Validator
+
+LOINC = "http://loinc.org"
+
+
+@pytest.fixture(scope="module")
+def world(fhir):
+    fhir.put("Patient/ada", {"resourceType": "Patient", "id": "ada", "name": [{"family": "Lovelace"}]})
+    for number in range(5):
+        coding = {"system": LOINC, "code": "8867-4"}
+        pulse = {"resourceType": "Observation", "status": "final", "code": {"coding": [coding]}}
+        pulse |= {"subject": {"reference": "Patient/ada"}, "effectiveDateTime": f"2024-05-0{number + 1}"}
+        fhir.create(pulse)
+    return fhir
+
+
+def parts(parameters: list[dict[str, Any]], name: str) -> list[Any]:
+    return [next((each[key] for key in each if key != "name"), None) for each in parameters if each["name"] == name]
+
+
+def explained(world, path: str) -> list[dict[str, Any]]:
+    answer = world.get(path)
+    assert answer.status_code == 200, answer.text
+    assert Validator(r4(), required_codes()).issues(resource(answer.content)) == []
+    return answer.json()["parameter"]
+
+
+def test_what_was_understood_and_what_the_database_did(world):
+    said = explained(
+        world, f"Observation/$explain?patient=Patient/ada&code={LOINC}|8867-4&_sort=-date&_count=2&colour=x"
+    )
+    assert [parts(each, "parameter") for each in parts(said, "criterion")] == [["patient"], ["code"]]
+    assert parts(parts(said, "criterion")[1], "value") == [f"system={LOINC}, code=8867-4"]
+    (ignored,) = parts(said, "ignored")
+    assert "colour is not a search parameter" in parts(ignored, "reason")[0]
+    (step,) = parts(said, "step")
+    filter_ = json.loads(parts(step, "command")[0])["filter"]
+    assert filter_["search.patient"] == {"$in": ["Patient/ada"]}
+    assert parts(parts(step, "index")[0], "name")[0] in ("patient-date", "code-date", "search", "code-id")
+    assert parts(step, "returned") == [3]  # one more than a page says whether there is a next
+    assert 3 <= parts(step, "keysExamined")[0] <= 6
+    (times,) = parts(said, "milliseconds")
+    assert {each["name"] for each in times} == {"total", "parse", "database", "build"}
+
+
+def test_every_hop_the_inclusions_and_the_count_are_steps(world):
+    query = "patient.name=lovelace&_include=Observation:subject&_total=accurate&_count=1"
+    steps = parts(explained(world, f"Observation/$explain?{query}"), "step")
+    assert [parts(step, "type") for step in steps] == [["Patient"], ["Observation"], ["Patient"], ["Observation"]]
+    reverse = parts(explained(world, "Patient/$explain?_has:Observation:patient:code=8867-4"), "step")
+    assert [parts(step, "type") for step in reverse] == [["Observation"], ["Patient"]]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "_summary=count",
+        "_sort=date,code",
+        "_filter=code eq 8867-4 or not (patient re Patient/ada)",
+        "code:missing=true",
+        "date=ge2024&value-quantity=gt5",
+        "component-code-value-quantity=8867-4$gt5",
+        "_id=" + ",".join(f"x{number}" for number in range(50)),
+        "",
+    ],
+)
+def test_every_search_can_be_explained(world, search):
+    assert parts(explained(world, f"Observation/$explain?{search}"), "step")
+
+
+def test_a_type_that_nobody_has_written_is_explained_too(world):
+    assert parts(explained(world, "Basic/$explain?code=x"), "step")
+
+
+@pytest.mark.parametrize(("search", "about"), [("name:contains=x", "name:contains"), ("gender:not=male", "gender:not")])
+def test_what_no_index_answers_is_hinted_at(world, search, about):
+    assert parts(explained(world, f"Patient/$explain?{search}"), "hint")[0].startswith(about)
+
+
+def test_much_examined_for_little_is_hinted_at():
+    poor = Plan(("FETCH", "IXSCAN"), (("search", {}),), 5_000, 5_000, 3)
+    assert "5,000" in hints(Query("Patient"), [("Patient", poor)])[0]["valueString"]
+    assert hints(Query("Patient"), [("Patient", poor._replace(keys=20, documents=20, returned=20))]) == []
+
+
+def test_parameters_may_be_posted(world):
+    asked = {"resourceType": "Parameters", "parameter": [{"name": "family", "valueString": "lovelace"}]}
+    answer = world.post("Patient/$explain", asked)
+    assert parts(parts(answer.json()["parameter"], "criterion")[0], "value") == ["lovelace"]
+
+
+def test_what_is_refused(world, serve):
+    assert world.get("Patient/$explain?birthdate=yesterday").status_code == 400
+    assert world.get("Patient/$explain?colour=x", headers={"Prefer": "handling=strict"}).status_code == 400
+    assert world.get("Patient/ada/$explain").status_code == 404
+    assert world.request("DELETE", "Patient/$explain").status_code == 405
+    complex_ = {"resourceType": "Parameters", "parameter": [{"name": "code", "valueCoding": {"code": "x"}}]}
+    assert world.post("Patient/$explain", complex_).status_code == 400
+    assert serve(open=False).client.get("Patient/$explain").status_code == 401
