@@ -15,6 +15,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.dates import EARLIEST, LATEST
+from fhirserver.fhir.units import UCUM, base
 from fhirserver.search.comparisons import COMPARED
 from fhirserver.search.criteria import (
     AllOf,
@@ -35,13 +36,14 @@ from fhirserver.search.criteria import (
 )
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.query import Query
-from fhirserver.search.values import fold
+from fhirserver.search.values import CONVERTED, fold
 
 Filter = dict[str, Any]
 
 _AFTER_EVERY_LETTER = "\U0010ffff"
 _DOCUMENT_FIELDS = {"id": "_id", "instant": "updated"}
 _decimal128 = Context(prec=34)
+_ENDS = {"lo": "from", "hi": "to"}
 
 
 def query_filter(query: Query, now: datetime) -> Filter:
@@ -242,18 +244,30 @@ def number_filter(field: str, values: Sequence[Value], parameter: Parameter, now
 
 
 def quantity_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
-    """Number and unit of the same value. `ne` of a unit is a value in that unit that is not equal."""
-    return disjunction(
-        [
-            {field: {"$elemMatch": NUMBERS[value.number.prefix](value.number) | _in_unit(value.unit)}}
-            for value in values
-            if isinstance(value, Quantity)
-        ]
-    )
+    """Number and unit of the same value. `ne` of a unit is a value in that unit that is not equal.
+
+    A unit of UCUM finds whatever converts to it: `5.4|http://unitsofmeasure.org|mg` is 0.0054 g too.
+    """
+    return disjunction([{field: {"$elemMatch": _quantity(value)}} for value in values if isinstance(value, Quantity)])
 
 
-def _in_unit(unit: str | None) -> Filter:
-    return {} if unit is None else {"unit": {"$eq": unit}}
+def _quantity(value: Quantity) -> Filter:
+    if value.unit is None:
+        return NUMBERS[value.number.prefix](value.number)
+    system, _, code = value.unit.rpartition("|")
+    found = base(code) if system == UCUM else None
+    if found is None or abs(value.number.value.adjusted()) > CONVERTED:
+        return NUMBERS[value.number.prefix](value.number) | {"unit": {"$eq": value.unit}}
+    number = Number(value.number.prefix, *map(found.of, value.number[1:]))
+    return _renamed(NUMBERS[number.prefix](number)) | {"in": {"$eq": found.unit}}
+
+
+def _renamed(filter_: Filter) -> Filter:
+    """About the ends in base units instead of those as written."""
+    return {
+        _ENDS.get(key, key): [_renamed(each) for each in part] if key == "$or" else part
+        for key, part in filter_.items()
+    }
 
 
 def _stored(value: Decimal) -> Decimal128:

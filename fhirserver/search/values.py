@@ -17,6 +17,7 @@ from bson.decimal128 import Decimal128, create_decimal128_context
 
 from fhirserver.fhir.dates import EARLIEST, LATEST, parse
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.units import UCUM, base
 
 Json = dict[str, Any]
 Forms = Callable[[Any], list[Any]]
@@ -28,6 +29,7 @@ _LONGEST_CACHED = 128
 INFINITY = Decimal128("Infinity")
 MINUS_INFINITY = Decimal128("-Infinity")
 _DECIMAL128: Context = create_decimal128_context()
+CONVERTED = 100  # powers of ten; what is larger or smaller is compared in its own unit only
 _CURRENCIES = "urn:iso:std:iso:4217"
 
 
@@ -245,15 +247,21 @@ def quantity(value: Json) -> list[Json]:
     amount = value.get("value")
     if amount is None:
         return []
-    point = decimal128(amount)
     comparator = value.get("comparator")
-    return [
-        {
-            "lo": MINUS_INFINITY if comparator in ("<", "<=") else point,
-            "hi": INFINITY if comparator in (">", ">=") else point,
-            "unit": _unit(value),
-        }
-    ]
+    low = None if comparator in ("<", "<=") else amount
+    high = None if comparator in (">", ">=") else amount
+    return [{**_ends(low, high), "unit": _unit(value), **_base(value, low, high)}]
+
+
+def _base(value: Json, low: Decimal | int | None, high: Decimal | int | None) -> Json:
+    """The same in base units, where the unit is one of UCUM that others convert to: 5.4 mg is 0.0054 g."""
+    if value.get("system") != UCUM:
+        return {}
+    found = base(value.get("code") or "")
+    if found is None or any(end is not None and abs(Decimal(end).adjusted()) > CONVERTED for end in (low, high)):
+        return {}
+    ends = _ends(None if low is None else found.of(low), None if high is None else found.of(high))
+    return {"in": found.unit, "from": ends["lo"], "to": ends["hi"]}
 
 
 def _unit(value: Json) -> list[str]:
@@ -278,8 +286,8 @@ def quantity_range(value: Json) -> list[Json]:
     known = low if low.get("value") is not None else high
     if known.get("value") is None:
         return []
-    unit = _unit(known)
-    return [{**_ends(low.get("value"), high.get("value")), "unit": unit}]
+    ends = low.get("value"), high.get("value")
+    return [{**_ends(*ends), "unit": _unit(known), **_base(known, *ends)}]
 
 
 def sampled_data(value: Json) -> list[Json]:
@@ -296,8 +304,7 @@ def sampled_data(value: Json) -> list[Json]:
         )
     except (ValueError, ArithmeticError):
         return []
-    unit = _unit(origin)
-    return [{**_ends(*ends), "unit": unit}]
+    return [{**_ends(*ends), "unit": _unit(origin), **_base(origin, *ends)}]
 
 
 def smallest(ranges: list[Json]) -> Decimal128:

@@ -59,6 +59,7 @@ PULSE = concept(f"{LOINC}|8867-4")
 PULSE_FORMS = [f"{LOINC}|8867-4", "8867-4", f"{LOINC}|"]
 BEATS = {"value": Decimal("72.0"), "unit": "beats/min", "system": UCUM, "code": "/min"}
 BEATS_FORMS = between("72.0", "72.0", f"{UCUM}|/min", "/min", "beats/min")
+BEATS_FORMS |= {"in": "s-1", "from": Decimal128("1.2"), "to": Decimal128("1.2")}
 
 # resource, parameter (with suffix), stored values, or None where nothing is stored
 TABLE: list[tuple[dict[str, Any], str, Any]] = [
