@@ -42,8 +42,8 @@ async def explain(ctx: Context, request: Request, type_: str, _: None) -> Answer
     async with one_budget(ctx.store):
         plans = [(each.type, plan(await explained(ctx.store, each))) for each in asked]
     steps = [
-        step(number, len(asked), each.type, each.command, each.milliseconds, found)
-        for number, (each, (_type, found)) in enumerate(zip(asked, plans, strict=True), 1)
+        step((each.type, each.command), each.milliseconds, each.returned, found)
+        for each, (_type, found) in zip(asked, plans, strict=True)
     ]
     database = sum(each.milliseconds for each in asked)
     times = {"total": total, "parse": parsing, "database": database, "build": total - parsing - database}

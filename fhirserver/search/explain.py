@@ -5,7 +5,7 @@ https://www.mongodb.com/docs/manual/reference/explain-results/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bson import json_util
@@ -18,6 +18,8 @@ Part = dict[str, Any]
 LISTED = 20  # values of a list that are shown
 POOR = 10  # index keys or documents for each one returned, from which an index would help
 FEW = 200  # below so many, nobody waits for them
+
+UNPLANNED = "the command holds too many values for MongoDB to explain it"
 
 # Modifiers whose clause no range of an index answers, and what to do.
 UNBOUNDED: Mapping[str, str] = {
@@ -39,8 +41,10 @@ class Plan(NamedTuple):
     returned: int
 
 
-def plan(said: Mapping[str, Any]) -> Plan:
+def plan(said: Mapping[str, Any] | None) -> Plan | None:
     """From the answer to `explain`, of a find, a count or a pipeline."""
+    if said is None:
+        return None
     cursor = said
     if stages := said.get("stages"):
         cursor = stages[0]["$cursor"]
@@ -114,27 +118,26 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-def step(number: int, of: int, type_: str, command: Mapping[str, Any], milliseconds: float, found: Plan) -> Part:
-    """One command to the database. The returned of `found` are those of the database's plan."""
-    each = [
-        _text("type", type_),
-        _text("command", json_util.dumps(_short(command), json_options=json_util.RELAXED_JSON_OPTIONS)),
-        _text("plan", " < ".join(found.stages)),
-    ]
+def step(asked: tuple[str, Mapping[str, Any]], milliseconds: float, returned: int, found: Plan | None) -> Part:
+    """One command (its type and what it asks) to the database, what came of it, and how it was answered."""
+    type_, command = asked
+    written = json_util.dumps(_short(command), json_options=json_util.RELAXED_JSON_OPTIONS)
+    each = [_text("type", type_), _text("command", written), _number("returned", returned)]
+    each.append({"name": "milliseconds", "valueDecimal": round(milliseconds, 3)})
+    return _group("step", each + (_planned(found) if found else [_text("plan", UNPLANNED)]))
+
+
+def _planned(found: Plan) -> list[Part]:
+    parts = [_text("plan", " < ".join(found.stages))]
     for name, bounds in found.indexes:
-        each.append(_group("index", [_text("name", name), _text("bounds", json_util.dumps(_short(bounds)))]))
-    each += [
-        _number("keysExamined", found.keys),
-        _number("documentsExamined", found.documents),
-        _number("returned", found.returned),
-        {"name": "milliseconds", "valueDecimal": round(milliseconds, 3)},
-    ]
+        parts.append(_group("index", [_text("name", name), _text("bounds", json_util.dumps(_short(bounds)))]))
+    parts += [_number("keysExamined", found.keys), _number("documentsExamined", found.documents)]
     if found.returned:
-        each.append({"name": "keysPerResult", "valueDecimal": round(found.keys / found.returned, 2)})
-    return _group("step", [_text("place", f"{number} of {of}"), *each])
+        parts.append({"name": "keysPerResult", "valueDecimal": round(found.keys / found.returned, 2)})
+    return parts
 
 
-def hints(query: Query, plans: list[tuple[str, Plan]]) -> list[Part]:
+def hints(query: Query, plans: Iterable[tuple[str, Plan | None]]) -> list[Part]:
     """What would make it faster, in sentences."""
     found = []
     for criterion in query.criteria:
@@ -142,6 +145,9 @@ def hints(query: Query, plans: list[tuple[str, Plan]]) -> list[Part]:
             if reason := UNBOUNDED.get(clause.modifier or ""):
                 found.append(f"{clause.parameter.code}:{clause.modifier} {reason}")
     for type_, each in plans:
+        if each is None:
+            found.append(f"{type_}: a chain leads through very many resources; narrow it")
+            continue
         examined = max(each.keys, each.documents)
         if "COLLSCAN" in each.stages:
             found.append(f"{type_}: no index was used; add a parameter that has one value or a range")

@@ -110,3 +110,12 @@ def test_what_is_refused(world, serve):
     complex_ = {"resourceType": "Parameters", "parameter": [{"name": "code", "valueCoding": {"code": "x"}}]}
     assert world.post("Patient/$explain", complex_).status_code == 400
     assert serve(open=False).client.get("Patient/$explain").status_code == 401
+
+
+def test_what_is_too_large_for_the_database_to_explain_is_a_step_all_the_same(world, monkeypatch):
+    monkeypatch.setattr("fhirserver.store.trace.EXPLAINED_BYTES", 10)
+    said = explained(world, "Patient/$explain?family=lovelace")
+    (step,) = parts(said, "step")
+    assert parts(step, "returned") == [1]
+    assert "too many values" in parts(step, "plan")[0]
+    assert parts(said, "hint")
