@@ -19,11 +19,12 @@ from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
+from fhirserver.search.care_dates import days, within
 from fhirserver.search.compartments import types_in
 from fhirserver.store.resources import Document, stored
 from fhirserver.store.union import find_across
 
-PARAMETERS = ("_since", "_type", "_count", "_cursor")
+PARAMETERS = ("start", "end", "_since", "_type", "_count", "_cursor")
 _reference = re.compile(rb'"reference":"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})["/]')
 
 
@@ -50,7 +51,9 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     if "_since" in values:
         filter_["updated"] = {"$gte": dates.parse(values["_since"]).low}
     here = wanted.intersection(await ctx.store.types())
-    page = await page_across(ctx, dict.fromkeys(here, filter_), count, values.get("_cursor"), reference)
+    asked = days(values.get("start"), values.get("end"))
+    filters = {each: filter_ | within(each, asked) for each in here}
+    page = await page_across(ctx, filters, count, values.get("_cursor"), reference)
     bodies = [version.body for version in page.versions]
     entries = [
         entry(f"{ctx.base_url}/{version.reference}", body, mode="match")
