@@ -32,6 +32,8 @@ _ATOMS: dict[str, tuple[Fraction, str]] = {
     "millisecond": (Fraction(1, 1000), "s"),
     "[in_i]": (Fraction(254, 10000), "m"),
     "[ft_i]": (Fraction(3048, 10000), "m"),
+    "[mi_i]": (Fraction(1609344, 1000), "m"),
+    "[mi_us]": (Fraction(6336000, 3937), "m"),
     "[lb_av]": (Fraction(45359237, 100000), "g"),
     "[oz_av]": (Fraction(28349523125, 10**9), "g"),
     "t": (Fraction(10**6), "g"),

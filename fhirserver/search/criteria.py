@@ -10,20 +10,24 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Context, Decimal
 from difflib import get_close_matches
+from fractions import Fraction
 from typing import NamedTuple
 
 from fhirserver.fhir import dates
 from fhirserver.fhir.outcome import invalid
+from fhirserver.fhir.units import base
 from fhirserver.search.parameters import Parameter
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 MAX_DIGITS = 33  # one less than Decimal128 keeps: half a unit of the last digit needs one more
 MAX_EXPONENT = 6000
 MAX_LENGTH = 4096
+NEARBY = 50  # kilometres around a place where no distance is said
 
 _escape = re.compile(r"\\([,|$\\])")
 _prefix = re.compile(r"[A-Za-z]{2}")
 _number = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,5})?")
+_distance = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _id = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _relative = re.compile(r"([A-Za-z]+)/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]{1,64})?")
 _absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -74,13 +78,21 @@ class Reference(NamedTuple):
     forms: tuple[str, ...]
 
 
+class Near(NamedTuple):
+    """A place in degrees, and how many metres around it."""
+
+    latitude: float
+    longitude: float
+    metres: float
+
+
 class Composite(NamedTuple):
     """One value for each component."""
 
     parts: tuple[Value, ...]
 
 
-Value = str | bool | Token | Dates | Number | Quantity | Reference | Composite
+Value = str | bool | Token | Dates | Number | Quantity | Reference | Composite | Near
 
 
 class Clause(NamedTuple):
@@ -264,6 +276,23 @@ def composite(text: str, typed: Typed) -> Composite:
     )
 
 
+def near(text: str, typed: Typed) -> Near:
+    """`latitude|longitude|distance|unit`: https://hl7.org/fhir/R4/location.html#search"""
+    parts = [unescape(part) for part in split(text, "|")]
+    if not 2 <= len(parts) <= 4 or not all(_number.fullmatch(part) for part in parts[:2]):
+        raise invalid(f"{text[:80]!r} is not a place: write latitude|longitude|distance|unit, as in 42.25|-83.69|11|km")
+    latitude, longitude = float(parts[0]), float(parts[1])
+    if abs(latitude) > 90 or abs(longitude) > 180:
+        raise invalid(f"{text[:80]!r} lies on no globe: latitude is within ±90 and longitude within ±180 degrees")
+    distance, unit = (*parts[2:], "", "")[:2]
+    length = base(unit or "km")
+    if length is None or length.unit != "m":
+        raise invalid(f"{unit[:80]!r} is no length in UCUM; km, m, [mi_i] and [mi_us] are")
+    if distance and not _distance.fullmatch(distance):
+        raise invalid(f"{distance[:80]!r} is not a distance")
+    return Near(latitude, longitude, float(Fraction(distance or NEARBY) * length.factor))
+
+
 # (kind of parameter, modifier) → how its values are read. `:missing` is for all; `:[type]` is a Typed.target.
 VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("id", None): string,
@@ -283,6 +312,7 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("quantity", None): quantity,
     ("uri", None): string,
     ("composite", None): composite,
+    ("special", None): near,
 }
 
 

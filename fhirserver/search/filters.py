@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
+from math import pi
 from typing import Any
 
 from bson.decimal128 import Decimal128
@@ -25,6 +26,7 @@ from fhirserver.search.criteria import (
     Composite,
     Criterion,
     Dates,
+    Near,
     Negation,
     Number,
     Quantity,
@@ -43,6 +45,7 @@ Filter = dict[str, Any]
 _AFTER_EVERY_LETTER = "\U0010ffff"
 _DOCUMENT_FIELDS = {"id": "_id", "instant": "updated"}
 _decimal128 = Context(prec=34)
+EARTH_RADIUS = 6_371_008.8  # metres, the mean
 _ENDS = {"lo": "from", "hi": "to"}
 
 
@@ -299,6 +302,21 @@ def _slots(value: Composite, parameter: Parameter, now: datetime) -> list[Filter
     ]
 
 
+# special
+
+
+def near_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """Within a distance on the globe. https://www.mongodb.com/docs/manual/reference/operator/query/centerSphere/"""
+    return disjunction([{field: _around(value)} for value in values if isinstance(value, Near)])
+
+
+def _around(place: Near) -> Filter:
+    angle = place.metres / EARTH_RADIUS
+    if angle >= pi:  # all the way round
+        return {"$exists": True}
+    return {"$geoWithin": {"$centerSphere": [[place.longitude, place.latitude], angle]}}
+
+
 FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Parameter, datetime], Filter]] = {
     ("id", None): one_of,
     ("id", "not"): none_of,
@@ -317,4 +335,5 @@ FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Paramet
     ("quantity", None): quantity_filter,
     ("uri", None): one_of,
     ("composite", None): composite_filter,
+    ("special", None): near_filter,
 }

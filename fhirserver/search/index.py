@@ -55,6 +55,7 @@ FORMS: Mapping[tuple[str, str], Mapping[str, Forms]] = {
     ("quantity", "SampledData"): {"": values.sampled_data},
     ("uri", "uri"): {"": values.uri},
     ("uri", "canonical"): {"": values.canonical},
+    ("special", "BackboneElement"): {"": values.position},
     ("reference", "canonical"): {"": values.canonical},
     ("reference", "uri"): {"": values.uri},
 }
@@ -257,7 +258,7 @@ class _Writer:
             yield f"    if {found}: {sorted_by} = {self.least_token}({found})"
             if texts:
                 yield f"    elif {texts}: {sorted_by} = min({texts})"
-        else:
+        elif parameter.type in SORT:
             yield f"    if {found}: {sorted_by} = {self.source.name(SORT[parameter.type])}({found})"
         for suffix, variable in variables.items():
             if suffix:

@@ -22,7 +22,6 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
         "http://hl7.org/fhir/SearchParameter/Resource-content": "full text: no expression",
         "http://hl7.org/fhir/SearchParameter/Resource-query": "names an operation-like query: no expression",
         "http://hl7.org/fhir/SearchParameter/filter": "a language of its own, search/filter_language.py: no expression",
-        "http://hl7.org/fhir/SearchParameter/Location-near": "geographical distance, type special",
         "http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-age": "no expression",
         "http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-birthOrderBoolean": "no expression",
     }
@@ -33,6 +32,7 @@ CORRECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"http://hl7.org/fhir/SearchParameter/DocumentReference-relationship": ("target", "code")}
 )
 
+NEAR = "http://hl7.org/fhir/SearchParameter/Location-near"  # of type special, the only one that is served
 TYPES = frozenset({"token", "string", "reference", "date", "number", "quantity", "uri", "composite"})
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -100,7 +100,7 @@ def check(definitions: Definitions, parameter: Parameter) -> None:
     """Raises a 400 Outcome where a parameter, a custom one say, cannot be used."""
     if not _CODE.fullmatch(parameter.code):
         raise invalid(f"{parameter.code[:80]!r} cannot be the code of a search parameter", "SearchParameter.code")
-    if parameter.type not in TYPES:
+    if parameter.type not in TYPES and parameter.url != NEAR:
         raise invalid(f"search parameters of type {parameter.type[:80]!r} are not known", "SearchParameter.type")
     paths = parse(parameter.expression)
     for type_ in parameter.base:

@@ -20,7 +20,7 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.units import UCUM, base
 
 Json = dict[str, Any]
-Forms = Callable[[Any], list[Any]]
+Forms = Callable[[Any], Any]
 
 LONGEST_FOLDED = 1000  # characters; a prefix search looks no further, `:exact` compares the whole string
 _CACHE = 65_536
@@ -365,6 +365,17 @@ def inline_resource(value: Json) -> list[str]:
     """A resource that stands where a reference might: Bundle.entry[0].resource."""
     type_, id_ = value.get("resourceType"), value.get("id")
     return [f"{type_}/{id_}"] if type_ and id_ else []
+
+
+# special: https://hl7.org/fhir/R4/location.html#search
+
+
+def position(value: Json) -> Json | None:
+    """A GeoJSON point, longitude first; one, for MongoDB indexes no list of them. What lies on no globe is no place."""
+    latitude, longitude = value.get("latitude"), value.get("longitude")
+    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
+        return None
+    return {"type": "Point", "coordinates": [float(longitude), float(latitude)]}
 
 
 def unique(values: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, GEOSPHERE, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 from pymongo.write_concern import WriteConcern
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 COMPRESSED = {"wiredTiger": {"configString": "block_compressor=zstd"}}
 
 
-def _index(name: str, **keys: int) -> IndexModel:
+def _index(name: str, **keys: int | str) -> IndexModel:
     return IndexModel(list(keys.items()), name=name, storageEngine=COMPRESSED)
 
 
@@ -49,6 +49,7 @@ HOT: dict[str, tuple[IndexModel, ...]] = {
         _index("code-date", **{"search.code": ASCENDING, "sort.date": DESCENDING, "_id": DESCENDING}),
         _index("code-id", **{"search.code": ASCENDING, "_id": ASCENDING}),
     ),
+    "Location": (_index("near", **{"search.near": GEOSPHERE}),),
 }
 
 

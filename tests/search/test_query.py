@@ -208,7 +208,6 @@ UNKNOWN = [
     ("Patient", "name:contain=1", "did you mean contains"),
     ("Observation", "patient:Group=1", "patient: the modifier :Group is not supported here"),
     ("Observation", "date:exact=2024", "date: the modifier :exact is not supported here; did you mean missing"),
-    ("Location", "near=1|2", "near is not a search parameter"),
     ("Observation", "_text=x", "_text is not a search parameter"),
     ("Observation", "_count:exact=1", "_count:exact: the modifier :exact is not supported here"),
     ("Observation", "_include:again=Observation:subject", "_include:again: the modifier :again is not supported"),
