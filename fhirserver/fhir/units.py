@@ -41,6 +41,8 @@ _ATOMS: dict[str, tuple[Fraction, str]] = {
 }
 _TERM = re.compile(r"(/?)((?:\[[^\]]+\]|[^./()\[\]\d+-])+)([+-]?\d{1,2})?(?:\.|(?=/)|$)")
 _DIGITS = Context(prec=34)
+LONGEST = 64  # characters of a code that is taken apart for the index
+MOST = Fraction(10**100)  # by which a unit may differ from its base units
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 
 
@@ -99,8 +101,11 @@ class Base(NamedTuple):
 
 @lru_cache(1024)
 def base(code: str) -> Base | None:
-    """The base units of a UCUM code; None where it is not known here, or is one of its own kind."""
+    """The base units of a UCUM code; None where it is not known, of its own kind, or beyond all measure."""
+    if len(code) > LONGEST:
+        return None
     factor, dimension = canonical_unit(code)
-    if dimension == ((code, 1),) and factor == 1 and code not in _METRIC:
+    own = dimension == ((code, 1),) and factor == 1 and code not in _METRIC
+    if own or not 1 / MOST <= factor <= MOST:
         return None
     return Base(factor, ".".join(f"{unit}{'' if power == 1 else power}" for unit, power in dimension) or "1")

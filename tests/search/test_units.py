@@ -94,6 +94,16 @@ def test_units(fill, collection, text: str, expected: str) -> None:
     assert found(collection, text) == expected
 
 
+BEYOND = ["km99.km99", "/km99/km99", "km99", ".".join(["km99"] * 30), ".".join(["km99"] * 800)]
+
+
+@pytest.mark.parametrize("code", BEYOND)
+@pytest.mark.parametrize("number", ["1", "gt1e90", "ap1e-90"])
+def test_a_unit_beyond_all_measure_is_one_of_its_own(fill, collection, code: str, number: str) -> None:
+    fill([observation("a", Decimal("2E+90"), code), observation("b", Decimal(1), code)])
+    assert found(collection, f"{number}|{UCUM}|{code}") == {"1": "b", "gt1e90": "a", "ap1e-90": ""}[number]
+
+
 UNITS = {"ug": -6, "mg": -3, "g": 0, "kg": 3}
 VALUES = st.integers(1, 99_999).map(lambda number: Decimal(number) / 100)
 
