@@ -69,7 +69,8 @@ async def client(base: str, world: World, number: int, deadline: float, tally: T
 
 async def sampled(processes: Processes, deadline: float, tally: Tally) -> None:
     while time.perf_counter() < deadline:
-        tally.memory.append(tuple(p.memory_info().rss // 1_000_000 for p in processes))  # type: ignore[arg-type]
+        server, database = (process.memory_info().rss // 1_000_000 for process in processes)
+        tally.memory.append((server, database))
         await asyncio.sleep(SAMPLE_SECONDS)
 
 

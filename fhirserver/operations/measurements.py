@@ -23,11 +23,21 @@ async def matching(ctx: Context, request: Request, subject: str, codes: Sequence
     """The filter of a subject's observations of any of these codes; what was entered in error is left out."""
     pairs = (
         ("subject", subject),
-        ("combo-code", ",".join(codes)),
+        ("combo-code", ",".join(map(_escaped, codes))),
         *(("date", date) for date in dates),
         ("status:not", "entered-in-error"),
     )
     return await filter_of(ctx, parsed(ctx, request, "Observation", pairs))
+
+
+def _escaped(code: str) -> str:
+    """As a value of a search; the bar between system and code is meant."""
+    return code.replace("\\", "\\\\").replace(",", "\\,").replace("$", "\\$")
+
+
+def having(filter_: Stage, code: str) -> Stage:
+    """What matches and has this code, in itself or in a component."""
+    return {"$and": [filter_, {"search.combo-code": {"$eq": code}}]}
 
 
 def measurements(filter_: Stage, codes: Sequence[str]) -> list[Stage]:

@@ -21,7 +21,7 @@ from fhirserver.operations.downsampling import Point, lttb
 from fhirserver.operations.measurements import Stage, matching, measurements, one_unit, quantity
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
-from fhirserver.search.criteria import split
+from fhirserver.search.criteria import split, unescape
 from fhirserver.store.hops import one_budget
 
 PARAMETERS = ("patient", "subject", "code", "date", "unit", "points", "method")
@@ -46,7 +46,7 @@ async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     if method not in METHODS:
         raise invalid(f"method={method[:80]} is none of {', '.join(METHODS)}", "method")
     points = whole(values, "points", DEFAULT_POINTS, MOST_POINTS)
-    codes = split(once(values, "code") or "", ",")
+    codes = [unescape(code) for code in split(once(values, "code") or "", ",")]
     async with one_budget(ctx.store):
         filter_ = await matching(
             ctx, request, _subject(values), _codes(codes), [str(d) for d in values.get("date", ())]

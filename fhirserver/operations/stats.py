@@ -17,7 +17,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import invalid, too_costly
 from fhirserver.interactions.exchange import Answer, Request
-from fhirserver.operations.measurements import Stage, matching, measurements, one_unit, quantity
+from fhirserver.operations.measurements import Stage, having, matching, measurements, one_unit, quantity
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.operations.statistics import SQUARED, STATISTICS, WITHOUT_UNIT
@@ -58,19 +58,22 @@ async def stats(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     if not subject:
         raise invalid("$stats needs a subject, such as Patient/123", "subject", code="required")
     wanted, codes, period = _statistics(values), _codes(values), _period(values, ctx.now())
+    include = once(values, "include")
+    if include not in (None, "true", "false"):
+        raise invalid(f"include={include[:80]} is neither true nor false", "include")
     sources: list[bytes] = []
     async with one_budget(ctx.store):
         limits = [f"{prefix}{time}" for prefix, time in zip(("ge", "le"), period, strict=True) if time]
         filter_ = await matching(ctx, request, subject, codes, limits)
         results = [result for code in codes for result in await _measured(ctx, filter_, code, once(values, "unit"))]
-        total = await ctx.store.count(type_, filter_)
-        if once(values, "include") == "true":
+        totals = [await ctx.store.count(type_, having(filter_, result.code)) for result in results]
+        if include == "true":
             most = whole(values, "limit", MOST_SOURCES, MOST_SOURCES)
             sources = [v.body for v in await ctx.store.find_stored(type_, filter_, most)]
     head = {"subject": {"reference": subject}, "effectivePeriod": _effective(period)}
     parameters = [
         b'{"name":"statistics","resource":' + json.encode(_observation(head, result, total, wanted)) + b"}"
-        for result in results
+        for result, total in zip(results, totals, strict=True)
     ]
     parameters += [b'{"name":"source","resource":' + body + b"}" for body in sources]
     content = b'{"resourceType":"Parameters","parameter":[' + b",".join(parameters) + b"]}"

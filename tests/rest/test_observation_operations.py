@@ -60,6 +60,7 @@ RESOURCES = [
     observation("m1", coded("mix"), 1, 5),
     observation("m2", coded("mix"), 2, valueQuantity={"value": 5, "unit": "mg", "system": UCUM, "code": "mg"}),
     observation("less", coded("mix"), 3, valueQuantity={"value": 1, "comparator": "<", "system": UCUM, "code": "mg"}),
+    observation("comma", coded("a,b"), 1, 7),
     observation("other", coded("pulse"), 9, 100, subject={"reference": "Patient/bob"}),
 ]
 
@@ -134,6 +135,8 @@ SERIES = [
     ("patient=ada&code=mix&unit=mg", [5]),
     (f"patient=ada&code=mix&unit={UCUM}|/min", [5]),
     ("patient=ada&code=none", []),
+    ("patient=ada&code=a,b", []),
+    ("patient=ada&code=a\\,b", [7]),
     ("patient=ada&code=pulse,puls&points=2", [61, 68]),
     ("patient=ada&code=pulse,puls&points=1", [61]),
     ("patient=ada&code=pulse,puls&method=minmax&points=2", [61, 68]),
@@ -174,6 +177,10 @@ def computed(record: Fhir, query: str) -> dict[str, dict[str, Any]]:
 
 STATS = [
     ("code=pulse&statistic=average,count", {"pulse": {"average": 62.5, "count": 2}}),
+    ("code=pulse&code=puls&statistic=total-count", {"pulse": {"total-count": 2}, "puls": {"total-count": 3}}),
+    ("code=bp&statistic=total-count", {"sys": {"total-count": 2}, "dia": {"total-count": 2}}),
+    ("code=a,b&statistic=count,total-count", {"a,b": {"count": 1, "total-count": 1}}),
+    ("code=a&statistic=count,total-count", {"a": {"count": 0, "total-count": 0}}),
     ("code=pulse&code=puls&statistic=maximum", {"pulse": {"maximum": 64}, "puls": {"maximum": 68}}),
     (f"code=puls&system={LOINC}&statistic=median&statistic=sum", {"puls": {"median": 67, "sum": 199}}),
     ("code=bp&statistic=average", {"sys": {"average": 125}, "dia": {"average": 82.5}}),
@@ -229,6 +236,7 @@ REFUSED = [
     ("$stats?subject=Patient/ada&code=pulse&statistic=count&duration=NaN", 400, "not a number of hours"),
     ("$stats?subject=Patient/ada&code=pulse&statistic=count&duration=1e400", 400, "not a number of hours"),
     ("$stats?subject=Patient/ada&code=pulse&statistic=count&period=2024", 400, "one Period is expected"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=count&include=maybe", 400, "neither true nor false"),
     ("$stats?subject=Patient/ada&code=mix&statistic=count", 422, "ask for one with unit="),
 ]
 
