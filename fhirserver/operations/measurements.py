@@ -20,10 +20,13 @@ PARAMETER = "combo-code-value-quantity"
 
 
 async def matching(ctx: Context, request: Request, subject: str, codes: Sequence[str], dates: Sequence[str]) -> Stage:
-    """The filter of a subject's observations of any of these codes; what was entered in error is left out."""
+    """The filter of a subject's observations, of any of these codes where some are named.
+
+    What was entered in error is left out.
+    """
     pairs = (
         ("subject", subject),
-        ("combo-code", ",".join(map(_escaped, codes))),
+        *([("combo-code", ",".join(map(_escaped, codes)))] if codes else ()),
         *(("date", date) for date in dates),
         ("status:not", "entered-in-error"),
     )
@@ -35,15 +38,19 @@ def _escaped(code: str) -> str:
     return code.replace("\\", "\\\\").replace(",", "\\,").replace("$", "\\$")
 
 
+def both(filter_: Stage, other: Stage) -> Stage:
+    return {"$and": [filter_, other]}
+
+
 def having(filter_: Stage, code: str) -> Stage:
     """What matches and has this code, in itself or in a component."""
-    return {"$and": [filter_, {"search.combo-code": {"$eq": code}}]}
+    return both(filter_, {"search.combo-code": {"$eq": code}})
 
 
 def measurements(filter_: Stage, codes: Sequence[str]) -> list[Stage]:
     """Stages that give {_id, time, value, unit, codes} for each value of these codes, of all where none is named.
 
-    `value` is a Decimal128, `unit` the first stored form of the unit; it is missing where there is none.
+    `value` is a Decimal128, `unit` the first stored form of the unit; it and `time` are missing where there is none.
     """
     value, unit = "$m.combo-value-quantity", "$m.combo-value-quantity.unit"
     return [
@@ -52,7 +59,7 @@ def measurements(filter_: Stage, codes: Sequence[str]) -> list[Stage]:
         {"$unwind": "$m"},
         {"$match": {"m.combo-code": {"$in": list(codes)}}} if codes else {"$match": {}},
         {"$unwind": value},
-        {"$match": {"time": {"$exists": True}, "$expr": {"$eq": [f"{value}.lo", f"{value}.hi"]}}},
+        {"$match": {"$expr": {"$eq": [f"{value}.lo", f"{value}.hi"]}}},
         {
             "$project": {
                 "time": 1,

@@ -51,7 +51,7 @@ async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
         filter_ = await matching(
             ctx, request, _subject(values), _codes(codes), [str(d) for d in values.get("date", ())]
         )
-        stages = measurements(filter_, codes)
+        stages = [*measurements(filter_, codes), {"$match": {"time": {"$exists": True}}}]
         facts = await ctx.store.aggregate(type_, [*stages, _FACTS])
         unit = one_unit([fact["_id"] for fact in facts], once(values, "unit"))
         fact = next((fact for fact in facts if fact["_id"] == unit), None)

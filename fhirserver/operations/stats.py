@@ -1,27 +1,29 @@
 """Observation/$stats: statistics of a subject's measurements. https://hl7.org/fhir/R4/observation-operation-stats.html
 
 A code counts where an observation has it and where a component has it; of a panel, whose own code has no values, each
-component gets statistics of its own.
+measurement gets statistics of its own: the components, and the observations that are its members.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NamedTuple
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
-from fhirserver.fhir.outcome import invalid, too_costly
+from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.exchange import Answer, Request
-from fhirserver.operations.measurements import Stage, having, matching, measurements, one_unit, quantity
+from fhirserver.operations.measurements import Stage, both, having, matching, measurements, one_unit, quantity
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
-from fhirserver.operations.statistics import SQUARED, STATISTICS, WITHOUT_UNIT
-from fhirserver.store.hops import one_budget
+from fhirserver.operations.statistics import STATISTICS, WITHOUT_UNIT, Sample, daily, regression, squared
+from fhirserver.store.hops import one_budget, referred_ids
 
 PARAMETERS = (
     "subject",
@@ -36,8 +38,10 @@ PARAMETERS = (
     "unit",
 )
 CODES = "http://terminology.hl7.org/CodeSystem/observation-statistics"
-TOTAL = "total-count"
+TOTAL, REGRESSION = "total-count", "regression"
+ALIASES = {"max": "maximum", "min": "minimum"}  # as in the text of the operation
 CONSIDERED = 100_000  # values
+DEEPEST = 5  # panels of panels
 MOST_SOURCES = 1_000
 ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 LONGEST = timedelta(days=366 * 200)
@@ -64,16 +68,17 @@ async def stats(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     sources: list[bytes] = []
     async with one_budget(ctx.store):
         limits = [f"{prefix}{time}" for prefix, time in zip(("ge", "le"), period, strict=True) if time]
-        filter_ = await matching(ctx, request, subject, codes, limits)
-        results = [result for code in codes for result in await _measured(ctx, filter_, code, once(values, "unit"))]
-        totals = [await ctx.store.count(type_, having(filter_, result.code)) for result in results]
+        everything = await matching(ctx, request, subject, (), limits)
+        groups = [await _group(ctx, everything, code) for code in codes]
+        results = [r for group in groups for r in await _results(ctx, group, once(values, "unit"))]
         if include == "true":
             most = whole(values, "limit", MOST_SOURCES, MOST_SOURCES)
+            filter_ = {"$or": [group.filter for group in groups]}
             sources = [v.body for v in await ctx.store.find_stored(type_, filter_, most)]
     head = {"subject": {"reference": subject}, "effectivePeriod": _effective(period)}
     parameters = [
-        b'{"name":"statistics","resource":' + json.encode(_observation(head, result, total, wanted)) + b"}"
-        for result, total in zip(results, totals, strict=True)
+        b'{"name":"statistics","resource":' + json.encode(_observation(head, result, wanted)) + b"}"
+        for result in results
     ]
     parameters += [b'{"name":"source","resource":' + body + b"}" for body in sources]
     content = b'{"resourceType":"Parameters","parameter":[' + b",".join(parameters) + b"]}"
@@ -81,13 +86,14 @@ async def stats(ctx: Context, request: Request, type_: str, _: None) -> Answer:
 
 
 def _statistics(values: dict[str, list[Any]]) -> list[str]:
-    asked = list(dict.fromkeys(name for text in values.get("statistic", ()) for name in str(text).split(",")))
+    named = (name for text in values.get("statistic", ()) for name in str(text).split(","))
+    asked = list(dict.fromkeys(ALIASES.get(name, name) for name in named))
     if not asked:
         raise invalid("$stats needs a statistic, such as average", "statistic", code="required")
+    known = (*STATISTICS, REGRESSION, TOTAL)
     for name in asked:
-        if name not in STATISTICS and name != TOTAL:
-            known = ", ".join((*STATISTICS, TOTAL))
-            raise invalid(f"statistic={name[:80]} is not computed here; {known} are", "statistic", code="not-supported")
+        if name not in known:
+            raise invalid(f"statistic={name[:80]} is none of {', '.join(known)}", "statistic", code="not-supported")
     return asked
 
 
@@ -129,35 +135,74 @@ def _hours(text: str) -> timedelta:
     return found
 
 
-class Result(NamedTuple):
-    """The values of a code, all in one unit."""
+class Group(NamedTuple):
+    """The observations that a code stands for, and their measured values."""
 
     code: str
-    values: list[Decimal]
+    filter: Stage
+    rows: list[Json]
+
+
+class Result(NamedTuple):
+    """The values of a code, all in one unit; `total` counts its observations, measured or not."""
+
+    code: str
+    sample: Sample
     unit: str | None
+    total: int
 
 
-async def _measured(ctx: Context, filter_: Stage, code: str, unit: str | None) -> list[Result]:
-    """The code's own values or, of a panel, those of each component."""
-    rows = await _rows(ctx, measurements(filter_, [code]))
-    if not rows:
-        rows = await _rows(ctx, measurements({"$and": [filter_, {"search.code": {"$eq": code}}]}, []))
+async def _group(ctx: Context, everything: Stage, code: str) -> Group:
+    """The code's own values or, of a panel, those of its components and members."""
+    own = having(everything, code)
+    rows = await _rows(ctx, measurements(own, [code]))
+    if rows:
+        return Group(code, own, rows)
+    panels = both(everything, {"search.code": {"$eq": code}})
+    members = await _members(ctx, everything, panels)
+    whole_ = {"$or": [panels, both(everything, {"_id": {"$in": members}})]} if members else panels
+    rows = await _rows(ctx, measurements(whole_, []))
+    return Group(code, whole_ if rows else own, rows)
+
+
+async def _members(ctx: Context, everything: Stage, panels: Stage) -> list[str]:
+    """The ids of the observations that these have as members, and of the members of those."""
+    found: dict[str, None] = {}
+    for _ in range(DEEPEST):
+        ids = await referred_ids(ctx.store, "Observation", panels, "search.has-member", "Observation", CONSIDERED + 1)
+        fresh = [id_ for id_ in ids if id_ not in found]
+        found |= dict.fromkeys(fresh)
+        if len(found) > CONSIDERED:
+            raise _too_many()
+        if not fresh:
+            break
+        panels = both(everything, {"_id": {"$in": fresh}})
+    return sorted(found)
+
+
+async def _results(ctx: Context, group: Group, unit: str | None) -> list[Result]:
+    """One for each code that was measured; one without values where none was."""
     by_code: dict[str, list[Json]] = {}
-    for row in rows:
-        by_code.setdefault(code if code in row["codes"] else row["codes"][0], []).append(row)
+    for row in group.rows:
+        by_code.setdefault(group.code if group.code in row["codes"] else row["codes"][0], []).append(row)
     results = []
-    for each, measured in (by_code or {code: []}).items():
-        chosen = one_unit(list({row.get("unit") for row in measured}), unit if measured else None)
-        values = [row["value"].to_decimal() for row in measured if row.get("unit") == chosen]
-        results.append(Result(each, values, chosen))
+    for code, rows in (by_code or {group.code: []}).items():
+        chosen = one_unit(list({row.get("unit") for row in rows}), unit if rows else None)
+        measured = ((row.get("time"), row["value"].to_decimal()) for row in rows if row.get("unit") == chosen)
+        total = await ctx.store.count("Observation", having(group.filter, code))
+        results.append(Result(code, Sample(tuple(measured)), chosen, total))
     return results
 
 
 async def _rows(ctx: Context, stages: Sequence[Stage]) -> list[Json]:
     rows = await ctx.store.aggregate("Observation", [*stages, {"$limit": CONSIDERED + 1}])
     if len(rows) > CONSIDERED:
-        raise too_costly(f"$stats considers at most {CONSIDERED:,} values; shorten the period")
+        raise _too_many()
     return rows
+
+
+def _too_many() -> Outcome:
+    return too_costly(f"$stats considers at most {CONSIDERED:,} values; shorten the period")
 
 
 def _effective(period: tuple[str | None, str | None]) -> Json:
@@ -165,13 +210,13 @@ def _effective(period: tuple[str | None, str | None]) -> Json:
     return ({"start": start} if start else {}) | ({"end": end} if end else {})
 
 
-def _observation(head: Mapping[str, Any], result: Result, total: int, wanted: Sequence[str]) -> Json:
+def _observation(head: Mapping[str, Any], result: Result, wanted: Sequence[str]) -> Json:
     return {
         "resourceType": "Observation",
         "status": "final",
         "code": {"coding": [_coding(result.code)]},
         **{key: value for key, value in head.items() if value},
-        "component": [_component(name, result, total) for name in wanted],
+        "component": list(chain.from_iterable(_components(name, result) for name in wanted)),
     }
 
 
@@ -180,17 +225,35 @@ def _coding(form: str) -> Json:
     return {"system": system, "code": code} if bar and system else {"code": code}
 
 
-def _component(name: str, result: Result, total: int) -> Json:
-    value = total if name == TOTAL else STATISTICS[name](result.values)
+def _components(name: str, result: Result) -> list[Json]:
+    """One; of a regression, the gradient and the intercept, which say in `text` what they are."""
+    if name == TOTAL:
+        return [_component(name, result.total, None, result)]
+    if name == REGRESSION:
+        return _regression(result)
+    unit = None if name in WITHOUT_UNIT else result.unit
+    unit = squared(unit) if unit is not None and name == "variance" else unit
+    try:
+        value = STATISTICS[name](result.sample)
+    except (OverflowError, ValueError):  # numbers beyond what a float holds
+        value = None
+    return [_component(name, value, unit, result)]
+
+
+def _regression(result: Result) -> list[Json]:
+    line = regression(result.sample)
+    if line is None:
+        return [_component(REGRESSION, None, None, result)]
+    gradient = _component(REGRESSION, line.gradient, daily(result.unit), result)
+    intercept = _component(REGRESSION, line.intercept, result.unit, result)
+    gradient["code"]["text"] = "gradient: change per day"
+    intercept["code"]["text"] = f"intercept: at {instant(line.origin)}"
+    return [gradient, intercept]
+
+
+def _component(name: str, value: Decimal | float | int | None, unit: str | None, result: Result) -> Json:
     component: Json = {"code": {"coding": [{"system": CODES, "code": name}]}}
-    if value is None:
-        reason = {"system": ABSENT, "code": "not-a-number" if result.values else "unknown"}
+    if value is None or not math.isfinite(value):
+        reason = {"system": ABSENT, "code": "not-a-number" if result.sample.measured else "unknown"}
         return component | {"dataAbsentReason": {"coding": [reason]}}
-    return component | {"valueQuantity": quantity(value, _unit(name, result.unit))}
-
-
-def _unit(name: str, unit: str | None) -> str | None:
-    if unit is None or name in WITHOUT_UNIT:
-        return None
-    system, bar, code = unit.rpartition("|")
-    return f"{system}{bar}({code})2" if name in SQUARED else unit
+    return component | {"valueQuantity": quantity(value, unit)}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fhirserver.operations.downsampling import Point, lttb
 from fhirserver.operations.lastn import Seen, groups, newest
-from fhirserver.operations.statistics import STATISTICS
+from fhirserver.operations.statistics import STATISTICS, Sample, daily, regression, squared
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
@@ -61,6 +61,21 @@ RESOURCES = [
     observation("m2", coded("mix"), 2, valueQuantity={"value": 5, "unit": "mg", "system": UCUM, "code": "mg"}),
     observation("less", coded("mix"), 3, valueQuantity={"value": 1, "comparator": "<", "system": UCUM, "code": "mg"}),
     observation("comma", coded("a,b"), 1, 7),
+    observation("g1", coded("gluc"), 1, 5),
+    observation("g2", coded("gluc"), 3, 9),
+    observation("g3", coded("gluc"), None, 16),
+    observation("na", coded("sodium"), 3, 140),
+    observation("sick", coded("sodium"), 3, 999, status="entered-in-error"),
+    observation("bobs", coded("gluc"), 3, 1000, subject={"reference": "Patient/bob"}),
+    observation("part", coded("inner"), 3, hasMember=[{"reference": "Observation/na"}]),
+    observation(
+        "lab",
+        coded("panel"),
+        3,
+        hasMember=[{"reference": f"Observation/{id_}"} for id_ in ("g2", "part", "sick", "bobs", "nowhere")],
+        component=[component("lipid", 110)],
+    ),
+    observation("loop", coded("loop"), 3, hasMember=[{"reference": "Observation/loop"}]),
     observation("other", coded("pulse"), 9, 100, subject={"reference": "Patient/bob"}),
 ]
 
@@ -188,6 +203,16 @@ STATS = [
     ("code=none&statistic=average,count", {"none": {"average": None, "count": 0}}),
     ("code=mix&unit=mg&statistic=count,total-count", {"mix": {"count": 1, "total-count": 3}}),
     ("code=pulse&duration=1&statistic=count", {"pulse": {"count": 0}}),
+    ("code=gluc&statistic=count,max,min", {"gluc": {"count": 3, "maximum": 16, "minimum": 5}}),
+    (
+        "code=panel&statistic=sum,total-count",
+        {
+            "gluc": {"sum": 9, "total-count": 1},
+            "sodium": {"sum": 140, "total-count": 1},
+            "lipid": {"sum": 110, "total-count": 1},
+        },
+    ),
+    ("code=loop&statistic=count,total-count", {"loop": {"count": 0, "total-count": 1}}),
 ]
 
 
@@ -211,6 +236,25 @@ def test_statistics_with_period_coding_and_sources(record: Fhir) -> None:
     assert result["component"][0]["dataAbsentReason"]["coding"][0]["code"] == "not-a-number"
 
 
+def test_a_regression_has_a_gradient_and_an_intercept(record: Fhir) -> None:
+    answer = record.bundle("Observation/$stats?subject=Patient/ada&code=gluc&statistic=regression,variance")
+    gradient, intercept, variance = answer["parameter"][0]["resource"]["component"]
+    assert gradient["code"]["text"] == "gradient: change per day"
+    assert gradient["valueQuantity"] == {"value": 2, "system": UCUM, "code": "/min/d"}
+    assert intercept["code"]["text"] == "intercept: at 2024-01-02T00:00:00.000Z"
+    assert intercept["valueQuantity"] == {"value": 5, "system": UCUM, "code": "/min"}
+    assert variance["valueQuantity"] == {"value": 31, "system": UCUM, "code": "/min/min"}
+
+
+def test_the_sources_of_a_panel_are_its_members_too(record: Fhir) -> None:
+    query = "subject=Patient/ada&code=panel&statistic=count&include=true"
+    answer = record.bundle(f"Observation/$stats?{query}")
+    sources = [each["resource"]["id"] for each in answer["parameter"] if each["name"] == "source"]
+    assert sources == ["g2", "lab", "na", "part"]
+    answer = record.bundle(f"Observation/$stats?{query}&limit=2")
+    assert len([each for each in answer["parameter"] if each["name"] == "source"]) == 2
+
+
 REFUSED = [
     ("$lastn?code=pulse", 400, "needs a patient"),
     ("$lastn?patient=ada", 400, "needs a category or a code"),
@@ -231,7 +275,7 @@ REFUSED = [
     ("$stats?code=pulse&statistic=average", 400, "needs a subject"),
     ("$stats?subject=Patient/ada&statistic=average", 400, "needs a code"),
     ("$stats?subject=Patient/ada&code=pulse", 400, "needs a statistic"),
-    ("$stats?subject=Patient/ada&code=pulse&statistic=regression", 400, "is not computed here"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=magic", 400, "is none of average, "),
     ("$stats?subject=Patient/ada&code=pulse&statistic=count&duration=x", 400, "not a number of hours"),
     ("$stats?subject=Patient/ada&code=pulse&statistic=count&duration=NaN", 400, "not a number of hours"),
     ("$stats?subject=Patient/ada&code=pulse&statistic=count&duration=1e400", 400, "not a number of hours"),
@@ -289,10 +333,75 @@ def test_what_is_chosen_is_at_least_as_new_as_what_is_not(observations: list[See
         assert not outside or max(outside) < min(inside)
 
 
-@given(st.lists(st.decimals(-1000, 1000, places=2), min_size=2, max_size=40))
+def moment(values: list[float], power: int) -> float:
+    mean, spread = statistics.fmean(values), statistics.pstdev(values)
+    return statistics.fmean(((value - mean) / spread) ** power for value in values)
+
+
+PLACES = st.decimals(-1000, 1000, places=2)
+QUARTILES = ("4-lower", "median", "4-upper")
+QUINTILES = ("5-1", "5-2", "5-3", "5-4")
+
+
+@given(st.lists(PLACES, min_size=2, max_size=40))
 def test_statistics_are_those_of_python(values: list[Decimal]) -> None:
-    assert STATISTICS["median"](values) == statistics.median(values)
-    assert STATISTICS["std-dev"](values) == pytest.approx(statistics.stdev(map(float, values)), abs=1e-9)
-    quartiles = statistics.quantiles(values, n=4, method="inclusive")
-    assert [STATISTICS[name](values) for name in ("4-lower", "median", "4-upper")] == quartiles
-    assert STATISTICS["average"](values) == pytest.approx(Decimal(sum(values)) / len(values))
+    sample = Sample(tuple((None, value) for value in values))
+    found = {name: compute(sample) for name, compute in STATISTICS.items()}
+    assert [found[name] for name in ("maximum", "minimum", "count", "sum")] == [
+        max(values),
+        min(values),
+        len(values),
+        sum(values),
+    ]
+    assert found["average"] == pytest.approx(Decimal(sum(values)) / len(values))
+    assert found["std-dev"] == pytest.approx(statistics.stdev(map(float, values)), abs=1e-9)
+    assert found["variance"] == pytest.approx(statistics.variance(map(float, values)), abs=1e-6)
+    assert [found[name] for name in QUARTILES] == statistics.quantiles(values, n=4, method="inclusive")
+    assert [found[name] for name in QUINTILES] == statistics.quantiles(values, n=5, method="inclusive")
+    assert (found["20-percent"], found["80-percent"]) == (found["5-1"], found["5-4"])
+    assert found["4-dev"] == (found["4-upper"] - found["4-lower"]) / 2
+    if len(set(values)) > 1:
+        floats = [float(value) for value in values]
+        assert found["skew"] == pytest.approx(moment(floats, 3), abs=1e-6)
+        assert found["kurtosis"] == pytest.approx(moment(floats, 4) - 3, abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5_000), PLACES), min_size=2, max_size=40))
+def test_regression_is_that_of_python(rows: list[tuple[int, Decimal]]) -> None:
+    line = regression(Sample((*((START + timedelta(hours=hour), value) for hour, value in rows), (None, Decimal(7)))))
+    if len({hour for hour, _ in rows}) == 1:
+        assert line is None
+        return
+    assert line is not None
+    first = min(hour for hour, _ in rows)
+    days = [(hour - first) / 24 for hour, _ in rows]
+    slope, intercept = statistics.linear_regression(days, [float(value) for _, value in rows])
+    assert (line.gradient, line.intercept) == (pytest.approx(slope, abs=1e-6), pytest.approx(intercept, abs=1e-6))
+    assert line.origin == START + timedelta(hours=first)
+
+
+@pytest.mark.parametrize("values", [[], ["5"], ["5", "5", "5"]])
+def test_what_is_not_defined_is_not_computed(values: list[str]) -> None:
+    sample = Sample(tuple((START, Decimal(value)) for value in values))
+    assert STATISTICS["skew"](sample) is STATISTICS["kurtosis"](sample) is regression(sample) is None
+    assert (STATISTICS["variance"](sample) is None) == (len(values) < 2)
+    assert (STATISTICS["average"](sample) is None) == (not values)
+
+
+UNITS = [
+    ("mm[Hg]", "mm[Hg]2", "mm[Hg]/d"),
+    ("kg", "kg2", "kg/d"),
+    ("/min", "/min/min", "/min/d"),
+    ("mg/dL", "mg/dL.mg/dL", "mg/dL/d"),
+    ("10*3/uL", "10*3/uL.10*3/uL", "10*3/uL/d"),
+    ("Cel", "K2", "K/d"),
+    ("%", "%.%", "%/d"),
+]
+
+
+@pytest.mark.parametrize(("unit", "square", "per_day"), UNITS)
+def test_units_of_statistics_are_ucum(unit: str, square: str, per_day: str) -> None:
+    assert squared(f"{UCUM}|{unit}") == f"{UCUM}|{square}"
+    assert daily(f"{UCUM}|{unit}") == f"{UCUM}|{per_day}"
+    assert daily(None) == f"{UCUM}|/d"
+    assert (squared("steps"), daily("steps")) == ("steps2", "steps/d")
