@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from fhirserver.rest.responses import send
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
 from fhirserver.settings import Settings, is_loopback
+from fhirserver.store import jobs
 from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
 from fhirserver.store.resources import Store, now
@@ -62,13 +63,14 @@ async def _opened(client: AsyncMongoClient[dict[str, Any]], settings: Settings) 
 def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret: bytes) -> Context:
     """The rules and registries around a database; nothing is read or written yet."""
     definitions, registry = r4(), r4_registry()
+    store = Store(
+        database,
+        mirror=settings.mirror,
+        timeout=settings.request_timeout,
+        search_ms=settings.search_timeout_ms,
+    )
     return Context(
-        store=Store(
-            database,
-            mirror=settings.mirror,
-            timeout=settings.request_timeout,
-            search_ms=settings.search_timeout_ms,
-        ),
+        store=store,
         definitions=definitions,
         registry=registry,
         indexer=Indexer(definitions, registry, settings.base_url),
@@ -77,6 +79,7 @@ def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret
         secret=secret,
         now=now,
         operations=OPERATIONS,
+        enqueue=partial(jobs.enqueue, store),
         caller=ANYONE if settings.open else NOBODY,
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import Registry
 from fhirserver.settings import Settings
+from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store
 from fhirserver.validation.validate import Validator
 
@@ -24,6 +25,7 @@ class Caller(NamedTuple):
 
 NOBODY = Caller("nobody", open=False)
 ANYONE = Caller("anyone", open=True)
+OPERATOR = Caller("operator", open=True)  # who runs the server: reaching its data already allows everything
 
 Run = Callable[..., Awaitable[Any]]
 
@@ -35,6 +37,12 @@ class Operation(NamedTuple):
     instance: bool
     definition: str
     run: Run
+
+
+class Enqueue(Protocol):
+    """Have a job done soon. Asked for twice, of one kind and by one key, it is one job and done once."""
+
+    async def __call__(self, kind: str, key: str, arguments: Mapping[str, Any]) -> Job: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class Context:
     secret: bytes
     now: Callable[[], datetime]
     operations: Mapping[tuple[str, str], Operation]
+    enqueue: Enqueue
     caller: Caller = NOBODY
 
     @property

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from fhirserver import demo, files
 from fhirserver.app import contexts, create_app
-from fhirserver.context import Caller, Context
+from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir import json
 from fhirserver.interactions.load import Receipt, load
 from fhirserver.settings import Settings
@@ -25,7 +25,6 @@ from fhirserver.store import embedded
 from fhirserver.store.schema import SERVER
 
 GRACE_SECONDS = 10
-OPERATOR = Caller("operator", open=True)
 
 log = logging.getLogger(__name__)
 

@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(10_000_000, ge=1024, description="largest request body, before and after gunzip")
     search_timeout_ms: int = Field(4_000, ge=1, description="time one search may take in the database")
     request_timeout: float = Field(4.0, gt=0, description="seconds one request may wait for the database")
+    job_lease_seconds: float = Field(
+        60.0, ge=0.1, description="seconds of silence after which another worker goes on with a job"
+    )
+    job_retention_days: int = Field(30, ge=1, description="days for which a job that ended can be asked about")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to log")
 
     @field_validator("data", "mongod")

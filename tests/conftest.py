@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,9 +16,12 @@ import httpx
 import pytest
 import uvicorn
 
-from fhirserver.app import create_app
+from fhirserver.app import contexts, create_app
+from fhirserver.bulk.jobs import perform, sweep
+from fhirserver.context import OPERATOR
 from fhirserver.settings import Settings
 from fhirserver.store import embedded
+from fhirserver.store.jobs import Job
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 Resource = dict[str, Any]
@@ -110,6 +115,17 @@ class Served:
                 raise RuntimeError("the server did not start")
             time.sleep(0.01)
         return self
+
+    def work(self) -> list[Job]:
+        """Be the worker of this server: run what is due, and say what became of it."""
+
+        async def inside() -> list[Job]:
+            async with contexts(self.settings) as found:
+                workers = [replace(ctx, caller=OPERATOR) for ctx in found.values()]
+                runs = [await perform(ctx, id_) for ctx in workers for id_ in await sweep(ctx)]
+                return [job for job in runs if job]
+
+        return asyncio.run(inside())
 
     def __exit__(self, *_: object) -> None:
         self.client.http.close()

@@ -1,7 +1,8 @@
 """Collections and indexes. One wildcard index serves every search parameter; a small table adds the hot shapes.
 
 Per resource type `T`: collection `T` (the current version of each resource) and `T.history` (the earlier ones).
-Beside them `claims` (conditional interactions in flight) and `server` (what the servers of one database share).
+Beside them `claims` (conditional interactions in flight), `jobs` (what outlives a request) and `server` (what the
+servers of one database share).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pymongo.errors import OperationFailure
 from pymongo.write_concern import WriteConcern
 
 CLAIMS = "claims"
+JOBS = "jobs"
 SERVER = "server"
 CLAIM_SECONDS = 3600
 NAMESPACE_EXISTS = 48
@@ -51,6 +53,14 @@ HOT: dict[str, tuple[IndexModel, ...]] = {
     ),
     "Location": (_index("near", **{"search.near": GEOSPHERE}),),
 }
+
+
+# Jobs by who waits longest; each is forgotten at the time it names itself.
+QUEUE = (
+    IndexModel([("state", ASCENDING), ("created", ASCENDING)], name="state"),
+    IndexModel([("created", DESCENDING), ("_id", DESCENDING)], name="created"),
+    IndexModel("expires", expireAfterSeconds=0, name="expires"),
+)
 
 
 def history_of(type_: str) -> str:
@@ -102,3 +112,4 @@ def differs(present: Mapping[str, Any] | None, wanted: IndexModel) -> bool:
 
 async def ensure_shared(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database[CLAIMS].create_index("at", expireAfterSeconds=CLAIM_SECONDS, name="at")
+    await database[JOBS].create_indexes(list(QUEUE))
