@@ -21,6 +21,7 @@ from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.operations import OPERATIONS
 from fhirserver.rest.dispatch import serve
+from fhirserver.rest.queue import Queue
 from fhirserver.rest.responses import send
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
@@ -34,6 +35,7 @@ from fhirserver.validation.validate import Validator
 
 log = logging.getLogger(__name__)
 FHIR = "/fhir"
+SPARE_CONNECTIONS = 36  # of whoever asks for more than one at once, and of what happens beside requests
 _host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 
@@ -46,7 +48,11 @@ async def contexts(settings: Settings) -> AsyncIterator[dict[str, Context]]:
     """
     if settings.mongodb_url is None:
         raise ValueError("mongodb_url is not set; the command line starts the embedded database and sets it")
-    client = await connect(settings.mongodb_url.get_secret_value(), timeout=settings.request_timeout)
+    client = await connect(
+        settings.mongodb_url.get_secret_value(),
+        timeout=settings.request_timeout,
+        connections=settings.max_at_work + SPARE_CONNECTIONS,
+    )
     try:
         async with ending_abandoned(client):
             yield {tenant: await _opened(client, part) for tenant, part in settings.partitions().items()}
@@ -113,6 +119,7 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.contexts: dict[str, Context] = {}
+        self.queue = Queue(settings.max_at_work, settings.max_wide_at_work, settings.max_waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send_: Send) -> None:
         if scope["type"] == "lifespan":
@@ -142,7 +149,7 @@ class Application:
         if ctx is None:
             await send(send_, 404, b"Nothing is here: the FHIR API of a tenant is at [base]/[tenant]\n", [PLAIN])
         else:
-            await serve(ctx, prefix, scope, receive, send_)
+            await serve(ctx, self.queue, prefix, scope, receive, send_)
 
     def _addressed_here(self, scope: Scope) -> bool:
         """Whether the Host is this machine: a web page that rebinds its own name to 127.0.0.1 must not read records.

@@ -25,6 +25,7 @@ from fhirserver.store import embedded
 from fhirserver.store.schema import SERVER
 
 GRACE_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75  # longer than clients and proxies keep theirs: who closes first cannot meet a request half-way
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[port])
 

@@ -84,6 +84,13 @@ class Settings(BaseSettings):
         60.0, ge=0.1, description="seconds of silence after which another worker goes on with a job"
     )
     job_retention_days: int = Field(30, ge=1, description="days for which a job that ended can be asked about")
+    max_at_work: int = Field(64, ge=1, description="requests that one server process works on at once; others wait")
+    max_wide_at_work: int = Field(
+        32,
+        ge=1,
+        description="of these, searches and whatever else may touch many resources; the rest is for single ones",
+    )
+    max_waiting: int = Field(2_000, ge=0, description="requests that may wait; beyond, 503 with Retry-After")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to log")
 
     @field_validator("data", "mongod")

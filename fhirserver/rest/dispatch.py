@@ -17,6 +17,7 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.interactions.route import perform
 from fhirserver.rest.negotiation import Format, preference, wanted
+from fhirserver.rest.queue import Gone, Queue, is_wide
 from fhirserver.rest.requests import Headers, body, pairs, request, segments
 from fhirserver.rest.responses import Header, content_type, headers, preferred, refused, represented, send
 from fhirserver.store.faults import refusal
@@ -29,8 +30,8 @@ _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _gzip = re.compile(rb"gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 
 
-async def serve(ctx: Context, prefix: bytes, scope: Scope, receive: Receive, send_: Send) -> None:
-    """Answer one request below `prefix`. Whatever happens, the answer is FHIR."""
+async def serve(ctx: Context, queue: Queue, prefix: bytes, scope: Scope, receive: Receive, send_: Send) -> None:
+    """Answer one request below `prefix` when it is its turn. Whatever happens, the answer is FHIR."""
     incoming: Headers = dict(scope["headers"])
     name = incoming.get(b"x-request-id", b"").decode("latin-1")
     name = name if _id.fullmatch(name) else uuid4().hex
@@ -45,8 +46,11 @@ async def serve(ctx: Context, prefix: bytes, scope: Scope, receive: Receive, sen
         asked, returned = await _asked(ctx, prefix, scope, receive, incoming, query)
         if asked.pairs is not query:  # a form may say it too
             format_, pretty = _presentation(incoming, asked.pairs)
-        status, content, more = await _answer(ctx, asked, returned)
+        async with queue.turn(is_wide(method, asked.path), receive):
+            status, content, more = await _answer(ctx, asked, returned)
         content = represented(ctx, content, format_, pretty) if content else b""
+    except Gone:
+        return
     except Exception as error:
         outcome = _outcome(error, name)
         status = outcome.status

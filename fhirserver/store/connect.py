@@ -21,7 +21,12 @@ class DatabaseRefused(Exception):
     """There is no database this server can work with; the text says why and what to do about it."""
 
 
-async def connect(url: str, *, timeout: float = 5.0) -> AsyncMongoClient[dict[str, Any]]:  # noqa: ASYNC109 - the driver keeps it
+async def connect(
+    url: str,
+    *,
+    timeout: float = 5.0,  # noqa: ASYNC109 - the driver keeps it
+    connections: int = 100,
+) -> AsyncMongoClient[dict[str, Any]]:
     """A client whose writes are journalled by a majority. Use one per event loop and process."""
     try:
         client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -34,6 +39,7 @@ async def connect(url: str, *, timeout: float = 5.0) -> AsyncMongoClient[dict[st
             serverSelectionTimeoutMS=int(timeout * 1000),
             connectTimeoutMS=int(timeout * 1000),
             timeoutMS=int(timeout * 1000),
+            maxPoolSize=connections,
         )
     except (ConfigurationError, InvalidURI, ValueError) as error:
         raise DatabaseRefused(f"HEALTHMATE_MONGODB_URL is not a MongoDB URL: {error}") from error

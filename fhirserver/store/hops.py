@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pymongo
-from pymongo.errors import PyMongoError
+from pymongo.errors import PyMongoError, WaitQueueTimeoutError
 
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.store.faults import within_budget
@@ -24,6 +24,8 @@ async def one_budget(store: Store) -> AsyncIterator[None]:
     try:
         with pymongo.timeout(store.search_ms / 1000), within_budget():
             yield
+    except WaitQueueTimeoutError:  # it was never asked
+        raise
     except PyMongoError as error:
         if error.timeout and await _answers(store):
             raise too_costly("the search takes too long; narrow it, by patient, code or date say") from error

@@ -1,0 +1,105 @@
+"""A fair, bounded queue in front of the work: how many requests a process works on at once, and who is next.
+
+Without it the connections to the database go to whoever is lucky, and the time of a request runs out while it waits.
+Here it waits before its time begins to run. What may touch many resources (searches, histories, operations, Bundles)
+has a share of the places, so that reads and writes of single resources find room beside slow searches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+from starlette.types import Receive
+
+from fhirserver.fhir.outcome import Outcome
+
+Ticket = tuple[int, asyncio.Future[None]]
+RETRY = (("retry-after", "2"),)
+
+
+class Gone(Exception):
+    """The client left while it waited: there is nobody to answer."""
+
+
+def is_wide(method: str, path: tuple[str, ...]) -> bool:
+    """Whether a request may touch many resources: all but those of one resource, and the CapabilityStatement."""
+    match path:
+        case ("metadata",) | (_, _, "_history", _):
+            return False
+        case (type_,):
+            return method in ("GET", "HEAD") or type_.startswith(("_", "$"))
+        case (_, id_):
+            return id_.startswith(("_", "$"))
+    return True
+
+
+class Queue:
+    """`at_work` requests at once, `wide` of them wide; `waiting` more may wait, first come first served."""
+
+    def __init__(self, at_work: int, wide: int, waiting: int) -> None:
+        self._room = at_work
+        self._wide_room = wide
+        self._most_waiting = waiting
+        self._narrow_lane: deque[Ticket] = deque()
+        self._wide_lane: deque[Ticket] = deque()
+        self._numbers = count()
+
+    @asynccontextmanager
+    async def turn(self, wide: bool, receive: Receive) -> AsyncIterator[None]:
+        """Inside is at work. 503 when too many wait already; Gone when the client does not wait any longer."""
+        if self._room > 0 and (not wide or self._wide_room > 0):  # then nobody waits who could go first
+            self._enter(wide)
+        else:
+            await self._wait(wide, receive)
+        try:
+            yield
+        finally:
+            self._leave(wide)
+
+    def _enter(self, wide: bool) -> None:
+        self._room -= 1
+        self._wide_room -= wide
+
+    def _leave(self, wide: bool) -> None:
+        """The next one is who has waited longest of those for whom there is room."""
+        self._room += 1
+        self._wide_room += wide
+        lanes = (self._narrow_lane, self._wide_lane) if self._wide_room > 0 else (self._narrow_lane,)
+        lane = min(filter(None, lanes), default=None)
+        if lane is not None:
+            self._enter(lane is self._wide_lane)
+            lane.popleft()[1].set_result(None)
+
+    async def _wait(self, wide: bool, receive: Receive) -> None:
+        if len(self._narrow_lane) + len(self._wide_lane) >= self._most_waiting:
+            raise Outcome(503, "throttled", "too many requests are waiting already; try again soon", headers=RETRY)
+        lane = self._wide_lane if wide else self._narrow_lane
+        ticket = next(self._numbers), asyncio.get_running_loop().create_future()
+        lane.append(ticket)
+        left = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait((ticket[1], left), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._withdraw(lane, ticket)
+            raise
+        finally:
+            left.cancel()
+        if left.done() and not left.cancelled():
+            self._withdraw(lane, ticket)
+            raise Gone
+
+    def _withdraw(self, lane: deque[Ticket], ticket: Ticket) -> None:
+        if ticket[1].done():
+            self._leave(lane is self._wide_lane)
+        else:
+            lane.remove(ticket)
+
+
+async def _left(receive: Receive) -> None:
+    """Ends when the client goes away. Its body has been read; what it still sends has no meaning."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
