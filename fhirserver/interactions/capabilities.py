@@ -77,7 +77,7 @@ def statement(ctx: Context) -> dict[str, Any]:
         "mode": "server",
         "resource": [_resource(ctx, type_) for type_ in sorted(ctx.definitions.resource_types)],
         "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
-        "searchParam": [_parameter(p) for p in _common(ctx)],
+        "searchParam": [*(_parameter(p) for p in _common(ctx)), FILTER],
     }
     if operations := _operations(ctx, ""):
         system["operation"] = operations

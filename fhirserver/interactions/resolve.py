@@ -22,20 +22,24 @@ LISTED_BYTES = 14_500_000  # in all lists of one filter: a command has at most 1
 ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 
 
-async def resolve(ctx: Context, query: Query) -> Query:
-    """The same query in clauses alone, as things are now."""
+Found = dict[tuple[tuple[str, Criterion], ...], list[str]]
+
+
+async def resolve(ctx: Context, query: Query, found: Found | None = None) -> Query:
+    """The same query in clauses alone, as things are now. `found` is what chains of the same search led to before."""
     if all(isinstance(criterion, Clause) for criterion in query.criteria):
         return query
-    resolution = _Resolution(ctx, query.type_)
+    resolution = _Resolution(ctx, query.type_, {} if found is None else found)
     return replace(query, criteria=tuple([await resolution.of(criterion) for criterion in query.criteria]))
 
 
 class _Resolution:
     """Of the criteria of one filter, which share its size."""
 
-    def __init__(self, ctx: Context, type_: str) -> None:
+    def __init__(self, ctx: Context, type_: str, found: Found) -> None:
         self._ctx = ctx
         self._type = type_
+        self._found = found
         self._size = 0
 
     async def of(self, criterion: Criterion) -> Criterion:
@@ -58,7 +62,9 @@ class _Resolution:
             found = await _led_from(self._ctx, self._type, chain)
             clause = Clause(self._ctx.registry[self._type]["_id"], None, tuple(found))
         else:
-            found = await _leading(self._ctx, chain)
+            if chain.others not in self._found:
+                self._found[chain.others] = await _leading(self._ctx, chain)
+            found = self._found[chain.others]
             clause = Clause(chain.parameter, None, (Reference(tuple(found)),))
         self._size += sum(map(len, found)) + ELEMENT_BYTES * len(found)
         if self._size > LISTED_BYTES:

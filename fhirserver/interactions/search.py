@@ -1,44 +1,42 @@
 """search of a type, of a compartment, of the system. https://hl7.org/fhir/R4/http.html#search
 
-parse → restrict → resolve → filter → find → includes → Bundle. Resources are decoded only when a part of them is asked
-for.
+parse → restrict → resolve → filter → find → includes → Bundle, with a query for each type that is asked for. Resources
+are decoded only when a part of them is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
-from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
-from fhirserver.interactions.across import page_across
+from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found, operation_outcome
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url
-from fhirserver.interactions.resolve import resolve
+from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.interactions.summary import Part, trim
-from fhirserver.search.chains import is_chain
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.filters import query_filter
 from fhirserver.search.includes import fields, forward, reverse
-from fhirserver.search.paging import Page, decode_cursor, encode_cursor, keys, slices
+from fhirserver.search.paging import Page, Row, Slice, bands, decode_cursor, encode_cursor, keys, merged
 from fhirserver.search.paging import page as page_of
-from fhirserver.search.query import Query, parse
-from fhirserver.store.hops import one_budget
+from fhirserver.search.query import Query, parse_each
+from fhirserver.store.hops import one_budget, together
 from fhirserver.store.resources import Document, Stored, stored
-from fhirserver.store.union import count_across
 
 INCLUDED = 5_000
-OF_ONE_TYPE = ("_filter", "_sort", "_include", "_revinclude")
+FEW_TYPES = 8  # as many are asked without asking first which of them have ever been written
 
 
 async def search_type(ctx: Context, request: Request, type_: str) -> Answer:
     """`GET Type?…` and `POST Type/_search`."""
     authorize(ctx.caller, "search", type_)
-    return await searched(ctx, request, parsed(ctx, request, type_, request.pairs))
+    return await searched(ctx, request, (parsed(ctx, request, type_, request.pairs),))
 
 
 async def search_compartment(ctx: Context, request: Request, compartment: str, id_: str, member: str) -> Answer:
@@ -55,31 +53,50 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
     if focus.deleted:
         raise gone(reference)
     if member == "*":
-        asked = _types(ctx, request)
-        members = [name for name in types_in(compartment) if not asked or name in asked]
-        return await _across(ctx, request, members, reference)
-    query = replace(parsed(ctx, request, member, request.pairs), compartment=reference)
-    return await searched(ctx, request, query)
+        queries = _of_types(ctx, request, _types(ctx, request, types_in(compartment)))
+    else:
+        queries = (parsed(ctx, request, member, request.pairs),)
+    return await searched(ctx, request, tuple(replace(query, compartment=reference) for query in queries))
 
 
 async def search_system(ctx: Context, request: Request) -> Answer:
-    """`GET ?_type=Patient,Observation&…`, in the order of types and ids."""
+    """`GET ?_type=Patient,Observation&…`: what all of these types share can be asked."""
     authorize(ctx.caller, "search", None)
-    return await _across(ctx, request, _types(ctx, request) or sorted(ctx.definitions.resource_types), None)
+    types = _types(ctx, request, sorted(ctx.definitions.resource_types))
+    return await searched(ctx, request, _of_types(ctx, request, types))
 
 
-def _types(ctx: Context, request: Request) -> list[str]:
+def _types(ctx: Context, request: Request, possible: Sequence[str]) -> Sequence[str]:
+    """https://hl7.org/fhir/R4/search.html#2.21.1.2"""
     asked = [name for key, value in request.pairs if key == "_type" for name in value.split(",")]
-    unknown = [name for name in asked if name not in ctx.definitions.resource_types]
-    if unknown:
-        raise invalid(f"_type: {unknown[0][:80]!r} is not a resource type of FHIR R4", "_type")
-    return asked
+    if not asked:
+        return possible
+    for name in asked:
+        if name not in ctx.definitions.resource_types:
+            raise invalid(f"_type: {name[:80]!r} is not a resource type of FHIR R4", "_type")
+    chosen = [name for name in possible if name in asked]
+    if not chosen:
+        raise invalid(f"_type: {', '.join(asked)[:200]} is never in this compartment", "_type")
+    return chosen
+
+
+def _of_types(ctx: Context, request: Request, types: Sequence[str]) -> tuple[Query, ...]:
+    """A query for each type; `_type` itself is no criterion of any."""
+    named = tuple(pair for pair in request.pairs if pair[0] == "_type")
+    pairs = tuple(pair for pair in request.pairs if pair[0] != "_type")
+    queries = _parsed_each(ctx, request, types, pairs)
+    return tuple(replace(query, used=(*named, *query.used)) for query in queries)
 
 
 def parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:
     """The query of these pairs, as far as the caller may see."""
-    query = parse(
-        type_,
+    (query,) = _parsed_each(ctx, request, (type_,), pairs)
+    return query
+
+
+def _parsed_each(ctx: Context, request: Request, types: Sequence[str], pairs: Pairs) -> tuple[Query, ...]:
+    queries = parse_each(
+        types,
         pairs,
         ctx.registry,
         strict=request.strict,
@@ -87,7 +104,7 @@ def parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:
         default_count=ctx.settings.default_count,
         max_count=ctx.settings.max_count,
     )
-    return restrict(ctx.caller, query)
+    return tuple(restrict(ctx.caller, query) for query in queries)
 
 
 async def filter_of(ctx: Context, query: Query) -> Document:
@@ -95,56 +112,94 @@ async def filter_of(ctx: Context, query: Query) -> Document:
     return query_filter(await resolve(ctx, query), ctx.now())
 
 
-# one type
-
-
-async def searched(ctx: Context, request: Request, query: Query) -> Answer:
+async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> Answer:
     """Chains, page, inclusions and total, all in the time of one search."""
     async with one_budget(ctx.store):
-        return await _found(ctx, request, await resolve(ctx, query))
+        return await _found(ctx, request, queries)
 
 
-async def _found(ctx: Context, request: Request, query: Query) -> Answer:
-    filter_ = query_filter(query, ctx.now())
-    path = "/".join(request.path).removesuffix("/_search")
-    self_url = page_url(ctx.base_url, path, query.used)
-    if query.summary == "count" or query.count == 0:
-        return _answer(ctx, query, [], [("self", self_url)], await ctx.store.count(query.type_, filter_))
-    page = await _page(ctx, query, filter_)
-    versions = [stored(query.type_, document) for document in page.rows]
-    entries = _entries(ctx, query, versions, "match")
-    entries += _entries(ctx, query, await _included(ctx, query, page.rows), "include")
-    whole = page.next is None and query.cursor is None
+async def _found(ctx: Context, request: Request, queries: Sequence[Query]) -> Answer:
+    """The first query says how to answer, as all of them do."""
+    first = queries[0]
+    led: Found = {}
+    here = [await resolve(ctx, query, led) for query in await _existing(ctx, queries)]
+    filters = [query_filter(query, ctx.now()) for query in here]
+    path = "/".join(request.path).removesuffix("_search").rstrip("/")
+    self_url = page_url(ctx.base_url, path, first.used)
+    if first.summary == "count" or first.count == 0:
+        return _answer(ctx, first, [], [("self", self_url)], await _total(ctx, here, filters))
+    page = await _page(ctx, first, here, filters)
+    versions = [stored(row.type, row.document) for row in page.rows]
+    entries = _entries(ctx, first, versions, "match")
+    entries += _entries(ctx, first, await _included(ctx, first, page.rows), "include")
+    whole = page.next is None and first.cursor is None
     total = len(versions) if whole else None
-    if total is None and query.total in ("accurate", "estimate"):
-        total = await ctx.store.count(query.type_, filter_)
+    if total is None and first.total in ("accurate", "estimate"):
+        total = await _total(ctx, here, filters)
     links = [("self", self_url)]
     if page.previous is not None:
         links.append(("first", self_url))
     for relation, cursor in (("previous", page.previous), ("next", page.next)):
         if cursor is not None:
-            pairs = (*query.used, ("_cursor", encode_cursor(ctx.secret, query, cursor)))
+            pairs = (*first.used, ("_cursor", encode_cursor(ctx.secret, first, cursor)))
             links.append((relation, page_url(ctx.base_url, path, pairs)))
-    return _answer(ctx, query, entries, links, total)
+    return _answer(ctx, first, entries, links, total)
 
 
-async def _page(ctx: Context, query: Query, filter_: Document) -> Page[Document]:
-    """Slices one after the other, until the page is full and one row more says whether there is a next."""
-    cursor = decode_cursor(ctx.secret, query) if query.cursor is not None else None
-    named = (*(key.field for key in keys(query)), *fields(query.type_, query.includes))
-    rows: list[Document] = []
-    for part in slices(query, filter_, cursor):
-        wanted = query.count + 1 - len(rows)
-        if wanted > 0:
-            rows += await ctx.store.find(query.type_, part.filter, part.sort, wanted, named, part.computed)
-    return page_of(rows, query, cursor)
+async def _existing(ctx: Context, queries: Sequence[Query]) -> Sequence[Query]:
+    """Of many types, those that have ever been written: most servers hold few of all there are."""
+    if len(queries) <= FEW_TYPES:
+        return queries
+    written = set(await ctx.store.types())
+    return [query for query in queries if query.type_ in written]
 
 
-async def _included(ctx: Context, query: Query, documents: Sequence[Document]) -> list[Stored]:
+async def _total(ctx: Context, queries: Sequence[Query], filters: Sequence[Document]) -> int:
+    asks = [partial(ctx.store.count, query.type_, each) for query, each in zip(queries, filters, strict=True)]
+    return sum(await together(ctx.store, asks))
+
+
+async def _page(ctx: Context, first: Query, queries: Sequence[Query], filters: Sequence[Document]) -> Page:
+    """Bands one after the other, until the page is full and one row more says whether there is a next.
+
+    Twice as many at a time: a page that the first types fill costs the others nothing.
+    """
+    cursor = decode_cursor(ctx.secret, first) if first.cursor is not None else None
+    rows: list[Row] = []
+    waiting, ahead = bands(queries, filters, cursor), 1
+    while waiting and (room := first.count + 1 - len(rows)) > 0:
+        parts = [part for band in waiting[:ahead] for part in band]
+        found = await _rows(ctx, first, parts, room)
+        rows += (merged(found, first, cursor) if len(parts) > 1 else found)[:room]
+        waiting, ahead = waiting[ahead:], ahead * 2
+    return page_of(rows, first, cursor)
+
+
+async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) -> list[Row]:
+    sorted_by = [key.field for key in keys(first)]
+    asks = [
+        partial(
+            ctx.store.find,
+            part.type,
+            part.filter,
+            part.sort,
+            limit,
+            (*sorted_by, *fields(part.type, first.includes)),
+            part.computed,
+        )
+        for part in parts
+    ]
+    found = await together(ctx.store, asks)
+    return [Row(part.type, document) for part, documents in zip(parts, found, strict=True) for document in documents]
+
+
+async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[Stored]:
     """_include and _revinclude of the matches and, where they iterate, of what that brings: each resource once."""
-    seen = {(query.type_, document["_id"]) for document in documents}
+    seen = {(row.type, row.document["_id"]) for row in matches}
     found: list[Stored] = []
-    fresh: dict[str, list[Document]] = {query.type_: [*documents]} if documents else {}
+    fresh: dict[str, list[Document]] = {}
+    for row in matches:
+        fresh.setdefault(row.type, []).append(row.document)
     includes, revincludes = query.includes, query.revincludes
     again, back = (tuple(each for each in asked if each.iterate) for asked in (includes, revincludes))
     while fresh and (includes or revincludes):
@@ -168,39 +223,6 @@ async def _included(ctx: Context, query: Query, documents: Sequence[Document]) -
                 )
         includes, revincludes = again, back
     return found
-
-
-# several types
-
-
-async def _across(ctx: Context, request: Request, types: Iterable[str], compartment: str | None) -> Answer:
-    """Only parameters that all types share can be used; `_sort`, inclusions and chains need one type."""
-    left = [name for name, _ in request.pairs if name in OF_ONE_TYPE or not name.startswith("_") or is_chain(name)]
-    if left and request.strict:
-        raise invalid(f"{left[0][:80]}: needs a search of one type", left[0][:80], code="not-supported")
-    ignored = tuple(
-        Issue("warning", "not-supported", f"{name[:80]}: needs a search of one type; it was ignored") for name in left
-    )
-    pairs = tuple(pair for pair in request.pairs if pair[0] != "_type" and pair[0] not in left)
-    existing = set(await ctx.store.types())
-    first = replace(parsed(ctx, request, "Basic", pairs), compartment=compartment)
-    filters: dict[str, Document] = {}
-    for type_ in sorted(existing.intersection(types)):
-        filters[type_] = query_filter(replace(first, type_=type_), ctx.now())
-    query = replace(first, ignored=first.ignored + ignored)
-    path = "/".join(request.path).removesuffix("_search").rstrip("/")
-    used = (*(pair for pair in request.pairs if pair[0] == "_type"), *query.used)
-    links = [("self", page_url(ctx.base_url, path, used))]
-    if query.summary == "count" or query.count == 0:
-        return _answer(ctx, query, [], links, await count_across(ctx.store, filters))
-    purpose = f"{path}?{sorted(used)}"
-    page = await page_across(ctx, filters, query.count, query.cursor, purpose)
-    if page.next is not None:
-        links.append(("next", page_url(ctx.base_url, path, (*used, ("_cursor", page.next)))))
-    total = len(page.versions) if page.whole else None
-    if total is None and query.total in ("accurate", "estimate"):
-        total = await count_across(ctx.store, filters)
-    return _answer(ctx, query, _entries(ctx, query, page.versions, "match"), links, total)
 
 
 # the answer

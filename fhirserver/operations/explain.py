@@ -36,7 +36,7 @@ async def explain(ctx: Context, request: Request, type_: str, _: None) -> Answer
     started = perf_counter()
     query = parsed(ctx, request, type_, tuple(pairs))
     parsing = (perf_counter() - started) * 1000
-    await searched(ctx, request, query)
+    await searched(ctx, request, (query,))
     total = (perf_counter() - started) * 1000
     asked = ctx.store.trace or []
     async with one_budget(ctx.store):

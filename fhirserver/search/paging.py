@@ -1,27 +1,27 @@
 """Pages by key: each continues strictly after the last row of the one before, whatever was written in between.
 
 Missing values come last in both directions (https://hl7.org/fhir/R4/search.html#sort); MongoDB puts them first when
-ascending. So an ascending first key is found in two slices, with a value and without, which lets an index serve each;
-under a later ascending key the absence is computed and sorted by. `_id` makes every order total.
+ascending. So an ascending first key is found in two bands, with a value and without, which lets an index serve each;
+under a later ascending key the absence is computed and sorted by. Type and `_id` make every order total: without
+`_sort` the types come one after the other, each a band of its own, otherwise the rows of a band are merged.
 
-    cursor = decode_cursor(key, query) if query.cursor else None
-    for each in slices(query, query_filter(query, now), cursor):  # until count + 1 rows are there
-        rows += store.find(type_, each.filter, each.sort, query.count + 1 - len(rows), fields, each.computed)
-    found = page(rows, query, cursor)
+    cursor = decode_cursor(key, first) if first.cursor else None
+    for band in bands(queries, filters, cursor):  # until count + 1 rows are there
+        rows += merged([row for each in band for row in …], first, cursor)[: first.count + 1 - len(rows)]
+    found = page(rows, first, cursor)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import bson
+from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.seals import seal, unseal
 from fhirserver.search.filters import Filter, conjunction, disjunction, path
 from fhirserver.search.query import RESULT, Query
-
-Row = TypeVar("Row", bound=Mapping[str, Any])
 
 _OPTIONS: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(tz_aware=True)
 
@@ -34,22 +34,31 @@ class Key(NamedTuple):
     optional: bool
 
 
+class Row(NamedTuple):
+    """A document of a type."""
+
+    type: str
+    document: dict[str, Any]
+
+
 class Cursor(NamedTuple):
-    """The sort values of a row (None for a missing one), and whether to go on before it instead of after."""
+    """The sort values of a row (None for a missing one), its type, and whether to go on before it instead of after."""
 
     values: tuple[Any, ...]
+    type: str
     backward: bool = False
 
 
 class Slice(NamedTuple):
-    """A part of the order: what to find, how to sort, and what to compute for that, which `find` cannot."""
+    """A part of the order in one type: what to find, how to sort, and what to compute for that, as `find` cannot."""
 
+    type: str
     filter: Filter
     sort: list[tuple[str, int]]
     computed: dict[str, Any]
 
 
-class Page(NamedTuple, Generic[Row]):
+class Page(NamedTuple):
     """The rows of a page in the order asked for, and where its neighbours begin."""
 
     rows: list[Row]
@@ -58,7 +67,7 @@ class Page(NamedTuple, Generic[Row]):
 
 
 def keys(query: Query) -> tuple[Key, ...]:
-    """The total order of a query; without _sort by `_id`, which grows with time."""
+    """The order within a type; without _sort by `_id`, which grows with time."""
     found = []
     for code, parameter, descending in query.sort:
         field = path(parameter)
@@ -69,8 +78,18 @@ def keys(query: Query) -> tuple[Key, ...]:
     return (*found, Key("_id", bool(found) and found[-1].descending, False))
 
 
-def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[Slice]:
-    """One or two finds, to be run in turn until the page is full."""
+def bands(queries: Sequence[Query], filters: Sequence[Filter], cursor: Cursor | None = None) -> list[list[Slice]]:
+    """What to find one after the other until the page is full; the rows of each are merged. One query for each type."""
+    backward = cursor is not None and cursor.backward
+    pairs = sorted(zip(queries, filters, strict=True), key=lambda pair: pair[0].type_, reverse=backward)
+    found = [slices(query, filter_, cursor) for query, filter_ in pairs]
+    if pairs and not queries[0].sort:
+        return [[each] for own in found for each in own if each]
+    return [[each for each in band if each] for band in zip(*found, strict=True)]
+
+
+def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[Slice | None]:
+    """One or two finds in a type, one for each band; None where it has nothing there."""
     order = keys(query)
     backward = cursor is not None and cursor.backward
     computed = {f"absent_{i}": _absent(key) for i, key in enumerate(order) if i and key.optional and not key.descending}
@@ -79,11 +98,41 @@ def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[
         if f"absent_{i}" in computed:
             sort.append((f"absent_{i}", -1 if backward else 1))
         sort.append((key.field, -1 if key.descending != backward else 1))
-    return [Slice(conjunction([filter_, *parts]), sort, computed) for parts in _parts(order, cursor)]
+    return [
+        None if parts is None else Slice(query.type_, conjunction([filter_, *parts]), sort, computed)
+        for parts in _parts(query, order, cursor)
+    ]
 
 
-def page(rows: Sequence[Row], query: Query, cursor: Cursor | None = None) -> Page[Row]:
-    """From at most count + 1 rows, as the slices gave them."""
+def merged(rows: list[Row], query: Query, cursor: Cursor | None = None) -> list[Row]:
+    """In the order of all types: from the last key to the first, for sorting is stable."""
+    backward = cursor is not None and cursor.backward
+    order = keys(query)
+    before = _before_type(query, order)
+    for key in reversed(order[before:]):
+        _sort(rows, key, backward)
+    rows.sort(key=lambda row: row.type, reverse=backward)
+    for key in reversed(order[:before]):
+        _sort(rows, key, backward)
+    return rows
+
+
+def _sort(rows: list[Row], key: Key, backward: bool) -> None:
+    def place(row: Row) -> tuple[bool, Any]:
+        value = _value(row.document, key.field)
+        here = value is None  # the greatest of an ascending key and the least of a descending one: last of both
+        return here != key.descending, value.to_decimal() if isinstance(value, Decimal128) else value
+
+    rows.sort(key=place, reverse=key.descending != backward)
+
+
+def _before_type(query: Query, order: Sequence[Key]) -> int:
+    """How many keys come before the type in the order: those that were asked for."""
+    return len(order) if any(key.code == "_id" for key in query.sort) else len(order) - 1
+
+
+def page(rows: Sequence[Row], query: Query, cursor: Cursor | None = None) -> Page:
+    """From at most count + 1 rows, as the bands gave them."""
     more = len(rows) > query.count
     shown = list(rows[: query.count])
     if cursor is not None and cursor.backward:
@@ -100,28 +149,30 @@ def page(rows: Sequence[Row], query: Query, cursor: Cursor | None = None) -> Pag
     )
 
 
-def cursor_of(query: Query, document: Mapping[str, Any], *, backward: bool = False) -> Cursor:
+def cursor_of(query: Query, row: Row, *, backward: bool = False) -> Cursor:
     """Where a row with `_id`, `updated` and `sort` stands."""
-    return Cursor(tuple(_value(document, key.field) for key in keys(query)), backward)
+    return Cursor(tuple(_value(row.document, key.field) for key in keys(query)), row.type, backward)
 
 
 def encode_cursor(secret: bytes, query: Query, cursor: Cursor) -> str:
     """Opaque, signed, and good for this search only."""
-    return seal(secret, bson.encode({"v": list(cursor.values), "b": cursor.backward}), _purpose(query))
+    return seal(
+        secret, bson.encode({"v": list(cursor.values), "t": cursor.type, "b": cursor.backward}), _purpose(query)
+    )
 
 
 def decode_cursor(secret: bytes, query: Query) -> Cursor:
     """The cursor of a query; 400 for one that this server did not give out for it."""
     document = bson.decode(unseal(secret, query.cursor or "", _purpose(query)), _OPTIONS)
-    return Cursor(tuple(document["v"]), document["b"])
+    return Cursor(tuple(document["v"]), document.get("t", query.type_), document["b"])
 
 
-def _parts(order: Sequence[Key], cursor: Cursor | None) -> Iterator[list[Filter]]:
-    """The conditions of each slice."""
+def _parts(query: Query, order: Sequence[Key], cursor: Cursor | None) -> Iterator[list[Filter] | None]:
+    """The conditions of each band; the bands are the same for every type."""
     first = order[0]
-    beyond = [_beyond(order, cursor)] if cursor else []
+    beyond = _onward(query, order, cursor)
     if not first.optional:
-        yield [*_bound(first, cursor), *beyond]
+        yield beyond
         return
     at, backward = (cursor.values[0], cursor.backward) if cursor else (None, False)
     present: Filter = {first.field: {"$exists": True}}
@@ -132,32 +183,52 @@ def _parts(order: Sequence[Key], cursor: Cursor | None) -> Iterator[list[Filter]
         yield [present]
         yield [absent]
     elif at is None:
-        yield [absent, *beyond]
+        yield None if beyond is None else [absent, *beyond]
         if backward:
             yield [present]
     else:
-        yield [*_bound(first, cursor), *beyond]
+        yield beyond
         if not backward:
             yield [absent]
 
 
-def _bound(first: Key, cursor: Cursor | None) -> list[Filter]:
-    """Follows from what lies beyond the cursor; said apart so that an index starts there."""
+def _onward(query: Query, order: Sequence[Key], cursor: Cursor | None) -> list[Filter] | None:
+    """What is left of a type at a cursor: None for nothing, no condition for all.
+
+    A type that comes after the cursor's has what equals it in the keys before the type, too.
+    """
     if cursor is None:
+        return []
+    before = _before_type(query, order)
+    later = (query.type_ > cursor.type) != cursor.backward
+    if query.type_ == cursor.type:
+        beyond = _beyond(order, cursor)
+    elif before == 0:
+        return [] if later else None
+    else:
+        beyond = _beyond(order[:before], cursor, equal=later)
+    return None if beyond is None else [*_bound(order[0], cursor), beyond]
+
+
+def _bound(first: Key, cursor: Cursor) -> list[Filter]:
+    """Follows from what lies beyond the cursor; said apart so that an index starts there."""
+    if cursor.values[0] is None:
         return []
     return [{first.field: {_comparison(first, cursor.backward) + "e": cursor.values[0]}}]
 
 
-def _beyond(order: Sequence[Key], cursor: Cursor) -> Filter:
-    """Strictly after the cursor in the order of its keys, or before it when going backward."""
+def _beyond(order: Sequence[Key], cursor: Cursor, *, equal: bool = False) -> Filter | None:
+    """Strictly after the cursor in the order of these keys, or before it when going backward; `equal`: or there."""
     rows: list[Filter] = []
     same: list[Filter] = []
-    for key, value in zip(order, cursor.values, strict=True):
+    for key, value in zip(order, cursor.values, strict=False):
         step = _step(key, value, cursor.backward)
         if step is not None:
             rows.append(conjunction([*same, step]))
         same.append({key.field: {"$exists": False} if value is None else {"$eq": value}})
-    return disjunction(rows)
+    if equal:
+        rows.append(conjunction(same))
+    return disjunction(rows) if rows else None
 
 
 def _step(key: Key, value: Any, backward: bool) -> Filter | None:

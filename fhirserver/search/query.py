@@ -89,13 +89,36 @@ def parse(
     max_count: int,
 ) -> Query:
     """Raises a 400 Outcome that names the parameter."""
+    (query,) = parse_each(
+        (type_,),
+        pairs,
+        registry,
+        strict=strict,
+        base_url=base_url,
+        default_count=default_count,
+        max_count=max_count,
+    )
+    return query
+
+
+def parse_each(
+    types: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    registry: Registry,
+    *,
+    strict: bool,
+    base_url: str,
+    default_count: int,
+    max_count: int,
+) -> tuple[Query, ...]:
+    """A query for each type, alike but for what the parameters are there: what one of them does not know, none uses."""
     _check_size(pairs)
-    reader = _Reader(type_, registry, base_url)
+    readers = [_Reader(type_, registry, base_url) for type_ in types]
     ignored: list[Issue] = []
     used: list[tuple[str, str]] = []
     for name, value in pairs:
         try:
-            reader.read(name, value)
+            _read(readers, name, value)
         except Unknown as unknown:
             if strict:
                 raise invalid(str(unknown), code="not-supported") from unknown
@@ -104,25 +127,68 @@ def parse(
             raise invalid(f"{name[:80]}: {refusal}") from refusal
         else:
             used.append((name, value))
-    asked = reader.once.get("_count")
+    first = readers[0]
+    includes = tuple(dict.fromkeys(each for reader in readers for each in reader.includes))
+    revincludes = tuple(dict.fromkeys(each for reader in readers for each in reader.revincludes))
+    asked = first.once.get("_count")
     count = default_count if asked is None else _count(asked)
     if count > max_count:
         ignored.append(Issue("information", "too-costly", f"_count: a page has at most {max_count} matches"))
         used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
-    return Query(
-        type_,
-        criteria=tuple(reader.criteria),
-        sort=tuple(reader.sort),
-        count=min(count, max_count),
-        total=reader.once.get("_total"),
-        includes=tuple(dict.fromkeys(reader.includes)),
-        revincludes=tuple(dict.fromkeys(reader.revincludes)),
-        summary=reader.once.get("_summary", "false"),
-        elements=tuple(dict.fromkeys(reader.elements)),
-        cursor=reader.once.get("_cursor"),
-        ignored=tuple(ignored),
-        used=tuple(pair for pair in used if pair[0] != "_cursor"),
+    return tuple(
+        Query(
+            reader.type,
+            criteria=tuple(reader.criteria),
+            sort=tuple(reader.sort),
+            count=min(count, max_count),
+            total=first.once.get("_total"),
+            includes=includes,
+            revincludes=revincludes,
+            summary=first.once.get("_summary", "false"),
+            elements=tuple(dict.fromkeys(reader.elements)),
+            cursor=first.once.get("_cursor"),
+            ignored=tuple(ignored),
+            used=tuple(pair for pair in used if pair[0] != "_cursor"),
+        )
+        for reader in readers
     )
+
+
+def _read(readers: Sequence[_Reader], name: str, value: str) -> None:
+    """All must understand what is asked of a resource, and alike; an inclusion may start from one type only."""
+    if len(readers) == 1:
+        readers[0].read(name, value)
+        return
+    code = name.partition(":")[0]
+    if code == "_sort":
+        for key in value.split(","):
+            if refusal := _unlike(readers, key.removeprefix("-")):
+                raise invalid(refusal)
+    elif refusal := _unlike(readers, code):
+        raise Unknown(refusal)
+    before = [len(reader.criteria) for reader in readers]
+    unknown: list[Unknown] = []
+    for reader in readers:
+        try:
+            reader.read(name, value)
+        except Unknown as error:
+            unknown.append(error)
+    if unknown and (code not in INCLUSIONS or len(unknown) == len(readers)):
+        for reader, length in zip(readers, before, strict=True):
+            del reader.criteria[length:]
+        raise unknown[0]
+
+
+def _unlike(readers: Sequence[_Reader], code: str) -> str | None:
+    """A name that means a date in one type and a text in another has no values and no order that they share."""
+    types: dict[str, str] = {}
+    for reader in readers:
+        if parameter := reader.parameters.get(code):
+            types.setdefault(parameter.type, reader.type)
+    if len(types) < 2:
+        return None
+    said = " and ".join(f"a {each} of {type_}" for each, type_ in types.items())
+    return f"{code} is {said}; a search of several types needs one that they share"
 
 
 def _check_size(pairs: Sequence[tuple[str, str]]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pymongo
 from pymongo.errors import PyMongoError, WaitQueueTimeoutError
@@ -15,7 +16,10 @@ from fhirserver.store.faults import within_budget
 from fhirserver.store.resources import Document, Store
 from fhirserver.store.trace import finding, timed
 
+T = TypeVar("T")
+
 PING_SECONDS = 0.5
+TOGETHER = 8  # of the connections of a process that one search may take
 
 
 @asynccontextmanager
@@ -39,6 +43,16 @@ async def _answers(store: Store) -> bool:
     except PyMongoError:
         return False
     return True
+
+
+async def together(store: Store, asks: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """What several commands give, some at a time; one after the other in a transaction, and where times are kept."""
+    if len(asks) == 1 or store.session is not None or store.trace is not None:
+        return [await ask() for ask in asks]
+    found: list[T] = []
+    for at in range(0, len(asks), TOGETHER):
+        found += await asyncio.gather(*(ask() for ask in asks[at : at + TOGETHER]))
+    return found
 
 
 async def matching_ids(store: Store, type_: str, filter_: Document, limit: int) -> list[str]:

@@ -65,7 +65,3 @@ async def union(
     joined = [{"$unionWith": {"coll": collection, "pipeline": branch}} for collection, branch in others]
     cursor = await store[first].aggregate([*pipeline, *joined, *merge], allowDiskUse=True)
     return await cursor.to_list()
-
-
-async def count_across(store: Store, filters: Mapping[str, Document]) -> int:
-    return sum([await store.count(type_, filter_) for type_, filter_ in filters.items()])

@@ -203,13 +203,6 @@ def test_a_parameter_without_a_value_is_reported_and_ignored_but_in_conditions(w
     assert world.ids("Patient?_id=ada") == ["ada"]
 
 
-def test_a_search_of_several_types_has_no_chains(world):
-    for name in ("_has:Observation:patient:code", "subject.name"):
-        assert world.get(f"?_type=Patient&{name}=x", headers=STRICT).status_code == 400
-        outcome = world.bundle(f"?_type=Patient&_id=ada&{name}=x")["entry"][-1]["resource"]
-        assert "needs a search of one type" in outcome["issue"][0]["diagnostics"]
-
-
 def walked(fhir, url: str) -> list[list[str]]:
     pages = []
     while url:

@@ -353,11 +353,10 @@ def test_pages_of_a_filter(world):
     assert world.get(following.replace("dot", "ben")).status_code == 400
 
 
-def test_a_search_of_several_types_refuses_or_reports_a_filter(world):
-    strict = world.get(f"?_type=Patient&_filter={quote('_id eq ada')}", headers={"Prefer": "handling=strict"})
-    assert strict.status_code == 400
-    said = world.bundle(f"?_type=Patient&_id=ada&_filter={quote('_id eq ada')}")["entry"][-1]["resource"]["issue"]
-    assert "needs a search of one type" in said[0]["diagnostics"]
+def test_a_search_of_several_types_has_filters_that_all_of_them_understand(world):
+    shared = f"?_type=Patient,Observation&_filter={quote('_id eq ada')}"
+    assert world.ids(shared, headers={"Prefer": "handling=strict"}) == ["ada"]
+    assert world.get(f"?_type=Patient,Observation&_filter={quote('gender pr true')}").status_code == 400
 
 
 def test_a_filter_may_be_a_condition(world):

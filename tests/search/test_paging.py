@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cmp_to_key
 from typing import Any
 
 import pytest
+from bson.codec_options import CodecOptions
 from bson.decimal128 import Decimal128
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo import MongoClient
 from pymongo.collection import Collection
-from queries import NOW, read
+from queries import NOW, read, read_each
 
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.filters import query_filter
-from fhirserver.search.paging import Cursor, Page, decode_cursor, encode_cursor, keys, page, slices
+from fhirserver.search.paging import (
+    Cursor,
+    Page,
+    Row,
+    bands,
+    cursor_of,
+    decode_cursor,
+    encode_cursor,
+    keys,
+    merged,
+    page,
+)
 from fhirserver.search.query import Query
 
 Document = dict[str, Any]
-Fill = Callable[[list[Document]], None]
+World = Mapping[str, Collection[Document]]
 
 KEY = b"k" * 32
+ONE = ("Observation",)
+SEVERAL = ("Encounter", "Observation", "Procedure")
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ORDERS = [
     "",
@@ -45,6 +61,25 @@ ORDERS = [
 ]
 
 
+SEARCHES = [(types, order) for types in (ONE, SEVERAL) for order in ORDERS if types == ONE or "value" not in order]
+
+
+@pytest.fixture(scope="module")
+def world(mongodb: str) -> Iterator[World]:
+    """A collection for each type."""
+    options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+    with MongoClient[Document](mongodb) as client:
+        yield {type_: client.paging_laws.get_collection(type_, options) for type_ in SEVERAL}
+        client.drop_database("paging_laws")
+
+
+def fill(world: World, rows: Sequence[Row]) -> None:
+    for type_, collection in world.items():
+        collection.delete_many({})
+        if documents := [row.document for row in rows if row.type == type_]:
+            collection.insert_many(documents)
+
+
 def document(number: int, updated: int, day: int | None, status: str | None, amount: str | None) -> Document:
     date = None if day is None else START + timedelta(days=day)
     sort = {"date": date, "status": status, "value-quantity": amount and Decimal128(amount)}
@@ -61,6 +96,7 @@ def document(number: int, updated: int, day: int | None, status: str | None, amo
 
 documents = st.lists(
     st.tuples(
+        st.integers(0, 2),
         st.integers(0, 3),
         st.none() | st.integers(-1, 2),
         st.none() | st.sampled_from(["amended", "final"]),
@@ -68,138 +104,163 @@ documents = st.lists(
     ),
     min_size=1,
     max_size=14,
-).map(lambda rows: [document(number, *row) for number, row in enumerate(rows)])
+)
 
 
-def in_order(query: Query, found: list[Document]) -> list[str]:
-    """As the specification says, by comparing two at a time."""
+def placed(types: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Row]:
+    """Each in one of the types; half as many ids as rows, so that types have some in common."""
+    seen: dict[Any, Row] = {}
+    for number, (type_, *values) in enumerate(rows):
+        row = Row(types[type_ % len(types)], document(number if types == ONE else number // 2, *values))
+        seen[row.type, row.document["_id"]] = row
+    return list(seen.values())
 
-    def value(document: Document, field: str) -> Any:
+
+def named(row: Row) -> str:
+    return f"{row.type}/{row.document['_id']}"
+
+
+def in_order(query: Query, found: list[Row]) -> list[str]:
+    """As the specification says, by comparing two at a time; then by type and id."""
+
+    def value(row: Row, field: str) -> Any:
         head, _, code = field.partition(".")
-        found = document[head].get(code) if code else document[head]
+        found = row.document[head].get(code) if code else row.document[head]
         return found.to_decimal() if isinstance(found, Decimal128) else found
 
-    def compare(a: Document, b: Document) -> int:
-        for key in keys(query):
+    def compare(a: Row, b: Row) -> int:
+        order = [*keys(query)]
+        for key in order if query.sort else []:
             left, right = value(a, key.field), value(b, key.field)
+            if key.field == "_id" and not any(each.code == "_id" for each in query.sort) and a.type != b.type:
+                break
             if left == right:
                 continue
             if left is None or right is None:
                 return 1 if left is None else -1
             return -1 if (left < right) != key.descending else 1
-        return 0
+        left, right = (a.type, a.document["_id"]), (b.type, b.document["_id"])
+        return (left > right) - (left < right)
 
-    return [document["_id"] for document in sorted(found, key=cmp_to_key(compare))]
+    return [named(row) for row in sorted(found, key=cmp_to_key(compare))]
 
 
-def fetch(collection: Collection[Document], query: Query, cursor: Cursor | None) -> Page[Document]:
-    rows: list[Document] = []
-    for each in slices(query, query_filter(query, NOW), cursor):
-        limit = query.count + 1 - len(rows)
-        if each.computed:
-            ordered: list[Document] = [{"$set": each.computed}, {"$sort": dict(each.sort)}, {"$limit": limit}]
-            rows += collection.aggregate([{"$match": each.filter}, *ordered])
-        else:
-            rows += collection.find(each.filter, {"updated": 1, "sort": 1}, sort=each.sort, limit=limit)
-        if len(rows) > query.count:
+def matching(world: World, queries: Sequence[Query]) -> list[Row]:
+    found = ((query.type_, world[query.type_].find(query_filter(query, NOW))) for query in queries)
+    return [Row(type_, row) for type_, rows in found for row in rows]
+
+
+def fetch(world: World, queries: Sequence[Query], cursor: Cursor | None) -> Page:
+    first, rows = queries[0], list[Row]()
+    for band in bands(queries, [query_filter(query, NOW) for query in queries], cursor):
+        limit = first.count + 1 - len(rows)
+        found: list[Row] = []
+        for each in band:
+            collection = world[each.type]
+            if each.computed:
+                ordered: list[Document] = [{"$set": each.computed}, {"$sort": dict(each.sort)}, {"$limit": limit}]
+                some = [*collection.aggregate([{"$match": each.filter}, *ordered])]
+            else:
+                some = [*collection.find(each.filter, {"updated": 1, "sort": 1}, sort=each.sort, limit=limit)]
+            found += [Row(each.type, row) for row in some]
+        rows += merged(found, first, cursor)[:limit]
+        if len(rows) > first.count:
             break
-    return page(rows, query, cursor)
+    return page(rows, first, cursor)
 
 
 def walk(
-    collection: Collection[Document], query: Query, step: str, cursor: Cursor | None, between: Callable[[], None]
+    world: World, queries: Sequence[Query], step: str, cursor: Cursor | None, between: Callable[[], None]
 ) -> list[list[str]]:
-    """The ids of every page, following `next` or `previous` as links that go out and come back."""
+    """The rows of every page, following `next` or `previous` as links that go out and come back."""
     pages = []
     while True:
-        found = fetch(collection, query, cursor)
-        pages.append([row["_id"] for row in found.rows])
+        found = fetch(world, queries, cursor)
+        pages.append([named(row) for row in found.rows])
         cursor = getattr(found, step)
         if cursor is None:
             return pages
-        text = encode_cursor(KEY, query, cursor)
-        assert decode_cursor(KEY, replaced(query, text)) == cursor
+        text = encode_cursor(KEY, queries[0], cursor)
+        assert decode_cursor(KEY, replace(queries[0], cursor=text)) == cursor
         between()
 
 
-def replaced(query: Query, cursor: str) -> Query:
-    return read("Observation", "&".join(f"{name}={value}" for name, value in query.used) + f"&_cursor={cursor}")
-
-
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("types", "order"), SEARCHES)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(rows=documents, count=st.integers(1, 4))
+@given(drawn=documents, count=st.integers(1, 4))
 def test_walking_forward_and_back_gives_every_row_once_in_order(
-    collection: Collection[Document], fill: Fill, order: str, rows: list[Document], count: int
+    world: World, types: Sequence[str], order: str, drawn: list[tuple[Any, ...]], count: int
 ) -> None:
-    query = read("Observation", f"{order}&_count={count}")
-    fill(rows)
-    matching = list(collection.find(query_filter(query, NOW)))
-    expected = in_order(query, matching)
-    pages = walk(collection, query, "next", None, lambda: None)
-    assert [id_ for ids in pages for id_ in ids] == expected
-    assert all(len(ids) == count for ids in pages[:-1])
+    queries = read_each(types, f"{order}&_count={count}")
+    fill(world, placed(types, drawn))
+    expected = in_order(queries[0], matching(world, queries))
+    pages = walk(world, queries, "next", None, lambda: None)
+    assert [name for names in pages for name in names] == expected
+    assert all(len(names) == count for names in pages[:-1])
     if len(pages) > 1:
-        last = fetch(collection, query, after(collection, query, pages[-2][-1]))
+        last = fetch(world, queries, after(world, queries[0], pages[-2][-1]))
         assert last.previous is not None
-        back = walk(collection, query, "previous", last.previous, lambda: None)
-        assert [id_ for ids in reversed(back) for id_ in ids] == [id_ for ids in pages[:-1] for id_ in ids]
-        assert fetch(collection, query, last.previous).next is not None
+        back = walk(world, queries, "previous", last.previous, lambda: None)
+        assert [name for names in reversed(back) for name in names] == [n for names in pages[:-1] for n in names]
+        assert fetch(world, queries, last.previous).next is not None
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_rows_that_stay_are_seen_once_while_others_come_and_go(
-    collection: Collection[Document], fill: Fill, order: str
-) -> None:
+@pytest.mark.parametrize(("types", "order"), SEARCHES)
+def test_rows_that_stay_are_seen_once_while_others_come_and_go(world: World, types: Sequence[str], order: str) -> None:
     chance = random.Random(order)
-    every = [
-        document(
-            number,
-            chance.randrange(4),
-            chance.choice([None, 0, 1, 2]),
-            chance.choice([None, "amended", "final"]),
-            chance.choice([None, "-1", "5.0", "12"]),
-        )
-        for number in range(60)
-    ]
+    every = placed(
+        types,
+        [
+            (
+                chance.randrange(3),
+                chance.randrange(4),
+                chance.choice([None, 0, 1, 2]),
+                chance.choice([None, "amended", "final"]),
+                chance.choice([None, "-1", "5.0", "12"]),
+            )
+            for _ in range(60)
+        ],
+    )
     stay, others = every[::2], every[1::2]
-    fill(stay + others[:15])
-    query = read("Observation", f"{order}&_count=3")
-    expected = [row["_id"] for row in collection.find(query_filter(query, NOW)) if row in stay]
+    fill(world, stay + others[:15])
+    queries = read_each(types, f"{order}&_count=3")
+    matched = {named(row) for row in matching(world, queries)}
+    expected = in_order(queries[0], [row for row in stay if named(row) in matched])
 
     def disturb() -> None:
-        collection.delete_one({"_id": chance.choice(others)["_id"]})
+        leaving = chance.choice(others)
+        world[leaving.type].delete_one({"_id": leaving.document["_id"]})
         new = chance.choice(others)
-        collection.replace_one({"_id": new["_id"]}, new, upsert=True)
+        world[new.type].replace_one({"_id": new.document["_id"]}, new.document, upsert=True)
 
-    seen = [id_ for ids in walk(collection, query, "next", None, disturb) for id_ in ids]
+    staying = {named(row) for row in stay}
+    pages = walk(world, queries, "next", None, disturb)
+    seen = [name for names in pages for name in names]
     assert len(seen) == len(set(seen))
-    staying = {row["_id"] for row in stay}
-    in_result = [row for row in stay if row["_id"] in expected]
-    assert [id_ for id_ in seen if id_ in staying] == in_order(query, in_result)
+    assert [name for name in seen if name in staying] == expected
+    end = after(world, queries[0], expected[-1])._replace(backward=True)
+    pages = walk(world, queries, "previous", end, disturb)
+    back = [name for names in reversed(pages) for name in names]
+    assert len(back) == len(set(back))
+    assert [name for name in back if name in staying] == expected[:-1]
 
 
-def after(collection: Collection[Document], query: Query, id_: str) -> Cursor:
-    row = collection.find_one({"_id": id_})
+def after(world: World, query: Query, name: str) -> Cursor:
+    type_, _, id_ = name.partition("/")
+    row = world[type_].find_one({"_id": id_})
     assert row is not None
-    found = page([row, row], read("Observation", order_of(query) + "&_count=1"))
-    assert found.next is not None
-    return found.next
-
-
-def order_of(query: Query) -> str:
-    return "&".join(f"{name}={value}" for name, value in query.used if name == "_sort")
+    return cursor_of(query, Row(type_, row))
 
 
 def test_a_search_by_date_descending_is_one_find() -> None:
-    assert len(slices(read("Observation", "_sort=-date"), {})) == 1
+    assert len(bands([read("Observation", "_sort=-date")], [{}])) == 1
 
 
 def test_a_cursor_is_for_its_search_and_its_server_only() -> None:
     query = read("Observation", "status=final&_sort=date&_count=5")
-    text = encode_cursor(KEY, query, Cursor((START, "01")))
+    text = encode_cursor(KEY, query, Cursor((START, "01"), "Observation"))
     again = read("Observation", f"status=final&_sort=date&_count=10&_total=accurate&_cursor={text}")
-    assert decode_cursor(KEY, again) == Cursor((START, "01"))
+    assert decode_cursor(KEY, again) == Cursor((START, "01"), "Observation")
     middle = "A" if text[40] != "A" else "B"
     for key, other in [
         (b"x" * 32, f"status=final&_sort=date&_cursor={text}"),
@@ -218,4 +279,4 @@ def test_a_cursor_is_for_its_search_and_its_server_only() -> None:
 
 
 def test_an_empty_page_leads_nowhere() -> None:
-    assert page([], read("Observation", ""), Cursor(("01",))) == Page([], None, None)
+    assert page([], read("Observation", ""), Cursor(("01",), "Observation")) == Page([], None, None)
