@@ -1,6 +1,7 @@
 """A search as a value: the pairs of a query string, parsed against the parameters of a type.
 
-Values that cannot be read are refused; names that are not known are refused or reported, as `Prefer: handling` says.
+Values and modifiers that cannot be read are refused; names that are not known are refused or reported, as
+`Prefer: handling` says.
 https://hl7.org/fhir/R4/search.html
 """
 
@@ -124,7 +125,7 @@ def parse_each(
                 raise invalid(str(unknown), code="not-supported") from unknown
             ignored.append(Issue("warning", "not-supported", f"{unknown}; it was ignored"))
         except Outcome as refusal:
-            raise invalid(f"{name[:80]}: {refusal}") from refusal
+            raise invalid(f"{name[:80]}: {refusal}", code=refusal.issues[0].code) from refusal
         else:
             used.append((name, value))
     first = readers[0]
@@ -231,7 +232,7 @@ class _Reader:
         elif modifier in ITERATE and code in INCLUSIONS and value:
             self._include(code, value, iterate=True)
         elif colon:
-            raise Unknown(f"{shown(name)}: the modifier :{shown(modifier)} is not supported here")
+            raise invalid(f"the modifier :{shown(modifier)} is not supported here", code="not-supported")
         elif not value:
             raise invalid("has no value")
         elif code in ONCE:
@@ -352,11 +353,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _unknown_modifier(parameter: Parameter, modifier: str) -> Unknown:
+def _unknown_modifier(parameter: Parameter, modifier: str) -> Outcome:
+    """Without it the search would be another one, so it is refused, also when lenient."""
     known = ["missing", *(each for type_, each in VALUES if type_ == kind(parameter) and each)]
     if parameter.type == "reference":
         known += parameter.targets[:8]
     near = get_close_matches(modifier[:64], known, 3) or known
-    return Unknown(
-        f"{parameter.code}: the modifier :{shown(modifier)} is not supported here; did you mean {' or '.join(near)}?"
-    )
+    sentence = f"the modifier :{shown(modifier)} is not supported here; did you mean {' or '.join(near)}?"
+    return invalid(sentence, code="not-supported")

@@ -1,0 +1,72 @@
+"""https://hl7.org/fhir/R4/search.html#sort"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import LOINC, Resource, Table, coding, concept, observation
+
+
+def patient(id_: str, *families: str, **elements: Any) -> Resource:
+    names = {"name": [{"family": family} for family in families]} if families else {}
+    return {"resourceType": "Patient", "id": id_} | names | elements
+
+
+def seen(id_: str, code: str, when: str | None, value: float | None, **more: Any) -> Resource:
+    found = observation(id_, code=concept(coding(LOINC, code)), subject={"reference": "Patient/x"}, **more)
+    found |= {"effectiveDateTime": when} if when else {}
+    return found | ({"valueQuantity": {"value": value}} if value is not None else {})
+
+
+WORLD = [
+    patient("p1", "müller", birthDate="1990"),
+    patient("p2", "Adams", birthDate="1990-06-01"),
+    patient("p3", "adams", birthDate="1980", gender="female"),
+    patient("p4", birthDate="2000-01-01", gender="male"),
+    patient("p5", "Zed", "Brown"),
+    patient("p6", "MULLER", gender="female"),
+    seen("o1", "b", "2024-01-01", 10),
+    seen("o2", "a", "2024-01-01", 9),
+    seen("o3", "a", None, 100),
+    seen("o4", "b", "2023", None, status="amended"),
+    seen("o5", "a", "2024-01-01T10:00:00Z", -1),
+]
+
+ROWS = [
+    ("Patient?_sort=_id", "p1 p2 p3 p4 p5 p6"),
+    ("Patient?_sort=-_id", "p6 p5 p4 p3 p2 p1"),
+    ("Patient?_sort=birthdate", "p3 p1 p2 p4 p5 p6"),
+    ("Patient?_sort=-birthdate,_id", "p4 p2 p1 p3 p5 p6"),
+    ("Patient?_sort=family,_id", "p2 p3 p5 p1 p6 p4"),
+    ("Patient?_sort=family,-_id", "p3 p2 p5 p6 p1 p4"),
+    ("Patient?_sort=gender,_id", "p3 p6 p4 p1 p2 p5"),
+    ("Patient?_sort=-gender,_id", "p4 p3 p6 p1 p2 p5"),
+    ("Patient?_sort=gender,birthdate,_id", "p3 p6 p4 p1 p2 p5"),
+    ("Patient?_sort=gender,-birthdate,_id", "p3 p6 p4 p2 p1 p5"),
+    ("Patient?gender:missing=false&_sort=-gender,_id", "p4 p3 p6"),
+    ("Patient?family=m&_sort=birthdate", "p1 p6"),
+    ("Observation?_sort=date,_id", "o4 o1 o2 o5 o3"),
+    ("Observation?_sort=-date,_id", "o5 o1 o2 o4 o3"),
+    ("Observation?_sort=code,_id", "o2 o3 o5 o1 o4"),
+    ("Observation?_sort=-code,_id", "o1 o4 o2 o3 o5"),
+    ("Observation?_sort=code,-date,_id", "o5 o2 o3 o1 o4"),
+    ("Observation?_sort=value-quantity", "o5 o2 o1 o3 o4"),
+    ("Observation?_sort=-value-quantity", "o3 o1 o2 o5 o4"),
+    ("Observation?_sort=status,-date,code", "o4 o5 o2 o1 o3"),
+    ("Observation?_sort=status&_sort=-date&_sort=code", "o4 o5 o2 o1 o3"),
+    ("Observation?_sort=date,_id&_count=2", "o4 o1"),
+    ("Observation?code=a&_sort=-date", "o5 o2 o3"),
+    ("Observation?_sort=-date&_count=1", "o5"),
+]
+
+REFUSED = [
+    "Patient?_sort=nonsense",
+    "Patient?_sort=-",
+    "Patient?_sort=",
+    "Patient?_sort=organization.name",
+    "Observation?_sort=code-value-quantity",
+    "Patient?_sort=_id,birthdate,family,gender,given",
+    "Patient?_sort:desc=birthdate",
+]
+
+TABLE = Table(WORLD, ROWS, REFUSED)
