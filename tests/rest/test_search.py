@@ -211,8 +211,8 @@ def test_what_is_not_known_is_reported_or_refused(world):
 @pytest.mark.parametrize(
     "query",
     ["date=tomorrow", "_count=-1", "_count=many", "value-quantity=x", "date=xx2020", "_sort=nonsense",
-     "_summary=some", "_total=all", "code:nonsense=1", "_count:exact=1", "_cursor=AAAA", "_lastUpdated=1", "subject:missing=maybe",
-     "_include=x"],
+     "_summary=some", "_total=all", "code:nonsense=1", "_count:exact=1", "_cursor=AAAA",
+     "_lastUpdated=1", "subject:missing=maybe", "_include=x"],
 )  # fmt: skip
 def test_values_that_cannot_be_read_are_refused(world, query):
     answer = world.get(f"Observation?{query}")
