@@ -32,6 +32,7 @@ from fhirserver.store.connect import connect
 from fhirserver.store.resources import Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.validation.validate import Validator
+from terminology.kept import Terminology
 
 log = logging.getLogger(__name__)
 FHIR = "/fhir"
@@ -86,6 +87,7 @@ def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret
         now=now,
         operations=OPERATIONS,
         enqueue=partial(jobs.enqueue, store),
+        terminology=Terminology(),
         caller=ANYONE if settings.open else NOBODY,
     )
 

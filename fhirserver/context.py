@@ -14,6 +14,7 @@ from fhirserver.settings import Settings
 from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store
 from fhirserver.validation.validate import Validator
+from terminology.kept import Terminology
 
 
 class Caller(NamedTuple):
@@ -59,6 +60,7 @@ class Context:
     now: Callable[[], datetime]
     operations: Mapping[tuple[str, str], Operation]
     enqueue: Enqueue
+    terminology: Terminology
     caller: Caller = NOBODY
 
     @property

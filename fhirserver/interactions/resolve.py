@@ -1,8 +1,9 @@
 """What only the database can say of a query, resolved into plain clauses before it becomes a filter.
 
 Chains are resolved inside out: what is at the far end is found first, and becomes a list of references or of ids. Each
-hop is a search of its own: the law of access applies to it, and what was deleted is not found.
-https://hl7.org/fhir/R4/search.html#chaining, docs/adr/0004-chains.md
+hop is a search of its own: the law of access applies to it, and what was deleted is not found. Value sets, and what is
+above or below a code, become the codes that they are.
+https://hl7.org/fhir/R4/search.html#chaining, docs/adr/0004-chains.md, https://hl7.org/fhir/R4/search.html#token
 """
 
 from __future__ import annotations
@@ -11,8 +12,23 @@ from dataclasses import replace
 
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Outcome, too_costly
-from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Reference, Within
+from fhirserver.fhir.outcome import Outcome, invalid, too_costly
+from fhirserver.interactions.terminology import code_system, members
+from fhirserver.search.coded import Coded, coded, tokens
+from fhirserver.search.criteria import (
+    CODED,
+    AllOf,
+    AnyOf,
+    Chain,
+    Clause,
+    Criterion,
+    Negation,
+    Reference,
+    Token,
+    Value,
+    Within,
+    kind,
+)
 from fhirserver.search.filters import Filter, path, query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.hops import matching_ids, referred_ids
@@ -27,7 +43,7 @@ Found = dict[tuple[tuple[str, Criterion], ...], list[str]]
 
 async def resolve(ctx: Context, query: Query, found: Found | None = None) -> Query:
     """The same query in clauses alone, as things are now. `found` is what chains of the same search led to before."""
-    if all(isinstance(criterion, Clause) for criterion in query.criteria):
+    if all(isinstance(criterion, Clause) and not _coded(criterion) for criterion in query.criteria):
         return query
     resolution = _Resolution(ctx, query.type_, {} if found is None else found)
     return replace(query, criteria=tuple([await resolution.of(criterion) for criterion in query.criteria]))
@@ -45,7 +61,7 @@ class _Resolution:
     async def of(self, criterion: Criterion) -> Criterion:
         match criterion:
             case Clause():
-                return criterion
+                return await self._codes(criterion) if _coded(criterion) else criterion
             case AllOf(parts):
                 return AllOf(tuple([await self.of(part) for part in parts]))
             case AnyOf(parts):
@@ -66,10 +82,40 @@ class _Resolution:
                 self._found[chain.others] = await _leading(self._ctx, chain)
             found = self._found[chain.others]
             clause = Clause(chain.parameter, None, (Reference(tuple(found)),))
-        self._size += sum(map(len, found)) + ELEMENT_BYTES * len(found)
-        if self._size > LISTED_BYTES:
+        if not self._room_for(found):
             raise _too_many(chain)
         return clause
+
+    def _room_for(self, listed: list[str]) -> bool:
+        self._size += sum(map(len, listed)) + ELEMENT_BYTES * len(listed)
+        return self._size <= LISTED_BYTES
+
+    async def _codes(self, clause: Clause) -> Clause:
+        """`:in`, `:not-in`, `:above`, `:below` as the codes that are meant, which are equal or not."""
+        name = f"{clause.parameter.code}:{clause.modifier}"
+        asked = coded(self._ctx.registry, self._type, clause.parameter)
+        try:
+            if not any(asked):
+                raise invalid("the values of this parameter are no codes", code="not-supported")
+            found = [token for value in clause.values for token in await self._meant(value, clause.modifier, asked)]
+        except Outcome as refusal:
+            raise Outcome(refusal.status, refusal.issues[0].code, f"{name}: {refusal}") from refusal
+        distinct = tuple(dict.fromkeys(found))
+        if len(distinct) > LISTED or not self._room_for([token.form for token in distinct]):
+            raise too_costly(f"{name}: more codes are meant than one search can hold ({LISTED:,})")
+        return Clause(clause.parameter, "not" if clause.modifier == "not-in" else None, distinct)
+
+    async def _meant(self, value: Value, modifier: str | None, asked: Coded) -> list[Token]:
+        if not isinstance(value, Token):
+            return [*tokens(await members(self._ctx, str(value)), asked)]
+        url, code = value.system or "", value.code or ""
+        system = await code_system(self._ctx, url)
+        reached = system.above(code) if modifier == "above" else system.below(code)
+        return [*tokens({url: reached}, asked)]
+
+
+def _coded(clause: Clause) -> bool:
+    return (kind(clause.parameter), clause.modifier) in CODED
 
 
 async def _leading(ctx: Context, chain: Chain) -> list[str]:

@@ -206,6 +206,22 @@ def token(text: str, typed: Typed) -> Token:
     raise invalid(f"{text[:80]!r} is not a token: write code, system|code, system| or |code")
 
 
+def concept(text: str, typed: Typed) -> Token:
+    """A code in its code system, for `:above` and `:below`. https://hl7.org/fhir/R4/search.html#token"""
+    found = token(text, typed)
+    if not found.system or not found.code:
+        raise invalid(f"{text[:80]!r} names no code system, which says what is above and below: write system|code")
+    return found
+
+
+def location(text: str, typed: Typed) -> str:
+    """A URL, for `:above` and `:below`: what is no path is not above or below. https://hl7.org/fhir/R4/search.html#uri"""
+    found = unescape(text)
+    if "://" not in found:
+        raise invalid(f"{text[:80]!r} is not a URL; only URLs have others above and below them, URNs have not")
+    return found
+
+
 def of_type(text: str, typed: Typed) -> str:
     """`type system|type code|value`. https://hl7.org/fhir/R4/search.html#token"""
     parts = [unescape(part) for part in split(text, "|")]
@@ -305,15 +321,24 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("token", "not"): token,
     ("token", "text"): string,
     ("token", "of-type"): of_type,
+    ("token", "in"): string,
+    ("token", "not-in"): string,
+    ("token", "above"): concept,
+    ("token", "below"): concept,
     ("reference", None): reference,
     ("reference", "identifier"): token,
     ("date", None): date,
     ("number", None): number,
     ("quantity", None): quantity,
     ("uri", None): string,
+    ("uri", "above"): location,
+    ("uri", "below"): location,
     ("composite", None): composite,
     ("special", None): near,
 }
+
+# What only value sets and code systems can say: resolved into tokens before it is a filter.
+CODED = frozenset({("token", "in"), ("token", "not-in"), ("token", "above"), ("token", "below")})
 
 
 def _prefixed(text: str) -> tuple[str, str]:

@@ -163,6 +163,34 @@ def identifier_filter(field: str, values: Sequence[Value], parameter: Parameter,
     return token_filter(f"{field}:identifier", values, parameter, now)
 
 
+def below_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """The URL and what begins with it, by whole segments of its path: http://a/b has http://a/b/c below it."""
+    starts = [str(value).rstrip("/") for value in values]
+    return disjunction(
+        [
+            each
+            for value, start in zip(values, starts, strict=True)
+            for each in (
+                {field: {"$in": list(dict.fromkeys([str(value), start]))}},
+                {field: {"$elemMatch": {"$gte": f"{start}/", "$lt": f"{start}/{_AFTER_EVERY_LETTER}"}}},
+            )
+        ]
+    )
+
+
+def above_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """The URL and those that it begins with, by whole segments of its path."""
+    return {field: {"$in": [form for value in values for form in _ancestry(str(value))]}}
+
+
+def _ancestry(url: str) -> list[str]:
+    found, path = [url], url.rstrip("/")
+    while not path.endswith(("/", ":")):
+        found += [path, f"{path}/"]
+        path = path.rpartition("/")[0]
+    return list(dict.fromkeys(found))
+
+
 def _forms(values: Sequence[Value]) -> list[str]:
     return [value.form for value in values if isinstance(value, Token)]
 
@@ -334,6 +362,8 @@ FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Paramet
     ("number", None): number_filter,
     ("quantity", None): quantity_filter,
     ("uri", None): one_of,
+    ("uri", "above"): above_filter,
+    ("uri", "below"): below_filter,
     ("composite", None): composite_filter,
     ("special", None): near_filter,
 }

@@ -1,0 +1,56 @@
+"""Canonical URLs, and which of the resources that have one is meant. https://hl7.org/fhir/R4/references.html#canonical"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+STATUS = ("active", "draft", "unknown", "retired")  # the first is preferred
+
+_part = re.compile(r"[0-9]+|[A-Za-z]+")
+
+
+class Canonical(NamedTuple):
+    """What is asked for: the URL of a value set or code system, in one version or in the latest."""
+
+    type: str
+    url: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return self.url if self.version is None else f"{self.url}|{self.version}"
+
+
+def canonical(type_: str, text: str) -> Canonical:
+    url, _, version = text.partition("|")
+    return Canonical(type_, url, version or None)
+
+
+class Candidate(NamedTuple):
+    """A stored resource that has the URL: its id, stored version, and what decides which is the latest."""
+
+    id: str
+    stored: int
+    url: str
+    version: str
+    status: str
+    updated: datetime
+
+
+def latest(asked: Canonical, candidates: Iterable[Candidate]) -> Candidate | None:
+    """The version asked for; else an active one before all others, and the latest of those."""
+    fitting = [each for each in candidates if asked.version in (None, each.version)]
+    return max(fitting, key=_rank, default=None)
+
+
+def _rank(each: Candidate) -> tuple[int, list[tuple[int, int, str]], datetime, str]:
+    status = STATUS.index(each.status) if each.status in STATUS else len(STATUS)
+    return -status, version_order(each.version), each.updated, each.id
+
+
+def version_order(version: str) -> list[tuple[int, int, str]]:
+    """Numbers by their value: 1.10 comes after 1.9, and 1.0 after 1.0-beta."""
+    parts = [(1, int(part), "") if part.isdigit() else (-1, 0, part) for part in _part.findall(version[:64])]
+    return [*parts, (0, 0, "")]
