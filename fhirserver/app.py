@@ -69,7 +69,7 @@ async def _opened(client: AsyncMongoClient[dict[str, Any]], settings: Settings) 
 
 def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret: bytes) -> Context:
     """The rules and registries around a database; nothing is read or written yet."""
-    definitions, registry = r4(), r4_registry()
+    definitions, registry = r4(), r4_registry(full_text=settings.full_text)
     store = Store(
         database,
         mirror=settings.mirror,

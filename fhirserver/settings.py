@@ -71,6 +71,9 @@ class Settings(BaseSettings):
         None, description="key that signs page links. Unset: one is generated and kept in the database"
     )
     mirror: bool = Field(True, description="store each resource as a plain document too, for mongosh and aggregation")
+    full_text: bool = Field(
+        True, description="keep the words of each resource, for _text and _content; `healthmate reindex` after a change"
+    )
     referential_integrity: bool = Field(False, description="refuse references to resources that do not exist")
     conditional_delete: Literal["single", "multiple"] = Field(
         "single", description="whether a conditional delete may delete several matches at once"

@@ -21,6 +21,7 @@ def entry(
     resource: bytes = b"",
     *,
     mode: str | None = None,
+    score: float | None = None,
     request: tuple[str, str] | None = None,
     response: Mapping[str, object] | None = None,
 ) -> bytes:
@@ -31,12 +32,18 @@ def entry(
     if resource:
         parts.append(b'"resource":' + resource)
     if mode:
-        parts.append(b'"search":{"mode":"%b"}' % mode.encode())
+        parts.append(b'"search":' + _search(mode, score))
     if request:
         parts.append(b'"request":' + json.encode({"method": request[0], "url": request[1]}))
     if response:
         parts.append(b'"response":' + json.encode(response))
     return b"{" + b",".join(parts) + b"}"
+
+
+def _search(mode: str, score: float | None) -> bytes:
+    """https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.search.score"""
+    ranked = b"" if score is None else b',"score":' + json.encode(score)
+    return b'{"mode":"%b"%b}' % (mode.encode(), ranked)
 
 
 def bundle(

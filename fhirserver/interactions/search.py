@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
@@ -23,7 +24,7 @@ from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.filters import query_filter
 from fhirserver.search.includes import fields, forward, reverse
-from fhirserver.search.paging import Page, Row, Slice, bands, decode_cursor, encode_cursor, keys, merged
+from fhirserver.search.paging import SCORED, Page, Row, Slice, bands, decode_cursor, encode_cursor, keys, merged
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.query import Query, parse_each
 from fhirserver.store.hops import one_budget, together
@@ -130,7 +131,7 @@ async def _found(ctx: Context, request: Request, queries: Sequence[Query]) -> An
         return _answer(ctx, first, [], [("self", self_url)], await _total(ctx, here, filters))
     page = await _page(ctx, first, here, filters)
     versions = [stored(row.type, row.document) for row in page.rows]
-    entries = _entries(ctx, first, versions, "match")
+    entries = _entries(ctx, first, versions, "match", [row.document.get(SCORED) for row in page.rows])
     entries += _entries(ctx, first, await _included(ctx, first, page.rows), "include")
     whole = page.next is None and first.cursor is None
     total = len(versions) if whole else None
@@ -186,6 +187,7 @@ async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) 
             limit,
             (*sorted_by, *fields(part.type, first.includes)),
             part.computed,
+            part.among,
         )
         for part in parts
     ]
@@ -228,15 +230,18 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
 # the answer
 
 
-def _entries(ctx: Context, query: Query, versions: Iterable[Stored], mode: str) -> list[bytes]:
+def _entries(
+    ctx: Context, query: Query, versions: Iterable[Stored], mode: str, scores: Iterable[float | None] = ()
+) -> list[bytes]:
     part = Part(query.summary, frozenset(query.elements))
     return [
         entry(
             f"{ctx.base_url}/{version.reference}",
             version.body if part.whole else trim(ctx.definitions, version.body, part),
             mode=mode,
+            score=score,
         )
-        for version in versions
+        for version, score in zip_longest(versions, scores)
     ]
 
 

@@ -14,7 +14,7 @@ from functools import cache
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.search.criteria import Chain, Clause, Criterion, Unknown, shown, unknown_parameter
+from fhirserver.search.criteria import Chain, Criterion, Unknown, shown, unknown_parameter
 from fhirserver.search.expressions import parse, routes
 from fhirserver.search.parameters import Parameter, Registry
 
@@ -43,7 +43,7 @@ def _parted(name: str) -> tuple[str, str]:
 class Chains:
     """Reads the chains of one search; `clause` reads what stands at their ends: a type, a name and a value."""
 
-    def __init__(self, registry: Registry, clause: Callable[[str, str, str], Clause]) -> None:
+    def __init__(self, registry: Registry, clause: Callable[[str, str, str], Criterion]) -> None:
         self._registry = registry
         self._clause = clause
         self._steps = 0

@@ -85,6 +85,7 @@ COMPARISONS: Mapping[tuple[str, str], Comparison] = {
     ("instant", "co"): Comparison("co", _as("instant", "eq")),
     ("instant", "po"): Comparison(None, _as("instant", "eq")),
     ("number", "co"): Comparison("co", _as("number", "eq")),
+    ("text", "co"): Comparison(None, _as("text")),
 }
 
 # Operators that ask terminology what a modifier asks: is it in a value set, is it below or above a code. `ni` is `in`

@@ -17,6 +17,7 @@ from fhirserver.fhir import dates
 from fhirserver.fhir.outcome import invalid
 from fhirserver.fhir.units import base
 from fhirserver.search.parameters import Parameter
+from fhirserver.search.words import words
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 MAX_DIGITS = 33  # one less than Decimal128 keeps: half a unit of the last digit needs one more
@@ -33,7 +34,7 @@ _relative = re.compile(r"([A-Za-z]+)/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]
 _absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _marks = {separator: re.compile(rf"\\.|{re.escape(separator)}", re.DOTALL) for separator in ",|$"}
 _exact = Context(prec=34)
-_outside_the_index = {"_id": "id", "_lastUpdated": "instant"}
+_kinds = {"_id": "id", "_lastUpdated": "instant", "_text": "text", "_content": "text"}
 
 
 class Token(NamedTuple):
@@ -86,13 +87,20 @@ class Near(NamedTuple):
     metres: float
 
 
+class Phrase(NamedTuple):
+    """Words in a row; `prefix`: the last is how a word begins."""
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+
 class Composite(NamedTuple):
     """One value for each component."""
 
     parts: tuple[Value, ...]
 
 
-Value = str | bool | Token | Dates | Number | Quantity | Reference | Composite | Near
+Value = str | bool | Token | Dates | Number | Quantity | Reference | Composite | Near | Phrase
 
 
 class Clause(NamedTuple):
@@ -179,8 +187,8 @@ def unknown_parameter(type_: str, code: str, known: Mapping[str, Parameter]) -> 
 
 
 def kind(parameter: Parameter) -> str:
-    """The parameter's type; `_id` and `_lastUpdated` have their own, for they stand outside the index."""
-    return _outside_the_index.get(parameter.code, parameter.type)
+    """The parameter's type, or what is particular to `_id`, `_lastUpdated`, `_text` and `_content`."""
+    return _kinds.get(parameter.code, parameter.type)
 
 
 def missing(text: str, typed: Typed) -> bool:
@@ -309,6 +317,14 @@ def near(text: str, typed: Typed) -> Near:
     return Near(latitude, longitude, float(Fraction(distance or NEARBY) * length.factor))
 
 
+def phrase(text: str, typed: Typed) -> Phrase:
+    """The words of a text in a row; search/text_language.py reads more than that."""
+    found = tuple(words(text))
+    if not found:
+        raise invalid(f"{text[:80]!r} has no letter or digit")
+    return Phrase(found)
+
+
 # (kind of parameter, modifier) → how its values are read. `:missing` is for all; `:[type]` is a Typed.target.
 VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("id", None): string,
@@ -335,6 +351,7 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("uri", "below"): location,
     ("composite", None): composite,
     ("special", None): near,
+    ("text", None): phrase,
 }
 
 # What only value sets and code systems can say: resolved into tokens before it is a filter.

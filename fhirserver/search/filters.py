@@ -29,6 +29,7 @@ from fhirserver.search.criteria import (
     Near,
     Negation,
     Number,
+    Phrase,
     Quantity,
     Reference,
     Token,
@@ -36,6 +37,7 @@ from fhirserver.search.criteria import (
     Within,
     kind,
 )
+from fhirserver.search.full_text import phrase_filter
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.query import Query
 from fhirserver.search.values import CONVERTED, fold
@@ -345,6 +347,10 @@ def _around(place: Near) -> Filter:
     return {"$geoWithin": {"$centerSphere": [[place.longitude, place.latitude], angle]}}
 
 
+def words_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    return disjunction([phrase_filter(field, value) for value in values if isinstance(value, Phrase)])
+
+
 FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Parameter, datetime], Filter]] = {
     ("id", None): one_of,
     ("id", "not"): none_of,
@@ -366,4 +372,5 @@ FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Paramet
     ("uri", "below"): below_filter,
     ("composite", None): composite_filter,
     ("special", None): near_filter,
+    ("text", None): words_filter,
 }

@@ -18,6 +18,7 @@ from fhirserver.search.expressions import Get, Route, member, parse, routes
 from fhirserver.search.extraction import Leaf, Source, Write
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.values import Forms
+from fhirserver.search.words import Reader
 
 Json = dict[str, Any]
 
@@ -96,6 +97,7 @@ class Indexer:
     def __init__(self, definitions: Definitions, registry: Registry, base_url: str) -> None:
         self.definitions = definitions
         self.registry = registry
+        self._reader = Reader(definitions)
         self._reference: Mapping[str, Forms] = {
             "": values.reference_from(base_url),
             ":identifier": values.reference_identifier,
@@ -106,6 +108,8 @@ class Indexer:
         type_ = resource["resourceType"]
         function = self._functions.get(type_) or self._generate(type_)
         search, sort = function(resource)
+        if "_content" in self.registry[type_]:
+            search |= {code: words for code, words in self._reader.said(resource).stored() if words}
         return Entry(search, sort, memberships(type_, resource.get("id"), search))
 
     def _generate(self, type_: str) -> Callable[[Json], tuple[Json, Json]]:
@@ -180,7 +184,7 @@ class _Writer:
         """The parameters; those that find the same in the same way, such as name and phonetic, together."""
         groups: dict[Any, tuple[Parameter, list[str], list[Route]]] = {}
         for code, parameter in self.indexer.registry[self.type].items():
-            if code not in FROM_DOCUMENT:
+            if code not in FROM_DOCUMENT and parameter.expression:
                 found = routes(self.indexer.definitions, parse(parameter.expression), self.type)
                 targets = parameter.targets if any(route.type == "Resource" for route in found) else ()
                 key = (parameter.type, tuple((*route[:2],) for route in found), targets, parameter.components)
@@ -297,7 +301,7 @@ def raw_function(
     leaves = [
         Leaf(route, keep(code, route.type))
         for code, parameter in registry[type_].items()
-        if not parameter.components
+        if not parameter.components and parameter.expression
         for route in routes(definitions, parse(parameter.expression), type_)
     ]
     return source.function(type_, ["found = []", *source.walk(leaves), "return found"])

@@ -21,9 +21,13 @@ from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.seals import seal, unseal
 from fhirserver.search.filters import Filter, conjunction, disjunction, path
-from fhirserver.search.query import RESULT, Query
+from fhirserver.search.full_text import score
+from fhirserver.search.query import RESULT, SCORE, Query
 
 _OPTIONS: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(tz_aware=True)
+
+
+SCORED = "score"  # the field that a score is computed into
 
 
 class Key(NamedTuple):
@@ -50,12 +54,16 @@ class Cursor(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A part of the order in one type: what to find, how to sort, and what to compute for that, as `find` cannot."""
+    """A part of the order in one type: what to find, how to sort, and what to compute for that, as `find` cannot.
+
+    `among` is what to find among the computed.
+    """
 
     type: str
     filter: Filter
     sort: list[tuple[str, int]]
     computed: dict[str, Any]
+    among: Filter
 
 
 class Page(NamedTuple):
@@ -70,6 +78,9 @@ def keys(query: Query) -> tuple[Key, ...]:
     """The order within a type; without _sort by `_id`, which grows with time."""
     found = []
     for code, parameter, descending in query.sort:
+        if code == SCORE:
+            found.append(Key(SCORED, descending, False))
+            continue
         field = path(parameter)
         stored = not field.startswith("search.")
         found.append(Key(field if stored else f"sort.{code}", descending, not stored))
@@ -98,10 +109,18 @@ def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[
         if f"absent_{i}" in computed:
             sort.append((f"absent_{i}", -1 if backward else 1))
         sort.append((key.field, -1 if key.descending != backward else 1))
-    return [
-        None if parts is None else Slice(query.type_, conjunction([filter_, *parts]), sort, computed)
-        for parts in _parts(query, order, cursor)
-    ]
+    ranked = any(key.field == SCORED for key in order)
+    if ranked:
+        computed[SCORED] = score(query.criteria)
+    found: list[Slice | None] = []
+    for parts in _parts(query, order, cursor):
+        if parts is None:
+            found.append(None)
+        elif ranked:
+            found.append(Slice(query.type_, filter_, sort, computed, conjunction(parts)))
+        else:
+            found.append(Slice(query.type_, conjunction([filter_, *parts]), sort, computed, {}))
+    return found
 
 
 def merged(rows: list[Row], query: Query, cursor: Cursor | None = None) -> list[Row]:

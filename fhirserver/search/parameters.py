@@ -18,12 +18,18 @@ from fhirserver.search.expressions import parse, reference_targets, routes
 # Published parameters that nothing here answers, and why. What is not in the registry is unknown to a client.
 LEFT_OUT: Mapping[str, str] = MappingProxyType(
     {
-        "http://hl7.org/fhir/SearchParameter/DomainResource-text": "full text: no expression",
-        "http://hl7.org/fhir/SearchParameter/Resource-content": "full text: no expression",
         "http://hl7.org/fhir/SearchParameter/Resource-query": "names an operation-like query: no expression",
         "http://hl7.org/fhir/SearchParameter/filter": "a language of its own, search/filter_language.py: no expression",
         "http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-age": "no expression",
         "http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-birthOrderBoolean": "no expression",
+    }
+)
+
+# `_text` and `_content`: their values are words (search/words.py), so they have no expression. They may be left out.
+FULL_TEXT = frozenset(
+    {
+        "http://hl7.org/fhir/SearchParameter/DomainResource-text",
+        "http://hl7.org/fhir/SearchParameter/Resource-content",
     }
 )
 
@@ -127,10 +133,11 @@ def from_table(table: Mapping[str, Any]) -> tuple[Parameter, ...]:
 
 def _plain(row: Mapping[str, Any]) -> Parameter:
     base, targets = tuple(row["base"]), tuple(row.get("target", ()))
-    return Parameter(row["code"], row["type"], row["url"], base, row["expression"], targets)
+    return Parameter(row["code"], row["type"], row["url"], base, row.get("expression", ""), targets)
 
 
 @cache
-def r4_registry() -> Registry:
+def r4_registry(*, full_text: bool = True) -> Registry:
     """The parameters of FHIR 4.0.1 as published, but for those LEFT_OUT. https://hl7.org/fhir/R4/searchparameter-registry.html"""
-    return Registry(r4(), from_table(search_table()))
+    published = from_table(search_table())
+    return Registry(r4(), (parameter for parameter in published if full_text or parameter.url not in FULL_TEXT))

@@ -30,8 +30,10 @@ from fhirserver.search.criteria import (
     unknown_parameter,
 )
 from fhirserver.search.filter_criteria import Filters
+from fhirserver.search.full_text import sought
 from fhirserver.search.includes import Include, including
 from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.text_language import parse as parse_text
 
 FILTER = "_filter"
 MAX_PARAMETERS = 200
@@ -55,6 +57,12 @@ class SortKey(NamedTuple):
     code: str
     parameter: Parameter
     descending: bool
+
+
+# https://hl7.org/fhir/R4/search.html#sort; the most relevant first is `-_score`, which is how a search for words is
+# sorted where it does not say
+SCORE = "_score"
+BY_SCORE = SortKey(SCORE, Parameter(SCORE, "special", "", (), ""), descending=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +148,7 @@ def parse_each(
         Query(
             reader.type,
             criteria=tuple(reader.criteria),
-            sort=tuple(reader.sort),
+            sort=reader.order(),
             count=min(count, max_count),
             total=first.once.get("_total"),
             includes=includes,
@@ -240,13 +248,23 @@ class _Reader:
         else:
             _MANY[code](self, value)
 
-    def _clause(self, code: str, modifier: str | None, value: str) -> Clause:
+    def order(self) -> tuple[SortKey, ...]:
+        worded = any(sought(self.criteria))
+        if not worded and any(key.code == SCORE for key in self.sort):
+            raise invalid(f"_sort: {SCORE} is how well words are matched: it needs _text or _content")
+        return tuple(self.sort) or ((BY_SCORE,) if worded else ())
+
+    def _clause(self, code: str, modifier: str | None, value: str) -> Criterion:
         parameter = self.parameters.get(code)
         if parameter is None or (kind(parameter), None) not in VALUES:
             raise unknown_parameter(self.type, code, self.parameters)
         typed, modifier, read = self._reading(parameter, modifier)
         if not value or value.isspace():  # a form sends the fields that were left empty too
             raise Unknown(f"{code}: has no value")
+        if kind(parameter) == "text" and modifier is None:
+            if len(value) > MAX_LENGTH:
+                raise invalid(f"a value has at most {MAX_LENGTH} characters", code="too-long")
+            return parse_text(value, parameter)
         texts = split(value, ",")
         self.values += len(texts)
         if self.values > MAX_VALUES:
@@ -260,8 +278,8 @@ class _Reader:
                 raise invalid(f"a value has at most {MAX_LENGTH} characters", code="too-long")
         return Clause(parameter, modifier, tuple(read(text, typed) for text in texts))
 
-    def _elsewhere(self, type_: str, name: str, value: str) -> Clause:
-        """The end of a chain: a clause about another type, under the limits of this search."""
+    def _elsewhere(self, type_: str, name: str, value: str) -> Criterion:
+        """The end of a chain: a criterion about another type, under the limits of this search."""
         reader = _Reader(type_, self.registry, self.base_url)
         reader.values = self.values
         code, colon, modifier = name.partition(":")
@@ -301,11 +319,11 @@ class _Reader:
             code = text.removeprefix("-")
             if is_chain(code):
                 raise invalid(f"{shown(code)} is a chain; a search is sorted by parameters of {self.type} itself")
-            parameter = self.parameters.get(code)
+            parameter = BY_SCORE.parameter if code == SCORE else self.parameters.get(code)
             if parameter is None:
                 raise invalid(str(unknown_parameter(self.type, code, self.parameters)))
-            if parameter.type in ("composite", "special"):
-                raise invalid(f"{code} is {parameter.type}; it has no order")
+            if (parameter.type in ("composite", "special") and code != SCORE) or kind(parameter) == "text":
+                raise invalid(f"{code} is {kind(parameter)}; it has no order")
             if all(key.code != code for key in self.sort):
                 self.sort.append(SortKey(code, parameter, text != code))
         if len(self.sort) > MAX_SORT_KEYS:

@@ -41,12 +41,16 @@ def fold(text: str) -> str:
     return _folded(text) if len(text) <= _LONGEST_CACHED else _fold(text)
 
 
-def _fold(text: str) -> str:
-    text = text[: LONGEST_FOLDED * 4]
+def bare(text: str) -> str:
+    """Without case and accents."""
     if text.isascii():
-        return " ".join(text.lower().split())[:LONGEST_FOLDED]
+        return text.lower()
     marked = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return " ".join("".join(mark for mark in marked if not unicodedata.combining(mark)).split())[:LONGEST_FOLDED]
+    return "".join(mark for mark in marked if not unicodedata.combining(mark))
+
+
+def _fold(text: str) -> str:
+    return " ".join(bare(text[: LONGEST_FOLDED * 4]).split())[:LONGEST_FOLDED]
 
 
 _folded = lru_cache(_CACHE)(_fold)

@@ -174,10 +174,11 @@ class Store:
         limit: int,
         fields: Iterable[str] = (),
         computed: Document | None = None,
+        among: Document | None = None,
     ) -> list[Document]:
         """Current documents with `_id`, version, updated, body, and the named fields, within the search budget.
 
-        `computed` are fields to sort by that no document has.
+        `computed` are fields to sort by that no document has; `among` is a filter that may be about them.
         """
         projection = BODY | dict.fromkeys(fields, 1)
         with pymongo.timeout(self.search_ms / 1000), within_budget():
@@ -187,6 +188,7 @@ class Store:
             stages: list[Document] = [
                 {"$match": filter_},
                 {"$set": computed},
+                *([{"$match": among}] if among else []),
                 {"$sort": dict(sort)},
                 {"$limit": limit},
                 {"$project": projection},
