@@ -32,6 +32,7 @@ PATCHES = ("application/json-patch+json", "application/fhir+json", "application/
 MODES = ("full", "normative", "terminology")
 
 FILTER = {"name": "_filter", "type": "special", "definition": "http://hl7.org/fhir/SearchParameter/filter"}
+LIST = {"name": "_list", "type": "special", "documentation": "members of a List, by its id"}
 
 
 def capabilities(ctx: Context, request: Request) -> Answer:
@@ -77,7 +78,7 @@ def statement(ctx: Context) -> dict[str, Any]:
         "mode": "server",
         "resource": [_resource(ctx, type_) for type_ in sorted(ctx.definitions.resource_types)],
         "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
-        "searchParam": [*(_parameter(p) for p in _common(ctx)), FILTER],
+        "searchParam": [*(_parameter(p) for p in _common(ctx)), FILTER, LIST],
     }
     if operations := _operations(ctx, ""):
         system["operation"] = operations
@@ -121,7 +122,7 @@ def _resource(ctx: Context, type_: str) -> dict[str, Any]:
         out["searchInclude"] = ["*", *includes]
     if reverse := sorted(_reverse(ctx).get(type_, ())):
         out["searchRevInclude"] = reverse
-    listed = [FILTER, *(_parameter(p) for p in parameters.values())]
+    listed = [FILTER, LIST, *(_parameter(p) for p in parameters.values())]
     out["searchParam"] = sorted(listed, key=lambda parameter: parameter["name"])
     if operations := _operations(ctx, type_):
         out["operation"] = operations

@@ -2,7 +2,7 @@
 
 Chains are resolved inside out: what is at the far end is found first, and becomes a list of references or of ids. Each
 hop is a search of its own: the law of access applies to it, and what was deleted is not found. Value sets, and what is
-above or below a code, become the codes that they are.
+above or below a code, become the codes that they are, and lists the ids that are on them.
 https://hl7.org/fhir/R4/search.html#chaining, docs/adr/0004-chains.md, https://hl7.org/fhir/R4/search.html#token
 """
 
@@ -13,10 +13,12 @@ from dataclasses import replace
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
+from fhirserver.interactions.lists import listed
 from fhirserver.interactions.terminology import code_system, members
 from fhirserver.search.coded import Coded, coded, tokens
 from fhirserver.search.criteria import (
     CODED,
+    RESOLVED,
     AllOf,
     AnyOf,
     Chain,
@@ -43,7 +45,7 @@ Found = dict[tuple[tuple[str, Criterion], ...], list[str]]
 
 async def resolve(ctx: Context, query: Query, found: Found | None = None) -> Query:
     """The same query in clauses alone, as things are now. `found` is what chains of the same search led to before."""
-    if all(isinstance(criterion, Clause) and not _coded(criterion) for criterion in query.criteria):
+    if all(isinstance(criterion, Clause) and not _unresolved(criterion) for criterion in query.criteria):
         return query
     resolution = _Resolution(ctx, query.type_, {} if found is None else found)
     return replace(query, criteria=tuple([await resolution.of(criterion) for criterion in query.criteria]))
@@ -61,7 +63,7 @@ class _Resolution:
     async def of(self, criterion: Criterion) -> Criterion:
         match criterion:
             case Clause():
-                return await self._codes(criterion) if _coded(criterion) else criterion
+                return await self._clause(criterion) if _unresolved(criterion) else criterion
             case AllOf(parts):
                 return AllOf(tuple([await self.of(part) for part in parts]))
             case AnyOf(parts):
@@ -90,6 +92,14 @@ class _Resolution:
         self._size += sum(map(len, listed)) + ELEMENT_BYTES * len(listed)
         return self._size <= LISTED_BYTES
 
+    async def _clause(self, clause: Clause) -> Clause:
+        if _asked(clause) in CODED:
+            return await self._codes(clause)
+        ids = await listed(self._ctx, [str(value) for value in clause.values], self._type)
+        if len(ids) > LISTED or not self._room_for(ids):
+            raise too_costly(f"_list: more resources are on it than one search can hold ({LISTED:,})")
+        return Clause(self._ctx.registry[self._type]["_id"], None, tuple(ids))
+
     async def _codes(self, clause: Clause) -> Clause:
         """`:in`, `:not-in`, `:above`, `:below` as the codes that are meant, which are equal or not."""
         name = f"{clause.parameter.code}:{clause.modifier}"
@@ -114,8 +124,12 @@ class _Resolution:
         return [*tokens({url: reached}, asked)]
 
 
-def _coded(clause: Clause) -> bool:
-    return (kind(clause.parameter), clause.modifier) in CODED
+def _asked(clause: Clause) -> tuple[str, str | None]:
+    return kind(clause.parameter), clause.modifier
+
+
+def _unresolved(clause: Clause) -> bool:
+    return _asked(clause) in RESOLVED
 
 
 async def _leading(ctx: Context, chain: Chain) -> list[str]:

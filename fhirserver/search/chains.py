@@ -14,7 +14,7 @@ from functools import cache
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.search.criteria import Chain, Criterion, Unknown, shown, unknown_parameter
+from fhirserver.search.criteria import LIST, Chain, Criterion, Unknown, shown, unknown_parameter
 from fhirserver.search.expressions import parse, routes
 from fhirserver.search.parameters import Parameter, Registry
 
@@ -22,6 +22,7 @@ MAX_HOPS = 5
 MAX_STEPS = 500  # types to look into, in all chains of a search
 
 _HAS = "_has"
+_OF_ALL = frozenset({_HAS, LIST.code})
 
 
 def is_chain(name: str) -> bool:
@@ -97,7 +98,7 @@ class Chains:
         self._steps += len(types)
         if self._steps > MAX_STEPS:
             raise invalid("leads to too many types; name them, as in subject:Patient.name", code="too-costly")
-        possible = [type_ for type_ in types if code == _HAS or code in self._registry[type_]]
+        possible = [type_ for type_ in types if code in _OF_ALL or code in self._registry[type_]]
         read: list[tuple[str, Criterion]] = []
         errors: list[Unknown | Outcome] = []
         for type_ in possible:

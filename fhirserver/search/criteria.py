@@ -25,6 +25,9 @@ MAX_EXPONENT = 6000
 MAX_LENGTH = 4096
 NEARBY = 50  # kilometres around a place where no distance is said
 
+# What is on a List; no element of the resource says so. https://hl7.org/fhir/R4/search.html#list
+LIST = Parameter("_list", "special", "", ("Resource",), "")
+
 _escape = re.compile(r"\\([,|$\\])")
 _prefix = re.compile(r"[A-Za-z]{2}")
 _number = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,5})?")
@@ -34,7 +37,7 @@ _relative = re.compile(r"([A-Za-z]+)/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]
 _absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _marks = {separator: re.compile(rf"\\.|{re.escape(separator)}", re.DOTALL) for separator in ",|$"}
 _exact = Context(prec=34)
-_kinds = {"_id": "id", "_lastUpdated": "instant", "_text": "text", "_content": "text"}
+_kinds = {"_id": "id", "_lastUpdated": "instant", "_text": "text", "_content": "text", "_list": "list"}
 
 
 class Token(NamedTuple):
@@ -202,6 +205,17 @@ def string(text: str, typed: Typed) -> str:
     return unescape(text)
 
 
+def list_(text: str, typed: Typed) -> str:
+    """`42` or `List/42`. https://hl7.org/fhir/R4/lifecycle.html#current"""
+    if text.startswith("$"):
+        sentence = f"{text[:80]} is a list that a server works out; none is here, only List resources: write an id"
+        raise invalid(sentence, code="not-supported")
+    id_ = unescape(text).removeprefix(typed.base_url.rstrip("/") + "/").removeprefix("List/")
+    if not _id.fullmatch(id_):
+        raise invalid(f"{text[:80]!r} is not a List: write its id")
+    return id_
+
+
 def token(text: str, typed: Typed) -> Token:
     """https://hl7.org/fhir/R4/search.html#token"""
     match [unescape(part) for part in split(text, "|")]:
@@ -352,10 +366,12 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("composite", None): composite,
     ("special", None): near,
     ("text", None): phrase,
+    ("list", None): list_,
 }
 
-# What only value sets and code systems can say: resolved into tokens before it is a filter.
+# What only value sets, code systems and lists can say: resolved into tokens and ids before it is a filter.
 CODED = frozenset({("token", "in"), ("token", "not-in"), ("token", "above"), ("token", "below")})
+RESOLVED = CODED | {("list", None)}
 
 
 def _prefixed(text: str) -> tuple[str, str]:

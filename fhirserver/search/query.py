@@ -16,6 +16,7 @@ from typing import NamedTuple
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
 from fhirserver.search.chains import Chains, is_chain
 from fhirserver.search.criteria import (
+    LIST,
     MAX_LENGTH,
     VALUES,
     Clause,
@@ -255,7 +256,7 @@ class _Reader:
         return tuple(self.sort) or ((BY_SCORE,) if worded else ())
 
     def _clause(self, code: str, modifier: str | None, value: str) -> Criterion:
-        parameter = self.parameters.get(code)
+        parameter = LIST if code == LIST.code else self.parameters.get(code)
         if parameter is None or (kind(parameter), None) not in VALUES:
             raise unknown_parameter(self.type, code, self.parameters)
         typed, modifier, read = self._reading(parameter, modifier)
@@ -293,7 +294,7 @@ class _Reader:
     ) -> tuple[Typed, str | None, Callable[[str, Typed], Value]]:
         """How the values are read under this modifier. https://hl7.org/fhir/R4/search.html#modifiers"""
         typed = self.typed._replace(parameter=parameter)
-        if modifier == "missing":
+        if modifier == "missing" and parameter is not LIST:
             return typed, modifier, missing
         if parameter.type == "reference" and modifier in self.registry.definitions.resource_types:
             if modifier in self.registry.reference_targets(self.type, parameter.code):
@@ -373,6 +374,8 @@ def _count(text: str) -> int:
 
 def _unknown_modifier(parameter: Parameter, modifier: str) -> Outcome:
     """Without it the search would be another one, so it is refused, also when lenient."""
+    if parameter is LIST:
+        return invalid(f"the modifier :{shown(modifier)} is not supported here; it takes none", code="not-supported")
     known = ["missing", *(each for type_, each in VALUES if type_ == kind(parameter) and each)]
     if parameter.type == "reference":
         known += parameter.targets[:8]
