@@ -26,6 +26,8 @@ def entry(
     response: Mapping[str, object] | None = None,
 ) -> bytes:
     """One Bundle.entry. `request` is (method, url)."""
+    if full_url and resource and mode and not request and not response:  # most entries of most Bundles
+        return b'{"fullUrl":%b,"resource":%b,"search":{"mode":"%b"}}' % (json.encode(full_url), resource, mode.encode())
     parts = []
     if full_url:
         parts.append(b'"fullUrl":' + json.encode(full_url))
@@ -66,5 +68,9 @@ def bundle(
         head["total"] = total
     if links:
         head["link"] = [{"relation": relation, "url": url} for relation, url in links]
-    body = b",".join(entries)
-    return json.encode(head)[:-1] + (b',"entry":[' + body + b"]" if body else b"") + b"}"
+    parts = list(entries)
+    if not parts:
+        return json.encode(head)
+    parts[0] = b'%b,"entry":[%b' % (json.encode(head)[:-1], parts[0])
+    parts[-1] += b"]}"
+    return b",".join(parts)  # copied once: a page may have megabytes

@@ -6,7 +6,8 @@ https://hl7.org/fhir/R4/references.html, https://hl7.org/fhir/R4/http.html#trule
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions
@@ -63,6 +64,27 @@ def links(node: Any) -> Iterator[str]:
                 yield value
             elif isinstance(value, (dict, list)):
                 yield from links(value)
+
+
+def mentioned(bodies: Iterable[bytes], base_url: str) -> dict[str, set[str]]:
+    """The resources of this server that bodies refer to, {type: ids}: references, and attachments kept as a Binary.
+
+    The bytes are searched, not decoded, as `json.encode` wrote them: quotes within a text are escaped, so that
+    `"reference":"` is always the property of that name. What a reference says of a version is left out.
+    """
+    patterns = _mentions(base_url)
+    found: dict[str, set[str]] = {}
+    for mention in {each for body in bodies for pattern in patterns for each in pattern.findall(body)}:
+        type_, _, id_ = mention.decode().partition("/")
+        found.setdefault(type_, set()).add(id_)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _mentions(base_url: str) -> tuple[re.Pattern[bytes], ...]:
+    base, end = re.escape(base_url).encode(), rb'[A-Za-z0-9\-.]{1,64})(?:"|/_history/)'
+    names = {b"reference": b"[A-Z][A-Za-z]+", b"url": b"Binary"}
+    return tuple(re.compile(b'"%b":"(?:%b/)?(%b/%b' % (key, base, type_, end)) for key, type_ in names.items())
 
 
 def is_conditional(reference: str, definitions: Definitions) -> bool:

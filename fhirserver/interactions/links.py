@@ -16,7 +16,7 @@ from fhirserver.fhir.seals import seal, unseal
 def page_url(base_url: str, path: str, pairs: Iterable[tuple[str, str]]) -> str:
     """Readable where URLs allow it: `:`, `,`, `/` and `|`-separated parts stay what they are in FHIR examples."""
     query = urlencode(list(pairs), safe=":,/$*", quote_via=quote)
-    return f"{base_url}/{quote(path)}{'?' + query if query else ''}"
+    return f"{base_url}/{quote(path, safe='/$')}{'?' + query if query else ''}"
 
 
 def signed(secret: bytes, place: Any, purpose: str) -> str:

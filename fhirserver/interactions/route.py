@@ -118,7 +118,8 @@ async def _operate(ctx: Context, request: Request, name: str, type_: str, id_: s
     operation = ctx.operations.get((type_, name[1:]))
     if operation is None or operation.instance != (id_ is not None):
         level = f"{type_}/[id]" if id_ is not None else type_ or "the system"
-        raise Outcome(404, "not-supported", f"{name} is not an operation on {level}")
+        other = f"; it is one on {type_}{'/[id]' if operation.instance else ''}" if operation and type_ else ""
+        raise Outcome(404, "not-supported", f"{name} is not an operation on {level}{other}")
     _allow(request, "GET", "POST")
     answer: Answer = await operation.run(ctx, request, type_, id_)
     return answer

@@ -5,7 +5,7 @@ A part is marked SUBSETTED, so that nobody writes it back by mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -33,7 +33,10 @@ class Part(NamedTuple):
 
 def part(request: Request) -> Part:
     """Of a read; searches take it from their Query."""
-    values = dict(request.pairs)
+    return part_of(dict(request.pairs))
+
+
+def part_of(values: Mapping[str, str]) -> Part:
     summary = values.get("_summary", "false")
     if summary not in MODES or summary == "count":
         raise invalid(f"_summary={summary} is not possible here; use true, text, data or false", "_summary")

@@ -1,100 +1,179 @@
-"""Patient/[id]/$everything: the record of one patient. https://hl7.org/fhir/R4/patient-operation-everything.html
+"""$everything: the record of a patient, or of an encounter, page by page.
 
-Matches are the patient's compartment, page by page; what a page refers to outside of it (practitioners,
-organizations, medications) comes with that page. Resources that belong to other patients never do.
+https://hl7.org/fhir/R4/patient-operation-everything.html, https://hl7.org/fhir/R4/encounter-operation-everything.html
+
+Matches are what it is about, then its compartment by type and id. What the matches of a page refer to outside of it
+(practitioners, medications, binaries, an encounter's patient) comes with that page, but nothing of other patients.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import dates
 from fhirserver.fhir.bundles import bundle, entry
-from fhirserver.fhir.outcome import gone, invalid, not_found
-from fhirserver.interactions.across import page_across
+from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
+from fhirserver.fhir.references import mentioned
 from fhirserver.interactions.changes import new_id
-from fhirserver.interactions.exchange import Answer, Request
-from fhirserver.interactions.links import page_url
+from fhirserver.interactions.exchange import Answer, Pairs, Request
+from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.interactions.summary import Part, part_of, trim
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
-from fhirserver.search.care_dates import days, within
+from fhirserver.search.care_dates import Days, days, within
 from fhirserver.search.compartments import types_in
-from fhirserver.store.resources import Document, stored
-from fhirserver.store.union import find_across
+from fhirserver.store.blobs import unpack
+from fhirserver.store.hops import one_budget
+from fhirserver.store.record import Place, record, referred
+from fhirserver.store.resources import Document
 
-PARAMETERS = ("start", "end", "_since", "_type", "_count", "_cursor")
-_reference = re.compile(rb'"reference":"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})["/]')
+COMMON = ("_since", "_type", "_count", "_elements", "_summary", "_cursor")
+PARAMETERS = {"Patient": ("start", "end", *COMMON), "Encounter": COMMON}
+REFERRED = 5_000  # resources that come with a page
+DEFINITION = "http://hl7.org/fhir/OperationDefinition/{}-everything"
 
 
-@operation(
-    "everything",
-    "Patient",
-    instance=True,
-    definition="http://hl7.org/fhir/OperationDefinition/Patient-everything",
-)
+class Asked(NamedTuple):
+    """What is wanted of a record: `types` None is all of it."""
+
+    types: frozenset[str] | None
+    since: datetime | None
+    care: Days
+    most: int
+    part: Part
+    cursor: str | None
+    used: Pairs
+
+    def wants(self, type_: str) -> bool:
+        return self.types is None or type_ in self.types
+
+
+class Found(NamedTuple):
+    """A resource of the record."""
+
+    type: str
+    id: str
+    body: bytes
+
+
+@operation("everything", "Encounter", instance=True, definition=DEFINITION.format("Encounter"))
+@operation("everything", "Patient", instance=True, definition=DEFINITION.format("Patient"))
 async def everything(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
-    """A searchset with the patient and all that is in the compartment, ordered by type and id."""
+    """A searchset: the resource itself, then the others in the order of type and id."""
     authorize(ctx.caller, "everything", type_)
     reference = f"{type_}/{id_}"
-    focus = await ctx.store.read(type_, id_)
-    if focus is None:
-        raise not_found(reference)
-    if focus.deleted:
-        raise gone(reference)
-    taken_ = taken("$everything", given(ctx, request), PARAMETERS)
-    values = {name: text for name in taken_ if (text := once(taken_, name)) is not None}
-    count = min(whole(taken_, "_count", ctx.settings.max_count, 999_999_999), ctx.settings.max_count)
-    wanted = _types(ctx, type_, values.get("_type"))
-    filter_: Document = {"compartments": reference, "deleted": None}
-    if "_since" in values:
-        filter_["updated"] = {"$gte": dates.parse(values["_since"]).low}
-    here = wanted.intersection(await ctx.store.types())
-    asked = days(values.get("start"), values.get("end"))
-    filters = {each: filter_ | within(each, asked) for each in here}
-    page = await page_across(ctx, filters, count, values.get("_cursor"), reference)
-    bodies = [version.body for version in page.versions]
-    entries = [
-        entry(f"{ctx.base_url}/{version.reference}", body, mode="match")
-        for version, body in zip(page.versions, bodies, strict=True)
-    ]
-    if "_type" not in values:
-        entries += await _referenced(ctx, type_, bodies)
-    path = "/".join(request.path)
-    links = [("self", page_url(ctx.base_url, path, values.items()))]
-    if page.next is not None:
-        kept = [pair for pair in values.items() if pair[0] != "_cursor"]
-        links.append(("next", page_url(ctx.base_url, path, [*kept, ("_cursor", page.next)])))
-    total = len(bodies) if page.whole else None
+    asked = _asked(ctx, taken("$everything", given(ctx, request), PARAMETERS[type_]), type_)
+    after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, reference))
+    async with one_budget(ctx.store):
+        filters = await _filters(ctx, type_, reference, asked)
+        about, rows = await record(ctx.store, (type_, id_), filters, asked.most + 1, after)
+        if about is None:
+            raise not_found(reference)
+        if "deleted" in about:
+            raise gone(reference)
+        if after is None and (asked.since is None or about["updated"] >= asked.since):
+            rows.insert(0, (type_, id_, about["body"]))
+        page = [Found(each, row_id, unpack(packed)) for each, row_id, packed in rows[: asked.most]]
+        patients = {each for each in about["compartments"] if each.startswith("Patient/")}
+        others = await _referred(ctx, page, reference, patients, asked)
+    matches = [each for each in page if asked.wants(each.type)]
+    entries = [*_entries(ctx, matches, asked.part, "match"), *_entries(ctx, others, asked.part, "include")]
+    more = len(rows) > asked.most
+    links = _links(ctx, request, asked, _next(ctx, page[-1], (type_, id_), reference) if more else None)
+    total = None if more or after is not None else len(matches)
     body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
     return Answer(status=200, body=body)
 
 
-async def _referenced(ctx: Context, type_: str, bodies: list[bytes]) -> list[bytes]:
-    """What the page refers to outside of every patient's compartment. The bytes are searched, not decoded."""
-    inside = types_in(type_)
-    wanted: dict[str, set[str]] = {}
-    for body in bodies:
-        for found_type, id_ in _reference.findall(body):
-            name = found_type.decode()
-            if name in ctx.definitions.resource_types and name not in inside:
-                wanted.setdefault(name, set()).add(id_.decode())
-    filters: dict[str, Document] = {
-        name: {"_id": {"$in": sorted(ids)}, "deleted": None} for name, ids in wanted.items()
-    }
-    total = sum(map(len, wanted.values()))
-    found = await find_across(ctx.store, filters, total) if total else []
-    versions = [stored(name, document) for name, document in found]
-    return [entry(f"{ctx.base_url}/{v.reference}", v.body, mode="include") for v in versions]
+def _asked(ctx: Context, values: dict[str, list[Any]], type_: str) -> Asked:
+    since = once(values, "_since")
+    largest = ctx.settings.max_count
+    part = {name: text for name in ("_elements", "_summary") if (text := once(values, name)) is not None}
+    return Asked(
+        _types(ctx, values.get("_type", ())),
+        None if since is None else dates.parse(since).low,
+        days(once(values, "start"), once(values, "end")),
+        min(whole(values, "_count", largest, 999_999_999), largest),
+        part_of(part),
+        once(values, "_cursor"),
+        tuple((name, text) for name in PARAMETERS[type_] for text in values.get(name, ())),
+    )
 
 
-def _types(ctx: Context, type_: str, text: str | None) -> frozenset[str]:
-    possible = frozenset(types_in(type_)) | {type_}
-    if text is None:
-        return possible
-    asked = frozenset(text.split(","))
+def _types(ctx: Context, values: Sequence[Any]) -> frozenset[str] | None:
+    """One or more parameters, each with one or more types."""
+    if not values:
+        return None
+    asked = frozenset(name for text in values for name in str(text).split(","))
     unknown = asked - ctx.definitions.resource_types
     if unknown:
         raise invalid(f"_type: {', '.join(sorted(unknown))[:200]} is not a resource type", "_type")
-    return possible & asked
+    return asked
+
+
+async def _filters(ctx: Context, type_: str, reference: str, asked: Asked) -> dict[str, Document]:
+    """What to look at. Where types outside of the compartment are asked for, all that may refer to them."""
+    possible = frozenset(types_in(type_))
+    looked_at = possible if asked.types is None or asked.types - possible else asked.types
+    filter_: Document = {"compartments": reference, "deleted": None}
+    if asked.since is not None:
+        filter_["updated"] = {"$gte": asked.since}
+    here = looked_at.intersection(await ctx.store.types())
+    return {each: filter_ | within(each, asked.care) for each in here}
+
+
+def _place(row: object) -> Place:
+    match row:
+        case [str() as type_, str() as id_]:
+            return type_, id_
+    raise invalid("_cursor does not belong to this record", "_cursor")
+
+
+def _next(ctx: Context, last: Found, focus: Place, reference: str) -> str:
+    """Where the next page begins: after the last row or, where that is the focus, with the first of the others."""
+    return signed(ctx.secret, ["", ""] if last[:2] == focus else [last.type, last.id], reference)
+
+
+async def _referred(
+    ctx: Context, page: Sequence[Found], reference: str, patients: Iterable[str], asked: Asked
+) -> list[Found]:
+    """What a page refers to outside of the record. What is in the record comes on a page of its own."""
+    here = {each[:2] for each in page}
+    foreign = {"$elemMatch": {"$regex": "^Patient/", "$nin": sorted(patients)}}
+    filters: dict[str, Document] = {}
+    for type_, ids in mentioned((each.body for each in page), ctx.base_url).items():
+        missing = sorted(id_ for id_ in ids if (type_, id_) not in here)
+        if missing and type_ in ctx.definitions.resource_types and asked.wants(type_):
+            authorize(ctx.caller, "search", type_)
+            filters[type_] = {
+                "_id": {"$in": missing},
+                "deleted": None,
+                "$and": [{"compartments": {"$ne": reference}}, {"compartments": {"$not": foreign}}],
+            }
+    found = await referred(ctx.store, filters, REFERRED + 1)
+    if len(found) > REFERRED:
+        raise Outcome(422, "too-costly", f"more than {REFERRED:,} resources would come with a page; lower _count")
+    return [Found(type_, id_, unpack(packed)) for type_, id_, packed in found]
+
+
+def _entries(ctx: Context, found: Iterable[Found], part: Part, mode: str) -> list[bytes]:
+    base = ctx.base_url
+    if part.whole:
+        return [entry(f"{base}/{type_}/{id_}", body, mode=mode) for type_, id_, body in found]
+    definitions = ctx.definitions
+    return [entry(f"{base}/{type_}/{id_}", trim(definitions, body, part), mode=mode) for type_, id_, body in found]
+
+
+def _links(ctx: Context, request: Request, asked: Asked, cursor: str | None) -> list[tuple[str, str]]:
+    path = "/".join(request.path)
+    first = tuple(pair for pair in asked.used if pair[0] != "_cursor")
+    links = [("self", page_url(ctx.base_url, path, asked.used))]
+    if asked.cursor is not None:
+        links.append(("first", page_url(ctx.base_url, path, first)))
+    if cursor is not None:
+        links.append(("next", page_url(ctx.base_url, path, (*first, ("_cursor", cursor)))))
+    return links

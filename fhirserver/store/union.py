@@ -1,50 +1,13 @@
-"""Current resources of several types in one round trip, in one order: by type, then by id."""
+"""Documents of several collections in one round trip."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pymongo
+from fhirserver.store.resources import Document, Store
 
-from fhirserver.store.faults import within_budget
-from fhirserver.store.resources import BODY, Document, Store
-
-TOGETHER = 8  # collections in the first round trip
-
-
-async def find_across(
-    store: Store,
-    filters: Mapping[str, Document],
-    limit: int,
-    *,
-    after: tuple[str, str] | None = None,
-    fields: Iterable[str] = (),
-) -> list[tuple[str, Document]]:
-    """At most `limit` (type, document) pairs that match the filter of their type and come after (type, id).
-
-    The first types are asked first, and twice as many each time: a page that they fill costs the others nothing.
-    """
-    types = [type_ for type_ in sorted(filters) if after is None or type_ >= after[0]]
-    found: list[tuple[str, Document]] = []
-    at, together = 0, TOGETHER
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
-        while at < len(types) and len(found) < limit:
-            room = limit - len(found)
-            branches = [_branch(type_, filters[type_], room, after, fields) for type_ in types[at : at + together]]
-            documents = await union(store, branches, [{"$sort": {"type": 1, "_id": 1}}, {"$limit": room}])
-            found += [(document["type"], document) for document in documents[:room]]
-            at, together = at + together, together * 2
-    return found
-
-
-def _branch(
-    type_: str, filter_: Document, limit: int, after: tuple[str, str] | None, fields: Iterable[str]
-) -> tuple[str, list[dict[str, Any]]]:
-    if after is not None and type_ == after[0]:
-        filter_ = {"$and": [filter_, {"_id": {"$gt": after[1]}}]}
-    named = {"$project": BODY | dict.fromkeys(fields, 1) | {"type": {"$literal": type_}}}
-    return type_, [{"$match": filter_}, {"$sort": {"_id": 1}}, {"$limit": limit}, named]
+IN_ONE_BATCH = 10_000  # rows, as far as 16 MB go: what does not fit costs another round trip
 
 
 async def union(
@@ -63,5 +26,5 @@ async def union(
         return found
     (first, pipeline), *others = branches
     joined = [{"$unionWith": {"coll": collection, "pipeline": branch}} for collection, branch in others]
-    cursor = await store[first].aggregate([*pipeline, *joined, *merge], allowDiskUse=True)
+    cursor = await store[first].aggregate([*pipeline, *joined, *merge], allowDiskUse=True, batchSize=IN_ONE_BATCH)
     return await cursor.to_list()

@@ -303,14 +303,14 @@ def test_everything_of_a_patient(world):
     bundle = world.bundle("Patient/ada/$everything")
     found = [(e["search"]["mode"], e["fullUrl"].split("/fhir/")[1]) for e in bundle["entry"]]
     assert found == [
+        ("match", "Patient/ada"),
         ("match", "Observation/o1"),
         ("match", "Observation/o2"),
         ("match", "Observation/o3"),
-        ("match", "Patient/ada"),
         ("include", "Practitioner/grace"),
     ]
     assert bundle["total"] == 4
-    assert walked(world, "Patient/ada/$everything?_count=3") == [["o1", "o2", "o3"], ["ada"]]
+    assert walked(world, "Patient/ada/$everything?_count=3") == [["ada", "o1", "o2"], ["o3"]]
     assert walked(world, "Patient/ada/$everything?_type=Patient") == [["ada"]]
     assert walked(world, "Patient/ada/$everything?_since=2990") == [[]]
     parameters = {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueInteger": 2}]}
