@@ -72,10 +72,10 @@ bench: install-dev
 	$(BIN)/python -m benchmarks
 
 faults: install-dev
-	$(BIN)/pytest -m faults
+	$(BIN)/pytest -m faults -s
 
 fuzz: install-dev
-	$(BIN)/pytest -m fuzz
+	$(BIN)/pytest -m fuzz -s
 
 # --- lock: the newest versions that pyproject.toml allows ---------------------------------------------------------------
 # The generator of demo patients declares far more than it imports; what it never loads is left out of the locks.

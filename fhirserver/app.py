@@ -31,6 +31,7 @@ from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
 from fhirserver.store.resources import Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
+from fhirserver.store.space import Space, space_of
 from fhirserver.validation.validate import Validator
 from terminology.kept import Terminology
 
@@ -56,18 +57,21 @@ async def contexts(settings: Settings) -> AsyncIterator[dict[str, Context]]:
     )
     try:
         async with ending_abandoned(client):
-            yield {tenant: await _opened(client, part) for tenant, part in settings.partitions().items()}
+            space = await space_of(client, settings.spare_disk_mb)
+            yield {tenant: await _opened(client, part, space) for tenant, part in settings.partitions().items()}
     finally:
         await client.close()
 
 
-async def _opened(client: AsyncMongoClient[dict[str, Any]], settings: Settings) -> Context:
+async def _opened(client: AsyncMongoClient[dict[str, Any]], settings: Settings, space: Space | None) -> Context:
     database = client[settings.database]
     await ensure_shared(database)
-    return assemble(settings, database, await _secret(database, settings))
+    return assemble(settings, database, await _secret(database, settings), space)
 
 
-def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret: bytes) -> Context:
+def assemble(
+    settings: Settings, database: AsyncDatabase[dict[str, Any]], secret: bytes, space: Space | None = None
+) -> Context:
     """The rules and registries around a database; nothing is read or written yet."""
     definitions, registry = r4(), r4_registry(full_text=settings.full_text)
     store = Store(
@@ -75,6 +79,7 @@ def assemble(settings: Settings, database: AsyncDatabase[dict[str, Any]], secret
         mirror=settings.mirror,
         timeout=settings.request_timeout,
         search_ms=settings.search_timeout_ms,
+        space=space,
     )
     return Context(
         store=store,

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         " own, and [base_url] itself serves nothing. Unset: one record for all, at [base_url]",
     )
     data: Path = Field(Path("~/.healthmate"), description="folder of the embedded database")
+    spare_disk_mb: int = Field(
+        500,
+        ge=0,
+        description="megabytes that writes leave free on the disk of a database on this machine, so that it can go on"
+        " reading when the disk is full",
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
     base_url: str = Field(

@@ -33,7 +33,7 @@ def refusal(error: Exception) -> Outcome | None:
     if isinstance(error, DocumentTooLarge) or code in TOO_LARGE:
         return Outcome(413, "too-long", "a stored resource, with its index, is limited to 16 MB")
     if code in DISK_FULL:
-        return Outcome(507, "no-store", "the database has no disk space left; nothing of this request was stored")
+        return Outcome(507, "no-store", "the disk of the database is full; nothing of this request was stored")
     if code in CACHE_FULL:
         return Outcome(413, "too-costly", "the transaction is too large for the database's cache; send it in parts")
     if isinstance(error, InvalidDocument):

@@ -26,6 +26,7 @@ from fhirserver.store.blobs import pack, unpack
 from fhirserver.store.faults import of_bulk_write, within_budget
 from fhirserver.store.mirror import CODECS, mirrored
 from fhirserver.store.schema import CLAIMS, ensure, history_of
+from fhirserver.store.space import Space
 from fhirserver.store.trace import Asked, finding, timed
 
 Document = dict[str, Any]
@@ -110,11 +111,13 @@ class Store:
         mirror: bool = True,
         timeout: float = 5.0,
         search_ms: int = 4_000,
+        space: Space | None = None,
     ) -> None:
         self.database = database.with_options(codec_options=CODECS)
         self.mirror = mirror
         self.timeout = timeout
         self.search_ms = search_ms
+        self.space = space
         self.session: AsyncClientSession | None = None
         self.trace: list[Asked] | None = None
         self._ensured: set[str] = set()
@@ -219,6 +222,7 @@ class Store:
 
     async def write(self, change: Change) -> Stored:
         """Write one version. Raises Conflict when the resource is not (any more) at the version it replaces."""
+        self._claim_space()
         await self.ensure(change.type)
         written = change.stored
         document = self._document(change, written)
@@ -239,6 +243,7 @@ class Store:
 
     async def write_all(self, changes: Sequence[Change]) -> list[Stored]:
         """Write many versions, a few round trips per type. Inside a transaction all or none of them happen."""
+        self._claim_space()
         by_type: dict[str, list[tuple[Change, Document]]] = defaultdict(list)
         versions = []
         for change in changes:
@@ -276,6 +281,7 @@ class Store:
 
     async def derive(self, changes: Sequence[Change]) -> int:
         """Write what is derived from the body again, of the same type, where this version is still the current one."""
+        self._claim_space()
         derived = [self._derived(change) for change in changes]
         without = {} if self.mirror else {"$unset": {"resource": 1}}
         operations = [
@@ -284,6 +290,10 @@ class Store:
         ]
         result = await mirrored(derived, lambda: self._bulk(changes[0].type, operations))
         return result.matched_count
+
+    def _claim_space(self) -> None:
+        if self.space is not None:
+            self.space.claim()
 
     def _document(self, change: Change, written: Stored) -> Document:
         document: Document = {"_id": change.id, "version": change.version, "updated": change.updated}
