@@ -206,12 +206,7 @@ async def _next_version(ctx: Context, resource: Resource, current: Stored) -> An
 
 
 async def _save(ctx: Context, change: Change, status: int) -> Answer:
-    """One atomic write; inside a transaction the history goes the transactional way."""
-    if ctx.store.session is None:
-        stored = await ctx.store.write(change)
-    else:
-        (stored,) = await ctx.store.write_all([change])
-    return Answer(status=status, body=change.body or b"", stored=stored, wrote=True)
+    return Answer(status=status, body=change.body or b"", stored=await ctx.store.write(change), wrote=True)
 
 
 def _answer(status: int, found: Stored) -> Answer:

@@ -9,10 +9,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import bson
 from bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128, create_decimal128_context
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import DocumentTooLarge
 
 T = TypeVar("T")
+
+LARGEST = 16 * 1024 * 1024  # https://www.mongodb.com/docs/manual/reference/limits/
 
 
 class _DecimalEncoder(TypeEncoder):
@@ -37,6 +42,19 @@ async def mirrored(documents: Iterable[dict[str, Any]], write: Callable[[], Awai
             if "resource" in document:
                 document["resource"] = _without_big_integers(document["resource"])
         return await write()
+
+
+def encoded(document: dict[str, Any]) -> RawBSONDocument:
+    """One document as it will lie in the database. What is wrong with it is raised here, before others go with it."""
+    try:
+        data = bson.encode(document, codec_options=CODECS)
+    except OverflowError:
+        if "resource" not in document:
+            raise
+        data = bson.encode(document | {"resource": _without_big_integers(document["resource"])}, codec_options=CODECS)
+    if len(data) > LARGEST:
+        raise DocumentTooLarge(f"{len(data):,} bytes")
+    return RawBSONDocument(data)
 
 
 def _without_big_integers(node: Any) -> Any:

@@ -17,15 +17,17 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.results import BulkWriteResult
 from pymongo.write_concern import WriteConcern
 
 from fhirserver.store.blobs import pack, unpack
+from fhirserver.store.commit import DUPLICATE_KEY, Write, Written, write_together
 from fhirserver.store.faults import of_bulk_write, within_budget
-from fhirserver.store.mirror import CODECS, mirrored
+from fhirserver.store.mirror import CODECS, encoded, mirrored
 from fhirserver.store.schema import CLAIMS, ensure, history_of
+from fhirserver.store.shared import Shared
 from fhirserver.store.space import Space
 from fhirserver.store.trace import Asked, finding, timed
 
@@ -33,7 +35,6 @@ Document = dict[str, Any]
 T = TypeVar("T")
 
 BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1}
-DUPLICATE_KEY = 11000
 ATTEMPTS = 20
 BUILD_SECONDS = 600  # an index on a large collection that a new release wants
 
@@ -122,6 +123,8 @@ class Store:
         self.trace: list[Asked] | None = None
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
+        self._reads: Shared[str, Document | None] = Shared(self._read_together, timeout)
+        self._writes: Shared[Write, Written] = Shared(self._write_together, timeout)
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:
         collection = self._collections.get(name)
@@ -143,8 +146,17 @@ class Store:
 
     async def read(self, type_: str, id_: str) -> Stored | None:
         """The current version, which may be a tombstone."""
-        document = await self[type_].find_one({"_id": id_}, BODY, session=self.session)
+        if self.session is None:
+            document = await self._reads(type_, id_)
+        else:
+            document = await self[type_].find_one({"_id": id_}, BODY, session=self.session)
         return None if document is None else stored(type_, document)
+
+    async def _read_together(self, type_: str, ids: list[str]) -> list[Document | None]:
+        if len(ids) == 1:
+            return [await self[type_].find_one({"_id": ids[0]}, BODY)]
+        found = {document["_id"]: document for document in await self.read_many(type_, {*ids})}
+        return [found.get(id_) for id_ in ids]
 
     async def read_many(self, type_: str, ids: Iterable[str], fields: Iterable[str] = ()) -> list[Document]:
         """Current documents by id, in no order; `fields` names more of the document than the body."""
@@ -222,24 +234,28 @@ class Store:
 
     async def write(self, change: Change) -> Stored:
         """Write one version. Raises Conflict when the resource is not (any more) at the version it replaces."""
+        if self.session is not None:
+            (written,) = await self.write_all([change])
+            return written
         self._claim_space()
         await self.ensure(change.type)
-        written = change.stored
-        document = self._document(change, written)
-        current = self[change.type]
-        if change.previous is None:
-            try:
-                await mirrored([document], lambda: current.insert_one(document, session=self.session))
-            except DuplicateKeyError as error:
-                raise Conflict from error
-            return written
-        with suppress(DuplicateKeyError):  # a copy that a crash left is the same copy
-            await self[history_of(change.type)].insert_one(_past(change.previous), session=self.session)
-        expected = {"_id": change.id, "version": change.previous.version}
-        result = await mirrored([document], lambda: current.replace_one(expected, document, session=self.session))
-        if result.matched_count != 1:
+        written, previous = change.stored, change.previous
+        document = encoded(self._document(change, written))
+        if previous is not None:  # where it is already, a crash left it, and it is the same
+            past = _past(previous)
+            await self._commit(history_of(change.type), Write(past["_id"], encoded(past)))
+        if not await self._commit(change.type, Write(change.id, document, previous and previous.version)):
             raise Conflict
         return written
+
+    async def _commit(self, name: str, write: Write) -> bool:
+        written = await self._writes(name, write)
+        if isinstance(written, OperationFailure):
+            raise written
+        return written
+
+    async def _write_together(self, name: str, writes: list[Write]) -> list[Written]:
+        return await write_together(self[name], writes)
 
     async def write_all(self, changes: Sequence[Change]) -> list[Stored]:
         """Write many versions, a few round trips per type. Inside a transaction all or none of them happen."""
