@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from uuid import uuid4
 
@@ -46,7 +47,8 @@ async def serve(ctx: Context, queue: Queue, prefix: bytes, scope: Scope, receive
         asked, returned = await _asked(ctx, prefix, scope, receive, incoming, query)
         if asked.pairs is not query:  # a form may say it too
             format_, pretty = _presentation(incoming, asked.pairs)
-        async with queue.turn(is_wide(method, asked.path), receive):
+        asks_nobody = asked.path == ("metadata",)
+        async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive):
             status, content, more = await _answer(ctx, asked, returned)
         content = represented(ctx, content, format_, pretty) if content else b""
     except Gone:

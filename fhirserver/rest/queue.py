@@ -2,7 +2,8 @@
 
 Without it the connections to the database go to whoever is lucky, and the time of a request runs out while it waits.
 Here it waits before its time begins to run. What may touch many resources (searches, histories, operations, Bundles)
-has a share of the places, so that reads and writes of single resources find room beside slow searches.
+has a share of the places, so that reads and writes of single resources find room beside slow searches. When the
+database answered nobody for as long as a request may take, those who wait are refused too: their turn would be no better.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from time import monotonic
 
+from pymongo.errors import PyMongoError
 from starlette.types import Receive
 
 from fhirserver.fhir.outcome import Outcome
@@ -26,9 +29,9 @@ class Gone(Exception):
 
 
 def is_wide(method: str, path: tuple[str, ...]) -> bool:
-    """Whether a request may touch many resources: all but those of one resource, and the CapabilityStatement."""
+    """Whether a request may touch many resources: all but those of one resource."""
     match path:
-        case ("metadata",) | (_, _, "_history", _):
+        case (_, _, "_history", _):
             return False
         case (type_,):
             return method in ("GET", "HEAD") or type_.startswith(("_", "$"))
@@ -47,6 +50,7 @@ class Queue:
         self._narrow_lane: deque[Ticket] = deque()
         self._wide_lane: deque[Ticket] = deque()
         self._numbers = count()
+        self._answered = monotonic()
 
     @asynccontextmanager
     async def turn(self, wide: bool, receive: Receive) -> AsyncIterator[None]:
@@ -55,8 +59,14 @@ class Queue:
             self._enter(wide)
         else:
             await self._wait(wide, receive)
+        began = monotonic()
         try:
             yield
+            self._answered = monotonic()
+        except PyMongoError:
+            if self._answered < began:
+                self._dismiss()
+            raise
         finally:
             self._leave(wide)
 
@@ -73,6 +83,12 @@ class Queue:
         if lane is not None:
             self._enter(lane is self._wide_lane)
             lane.popleft()[1].set_result(None)
+
+    def _dismiss(self) -> None:
+        for lane in (self._narrow_lane, self._wide_lane):
+            for _, turn in lane:
+                turn.set_exception(Outcome(503, "transient", "the database does not answer; try again", headers=RETRY))
+            lane.clear()
 
     async def _wait(self, wide: bool, receive: Receive) -> None:
         if len(self._narrow_lane) + len(self._wide_lane) >= self._most_waiting:
@@ -91,12 +107,13 @@ class Queue:
         if left.done() and not left.cancelled():
             self._withdraw(lane, ticket)
             raise Gone
+        ticket[1].result()
 
     def _withdraw(self, lane: deque[Ticket], ticket: Ticket) -> None:
-        if ticket[1].done():
-            self._leave(lane is self._wide_lane)
-        else:
+        if not ticket[1].done():
             lane.remove(ticket)
+        elif ticket[1].exception() is None:
+            self._leave(lane is self._wide_lane)
 
 
 async def _left(receive: Receive) -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import uvicorn
+from pymongo.errors import NetworkTimeout
 
 from fhirserver.app import Application
 from fhirserver.fhir.outcome import Outcome
@@ -24,7 +25,6 @@ NARROW, WIDE = False, True
 @pytest.mark.parametrize(
     ("method", "path", "wide"),
     [
-        ("GET", "metadata", NARROW),
         ("GET", "Patient/1", NARROW),
         ("HEAD", "Patient/1", NARROW),
         ("PUT", "Patient/1", NARROW),
@@ -173,6 +173,48 @@ def test_a_request_that_is_cancelled_takes_no_place(admitted: bool) -> None:
     story(tell)
 
 
+def test_when_the_database_answers_nobody_those_who_wait_are_told_at_once() -> None:
+    async def tell() -> None:
+        queue = Queue(at_work=1, wide=1, waiting=10)
+
+        async def silent() -> None:
+            async with queue.turn(NARROW, patient_client):
+                await settled()
+                raise NetworkTimeout("silence")
+
+        async def busy() -> None:
+            async with queue.turn(NARROW, patient_client):
+                await settled()
+
+        results = await asyncio.gather(silent(), busy(), silent(), busy(), return_exceptions=True)
+        assert isinstance(results[0], NetworkTimeout)
+        assert [each.status for each in results[1:] if isinstance(each, Outcome)] == [503, 503, 503]
+        await busy()  # there is room again
+        assert queue._room == 1
+
+    story(tell)
+
+
+def test_one_that_fails_while_others_are_answered_sends_nobody_away() -> None:
+    async def tell() -> None:
+        bench = Bench(Queue(at_work=2, wide=1, waiting=10))
+
+        async def unlucky() -> None:
+            async with bench.queue.turn(NARROW, patient_client):
+                await bench.arrives("a")
+                await bench.arrives("b")
+                await bench.finishes("a")
+                await bench.arrives("c")
+                raise NetworkTimeout("a slow one")
+
+        with pytest.raises(NetworkTimeout):
+            await unlucky()
+        await settled()
+        assert bench.at_work == ["b", "c"]
+
+    story(tell)
+
+
 @asynccontextmanager
 async def served(mongodb: str, **limits: int) -> AsyncIterator[tuple[Queue, httpx.AsyncClient]]:
     """A server in this event loop, so that a test can be at work in it."""
@@ -204,6 +246,7 @@ def test_health_is_asked_past_the_queue_and_waiting_requests_are_answered_in_the
                 assert refused.json()["issue"][0]["code"] == "throttled"
                 assert (await client.get("/healthz")).status_code == 200
                 assert (await client.get("/readyz")).status_code == 200
+                assert (await client.get("/fhir/metadata")).status_code == 200
                 assert not any(task.done() for task in waiting)
             assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [404, 404]
 
