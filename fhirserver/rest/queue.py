@@ -3,7 +3,7 @@
 Without it the connections to the database go to whoever is lucky, and the time of a request runs out while it waits.
 Here it waits before its time begins to run. What may touch many resources (searches, histories, operations, Bundles)
 has a share of the places, so that reads and writes of single resources find room beside slow searches. When the
-database answered nobody for as long as a request may take, those who wait are refused too: their turn would be no better.
+database answered nobody for as long as a request may take, who waits is refused too: their turn would be no better.
 """
 
 from __future__ import annotations
