@@ -1,30 +1,37 @@
 """Observation/$lastn: the newest observations of each code. https://hl7.org/fhir/R4/observation-operation-lastn.html
 
-Grouped and cut on index values; only what is answered is read.
+Grouped and cut on index values. Only what is answered is read, and what has a text for a code: the index folds texts,
+and R4 does not. What was entered in error is among them unless `status` is asked for, as R4 says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
+from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
-from fhirserver.fhir.outcome import invalid, too_costly
+from fhirserver.fhir.outcome import invalid, operation_outcome, too_costly
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.search import filter_of, parsed
+from fhirserver.interactions.summary import Part, trim
 from fhirserver.operations.parameters import given, once, whole
 from fhirserver.operations.registry import operation
-from fhirserver.search.query import RESULT
+from fhirserver.search.query import RESULT, Query
+from fhirserver.store.blobs import unpack
 from fhirserver.store.hops import one_budget
-from fhirserver.store.resources import stored
+from fhirserver.store.resources import Document, Stored, stored
 
 CONSIDERED = 100_000  # observations whose codes are compared
+TEXTS = 10_000  # of them with a text for a code
+ANSWERED = 5_000
 MOST = 1_000
+PARTS = frozenset({"_elements", "_summary"})
 SUBJECTS = frozenset({"patient", "subject"})
 CODED = frozenset({"category"})
 
@@ -49,26 +56,34 @@ async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     values = given(ctx, request)
     most = whole({"max": [value for name, value in values if name == "max"]}, "max", 1, MOST)
     pairs = tuple((name, once({name: [value]}, name) or "") for name, value in values if name != "max")
-    for name, _value in pairs:
-        if name.partition(":")[0] in RESULT:
+    for name, value in pairs:
+        if name.partition(":")[0] in RESULT - PARTS or (name, value) == ("_summary", "count"):
             raise invalid(f"$lastn answers all groups at once; it has no {name[:80]}", name[:80], code="not-supported")
     _check_asked([name for name, _ in pairs])
     query = parsed(ctx, request, type_, pairs)
     async with one_budget(ctx.store):
-        filter_ = await filter_of(ctx, query)
-        fields = {"time": "$sort.date", "codes": "$search.code", "texts": "$search.code:text"}
-        rows = await ctx.store.aggregate(type_, [{"$match": filter_}, {"$limit": CONSIDERED + 1}, {"$project": fields}])
-        if len(rows) > CONSIDERED:
-            raise too_costly(f"$lastn compares at most {CONSIDERED:,} observations; narrow it, by code or date say")
-        chosen = newest(map(_seen, rows), most)
+        rows = await _rows(ctx, await filter_of(ctx, query))
+        texts = await _texts(ctx, [row["_id"] for row in rows if not _codes(row)])
+        chosen = newest((Seen(row["_id"], row.get("time"), _names(row, texts)) for row in rows), most)
+        if len(chosen) > ANSWERED:
+            raise too_costly(f"$lastn answers with at most {ANSWERED:,} observations; lower max, or narrow it")
         documents = await ctx.store.read_many(type_, (each.id for each in chosen))
     versions = {document["_id"]: stored(type_, document) for document in documents}
     found = [versions[each.id] for each in chosen if each.id in versions and not versions[each.id].deleted]
-    entries = [entry(f"{ctx.base_url}/{version.reference}", version.body, mode="match") for version in found]
-    used = (*query.used, ("max", str(most)))
-    links = [("self", page_url(ctx.base_url, "/".join(request.path), used))]
-    body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=len(found), links=links)
+    links = [("self", page_url(ctx.base_url, "/".join(request.path), (*query.used, ("max", str(most)))))]
+    body = bundle(
+        "searchset", _entries(ctx, query, found), id_=new_id(), updated=ctx.now(), total=len(found), links=links
+    )
     return Answer(status=200, body=body)
+
+
+def _entries(ctx: Context, query: Query, found: Iterable[Stored]) -> Iterator[bytes]:
+    part = Part(query.summary, frozenset(query.elements))
+    for version in found:
+        body = version.body if part.whole else trim(ctx.definitions, version.body, part)
+        yield entry(f"{ctx.base_url}/{version.reference}", body, mode="match")
+    if query.ignored:
+        yield entry(None, json.encode(operation_outcome(query.ignored)), mode="outcome")
 
 
 def _check_asked(names: Sequence[str]) -> None:
@@ -80,9 +95,33 @@ def _check_asked(names: Sequence[str]) -> None:
         raise invalid("$lastn needs a category or a code", "code", code="required")
 
 
-def _seen(row: dict[str, Any]) -> Seen:
-    codes = frozenset(form for form in row.get("codes", ()) if "|" in form and not form.endswith("|"))
-    return Seen(row["_id"], row.get("time"), codes or frozenset(f"text:{text}" for text in row.get("texts", ())))
+async def _rows(ctx: Context, filter_: Document) -> list[Document]:
+    fields = {"time": "$sort.date", "codes": "$search.code"}
+    rows = await ctx.store.aggregate(
+        "Observation", [{"$match": filter_}, {"$limit": CONSIDERED + 1}, {"$project": fields}]
+    )
+    if len(rows) > CONSIDERED:
+        raise too_costly(f"$lastn compares at most {CONSIDERED:,} observations; narrow it, by code or date say")
+    return rows
+
+
+async def _texts(ctx: Context, ids: Sequence[str]) -> dict[str, str]:
+    """What observations without a coded code say instead, to the letter."""
+    if len(ids) > TEXTS:
+        raise too_costly(f"$lastn compares at most {TEXTS:,} observations without a coded code; narrow it, by date say")
+    documents = await ctx.store.read_many("Observation", ids) if ids else []
+    codes = {each["_id"]: json.resource(unpack(each["body"])).get("code", {}) for each in documents if "body" in each}
+    return {id_: code["text"] for id_, code in codes.items() if "text" in code}
+
+
+def _codes(row: Document) -> frozenset[str]:
+    """The codings, out of all the forms in which they are found: `system|code`, or `|code` where it has no system."""
+    forms = [form for form in row.get("codes", ()) if "|" in form and not form.endswith("|")]
+    return frozenset(form for form in forms if not any(other.endswith(f"|{form}") for other in forms))
+
+
+def _names(row: Document, texts: dict[str, str]) -> frozenset[str]:
+    return _codes(row) or frozenset(f"text:{text}" for text in [texts.get(row["_id"])] if text is not None)
 
 
 def newest(observations: Iterable[Seen], most: int) -> list[Seen]:

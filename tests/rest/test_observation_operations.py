@@ -60,6 +60,15 @@ RESOURCES = [
     observation("m1", coded("mix"), 1, 5),
     observation("m2", coded("mix"), 2, valueQuantity={"value": 5, "unit": "mg", "system": UCUM, "code": "mg"}),
     observation("less", coded("mix"), 3, valueQuantity={"value": 1, "comparator": "<", "system": UCUM, "code": "mg"}),
+    observation("x1", coded(text="textM"), 1, category=[{"text": "x", "coding": [{"code": "survey"}]}]),
+    observation("x1b", coded(text="textM"), 1, category=[{"coding": [{"code": "survey"}]}], status="entered-in-error"),
+    observation("x2", coded(text="Text"), 2, category=[{"coding": [{"code": "survey"}]}]),
+    observation("x3", coded(text="t e x t"), 3, category=[{"coding": [{"code": "survey"}]}]),
+    observation("v1", coded("x|y"), 1, category=[{"coding": [{"code": "bars"}]}]),
+    observation("v2", {"coding": [{"system": "urn:o", "code": "x|y"}]}, 2, category=[{"coding": [{"code": "bars"}]}]),
+    observation("a", coded("aa"), 1, category=[{"coding": [{"code": "a-b-ab"}]}]),
+    observation("b", coded("bb"), 2, category=[{"coding": [{"code": "a-b-ab"}]}]),
+    observation("ab", coded("aa", "bb"), 3, category=[{"coding": [{"code": "a-b-ab"}]}]),
     observation("comma", coded("a,b"), 1, 7),
     observation("g1", coded("gluc"), 1, 5),
     observation("g2", coded("gluc"), 3, 9),
@@ -98,6 +107,12 @@ LASTN = [
     ("patient=ada&code=pulse&date=lt2024-01-03", ["p1"]),
     ("subject:Patient._id=bob&code=pulse", ["other"]),
     ("patient=nobody&code=pulse", []),
+    ("patient=ada&category=survey", ["x3", "x2", "x1", "x1b"]),
+    ("patient=ada&category=survey&max=5&status=final", ["x3", "x2", "x1"]),
+    ("patient=ada&category=bars", ["v2", "v1"]),
+    ("patient=ada&category=a-b-ab", ["ab"]),
+    ("patient=ada&category=a-b-ab&max=9", ["ab", "b", "a"]),
+    ("patient=ada&category=a-b-ab&code=aa,bb&date=lt2024-01-04", ["b", "a"]),
     ("patient=ada&code-value-quantity=pulse$gt60&status=final", ["p2"]),
 ]
 
@@ -107,6 +122,22 @@ def test_the_newest_of_each_code(record: Fhir, query: str, expected: list[str]) 
     answer = record.bundle(f"Observation/$lastn?{query}", headers={"Prefer": "handling=strict"})
     assert [entry["resource"]["id"] for entry in answer.get("entry", [])] == expected
     assert answer["total"] == len(expected)
+
+
+def test_lastn_says_what_it_ignored_and_gives_parts(record: Fhir) -> None:
+    answer = record.bundle("Observation/$lastn?patient=ada&code=bp&nonsense=1&_elements=status")
+    match, outcome = answer["entry"]
+    assert answer["total"] == 1
+    assert set(match["resource"]) == {"resourceType", "id", "meta", "status", "code"}
+    assert outcome["search"]["mode"] == "outcome"
+    assert "nonsense" in outcome["resource"]["issue"][0]["diagnostics"]
+
+
+@pytest.mark.parametrize("limit", ["CONSIDERED", "TEXTS", "ANSWERED"])
+def test_lastn_is_bounded(record: Fhir, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(f"fhirserver.operations.lastn.{limit}", 2)
+    answer = record.get("Observation/$lastn?patient=ada&category=survey")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")
 
 
 def test_lastn_takes_parameters(record: Fhir) -> None:
@@ -261,6 +292,7 @@ REFUSED = [
     ("$lastn?patient=ada&code=pulse&max=0", 400, "max=0 is not a whole number"),
     ("$lastn?patient=ada&code=pulse&max=1&max=2", 400, "max: one simple value"),
     ("$lastn?patient=ada&code=pulse&_sort=date", 400, "it has no _sort"),
+    ("$lastn?patient=ada&code=pulse&_summary=count", 400, "it has no _summary"),
     ("$lastn?patient=ada&code=pulse&nonsense=1", 400, "nonsense is not a search parameter"),
     ("$series?code=pulse", 400, "needs a patient"),
     ("$series?patient=ada&subject=Patient/ada&code=pulse", 400, "needs a patient or a subject"),
