@@ -26,7 +26,7 @@ def entry(
     response: Mapping[str, object] | None = None,
 ) -> bytes:
     """One Bundle.entry. `request` is (method, url)."""
-    if full_url and resource and mode and not request and not response:  # most entries of most Bundles
+    if full_url and resource and mode and score is None and not request and not response:  # most entries
         return b'{"fullUrl":%b,"resource":%b,"search":{"mode":"%b"}}' % (json.encode(full_url), resource, mode.encode())
     parts = []
     if full_url:

@@ -15,18 +15,19 @@ from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
-from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found, operation_outcome
+from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.compartments import compartments, types_in
-from fhirserver.search.filters import query_filter
+from fhirserver.search.filters import counting, query_filter
 from fhirserver.search.includes import fields, forward, reverse
-from fhirserver.search.paging import SCORED, Page, Row, Slice, bands, decode_cursor, encode_cursor, keys, merged
+from fhirserver.search.paging import SCORED, Page, Row, Slice, bands, decode_cursor, encode_cursor, keys, merged, room
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.query import Query, parse_each
+from fhirserver.store.estimates import Estimate, estimate
 from fhirserver.store.hops import one_budget, together
 from fhirserver.store.resources import Document, Stored, stored
 
@@ -128,15 +129,16 @@ async def _found(ctx: Context, request: Request, queries: Sequence[Query]) -> An
     path = "/".join(request.path).removesuffix("_search").rstrip("/")
     self_url = page_url(ctx.base_url, path, first.used)
     if first.summary == "count" or first.count == 0:
-        return _answer(ctx, first, [], [("self", self_url)], await _total(ctx, here, filters))
+        return _answer(ctx, first, [], [("self", self_url)], await _total(ctx, first, here, filters))
     page = await _page(ctx, first, here, filters)
     versions = [stored(row.type, row.document) for row in page.rows]
     entries = _entries(ctx, first, versions, "match", [row.document.get(SCORED) for row in page.rows])
     entries += _entries(ctx, first, await _included(ctx, first, page.rows), "include")
-    whole = page.next is None and first.cursor is None
-    total = len(versions) if whole else None
-    if total is None and first.total in ("accurate", "estimate"):
-        total = await _total(ctx, here, filters)
+    total: Estimate | None = None
+    if first.total != "none" and page.next is None and first.cursor is None:
+        total = Estimate(len(versions))
+    elif first.total in ("accurate", "estimate"):
+        total = await _total(ctx, first, here, filters)
     links = [("self", self_url)]
     if page.previous is not None:
         links.append(("first", self_url))
@@ -155,9 +157,18 @@ async def _existing(ctx: Context, queries: Sequence[Query]) -> Sequence[Query]:
     return [query for query in queries if query.type_ in written]
 
 
-async def _total(ctx: Context, queries: Sequence[Query], filters: Sequence[Document]) -> int:
-    asks = [partial(ctx.store.count, query.type_, each) for query, each in zip(queries, filters, strict=True)]
-    return sum(await together(ctx.store, asks))
+async def _total(ctx: Context, first: Query, queries: Sequence[Query], filters: Sequence[Document]) -> Estimate:
+    """Of all pages: https://hl7.org/fhir/R4/search.html#total. `_maxresults` bounds what is counted, too."""
+    pairs = [(query.type_, counting(filter_)) for query, filter_ in zip(queries, filters, strict=True)]
+    if first.total == "estimate":
+        found = await together(ctx.store, [partial(estimate, ctx.store, *pair) for pair in pairs])
+    else:
+        counts = await together(ctx.store, [partial(ctx.store.count, *pair, first.most) for pair in pairs])
+        found = [Estimate(number) for number in counts]
+    number = sum(each.number for each in found)
+    if first.most is not None and number >= first.most:
+        return Estimate(first.most)
+    return Estimate(number, "; ".join(each.how for each in found if each.how) or None)
 
 
 async def _page(ctx: Context, first: Query, queries: Sequence[Query], filters: Sequence[Document]) -> Page:
@@ -168,10 +179,11 @@ async def _page(ctx: Context, first: Query, queries: Sequence[Query], filters: S
     cursor = decode_cursor(ctx.secret, first) if first.cursor is not None else None
     rows: list[Row] = []
     waiting, ahead = bands(queries, filters, cursor), 1
-    while waiting and (room := first.count + 1 - len(rows)) > 0:
+    size = room(first, cursor)
+    while waiting and (missing := size + 1 - len(rows)) > 0:
         parts = [part for band in waiting[:ahead] for part in band]
-        found = await _rows(ctx, first, parts, room)
-        rows += (merged(found, first, cursor) if len(parts) > 1 else found)[:room]
+        found = await _rows(ctx, first, parts, missing)
+        rows += (merged(found, first, cursor) if len(parts) > 1 else found)[:missing]
         waiting, ahead = waiting[ahead:], ahead * 2
     return page_of(rows, first, cursor)
 
@@ -246,9 +258,13 @@ def _entries(
 
 
 def _answer(
-    ctx: Context, query: Query, entries: list[bytes], links: Sequence[tuple[str, str]], total: int | None
+    ctx: Context, query: Query, entries: list[bytes], links: Sequence[tuple[str, str]], total: Estimate | None
 ) -> Answer:
-    if query.ignored:
-        entries.append(entry(None, json.encode(operation_outcome(query.ignored)), mode="outcome"))
-    body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
+    issues = query.ignored
+    if total is not None and total.how is not None:
+        issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
+    if issues:
+        entries.append(entry(None, json.encode(operation_outcome(issues)), mode="outcome"))
+    number = None if total is None else total.number
+    body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=number, links=links)
     return Answer(status=200, body=body)

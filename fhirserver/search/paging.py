@@ -6,8 +6,8 @@ under a later ascending key the absence is computed and sorted by. Type and `_id
 `_sort` the types come one after the other, each a band of its own, otherwise the rows of a band are merged.
 
     cursor = decode_cursor(key, first) if first.cursor else None
-    for band in bands(queries, filters, cursor):  # until count + 1 rows are there
-        rows += merged([row for each in band for row in …], first, cursor)[: first.count + 1 - len(rows)]
+    for band in bands(queries, filters, cursor):  # until room + 1 rows are there
+        rows += merged([row for each in band for row in …], first, cursor)[: room(first, cursor) + 1 - len(rows)]
     found = page(rows, first, cursor)
 """
 
@@ -46,11 +46,15 @@ class Row(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """The sort values of a row (None for a missing one), its type, and whether to go on before it instead of after."""
+    """The sort values of a row (None for a missing one), its type, and whether to go on before it instead of after.
+
+    `seen` is how many matches came before the place between the two pages.
+    """
 
     values: tuple[Any, ...]
     type: str
     backward: bool = False
+    seen: int = 0
 
 
 class Slice(NamedTuple):
@@ -150,40 +154,50 @@ def _before_type(query: Query, order: Sequence[Key]) -> int:
     return len(order) if any(key.code == "_id" for key in query.sort) else len(order) - 1
 
 
+def room(query: Query, cursor: Cursor | None = None) -> int:
+    """How many matches this page has at most."""
+    if query.most is None or (cursor is not None and cursor.backward):
+        return query.count
+    return max(0, min(query.count, query.most - (cursor.seen if cursor else 0)))
+
+
 def page(rows: Sequence[Row], query: Query, cursor: Cursor | None = None) -> Page:
-    """From at most count + 1 rows, as the bands gave them."""
-    more = len(rows) > query.count
-    shown = list(rows[: query.count])
+    """From at most one row more than there is room for, as the bands gave them."""
+    size = room(query, cursor)
+    more = len(rows) > size
+    shown = list(rows[:size])
+    start = cursor.seen if cursor else 0
     if cursor is not None and cursor.backward:
         shown.reverse()
         before, after = more, True
+        start = max(0, start - len(shown))
     else:
         before, after = cursor is not None, more
+    end = start + len(shown)
     if not shown:
         return Page(shown, None, None)
     return Page(
         shown,
-        cursor_of(query, shown[-1]) if after else None,
-        cursor_of(query, shown[0], backward=True) if before else None,
+        cursor_of(query, shown[-1], seen=end) if after and (query.most is None or end < query.most) else None,
+        cursor_of(query, shown[0], seen=start, backward=True) if before else None,
     )
 
 
-def cursor_of(query: Query, row: Row, *, backward: bool = False) -> Cursor:
+def cursor_of(query: Query, row: Row, *, backward: bool = False, seen: int = 0) -> Cursor:
     """Where a row with `_id`, `updated` and `sort` stands."""
-    return Cursor(tuple(_value(row.document, key.field) for key in keys(query)), row.type, backward)
+    return Cursor(tuple(_value(row.document, key.field) for key in keys(query)), row.type, backward, seen)
 
 
 def encode_cursor(secret: bytes, query: Query, cursor: Cursor) -> str:
     """Opaque, signed, and good for this search only."""
-    return seal(
-        secret, bson.encode({"v": list(cursor.values), "t": cursor.type, "b": cursor.backward}), _purpose(query)
-    )
+    place = {"v": list(cursor.values), "t": cursor.type, "b": cursor.backward, "n": cursor.seen}
+    return seal(secret, bson.encode(place), _purpose(query))
 
 
 def decode_cursor(secret: bytes, query: Query) -> Cursor:
     """The cursor of a query; 400 for one that this server did not give out for it."""
     document = bson.decode(unseal(secret, query.cursor or "", _purpose(query)), _OPTIONS)
-    return Cursor(tuple(document["v"]), document.get("t", query.type_), document["b"])
+    return Cursor(tuple(document["v"]), document.get("t", query.type_), document["b"], document.get("n", 0))
 
 
 def _parts(query: Query, order: Sequence[Key], cursor: Cursor | None) -> Iterator[list[Filter] | None]:

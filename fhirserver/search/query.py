@@ -43,7 +43,7 @@ MAX_CHARACTERS = 1_000_000
 MAX_SORT_KEYS = 4
 
 # https://hl7.org/fhir/R4/search.html#return
-ONCE = frozenset({"_count", "_cursor", "_total", "_summary", "_contained", "_format", "_pretty"})
+ONCE = frozenset({"_count", "_maxresults", "_cursor", "_total", "_summary", "_contained", "_format", "_pretty"})
 INCLUSIONS = frozenset({"_include", "_revinclude"})
 ITERATE = frozenset({"iterate", "recurse"})  # the second is what STU3 called it
 RESULT = ONCE | INCLUSIONS | {"_sort", "_elements"}
@@ -70,6 +70,7 @@ BY_SCORE = SortKey(SCORE, Parameter(SCORE, "special", "", (), ""), descending=Tr
 class Query:
     """What to find (what meets all criteria), and how to answer. `total` is None where the client does not say.
 
+    `most` is how many matches all pages together have at most (`_maxresults`, docs/search.md).
     `ignored` is what was not used and why, `used` the pairs that were, as they were written.
     """
 
@@ -77,6 +78,7 @@ class Query:
     criteria: tuple[Criterion, ...] = ()
     sort: tuple[SortKey, ...] = ()
     count: int = 20
+    most: int | None = None
     total: str | None = None
     includes: tuple[Include, ...] = ()
     revincludes: tuple[Include, ...] = ()
@@ -140,8 +142,9 @@ def parse_each(
     first = readers[0]
     includes = tuple(dict.fromkeys(each for reader in readers for each in reader.includes))
     revincludes = tuple(dict.fromkeys(each for reader in readers for each in reader.revincludes))
+    most = _whole_number(first.once["_maxresults"], least=1) if "_maxresults" in first.once else None
     asked = first.once.get("_count")
-    count = default_count if asked is None else _count(asked)
+    count = default_count if asked is None else _whole_number(asked)
     if count > max_count:
         ignored.append(Issue("information", "too-costly", f"_count: a page has at most {max_count} matches"))
         used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
@@ -151,6 +154,7 @@ def parse_each(
             criteria=tuple(reader.criteria),
             sort=reader.order(),
             count=min(count, max_count),
+            most=most,
             total=first.once.get("_total"),
             includes=includes,
             revincludes=revincludes,
@@ -310,8 +314,8 @@ class _Reader:
             raise invalid(f"{shown(value)!r} is none of {', '.join(CHOICES[name])}")
         if name == "_contained" and value != "false":
             raise Unknown("_contained: contained resources are not searched")
-        if name == "_count":
-            _count(value)
+        if name in ("_count", "_maxresults"):
+            _whole_number(value, least=int(name == "_maxresults"))
         self.once[name] = value
 
     def read_sort(self, value: str) -> None:
@@ -366,9 +370,9 @@ _element = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,127}")
 _whole = re.compile(r"[0-9]{1,9}")
 
 
-def _count(text: str) -> int:
-    if not _whole.fullmatch(text):
-        raise invalid(f"{shown(text)!r} is not a whole number from 0 to 999999999")
+def _whole_number(text: str, least: int = 0) -> int:
+    if not _whole.fullmatch(text) or int(text) < least:
+        raise invalid(f"{shown(text)!r} is not a whole number from {least} to 999999999")
     return int(text)
 
 

@@ -220,10 +220,12 @@ class Store:
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             return await (await self[type_].aggregate(list(stages), session=self.session, allowDiskUse=True)).to_list()
 
-    async def count(self, type_: str, filter_: Document) -> int:
+    async def count(self, type_: str, filter_: Document, limit: int | None = None) -> int:
+        """How many match; no more than `limit` are counted."""
+        bounded = {} if limit is None else {"limit": limit}
         with pymongo.timeout(self.search_ms / 1000), within_budget():
-            counted = self[type_].count_documents(filter_, session=self.session)
-            return await timed(self, type_, {"query": filter_}, counted)
+            counted = self[type_].count_documents(filter_, session=self.session, **bounded)
+            return await timed(self, type_, {"query": filter_, **bounded}, counted)
 
     async def types(self) -> list[str]:
         """The resource types that have ever been written."""
