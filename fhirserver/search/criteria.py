@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/search.html#ptypes. Refusals are 400 Outcomes; the calle
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Context, Decimal
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from fhirserver.fhir import dates
 from fhirserver.fhir.outcome import invalid
-from fhirserver.fhir.units import base
+from fhirserver.fhir.units import UCUM, base
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.words import words
 
@@ -74,6 +74,12 @@ class Quantity(NamedTuple):
 
     number: Number
     unit: str | None
+
+    @property
+    def foreign(self) -> str | None:
+        """The unit, where it is said to be one of UCUM and is none."""
+        system, _, code = (self.unit or "").rpartition("|")
+        return code if system == UCUM and base(code) is None else None
 
 
 class Reference(NamedTuple):
@@ -147,6 +153,21 @@ class Within(NamedTuple):
 
 
 Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within
+
+
+def clauses(criterion: Criterion) -> Iterator[Clause]:
+    """All that a criterion is made of, at the ends of its chains too."""
+    match criterion:
+        case Clause():
+            yield criterion
+        case Chain(others=others):
+            for _, other in others:
+                yield from clauses(other)
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from clauses(part)
+        case Negation(part) | Within(part=part):
+            yield from clauses(part)
 
 
 class Unknown(Exception):
@@ -324,7 +345,7 @@ def near(text: str, typed: Typed) -> Near:
         raise invalid(f"{text[:80]!r} lies on no globe: latitude is within ±90 and longitude within ±180 degrees")
     distance, unit = (*parts[2:], "", "")[:2]
     length = base(unit or "km")
-    if length is None or length.unit != "m":
+    if length is None or length.unit != "m" or length.scale is not None:
         raise invalid(f"{unit[:80]!r} is no length in UCUM; km, m, [mi_i] and [mi_us] are")
     if distance and not _distance.fullmatch(distance):
         raise invalid(f"{distance[:80]!r} is not a distance")

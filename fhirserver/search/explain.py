@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bson import json_util
 
-from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Within
+from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Within, clauses
 from fhirserver.search.query import Query
 
 Part = dict[str, Any]
@@ -69,20 +69,6 @@ def _steps(step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield step
     for below in (*step.get("inputStages", ()), *(step[key] for key in ("inputStage",) if key in step)):
         yield from _steps(below)
-
-
-def clauses(criterion: Criterion) -> Iterator[Clause]:
-    match criterion:
-        case Clause():
-            yield criterion
-        case Chain(others=others):
-            for _, other in others:
-                yield from clauses(other)
-        case AllOf(parts) | AnyOf(parts):
-            for part in parts:
-                yield from clauses(part)
-        case Negation(part) | Within(part=part):
-            yield from clauses(part)
 
 
 def understood(query: Query) -> list[Part]:

@@ -16,7 +16,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.dates import EARLIEST, LATEST
-from fhirserver.fhir.units import UCUM, base
+from fhirserver.fhir.units import UCUM, Base, base
 from fhirserver.search.comparisons import COMPARED
 from fhirserver.search.criteria import (
     AllOf,
@@ -50,6 +50,8 @@ _decimal128 = Context(prec=34)
 _VALUED = frozenset({"$eq", "$in", "$elemMatch", "$regex"})
 EARTH_RADIUS = 6_371_008.8  # metres, the mean
 _ENDS = {"lo": "from", "hi": "to"}
+_IN_BASE_UNITS = {"ap": "within"}
+_MIRRORED = {"gt": "lt", "lt": "gt", "ge": "le", "le": "ge", "sa": "eb", "eb": "sa"}
 
 
 def query_filter(query: Query, now: datetime) -> Filter:
@@ -280,11 +282,16 @@ NUMBERS: Mapping[str, Callable[[Number], Filter]] = {
     "le": lambda n: {"lo": {"$lte": _stored(n.value)}},
     "sa": lambda n: {"lo": {"$gt": _stored(n.value)}},
     "eb": lambda n: {"hi": {"$lt": _stored(n.value)}},
-    "ap": lambda n: {
-        "lo": {"$lte": _stored(max(n.high, _decimal128.add(n.value, _tenth(n.value))))},
-        "hi": {"$gte": _stored(min(n.low, _decimal128.subtract(n.value, _tenth(n.value))))},
-    },
+    "within": lambda n: {"lo": {"$lte": _stored(n.high)}, "hi": {"$gte": _stored(n.low)}},
+    "ap": lambda n: {"lo": {"$lte": _stored(_nearby(n)[1])}, "hi": {"$gte": _stored(_nearby(n)[0])}},
 }
+
+
+def _nearby(number: Number) -> tuple[Decimal, Decimal]:
+    """Within a tenth of the number, or within its implicit range where that is wider."""
+    tenth = _decimal128.scaleb(_decimal128.abs(number.value), -1)
+    low, high = _decimal128.subtract(number.value, tenth), _decimal128.add(number.value, tenth)
+    return min(number.low, low), max(number.high, high)
 
 
 def number_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
@@ -305,11 +312,26 @@ def _quantity(value: Quantity) -> Filter:
     if value.unit is None:
         return NUMBERS[value.number.prefix](value.number)
     system, _, code = value.unit.rpartition("|")
-    found = base(code) if system == UCUM else None
-    if found is None or abs(value.number.value.adjusted()) > CONVERTED:
+    found = base(code) if system == UCUM and abs(value.number.value.adjusted()) <= CONVERTED else None
+    number = None if found is None else _in_base_units(value.number, found)
+    if found is None or number is None:
         return NUMBERS[value.number.prefix](value.number) | {"unit": {"$eq": value.unit}}
-    number = Number(value.number.prefix, *map(found.of, value.number[1:]))
     return _renamed(NUMBERS[number.prefix](number)) | {"in": {"$eq": found.unit}}
+
+
+def _in_base_units(number: Number, unit: Base) -> Number | None:
+    """The number and its range, each by itself. Where more is less, what is greater is smaller.
+
+    A tenth of what was asked for is no tenth of it in base units: 37 Cel is 310 K.
+    """
+    ends = _nearby(number) if number.prefix == "ap" else (number.low, number.high)
+    value, low, high = unit.of(number.value), unit.of(ends[0]), unit.of(ends[1])
+    if value is None or low is None or high is None:
+        return None
+    prefix = _IN_BASE_UNITS.get(number.prefix, number.prefix)
+    if unit.falling:
+        return Number(_MIRRORED.get(prefix, prefix), value, high, low)
+    return Number(prefix, value, low, high)
 
 
 def _renamed(filter_: Filter) -> Filter:
@@ -322,10 +344,6 @@ def _renamed(filter_: Filter) -> Filter:
 
 def _stored(value: Decimal) -> Decimal128:
     return Decimal128(value)
-
-
-def _tenth(value: Decimal) -> Decimal:
-    return _decimal128.scaleb(_decimal128.abs(value), -1)
 
 
 # composite

@@ -8,7 +8,7 @@ https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -20,10 +20,13 @@ from fhirserver.search.criteria import (
     MAX_LENGTH,
     VALUES,
     Clause,
+    Composite,
     Criterion,
+    Quantity,
     Typed,
     Unknown,
     Value,
+    clauses,
     kind,
     missing,
     shown,
@@ -140,6 +143,7 @@ def parse_each(
         else:
             used.append((name, value))
     first = readers[0]
+    ignored += _foreign_units(first.criteria)
     includes = tuple(dict.fromkeys(each for reader in readers for each in reader.includes))
     revincludes = tuple(dict.fromkeys(each for reader in readers for each in reader.revincludes))
     most = _whole_number(first.once["_maxresults"], least=1) if "_maxresults" in first.once else None
@@ -166,6 +170,16 @@ def parse_each(
         )
         for reader in readers
     )
+
+
+def _foreign_units(criteria: Iterable[Criterion]) -> Iterator[Issue]:
+    """What is no unit of UCUM is not refused, for records hold such units too."""
+    for clause in (clause for criterion in criteria for clause in clauses(criterion)):
+        for value in clause.values:
+            for part in value.parts if isinstance(value, Composite) else (value,):
+                if isinstance(part, Quantity) and part.foreign is not None:
+                    sentence = f"{clause.parameter.code}: {shown(part.foreign)!r} is no unit of UCUM that is known here"
+                    yield Issue("warning", "code-invalid", f"{sentence}; it was compared with the same unit only")
 
 
 def _read(readers: Sequence[_Reader], name: str, value: str) -> None:

@@ -258,13 +258,17 @@ def quantity(value: Json) -> list[Json]:
 
 
 def _base(value: Json, low: Decimal | int | None, high: Decimal | int | None) -> Json:
-    """The same in base units, where the unit is one of UCUM that others convert to: 5.4 mg is 0.0054 g."""
+    """The same in base units, where the unit is one of UCUM: 5.4 mg is 0.0054 g, 98.6 [degF] is 310.15 K."""
     if value.get("system") != UCUM:
         return {}
     found = base(value.get("code") or "")
     if found is None or any(end is not None and abs(Decimal(end).adjusted()) > CONVERTED for end in (low, high)):
         return {}
-    ends = _ends(None if low is None else found.of(low), None if high is None else found.of(high))
+    first, last = (high, low) if found.falling else (low, high)
+    start, end = None if first is None else found.of(first), None if last is None else found.of(last)
+    if (start is None) != (first is None) or (end is None) != (last is None):
+        return {}
+    ends = _ends(start, end)
     return {"in": found.unit, "from": ends["lo"], "to": ends["hi"]}
 
 

@@ -299,7 +299,10 @@ TABLE: list[tuple[dict[str, Any], str, Any]] = [
     (
         {"resourceType": "Condition", "onsetAge": {"value": 52, "unit": "years", "system": UCUM, "code": "a"}},
         "onset-age",
-        [between("52", "52", f"{UCUM}|a", "a", "years")],
+        [
+            between("52", "52", f"{UCUM}|a", "a", "years")
+            | {"in": "s", "from": Decimal128("1640995200"), "to": Decimal128("1640995200")}
+        ],
     ),
     (
         {"resourceType": "Condition", "onsetRange": {"low": {"value": 40, "unit": "a"}}},

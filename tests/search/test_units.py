@@ -48,6 +48,16 @@ STORED = [
     observation("n", Decimal("6"), "mg", comparator=">"),
     observation("o", Decimal("5.4"), "mg", system="urn:other"),
     observation("p", Decimal("37"), "Cel"),
+    observation("q", Decimal("98.6"), "[degF]"),
+    observation("r", Decimal("7.4"), "[pH]"),
+    observation("s", Decimal("39.8"), "nmol/L"),
+    observation("t", Decimal("12"), "m[iU]/L"),
+    observation("u", Decimal("12"), "u[IU]/mL"),
+    observation("v", Decimal("0.5"), "%"),
+    observation("w", Decimal("5"), "10*-3"),
+    observation("x", Decimal("5"), "{score}"),
+    observation("y", Decimal("7.5"), "[pH]", comparator=">"),
+    observation("z", Decimal("30"), "dB[W]"),
 ]
 
 CASES = [
@@ -79,12 +89,54 @@ CASES = [
     (f"gt1|{UCUM}|mg/dL", "hi"),
     (f"60|{UCUM}|/min", "kl"),
     (f"1|{UCUM}|/s", "kl"),
-    (f"1|{UCUM}|Hz", ""),
+    (f"1|{UCUM}|Hz", "kl"),
+    (f"60|{UCUM}|{{beats}}/min", "kl"),
+    (f"3.6|{UCUM}|k/h", ""),
+    (f"3600|{UCUM}|/h", "kl"),
     (f"120|{UCUM}|mm[Hg]", "m"),
     (f"gt100|{UCUM}|mm[Hg]", "m"),
     (f"gt1|{UCUM}|nonsense", ""),
-    (f"37|{UCUM}|Cel", "p"),
-    (f"310.15|{UCUM}|K", ""),
+    (f"37|{UCUM}|Cel", "pq"),
+    (f"37.0|{UCUM}|Cel", "pq"),
+    (f"98.6|{UCUM}|[degF]", "pq"),
+    (f"99|{UCUM}|[degF]", "pq"),
+    (f"99.0|{UCUM}|[degF]", ""),
+    (f"98|{UCUM}|[degF]", ""),
+    (f"310.15|{UCUM}|K", "pq"),
+    (f"gt36.9|{UCUM}|Cel", "pq"),
+    (f"gt98.6|{UCUM}|[degF]", ""),
+    (f"ge98.6|{UCUM}|[degF]", "pq"),
+    (f"le98.6|{UCUM}|[degF]", "pq"),
+    (f"lt98.6|{UCUM}|[degF]", ""),
+    (f"ap34|{UCUM}|Cel", "pq"),
+    (f"ap30|{UCUM}|Cel", ""),
+    (f"ap290|{UCUM}|K", "pq"),
+    (f"ne37|{UCUM}|Cel", ""),
+    (f"37000|{UCUM}|mCel", "pq"),
+    (f"7.4|{UCUM}|[pH]", "rs"),
+    (f"7.40|{UCUM}|[pH]", "rs"),
+    (f"7.50|{UCUM}|[pH]", ""),
+    (f"40|{UCUM}|nmol/L", "rs"),
+    (f"gt7|{UCUM}|[pH]", "rsy"),
+    (f"gt7.5|{UCUM}|[pH]", "y"),
+    (f"lt7|{UCUM}|[pH]", "j"),
+    (f"le7.4|{UCUM}|[pH]", "jr"),
+    (f"ge7.4|{UCUM}|[pH]", "rsy"),
+    (f"sa7.45|{UCUM}|[pH]", "y"),
+    (f"eb7.45|{UCUM}|[pH]", "jrs"),
+    (f"ap7|{UCUM}|[pH]", "rsy"),
+    (f"12|{UCUM}|m[iU]/L", "tu"),
+    (f"12|{UCUM}|m[IU]/L", "tu"),
+    (f"12000|{UCUM}|n[iU]/mL", "tu"),
+    (f"12|{UCUM}|mU/L", ""),
+    (f"gt0|{UCUM}|[arb'U]/L", ""),
+    (f"0.5|{UCUM}|%", "vw"),
+    (f"0.0050|{UCUM}|1", "vw"),
+    (f"5|{UCUM}|{{score}}", "x"),
+    (f"5|{UCUM}|1", "x"),
+    (f"3|{UCUM}|B[W]", "z"),
+    (f"1|{UCUM}|kW", "z"),
+    (f"1|{UCUM}|km99.km99", ""),
 ]
 
 
@@ -124,12 +176,38 @@ def test_a_search_in_one_unit_is_arithmetic_in_all(fill, collection, stored, val
     assert found(collection, f"{prefix}{value}|{UCUM}|{unit}") == expected
 
 
+@given(
+    st.lists(st.sampled_from(["Cel", "[degF]", "K", "[degR]", "[degRe]"]), min_size=2, max_size=2),
+    st.integers(-50, 500),
+)
+def test_temperatures_are_found_on_every_scale(scales, tenths) -> None:
+    """Whatever is stored on one scale and asked for on another, as it is in kelvin."""
+    stored, asked = (base(scale) for scale in scales)
+    value = Decimal(tenths) / 10
+    assert stored is not None
+    assert asked is not None
+    assert stored.unit == asked.unit == "K"
+    kelvin = {
+        "Cel": Fraction(value) + Fraction("273.15"),
+        "[degF]": (Fraction(value) + Fraction("459.67")) * Fraction(5, 9),
+        "K": Fraction(value),
+        "[degR]": Fraction(value) * Fraction(5, 9),
+        "[degRe]": Fraction(value) * Fraction(5, 4) + Fraction("273.15"),
+    }
+    for scale, known in zip(scales, (stored, asked), strict=True):
+        found = known.of(value)
+        assert found is not None
+        assert abs(Fraction(found) - kelvin[scale]) < Fraction(1, 10**29)
+
+
 @given(st.sampled_from(["mg", "cm", "mL", "mg/dL", "kg/m2", "/min"]), VALUES)
 def test_base_units_are_exact_where_digits_suffice(code: str, value: Decimal) -> None:
     known = base(code)
     assume(known is not None and not set(_prime_factors(known.factor.denominator)) - {2, 5})
     assert known is not None
-    assert Fraction(known.of(value)) == Fraction(value) * known.factor
+    found = known.of(value)
+    assert found is not None
+    assert Fraction(found) == Fraction(value) * known.factor
 
 
 def _prime_factors(number: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Quantities with the units that FHIRPath knows: calendar durations and the common metric units of UCUM.
+"""Quantities with the units that FHIRPath knows: calendar durations and the units of UCUM.
 
 http://hl7.org/fhirpath/N1/#quantity
 """
