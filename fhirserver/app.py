@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from typing import Any
@@ -23,7 +24,7 @@ from fhirserver.operations import OPERATIONS
 from fhirserver.rest.dispatch import serve
 from fhirserver.rest.queue import Queue
 from fhirserver.rest.responses import send
-from fhirserver.search.index import Indexer
+from fhirserver.search.live import Live
 from fhirserver.search.parameters import r4_registry
 from fhirserver.settings import Settings, is_loopback
 from fhirserver.store import jobs
@@ -58,9 +59,28 @@ async def contexts(settings: Settings) -> AsyncIterator[dict[str, Context]]:
     try:
         async with ending_abandoned(client):
             space = await space_of(client, settings.spare_disk_mb)
-            yield {tenant: await _opened(client, part, space) for tenant, part in settings.partitions().items()}
+            opened = {tenant: await _opened(client, part, space) for tenant, part in settings.partitions().items()}
+            async with _following([ctx.live for ctx in opened.values()]):
+                yield {tenant: ctx.fresh() for tenant, ctx in opened.items()}
     finally:
         await client.close()
+
+
+@asynccontextmanager
+async def _following(lives: Sequence[Live]) -> AsyncIterator[None]:
+    """Each record's search parameters are followed while this process serves."""
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        for live in lives:
+            await live.enter()
+            tasks.append(asyncio.create_task(live.follow()))
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for live in lives:
+            await live.leave()
 
 
 async def _opened(client: AsyncMongoClient[dict[str, Any]], settings: Settings, space: Space | None) -> Context:
@@ -73,7 +93,7 @@ def assemble(
     settings: Settings, database: AsyncDatabase[dict[str, Any]], secret: bytes, space: Space | None = None
 ) -> Context:
     """The rules and registries around a database; nothing is read or written yet."""
-    definitions, registry = r4(), r4_registry(full_text=settings.full_text)
+    definitions = r4()
     store = Store(
         database,
         mirror=settings.mirror,
@@ -81,17 +101,19 @@ def assemble(
         search_ms=settings.search_timeout_ms,
         space=space,
     )
+    enqueue = partial(jobs.enqueue, store)
+    live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
     return Context(
         store=store,
         definitions=definitions,
-        registry=registry,
-        indexer=Indexer(definitions, registry, settings.base_url),
+        rules=live.rules,
+        live=live,
         validator=Validator(definitions, required_codes()),
         settings=settings,
         secret=secret,
         now=now,
         operations=OPERATIONS,
-        enqueue=partial(jobs.enqueue, store),
+        enqueue=enqueue,
         terminology=Terminology(),
         caller=ANYONE if settings.open else NOBODY,
     )
@@ -152,11 +174,14 @@ class Application:
         prefix = FHIR.encode()
         if self.settings.tenants:
             prefix += b"/" + scope["raw_path"][len(FHIR) + 1 :].partition(b"/")[0]
-        ctx = self.contexts.get(prefix[len(FHIR) + 1 :].decode("latin-1"))
+        tenant = prefix[len(FHIR) + 1 :].decode("latin-1")
+        ctx = self.contexts.get(tenant)
         if ctx is None:
             await send(send_, 404, b"Nothing is here: the FHIR API of a tenant is at [base]/[tenant]\n", [PLAIN])
-        else:
-            await serve(ctx, self.queue, prefix, scope, receive, send_)
+            return
+        if ctx.rules is not ctx.live.rules:
+            ctx = self.contexts[tenant] = ctx.fresh()
+        await serve(ctx, self.queue, prefix, scope, receive, send_)
 
     def _addressed_here(self, scope: Scope) -> bool:
         """Whether the Host is this machine: a web page that rebinds its own name to 127.0.0.1 must not read records.

@@ -18,9 +18,9 @@ from fhirserver.app import assemble
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
+from fhirserver.interactions import reindex as reindexing
 from fhirserver.interactions.capabilities import statement
 from fhirserver.interactions.load import Receipt, load
-from fhirserver.interactions.reindex import reindex as run_reindex
 from fhirserver.process import PortTaken, database, operator, summary
 from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
 from fhirserver.store.check import findings
@@ -93,9 +93,29 @@ def load_package(path: Path, data: Path | None, tenant: str | None) -> None:
 @data_option
 @tenant_option
 def reindex(data: Path | None, tenant: str | None) -> None:
-    """Compute the index values of every stored resource again."""
-    done = _with_context(_record(data, tenant), run_reindex)
-    click.echo(f"Reindexed {done:,} resources.")
+    """Compute the index values of every stored resource again, beside a running server too."""
+    receipts = _with_context(_record(data, tenant), _reindexed)
+    failed = [item for receipt in receipts for item in receipt.failed.items()]
+    click.echo(f"Reindexed {sum(receipt.done for receipt in receipts):,} resources.")
+    for reference, reason in failed[:REASONS_SHOWN]:
+        click.echo(f"not indexed: {reference}: {reason}", err=True)
+    if failed:
+        click.echo(f"{len(failed):,} were not indexed", err=True)
+    sys.exit(1 if failed else 0)
+
+
+async def _reindexed(ctx: Context) -> list[reindexing.Receipt]:
+    return [await _reindexed_type(ctx, type_) for type_ in await ctx.store.types()]
+
+
+async def _reindexed_type(ctx: Context, type_: str) -> reindexing.Receipt:
+    with click.progressbar(length=0, label=type_) as bar:
+
+        async def report(done: int, total: int | None = None, cursor: Any = None) -> None:
+            bar.length = total or 0
+            bar.update(done - bar.pos)
+
+        return await reindexing.reindex(ctx, type_, report)
 
 
 @main.command()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.search.index import Indexer
+from fhirserver.search.live import Live, Rules
 from fhirserver.search.parameters import Registry
 from fhirserver.settings import Settings
 from fhirserver.store.jobs import Job
@@ -48,12 +49,15 @@ class Enqueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Frozen; `dataclasses.replace` makes the context of one request or of one transaction."""
+    """Frozen; `dataclasses.replace` makes the context of one request or of one transaction.
+
+    `rules` are those of `live` as they were when the request began.
+    """
 
     store: Store
     definitions: Definitions
-    registry: Registry
-    indexer: Indexer
+    rules: Rules
+    live: Live
     validator: Validator
     settings: Settings
     secret: bytes
@@ -62,6 +66,18 @@ class Context:
     enqueue: Enqueue
     terminology: Terminology
     caller: Caller = NOBODY
+
+    @property
+    def registry(self) -> Registry:
+        return self.rules.registry
+
+    @property
+    def indexer(self) -> Indexer:
+        return self.rules.indexer
+
+    def fresh(self) -> Context:
+        """With the rules as they are now."""
+        return self if self.rules is self.live.rules else replace(self, rules=self.live.rules)
 
     @property
     def base_url(self) -> str:

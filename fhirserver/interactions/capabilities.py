@@ -13,6 +13,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.search.parameters import Registry
 
 DATE = "2026-11-22"
 INTERACTIONS = (
@@ -63,14 +64,16 @@ def terminology_capabilities(base_url: str) -> bytes:
     )
 
 
-_statements: dict[tuple[str, int], bytes] = {}
+_statements: dict[str, tuple[Registry, bytes]] = {}
 
 
 def _cached(ctx: Context) -> bytes:
-    key = (ctx.base_url, id(ctx.registry))
-    if key not in _statements:
-        _statements[key] = json.encode(statement(ctx))
-    return _statements[key]
+    """Made again when the search parameters change."""
+    registry, known = _statements.get(ctx.base_url, (None, b""))
+    if registry is not ctx.registry:
+        known = json.encode(statement(ctx))
+        _statements[ctx.base_url] = (ctx.registry, known)
+    return known
 
 
 def statement(ctx: Context) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.interactions.summary import subsetted
+from fhirserver.search.custom import SEARCH_PARAMETER, row
 from fhirserver.store.resources import Change, Stored
 
 Resource = dict[str, Any]
@@ -31,7 +32,10 @@ def new_id() -> str:
 
 
 def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
-    """The resource, if it may be stored as this type. Raises a 400 Outcome that lists what is wrong with it."""
+    """The resource, if it may be stored as this type. Raises a 400 Outcome that lists what is wrong with it.
+
+    A search parameter that is active must be one that can be used: 422.
+    """
     if not isinstance(resource, dict):
         raise invalid(f"a {type_} is expected in the body, as a JSON object", type_, code="structure")
     named = resource.get("resourceType")
@@ -43,6 +47,8 @@ def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
     if subsetted(resource):
         message = f"this is a part of a {type_} (SUBSETTED); storing it would lose the rest: read it whole first"
         raise Outcome(422, "business-rule", message, f"{type_}.meta.tag")
+    if type_ == SEARCH_PARAMETER:
+        row(resource)
     return resource
 
 
@@ -54,7 +60,19 @@ def written(ctx: Context, resource: Resource, id_: str, previous: Stored | None 
     stamped = _stamped(resource, id_, version, updated)
     entry = ctx.indexer.entry(stamped)
     body = json.encode(stamped)
-    return Change(type_, id_, version, updated, body, stamped, entry.search, entry.sort, entry.compartments, previous)
+    return Change(
+        type_,
+        id_,
+        version,
+        updated,
+        body,
+        stamped,
+        entry.search,
+        entry.sort,
+        entry.compartments,
+        previous,
+        ctx.indexer.generation,
+    )
 
 
 def unchanged(resource: Resource, current: Stored) -> bool:

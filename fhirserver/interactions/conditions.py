@@ -13,6 +13,7 @@ from fhirserver.access.policy import restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.exchange import Pairs, versions_of
+from fhirserver.interactions.partial import refuse_unfinished
 from fhirserver.interactions.resolve import resolve
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query, parse
@@ -56,6 +57,7 @@ def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
         default_count=ctx.settings.default_count,
         max_count=ctx.settings.max_count,
     )
+    refuse_unfinished(ctx, query)
     if not query.criteria:
         raise Outcome(412, "processing", f"the condition on {type_} names no search parameter; it would match them all")
     return query

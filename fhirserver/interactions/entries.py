@@ -86,7 +86,7 @@ async def respond(ctx: Context, entry_: Any, index: int, strict: bool, perform: 
     try:
         if not request.path and request.method == "POST":
             raise invalid("a batch cannot hold a batch")
-        return await answered(ctx, request, perform)
+        return await answered(ctx.fresh(), request, perform)
     except Outcome as refusal:
         return refusal.under(f"{place}.resource" if request.body is not None else place)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bson.errors import BSONError
@@ -20,7 +20,9 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.changes import Resource, accepted, new_id, unchanged, written
 from fhirserver.interactions.exchange import Request
+from fhirserver.interactions.parameters import take, write_all
 from fhirserver.interactions.write import update
+from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.store.faults import refusal
 from fhirserver.store.resources import Change, Conflict
 
@@ -113,15 +115,16 @@ def _prepared(ctx: Context, batch: list[Resource], receipt: Receipt) -> dict[str
 
 async def _write(ctx: Context, by_type: dict[str, list[Resource]], receipt: Receipt) -> None:
     for type_, resources in by_type.items():
+        ctx = ctx.fresh()
         await ctx.store.ensure(type_)
         current = {v.id: v for v in await ctx.store.read_stored(type_, [r["id"] for r in resources])}
         same = {id_ for r in resources if (id_ := r["id"]) in current and unchanged(r, current[id_])}
         changes = [written(ctx, r, r["id"], current.get(r["id"])) for r in resources if r["id"] not in same]
         failed: set[str] = set()
         try:
-            await ctx.store.write_all(changes)
-        except (Conflict, BSONError, PyMongoError) as error:  # somebody else writes the same ones, or one is too large
-            if not isinstance(error, Conflict) and _fault_of_the_resource(error) is None:
+            await _write_all(ctx, type_, changes)
+        except (Conflict, Outcome, BSONError, PyMongoError) as error:  # others write the same ones, or one is refused
+            if not isinstance(error, (Conflict, Outcome)) and _fault_of_the_resource(error) is None:
                 raise
             failed = await _one_by_one(ctx, type_, changes, receipt)
         versions = {id_: current[id_].version for id_ in same}
@@ -132,6 +135,16 @@ async def _write(ctx: Context, by_type: dict[str, list[Resource]], receipt: Rece
         receipt.unchanged += len(kept & same)
         if stored := len(kept - same):
             receipt.stored[type_] += stored
+
+
+async def _write_all(ctx: Context, type_: str, changes: list[Change]) -> None:
+    """Search parameters in a transaction with what they change; nothing else needs one."""
+    with ctx.indexer.in_use():
+        if type_ != SEARCH_PARAMETER:
+            await ctx.store.write_all(changes)
+            return
+        await ctx.store.transact(lambda store: write_all(replace(ctx, store=store), changes))
+    await take(ctx)
 
 
 async def _one_by_one(ctx: Context, type_: str, changes: list[Change], receipt: Receipt) -> set[str]:

@@ -1,30 +1,191 @@
-"""Compute the derived parts of every stored resource again: index values, sort keys, compartments, mirror."""
+"""The derived parts of stored resources computed again: index values, sort keys, compartments, mirror.
+
+It runs beside requests: what is written meanwhile is indexed by its own write, and nothing newer is changed here. A
+type is covered by a generation of search parameters when no document is behind it and no server can write one that is.
+docs/adr/0005-custom-search-parameters.md
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pymongo
+from bson.errors import BSONError
+from pymongo.errors import PyMongoError
+
 from fhirserver.context import Context
 from fhirserver.fhir import json
-from fhirserver.store.resources import BODY, Change, stored
+from fhirserver.fhir.outcome import Outcome, too_costly
+from fhirserver.store.faults import refusal
+from fhirserver.store.generations import behind, cover, lagging
+from fhirserver.store.resources import BODY, Change, Document, Stored, stored
 
 BATCH = 500
+FAILED = 10_000  # beyond that something is wrong with more than the resources
+REASONS = 100  # that a receipt quotes
+SCAN_SECONDS = 600  # to look through a collection for what is behind
+WAIT_SECONDS = 0.25  # for servers that do not know the newest parameters yet
 
 
-async def reindex(ctx: Context) -> int:
-    """How many resources were done. Safe while the server runs: what changes meanwhile is indexed by its own write."""
-    done = 0
-    for type_ in await ctx.store.types():
-        await ctx.store.ensure(type_)
-        changes: list[Change] = []
-        async for document in ctx.store[type_].find({"deleted": None}, BODY):
-            version = stored(type_, document)
-            body = version.body
-            resource = json.resource(body)
-            entry = ctx.indexer.entry(resource)
-            place = (type_, version.id, version.version, version.updated)
-            changes.append(Change(*place, body, resource, entry.search, entry.sort, entry.compartments))
-            if len(changes) == BATCH:
-                done += await ctx.store.derive(changes)
-                changes = []
-        if changes:
-            done += await ctx.store.derive(changes)
-    return done
+class Report(Protocol):
+    """How much is done of how much, and where another run would go on."""
+
+    async def __call__(self, done: int, total: int | None = None, cursor: Any = None) -> None: ...
+
+
+async def silent(done: int, total: int | None = None, cursor: Any = None) -> None:
+    """For who does not care to know before the end."""
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Of one type. `documents` and `current` are counted at the end: those there are, those of this generation."""
+
+    type: str
+    generation: int = 0
+    asked: int = 0
+    done: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    documents: int = 0
+    current: int = 0
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "type": self.type,
+            "generation": self.generation,
+            "asked": self.asked,
+            "done": self.done,
+            "overtaken": self.asked - self.done - len(self.failed),  # written by others meanwhile
+            "failed": len(self.failed),
+            "reasons": [f"{reference}: {reason}" for reference, reason in [*self.failed.items()][:REASONS]],
+            "documents": self.documents,
+            "current": self.current,
+        }
+
+
+async def reindex(
+    ctx: Context, type_: str, report: Report, *, whole: bool = True, cursor: dict[str, Any] | None = None
+) -> Receipt:
+    """All documents of a type, or only those that are behind. `cursor` is what the last report of a run said."""
+    rules = await ctx.live.renew()
+    generation = rules.indexer.generation
+    receipt = Receipt(type_, generation)
+    await ctx.store.ensure(type_)
+    filter_ = {"deleted": None} if whole else behind(generation)
+    after = ""
+    if cursor is not None:
+        after, receipt.asked, receipt.done = (cursor[name] for name in ("after", "asked", "done"))
+        receipt.failed = dict(cursor["failed"])
+    total = receipt.asked + await _count(ctx, type_, {**filter_, "_id": {"$gt": after}})
+    await _walk(ctx, receipt, filter_, after, total, report)
+    if generation:
+        await _sweep(ctx, receipt, total, report)
+    return await _counted(ctx, receipt)
+
+
+async def _sweep(ctx: Context, receipt: Receipt, total: int, report: Report) -> None:
+    """Again, until nothing is behind but what failed. A sweep counts when no server could write what is behind."""
+    while True:
+        settled = not await lagging(ctx.store, receipt.generation)
+        found = await _walk(ctx, receipt, behind(receipt.generation), "", total, report)
+        if settled and found <= len(receipt.failed):
+            return
+        await report(receipt.done, max(total, receipt.asked), _cursor(receipt, "~"))
+        await asyncio.sleep(WAIT_SECONDS)
+
+
+async def _counted(ctx: Context, receipt: Receipt) -> Receipt:
+    receipt.documents = await _count(ctx, receipt.type, {"deleted": None})
+    missing = await _count(ctx, receipt.type, behind(receipt.generation)) if receipt.generation else 0
+    receipt.current = receipt.documents - missing
+    if receipt.generation and not missing:
+        await cover(ctx.store, [receipt.type], receipt.generation)
+        await ctx.live.renew()
+    return receipt
+
+
+async def _walk(ctx: Context, receipt: Receipt, filter_: Document, after: str, total: int, report: Report) -> int:
+    """How many were found, in the order of ids. What failed before is not counted as asked again."""
+    found = 0
+    async for batch in _batches(ctx, receipt.type, filter_, after):
+        found += len(batch)
+        versions = [version for version in batch if version.reference not in receipt.failed]
+        receipt.asked += len(versions)
+        receipt.done += await _derive(ctx.fresh(), versions, receipt.failed)
+        if len(receipt.failed) > FAILED:
+            raise too_costly(f"more than {FAILED:,} resources could not be indexed, {next(iter(receipt.failed))} first")
+        await report(receipt.done, max(total, receipt.asked), _cursor(receipt, batch[-1].id))
+    return found
+
+
+def _cursor(receipt: Receipt, after: str) -> dict[str, Any]:
+    failed = [list(item) for item in receipt.failed.items()]
+    return {"after": after, "asked": receipt.asked, "done": receipt.done, "failed": failed}
+
+
+async def _batches(ctx: Context, type_: str, filter_: Document, after: str) -> AsyncIterator[list[Stored]]:
+    while True:
+        with pymongo.timeout(SCAN_SECONDS):
+            cursor = ctx.store[type_].find({**filter_, "_id": {"$gt": after}}, BODY, sort=[("_id", 1)], limit=BATCH)
+            batch = [stored(type_, document) for document in await cursor.to_list()]
+        if not batch:
+            return
+        yield batch
+        after = batch[-1].id
+
+
+async def _count(ctx: Context, type_: str, filter_: Document) -> int:
+    with pymongo.timeout(SCAN_SECONDS):
+        return await ctx.store[type_].count_documents(filter_)
+
+
+async def _derive(ctx: Context, versions: Sequence[Stored], failed: dict[str, str]) -> int:
+    """How many got new values: those that still are at this version and not of a later generation."""
+    changes: list[Change] = []
+    for version in versions:
+        try:
+            changes.append(derived(ctx, version))
+        except Outcome as refused:  # its body cannot be read any more
+            failed[version.reference] = str(refused)
+    if not changes:
+        return 0
+    try:
+        with ctx.indexer.in_use():
+            return await ctx.store.derive(changes)
+    except (BSONError, PyMongoError) as error:
+        if len(changes) == 1:
+            failed[versions[0].reference] = str(_fault_of_the_resource(error))
+            return 0
+        _fault_of_the_resource(error)
+    return sum([await _derive(ctx, [version], failed) for version in versions if version.reference not in failed])
+
+
+def _fault_of_the_resource(error: Exception) -> Outcome:
+    """What the database says of a document; raises what it says of itself."""
+    found = refusal(error)
+    if found is None or found.status >= 500:
+        raise error
+    return found
+
+
+def derived(ctx: Context, version: Stored) -> Change:
+    """The same version, with what follows from its body now."""
+    body = version.body
+    resource = json.resource(body)
+    entry = ctx.indexer.entry(resource)
+    return Change(
+        version.type,
+        version.id,
+        version.version,
+        version.updated,
+        body,
+        resource,
+        entry.search,
+        entry.sort,
+        entry.compartments,
+        None,
+        ctx.indexer.generation,
+    )

@@ -19,6 +19,7 @@ from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, op
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url
+from fhirserver.interactions.partial import marked, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.compartments import compartments, types_in
@@ -111,13 +112,14 @@ def _parsed_each(ctx: Context, request: Request, types: Sequence[str], pairs: Pa
 
 async def filter_of(ctx: Context, query: Query) -> Document:
     """What a query matches, as the database is asked for it. Inside `one_budget`."""
+    refuse_unfinished(ctx, query)
     return query_filter(await resolve(ctx, query), ctx.now())
 
 
 async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> Answer:
     """Chains, page, inclusions and total, all in the time of one search."""
     async with one_budget(ctx.store):
-        return await _found(ctx, request, queries)
+        return await _found(ctx, request, await marked(ctx, queries, request.strict))
 
 
 async def _found(ctx: Context, request: Request, queries: Sequence[Query]) -> Answer:
@@ -261,6 +263,7 @@ def _answer(
     ctx: Context, query: Query, entries: list[bytes], links: Sequence[tuple[str, str]], total: Estimate | None
 ) -> Answer:
     issues = query.ignored
+    total = None if query.partial else total
     if total is not None and total.how is not None:
         issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
     if issues:

@@ -19,7 +19,9 @@ from fhirserver.interactions.conditions import check_absent, check_version, clai
 from fhirserver.interactions.entries import Perform, answered, parsed
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
+from fhirserver.interactions.parameters import take, write_all
 from fhirserver.interactions.write import deletable, existing, identified, patched, updated_id
+from fhirserver.search.custom import SEARCH_PARAMETER, Unfit
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Change, Conflict, Stored
 
@@ -59,12 +61,16 @@ async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: P
     _check_urls(steps)
     await ctx.store.ensure(*sorted({step.type for step in steps if step.type in ctx.definitions.resource_types}))
     try:
-        return await ctx.store.transact(
-            lambda store: _Attempt(replace(ctx, store=store), [replace(step) for step in steps], perform).run(),
-            extra_seconds=len(steps) * SECONDS_PER_ENTRY,
-        )
+        with ctx.indexer.in_use():
+            answers = await ctx.store.transact(
+                lambda store: _Attempt(replace(ctx, store=store), [replace(step) for step in steps], perform).run(),
+                extra_seconds=len(steps) * SECONDS_PER_ENTRY,
+            )
     except Conflict as error:
         raise Outcome(409, "conflict", "others change the same resources all the time; send it again") from error
+    if any(step.type == SEARCH_PARAMETER for step in steps):
+        await take(ctx)
+    return answers
 
 
 def _step(ctx: Context, entry: Any, index: int, strict: bool) -> Step:
@@ -220,7 +226,11 @@ class _Attempt:
         names = frozenset(f"{resource['resourceType']}/{resource['id']}" for resource in arriving.values())
         await check_references(self.ctx, arriving, names, leaving)
         await check_unreferenced(self.ctx, leaving, names)
-        versions = await self.ctx.store.write_all([change for _, change in planned])
+        try:
+            versions = await write_all(self.ctx, [change for _, change in planned])
+        except Unfit as unfit:
+            places = [f"{step.place}.resource" for step, change in planned if change.resource.get("id") == unfit.id]
+            raise (unfit.under(places[0]) if places else unfit) from unfit
         answers = {step.index: _existing_answer(step) for step in steps}
         for (step, change), version in zip(planned, versions, strict=True):
             status = 204 if change.body is None else 200 if step.current and not step.current.deleted else 201

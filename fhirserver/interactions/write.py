@@ -18,6 +18,8 @@ from fhirserver.interactions.changes import Resource, accepted, deleted, new_id,
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
+from fhirserver.interactions.parameters import take, write_all
+from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Change, Conflict, Stored
 
@@ -30,7 +32,7 @@ async def create(ctx: Context, request: Request, type_: str) -> Answer:
     authorize(ctx.caller, "create", type_)
     resource = accepted(ctx, request.body, type_)
     if request.if_none_exist is None:
-        return await _insert(ctx, resource, new_id())
+        return await _alone(ctx, type_, lambda bound: _insert(bound, resource, new_id()))
     query = criteria(ctx, type_, request.if_none_exist)
 
     async def once(bound: Context) -> Answer:
@@ -44,34 +46,34 @@ async def update(ctx: Context, request: Request, type_: str, id_: str) -> Answer
     """200, or 201 for an id that the client chose. A deleted resource comes back to life."""
     authorize(ctx.caller, "update", type_)
     resource = identified(accepted(ctx, request.body, type_), id_)
-    return await _retried(lambda: _replace(ctx, request, resource, id_), f"{type_}/{id_}")
+    return await _alone(ctx, type_, lambda bound: _replace(bound, request, resource, id_), id_)
 
 
 async def patch(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
     """JSON Patch (a list) or FHIRPath Patch (Parameters) on the current version."""
     authorize(ctx.caller, "patch", type_)
 
-    async def once() -> Answer:
-        current = existing(await ctx.store.read(type_, id_), f"{type_}/{id_}")
+    async def once(bound: Context) -> Answer:
+        current = existing(await bound.store.read(type_, id_), f"{type_}/{id_}")
         check_version(request.if_match, current, current.reference)
-        return await _next_version(ctx, patched(ctx, current, request.body), current)
+        return await _next_version(bound, patched(bound, current, request.body), current)
 
-    return await _retried(once, f"{type_}/{id_}")
+    return await _alone(ctx, type_, once, id_)
 
 
 async def delete(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
     """204, also for what is not there: https://hl7.org/fhir/R4/http.html#delete"""
     authorize(ctx.caller, "delete", type_)
 
-    async def once() -> Answer:
-        current = await ctx.store.read(type_, id_)
+    async def once(bound: Context) -> Answer:
+        current = await bound.store.read(type_, id_)
         check_version(request.if_match, current, f"{type_}/{id_}")
         if current is None or current.deleted:
             return Answer(status=204, wrote=True, stored=current)
-        await check_unreferenced(ctx, {current.reference})
-        return Answer(status=204, wrote=True, stored=await ctx.store.write(deleted(ctx, current)))
+        await check_unreferenced(bound, {current.reference})
+        return await _save(bound, deleted(bound, current), 204)
 
-    return await _retried(once, f"{type_}/{id_}")
+    return await _alone(ctx, type_, once, id_)
 
 
 async def conditional_update(ctx: Context, request: Request, type_: str) -> Answer:
@@ -108,7 +110,7 @@ async def conditional_delete(ctx: Context, request: Request, type_: str) -> Answ
     async def once(bound: Context) -> Answer:
         changes = [deleted(bound, current) for current in await deletable(bound, query, request.if_match)]
         await check_unreferenced(bound, {f"{type_}/{change.id}" for change in changes})
-        written_ = await bound.store.write_all(changes)
+        written_ = await write_all(bound, changes)
         return Answer(status=204, wrote=True, stored=written_[0] if len(written_) == 1 else None)
 
     return await _together(ctx, type_, once)
@@ -206,11 +208,24 @@ async def _next_version(ctx: Context, resource: Resource, current: Stored) -> An
 
 
 async def _save(ctx: Context, change: Change, status: int) -> Answer:
-    return Answer(status=status, body=change.body or b"", stored=await ctx.store.write(change), wrote=True)
+    """One atomic write; of a search parameter, in a transaction with what it changes."""
+    if change.type == SEARCH_PARAMETER:
+        (stored,) = await write_all(ctx, [change])
+    else:
+        with ctx.indexer.in_use():
+            stored = await ctx.store.write(change)
+    return Answer(status=status, body=change.body or b"", stored=stored, wrote=True)
 
 
 def _answer(status: int, found: Stored) -> Answer:
     return Answer(status=status, body=found.body, stored=found, wrote=True)
+
+
+async def _alone(ctx: Context, type_: str, once: Callable[[Context], Awaitable[Answer]], id_: str = "") -> Answer:
+    """One write of one resource; a search parameter and what it changes are written in one transaction."""
+    if type_ == SEARCH_PARAMETER:
+        return await _together(ctx, type_, once)
+    return await (_retried(lambda: once(ctx), f"{type_}/{id_}") if id_ else once(ctx))
 
 
 async def _together(ctx: Context, type_: str, once: Callable[[Context], Awaitable[Answer]]) -> Answer:
@@ -219,9 +234,13 @@ async def _together(ctx: Context, type_: str, once: Callable[[Context], Awaitabl
         return await once(ctx)
     await ctx.store.ensure(type_)
     try:
-        return await ctx.store.transact(lambda store: once(replace(ctx, store=store)))
+        with ctx.indexer.in_use():
+            answer = await ctx.store.transact(lambda store: once(replace(ctx, store=store)))
     except Conflict as error:
         raise _contended(type_) from error
+    if type_ == SEARCH_PARAMETER:
+        await take(ctx)
+    return answer
 
 
 async def _retried(once: Callable[[], Awaitable[Answer]], reference: str) -> Answer:

@@ -297,14 +297,19 @@ def _further(definitions: Definitions, route: Route, step: Step) -> list[Route]:
 
 
 def member(definitions: Definitions, route: Route, name: str) -> list[Route]:
-    """The route one element further: one for each type that the element may have."""
+    """The route one element further: one for each type that the element may have.
+
+    `valueDateTime` is no FHIRPath, but what US Core publishes for the value of that type.
+    """
     definition = definitions.types.get(route.type)
-    element = definition.by_name.get(name) if definition else None
+    element, types = definition.by_name.get(name) if definition else None, None
+    if definition is not None and element is None and name in definition.by_key:
+        element, *types = definition.by_key[name]
     if element is None:
         return []
     return [
         Route((*route.steps, get), type_, element, route.from_resource)
-        for type_ in element.types
+        for type_ in types or element.types
         for get in (Get(element.key(type_), element.many, None, definitions.primitive(type_)),)
     ]
 
@@ -321,4 +326,22 @@ def reference_targets(definitions: Definitions, paths: tuple[Path, ...], type_: 
 
 def spelled(path: Path) -> str:
     """A path as one would write it, for messages."""
-    return ".".join(step.name if isinstance(step, Member) else str(step) for step in path)
+    return ".".join(map(_spelled, path))
+
+
+def _spelled(step: Step) -> str:
+    match step:
+        case Member(name):
+            return name
+        case As(type_):
+            return f"ofType({type_})"
+        case Index(number):
+            return f"item({number})"
+        case Equals(name, literal):
+            return f"where({name} = {str(literal).lower() if isinstance(literal, bool) else repr(literal)})"
+        case RefersTo(type_):
+            return f"where(resolve() is {type_})"
+        case HasExtension(url):
+            return f"where(hasExtension({url!r}))"
+        case Present(name):
+            return f"{name}.exists()"

@@ -8,6 +8,7 @@ https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions, required_codes
@@ -94,15 +95,35 @@ class Entry(NamedTuple):
 class Indexer:
     """Knows the parameters of every type; each type's function is generated when it is first needed."""
 
-    def __init__(self, definitions: Definitions, registry: Registry, base_url: str) -> None:
+    def __init__(self, definitions: Definitions, registry: Registry, base_url: str, generation: int = 0) -> None:
         self.definitions = definitions
         self.registry = registry
+        self.base_url = base_url
+        self.generation = generation
+        self.writing = 0
         self._reader = Reader(definitions)
         self._reference: Mapping[str, Forms] = {
             "": values.reference_from(base_url),
             ":identifier": values.reference_identifier,
         }
         self._functions: dict[str, Callable[[Json], tuple[Json, Json]]] = {}
+
+    def renewed(self, registry: Registry, generation: int) -> Indexer:
+        """The indexer of the next generation of parameters; functions of types whose parameters are the same stay."""
+        other = Indexer(self.definitions, registry, self.base_url, generation)
+        known = self._functions.items()
+        other._reference = self._reference
+        other._functions = {type_: each for type_, each in known if registry[type_] == self.registry[type_]}
+        return other
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """From making an entry to the end of the write that stores it: until then this generation is not over here."""
+        self.writing += 1
+        try:
+            yield
+        finally:
+            self.writing -= 1
 
     def entry(self, resource: Json) -> Entry:
         type_ = resource["resourceType"]
@@ -116,6 +137,14 @@ class Indexer:
         function = _Writer(self, type_).function()
         self._functions[type_] = function
         return function
+
+    def ends(self, parameter: Parameter, route: Route) -> Iterator[tuple[Route, Mapping[str, Forms]]]:
+        """The routes on which values are found: an Extension stands for its value."""
+        further = member(self.definitions, route, "value") if route.type == "Extension" else [route]
+        for end in further:
+            forms = self.forms(parameter, end)
+            if forms:
+                yield end, forms
 
     def forms(self, parameter: Parameter, route: Route) -> Mapping[str, Forms]:
         """The functions that turn a value at the end of this route into stored values; none for NO_FORMS."""
@@ -197,7 +226,7 @@ class _Writer:
 
     def _collect(self, parameter: Parameter, found: Iterable[Route]) -> tuple[dict[str, str], bool]:
         """Adds leaves that fill a variable for each suffix; tells whether at most one value can come."""
-        ends = [end for route in found for end in self._ends(parameter, route)]
+        ends = [end for route in found for end in self.indexer.ends(parameter, route)]
         single = len(ends) == 1 and not any(isinstance(step, Get) and step.repeats for step in ends[0][0].steps)
         variables: dict[str, str] = {}
         for route, forms in ends:
@@ -207,14 +236,6 @@ class _Writer:
                 self.leaves.append(Leaf(route, _keep(variables[suffix], single), self.source.name(function)))
         return variables, single
 
-    def _ends(self, parameter: Parameter, route: Route) -> Iterator[tuple[Route, Mapping[str, Forms]]]:
-        """The routes on which values are found: an Extension stands for its value."""
-        further = member(self.indexer.definitions, route, "value") if route.type == "Extension" else [route]
-        for end in further:
-            forms = self.indexer.forms(parameter, end)
-            if forms:
-                yield end, forms
-
     def _composite(self, parameter: Parameter, base: Route, variable: str) -> None:
         """Adds leaves that make one object per base value, with a slot per component; none where a slot is empty."""
         slots: dict[str, str] = {}
@@ -222,7 +243,7 @@ class _Writer:
         fills: list[Leaf] = []
         for component, expression in parameter.components:
             found = routes(self.indexer.definitions, parse(expression), self.type, base.type)
-            ends = [end for route in found for end in self._ends(component, route)]
+            ends = [end for route in found for end in self.indexer.ends(component, route)]
             if not ends:
                 raise invalid(f"{parameter.url}: {expression} has no values that a {component.type} can find")
             slot = slots[component.code] = self._variable()

@@ -74,7 +74,8 @@ class Query:
     """What to find (what meets all criteria), and how to answer. `total` is None where the client does not say.
 
     `most` is how many matches all pages together have at most (`_maxresults`, docs/search.md).
-    `ignored` is what was not used and why, `used` the pairs that were, as they were written.
+    `ignored` is what was not used and why, `used` the pairs that were, as they were written. `partial`: not every
+    resource is indexed for what is asked, so that nobody can say how many match.
     """
 
     type_: str
@@ -91,6 +92,7 @@ class Query:
     compartment: str | None = None
     ignored: tuple[Issue, ...] = ()
     used: tuple[tuple[str, str], ...] = ()
+    partial: bool = False
 
 
 def parse(

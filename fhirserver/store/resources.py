@@ -64,7 +64,10 @@ class Stored(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One new version to be written. `body` None is a deletion; `previous` is the version that it replaces."""
+    """One new version to be written. `body` None is a deletion; `previous` is the version that it replaces.
+
+    `generation` is the one of the search parameters of which `search` and `sort` are.
+    """
 
     type: str
     id: str
@@ -76,6 +79,7 @@ class Change(NamedTuple):
     sort: Document
     compartments: list[str]
     previous: Stored | None = None
+    generation: int = 0
 
     @property
     def stored(self) -> Stored:
@@ -298,12 +302,18 @@ class Store:
             raise of_bulk_write(error) from None
 
     async def derive(self, changes: Sequence[Change]) -> int:
-        """Write what is derived from the body again, of the same type, where this version is still the current one."""
+        """Write what is derived from the body again, of the same type, where this version is still the current one.
+
+        What is of a later generation already stays as it is.
+        """
         self._claim_space()
         derived = [self._derived(change) for change in changes]
         without = {} if self.mirror else {"$unset": {"resource": 1}}
         operations = [
-            UpdateOne({"_id": change.id, "version": change.version}, {"$set": document, **without})
+            UpdateOne(
+                {"_id": change.id, "version": change.version, "generation": {"$not": {"$gt": change.generation}}},
+                {"$set": document, **without},
+            )
             for change, document in zip(changes, derived, strict=True)
         ]
         result = await mirrored(derived, lambda: self._bulk(changes[0].type, operations))
@@ -321,7 +331,14 @@ class Store:
 
     def _derived(self, change: Change) -> Document:
         mirror = {"resource": change.resource} if self.mirror else {}
-        return {**mirror, "compartments": change.compartments, "search": change.search, "sort": change.sort}
+        known = {"generation": change.generation} if change.generation else {}
+        return {
+            **mirror,
+            "compartments": change.compartments,
+            "search": change.search,
+            "sort": change.sort,
+            **known,
+        }
 
     # transactions
 

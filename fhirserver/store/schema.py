@@ -1,8 +1,8 @@
 """Collections and indexes. One wildcard index serves every search parameter; a small table adds the hot shapes.
 
 Per resource type `T`: collection `T` (the current version of each resource) and `T.history` (the earlier ones).
-Beside them `claims` (conditional interactions in flight), `jobs` (what outlives a request) and `server` (what the
-servers of one database share).
+Beside them `claims` (conditional interactions in flight), `jobs` (what outlives a request), `server` (what the
+servers of one database share) and `servers` (which of them live).
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pymongo.write_concern import WriteConcern
 CLAIMS = "claims"
 JOBS = "jobs"
 SERVER = "server"
+SERVERS = "servers"
 CLAIM_SECONDS = 3600
+SERVER_SECONDS = 3600  # after which a server that was killed is forgotten
 NAMESPACE_EXISTS = 48
 REDEFINED = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict: a name that an earlier release gave otherwise
 
@@ -113,3 +115,4 @@ def differs(present: Mapping[str, Any] | None, wanted: IndexModel) -> bool:
 async def ensure_shared(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database[CLAIMS].create_index("at", expireAfterSeconds=CLAIM_SECONDS, name="at")
     await database[JOBS].create_indexes(list(QUEUE))
+    await database[SERVERS].create_index("beat", expireAfterSeconds=SERVER_SECONDS, name="beat")

@@ -14,7 +14,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.load import load
-from fhirserver.interactions.reindex import reindex
+from fhirserver.interactions.reindex import reindex, silent
 from fhirserver.interactions.write import update
 from fhirserver.process import OPERATOR, summary
 from fhirserver.settings import Settings
@@ -113,7 +113,7 @@ def test_reindex_knows_numbers_that_bson_does_not(mongodb: str) -> None:
         large = {"resourceType": "Observation", "id": "n", "status": "final", "code": code}
         await load(ctx, [large | {"valueQuantity": {"value": 2**70}}])
         await ctx.store["Observation"].update_one({"_id": "n"}, {"$unset": {"search": 1, "resource": 1}})
-        assert await reindex(ctx) == 1
+        assert (await reindex(ctx, "Observation", silent)).done == 1
         found = await ctx.store["Observation"].find_one({"_id": "n"})
         assert found is not None
         assert found["search"]["value-quantity"]

@@ -1,0 +1,60 @@
+"""Searches by a parameter whose index is being built: flagged or refused, as `Prefer: handling` says.
+
+https://hl7.org/fhir/R4/search.html#errors, docs/adr/0005-custom-search-parameters.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from fhirserver.context import Context
+from fhirserver.fhir.outcome import Issue, Outcome
+from fhirserver.search.mentioned import Named, mentioned
+from fhirserver.search.query import Query
+from fhirserver.store.jobs import Job
+
+RETRY = (("retry-after", "5"),)
+
+
+async def marked(ctx: Context, queries: Sequence[Query], strict: bool) -> Sequence[Query]:
+    """The queries as they may be run now; the first has a warning for each parameter that does not find all yet."""
+    if not ctx.rules.building:
+        return queries
+    unfinished = dict.fromkeys(named for query in queries for named in _unfinished(ctx, query))
+    issues = [_warning(named, await ctx.live.job(named[0])) for named in unfinished]
+    if not issues:
+        return queries
+    if strict:
+        raise Outcome(503, "incomplete", issues[0].diagnostics, headers=RETRY)
+    first, *others = queries
+    return [replace(first, ignored=(*first.ignored, *issues), partial=True), *others]
+
+
+def refuse_unfinished(ctx: Context, query: Query) -> None:
+    """Where a guess would do harm, as in a condition or a statistic."""
+    for type_, code in _unfinished(ctx, query) if ctx.rules.building else ():
+        raise Outcome(
+            503,
+            "incomplete",
+            f"{code} is a new search parameter, and not every {type_} is indexed for it yet; try again later",
+            headers=RETRY,
+        )
+
+
+def _unfinished(ctx: Context, query: Query) -> Iterable[Named]:
+    return dict.fromkeys(named for named in mentioned(query) if named in ctx.rules.building)
+
+
+def _warning(named: Named, job: Job | None) -> Issue:
+    type_, code = named
+    done, total = job.progress if job else (0, None)
+    if job is not None and job.state in ("failed", "cancelled"):
+        state = f"and the indexing was {job.state}; POST {type_}/$reindex starts it again"
+    elif total:
+        state = f"for which {100 * done // total} % of {total:,} {type_} resources are indexed"
+    else:
+        state = f"for which the {type_} resources are not indexed yet"
+    return Issue(
+        "warning", "incomplete", f"{code} is a new search parameter, {state}: what it finds may be partial", None
+    )

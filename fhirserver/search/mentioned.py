@@ -1,0 +1,35 @@
+"""Which search parameters a query rests on, of its own type and of those that its chains and inclusions lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Within
+from fhirserver.search.query import Query
+
+Named = tuple[str, str]
+
+
+def mentioned(query: Query) -> Iterator[Named]:
+    """(type, code), some of them several times."""
+    for criterion in query.criteria:
+        yield from _of(query.type_, criterion)
+    for key in query.sort:
+        yield query.type_, key.code
+    for include in (*query.includes, *query.revincludes):
+        yield include.source, include.code
+
+
+def _of(type_: str, criterion: Criterion) -> Iterator[Named]:
+    match criterion:
+        case Clause(parameter) | Within(parameter):
+            yield type_, parameter.code
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from _of(type_, part)
+        case Negation(part):
+            yield from _of(type_, part)
+        case Chain(parameter, others, reverse):
+            for other, part in others:
+                yield other if reverse else type_, parameter.code
+                yield from _of(other, part)

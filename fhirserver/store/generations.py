@@ -1,0 +1,83 @@
+"""Which search parameters a database has beyond the published ones, and how far its documents and servers know them.
+
+One document holds the rows of all custom parameters; each change of what they find is a new generation. A resource
+carries the generation that its index values are of (absent: 0). Type by type, `covered` is the generation that no
+document is behind. Servers say which generation they write; one that is silent does not write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from fhirserver.store.resources import Document, Store
+from fhirserver.store.schema import SERVER, SERVERS
+
+BEAT_SECONDS = 4.0
+SILENT_SECONDS = 12.0  # by the clock of the database
+
+_STATE = {"_id": "search"}
+
+
+class State(NamedTuple):
+    """`rows` are the custom parameters, see search/custom.py; {type: generation} is `covered`."""
+
+    generation: int = 0
+    rows: tuple[Mapping[str, Any], ...] = ()
+    covered: Mapping[str, int] = {}
+    known: bool = False  # whether anything was ever kept here
+
+
+async def read(store: Store) -> State:
+    document = await store[SERVER].find_one(_STATE, session=store.session)
+    if document is None:
+        return State()
+    return State(document["generation"], tuple(document["rows"]), document["covered"], known=True)
+
+
+async def write(store: Store, generation: int, rows: Iterable[Mapping[str, Any]]) -> None:
+    """In a transaction with the resources that the rows are of: two that change rows collide."""
+    change = {"$set": {"generation": generation, "rows": list(rows)}, "$setOnInsert": {"covered": {}}}
+    await store[SERVER].update_one(_STATE, change, upsert=True, session=store.session)
+
+
+async def cover(store: Store, types: Iterable[str], generation: int) -> None:
+    """No document of these types is behind this generation."""
+    await store[SERVER].update_one(_STATE, {"$max": {f"covered.{type_}": generation for type_ in types}})
+
+
+def behind(generation: int) -> Document:
+    """The documents that lack index values of this generation."""
+    return {"deleted": None, "generation": {"$not": {"$gte": generation}}}
+
+
+async def any_behind(store: Store, type_: str, generation: int) -> bool:
+    return await store[type_].find_one(behind(generation), {"_id": 1}) is not None
+
+
+async def changes(store: Store) -> AsyncIterator[None]:
+    """Yields when the state changed. A reader who comes later reads the state, so there is nothing to resume."""
+    wait = int(store.timeout * 500)
+    pipeline = [{"$match": {"documentKey._id": _STATE["_id"]}}]
+    async with await store[SERVER].watch(pipeline, max_await_time_ms=wait) as stream:
+        async for _ in stream:
+            yield
+
+
+# servers
+
+
+async def beat(store: Store, server: str, generation: int) -> None:
+    """This server lives, and writes nothing older than this generation."""
+    change = {"$set": {"generation": generation}, "$currentDate": {"beat": True}}
+    await store[SERVERS].update_one({"_id": server}, change, upsert=True)
+
+
+async def leave(store: Store, server: str) -> None:
+    await store[SERVERS].delete_one({"_id": server})
+
+
+async def lagging(store: Store, generation: int) -> int:
+    """How many living servers may still write documents of an older generation."""
+    living = {"$expr": {"$gt": ["$beat", {"$subtract": ["$$NOW", int(SILENT_SECONDS * 1000)]}]}}
+    return await store[SERVERS].count_documents({"generation": {"$lt": generation}, **living})

@@ -1,0 +1,411 @@
+"""Search parameters that a client defines: created, indexed, changed, retired, deleted, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from fhirserver import files
+from fhirserver.app import contexts
+from fhirserver.bulk.jobs import perform, sweep
+from fhirserver.context import OPERATOR
+from fhirserver.fhir.definitions import r4
+from fhirserver.interactions.load import Receipt, load
+from fhirserver.settings import Settings
+from fhirserver.store.jobs import Job
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve, Served
+
+Resource = dict[str, Any]
+PACKAGES = Path(__file__).parents[3] / "shared" / "data" / "packages"
+STRICT = {"Prefer": "handling=strict"}
+URL = "http://example.org/fhir/SearchParameter/"
+
+
+def parameter(code: str, expression: str, **more: Any) -> Resource:
+    return {
+        "resourceType": "SearchParameter",
+        "url": URL + code,
+        "name": code.replace("-", ""),
+        "status": "active",
+        "description": "for a test",
+        "code": code,
+        "base": ["Patient"],
+        "type": "string",
+        "expression": expression,
+    } | more
+
+
+def work(settings: Settings) -> list[Job]:
+    """What a worker does: all jobs that are due, with a context of its own."""
+
+    async def run() -> list[Job]:
+        async with contexts(settings) as found:
+            (ctx,) = found.values()
+            ctx = replace(ctx, caller=OPERATOR)
+            return [job for id_ in await sweep(ctx) if (job := await perform(ctx, id_))]
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    return serve()
+
+
+def nicknamed(id_: str, name: str) -> Resource:
+    return {"resourceType": "Patient", "id": id_, "name": [{"use": "nickname", "given": [name]}]}
+
+
+NICKNAME = parameter("nickname", "Patient.name.where(use = 'nickname').given") | {"id": "nickname"}
+
+
+def until(said: Callable[[], bool]) -> None:
+    """What every server of a database says soon."""
+    for _ in range(300):
+        if said():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
+
+
+def warnings(bundle: Resource) -> list[str]:
+    outcomes = [e["resource"] for e in bundle.get("entry", []) if e["search"]["mode"] == "outcome"]
+    return [f"{i['code']}: {i['diagnostics']}" for outcome in outcomes for i in outcome["issue"]]
+
+
+def test_the_life_of_a_search_parameter(served: Served) -> None:
+    fhir = served.client
+    assert fhir.put("Patient/old", nicknamed("old", "Ada")).status_code == 201
+    assert "nickname is not a search parameter" in warnings(fhir.bundle("Patient?nickname=ada"))[0]
+
+    assert fhir.put("SearchParameter/nickname", NICKNAME).status_code == 201
+    assert fhir.put("Patient/new", nicknamed("new", "Ada")).status_code == 201
+    partial = fhir.bundle("Patient?nickname=ada&_total=accurate")
+    assert fhir.ids("Patient?nickname=ada") == ["new"]
+    assert warnings(partial)[0].startswith("incomplete: nickname is a new search parameter")
+    assert "total" not in partial
+    refused = fhir.get("Patient?nickname=ada", headers=STRICT)
+    assert (refused.status_code, refused.json()["issue"][0]["code"]) == (503, "incomplete")
+    assert int(refused.headers["retry-after"]) > 0
+
+    (job,) = work(served.settings)
+    assert job.state == "done"
+    assert job.receipt == {
+        "type": "Patient",
+        "generation": 1,
+        "asked": 1,
+        "done": 1,
+        "overtaken": 0,
+        "failed": 0,
+        "reasons": [],
+        "documents": 2,
+        "current": 2,
+    }
+    until(lambda: fhir.get("Patient?nickname=ada", headers=STRICT).status_code == 200)
+    found = fhir.bundle("Patient?nickname=ada&_sort=_id")
+    assert fhir.ids("Patient?nickname=ada&_sort=_id", headers=STRICT) == ["new", "old"]
+    assert (found["total"], warnings(found)) == (2, [])
+
+    assert fhir.put("SearchParameter/nickname", NICKNAME | {"status": "retired"}).status_code == 200
+    assert "nickname is not a search parameter" in warnings(fhir.bundle("Patient?nickname=ada"))[0]
+    assert fhir.put("SearchParameter/nickname", NICKNAME).status_code == 200
+    assert fhir.get("Patient?nickname=ada", headers=STRICT).status_code == 503  # nobody kept it meanwhile
+    assert fhir.delete("SearchParameter/nickname").status_code == 204
+    assert "nickname is not a search parameter" in warnings(fhir.bundle("Patient?nickname=ada"))[0]
+
+
+def test_a_type_without_resources_is_searchable_at_once(served: Served) -> None:
+    fhir = served.client
+    made = fhir.post("SearchParameter", parameter("nickname", NICKNAME["expression"]))
+    assert made.status_code == 201
+    assert fhir.bundle("Patient?nickname=ada", headers=STRICT)["total"] == 0
+    fhir.put("Patient/a", nicknamed("a", "Ada"))
+    assert fhir.ids("Patient?nickname=ada", headers=STRICT) == ["a"]
+    assert work(served.settings) == []
+
+
+def test_the_capability_statement_lists_what_is_there_now(served: Served) -> None:
+    fhir = served.client
+
+    def listed() -> dict[str, str]:
+        resources = fhir.bundle("metadata")["rest"][0]["resource"]
+        (patient,) = (each for each in resources if each["type"] == "Patient")
+        return {each["name"]: each.get("definition") for each in patient["searchParam"]}
+
+    before = listed()
+    fhir.put("SearchParameter/nickname", NICKNAME)
+    assert listed() == before | {"nickname": URL + "nickname"}
+    fhir.delete("SearchParameter/nickname")
+    assert listed() == before
+
+
+def test_a_change_of_what_it_finds_builds_it_again_and_other_changes_do_not(served: Served) -> None:
+    fhir = served.client
+    fhir.put("Patient/a", nicknamed("a", "Ada"))
+    fhir.put("SearchParameter/nickname", NICKNAME)
+    work(served.settings)
+    until(lambda: fhir.get("Patient?nickname=ada", headers=STRICT).status_code == 200)
+    fhir.put("SearchParameter/nickname", NICKNAME | {"description": "said better"})
+    assert fhir.ids("Patient?nickname=ada", headers=STRICT) == ["a"]
+    changed = NICKNAME | {"expression": "Patient.name.where(use = 'official').given"}
+    assert fhir.put("SearchParameter/nickname", changed).status_code == 200
+    assert fhir.get("Patient?nickname=ada", headers=STRICT).status_code == 503
+    work(served.settings)
+    until(lambda: fhir.get("Patient?nickname=ada", headers=STRICT).status_code == 200)
+    assert fhir.ids("Patient?nickname=ada", headers=STRICT) == []
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "Patient?nickname:exact=ada&gender:not=male",
+        "Patient?nickname:missing=true",
+        "Patient?_sort=nickname",
+        "Patient?_filter=nickname eq ada",
+        "Patient?_filter=not (nickname eq ada)",
+        "Observation?subject:Patient.nickname=ada",
+        "Observation?_filter=subject:Patient.nickname eq ada",
+        "Organization?_has:Patient:organization:nickname=ada",
+        "Organization?_has:Patient:house:_id=a",
+        "Organization?_revinclude=Patient:house",
+        "Patient?_include=Patient:house",
+        "Patient?house.name=x",
+    ],
+)
+def test_whatever_rests_on_an_unfinished_parameter_is_flagged(building: Served, search: str) -> None:
+    fhir = building.client
+    assert any(each.startswith("incomplete") for each in warnings(fhir.bundle(search)))
+    assert fhir.get(search, headers=STRICT).status_code in (400, 503)
+
+
+@pytest.fixture(scope="module")
+def building(serve: Serve) -> Served:
+    """A server with new parameters that nobody has worked on yet."""
+    served = serve()
+    served.client.put("Patient/a", nicknamed("a", "Ada"))
+    house = parameter("house", "Patient.managingOrganization", type="reference", target=["Organization"])
+    for each in (NICKNAME, house | {"id": "house"}):
+        assert served.client.put(f"SearchParameter/{each['id']}", each).status_code == 201
+    return served
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
+def test_no_write_decides_by_an_unfinished_parameter(building: Served, method: str) -> None:
+    headers = {"If-None-Exist": "nickname=ada"} if method == "POST" else {}
+    path = "Patient" if method == "POST" else "Patient?nickname=ada"
+    body = [{"op": "add", "path": "/active", "value": True}] if method == "PATCH" else nicknamed("b", "Ada")
+    if method == "PATCH":
+        headers["Content-Type"] = "application/json-patch+json"
+    answer = building.client.request(method, path, headers=headers, json=None if method == "DELETE" else body)
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (503, "incomplete")
+    assert building.client.get("Patient/b").status_code == 404
+
+
+def test_totals_of_an_unfinished_parameter_are_not_told(building: Served) -> None:
+    for search in ("Patient?nickname=ada&_summary=count", "Patient?nickname=ada&_count=0&_total=accurate"):
+        assert "total" not in building.client.bundle(search)
+
+
+PATIENT = "http://hl7.org/fhir/SearchParameter/"
+
+
+@pytest.mark.parametrize(
+    ("change", "element", "message"),
+    [
+        ({"expression": "Patient.name.first()"}, "expression", "at position 14"),
+        ({"expression": "Patient.name.where(use = home)"}, "expression", "a text in quotes is missing at position 26"),
+        (
+            {"expression": "Patient.nmae.given"},
+            "expression",
+            "Patient.nmae.given leads nowhere from Patient at position 9",
+        ),
+        ({"expression": "Patient.name | Patient.contact.nmae"}, "expression", "at position 32"),
+        ({"expression": "Encounter.status"}, "expression", "says nothing about Patient"),
+        ({"expression": "Patient.photo"}, "expression", "finds Attachment, which a parameter of type string cannot"),
+        ({"expression": None}, "expression", "says by its expression what it finds"),
+        ({"type": "special"}, "type", "type special"),
+        ({"type": "quantity"}, "expression", "finds string, which a parameter of type quantity"),
+        ({"code": "a.b"}, "code", "cannot be a code"),
+        ({"code": "_mine"}, "code", "cannot be a code"),
+        ({"code": "gender"}, "code", "Patient has a published parameter gender"),
+        ({"code": "name", "type": "token"}, "code", "Patient has a published parameter name"),
+        ({"code": "birthdate", "type": "date"}, "code", "Patient has a published parameter birthdate"),
+        ({"url": PATIENT + "Patient-name"}, "code", "is a parameter of FHIR 4.0.1 and keeps its code"),
+        ({"base": ["Patient", "Encounter"]}, "expression", "says nothing about Encounter"),
+        ({"type": "composite"}, "component", "two components or more"),
+        (
+            {
+                "type": "composite",
+                "expression": "Patient.name",
+                "component": [
+                    {"definition": PATIENT + "individual-given", "expression": "given"},
+                    {"definition": PATIENT + "individual-family", "expression": "familie"},
+                ],
+            },
+            "component[1].expression",
+            "familie leads nowhere from HumanName at position 1",
+        ),
+        (
+            {
+                "type": "composite",
+                "expression": "Patient.name",
+                "component": [
+                    {"definition": PATIENT + "individual-given", "expression": "given"},
+                    {"definition": "http://example.org/none", "expression": "family"},
+                ],
+            },
+            "component[1].definition",
+            "http://example.org/none is no search parameter",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_place(
+    fhir: Fhir, change: Resource, element: str, message: str
+) -> None:
+    asked = {name: value for name, value in (NICKNAME | change).items() if value is not None}
+    transaction = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [{"resource": asked, "request": {"method": "PUT", "url": "SearchParameter/nickname"}}],
+    }
+    for answer, prefix in (
+        (fhir.put("SearchParameter/nickname", asked), "SearchParameter"),
+        (fhir.post("", transaction), "Bundle.entry[0].resource"),
+    ):
+        assert answer.status_code == 422, answer.text
+        (issue,) = answer.json()["issue"]
+        assert message in issue["diagnostics"]
+        assert issue["expression"] == [f"{prefix}.{element}"]
+    assert fhir.get("SearchParameter/nickname").status_code == 404
+    draft = fhir.put("SearchParameter/draft", asked | {"status": "draft", "id": "draft"})
+    assert draft.status_code in (200, 201)  # work in progress; it is read when it becomes active
+    activated = fhir.patch("SearchParameter/draft", [{"op": "replace", "path": "/status", "value": "active"}])
+    assert activated.status_code == 422
+
+
+def test_two_parameters_cannot_share_a_code_or_a_url(served: Served) -> None:
+    fhir = served.client
+    assert fhir.put("SearchParameter/nickname", NICKNAME).status_code == 201
+    for other in ({"url": URL + "other"}, {"code": "other"}):
+        answer = fhir.put("SearchParameter/other", NICKNAME | {"id": "other"} | other)
+        assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "duplicate")
+        assert "SearchParameter/nickname" in answer.json()["issue"][0]["diagnostics"]
+    assert fhir.get("SearchParameter/other").status_code == 404
+
+
+def test_a_composite_of_custom_parameters(served: Served) -> None:
+    fhir = served.client
+    use = parameter("name-use", "Patient.name.use", type="token") | {"id": "use"}
+    given = parameter("name-given", "Patient.name.given") | {"id": "given"}
+    both = parameter("use-given", "Patient.name", type="composite") | {
+        "id": "both",
+        "component": [
+            {"definition": use["url"], "expression": "use"},
+            {"definition": given["url"] + "|1.0", "expression": "given"},
+        ],
+    }
+    entries = [
+        {"resource": each, "request": {"method": "PUT", "url": f"SearchParameter/{each['id']}"}}
+        for each in (both, use, given)
+    ]
+    answer = fhir.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert answer.status_code == 200, answer.text
+    names = [{"use": "usual", "given": ["Ada"]}, {"use": "nickname", "given": ["Bea"]}]
+    fhir.put("Patient/a", {"resourceType": "Patient", "id": "a", "name": names})
+    assert fhir.ids("Patient?use-given=usual$ada", headers=STRICT) == ["a"]
+    assert fhir.ids("Patient?use-given=nickname$ada", headers=STRICT) == []
+    answer = fhir.delete("SearchParameter/use")  # the composite would lose a part
+    assert answer.status_code == 422
+    assert URL + "use-given" in answer.text
+    assert fhir.get("SearchParameter/use").status_code == 200
+
+
+def test_a_parameter_of_all_types(served: Served) -> None:
+    fhir = served.client
+    fhir.put("Patient/a", {"resourceType": "Patient", "id": "a", "language": "de"})
+    fhir.put(
+        "SearchParameter/tongue",
+        parameter("tongue", "Resource.language", type="token", base=["Resource"]) | {"id": "tongue"},
+    )
+    assert fhir.get("Observation?tongue=de", headers=STRICT).status_code == 200
+    assert fhir.get("Patient?tongue=de", headers=STRICT).status_code == 503
+    work(served.settings)
+    until(lambda: fhir.get("Patient?tongue=de", headers=STRICT).status_code == 200)
+    assert fhir.ids("Patient?tongue=de") == ["a"]
+
+
+def test_writes_by_a_server_that_does_not_know_yet_are_found_in_the_end(serve: Serve) -> None:
+    one = serve()
+    two = serve(database=one.settings.database)
+    one.client.put("Patient/old", nicknamed("old", "Ada"))
+    one.client.put("SearchParameter/nickname", NICKNAME)
+    for i in range(20):  # the second server learns of it somewhere in between
+        two.client.put(f"Patient/n{i}", nicknamed(f"n{i}", "Ada"))
+    work(one.settings)
+    everyone = {"old", *(f"n{i}" for i in range(20))}
+    for server in (one, two):
+        until(lambda: server.client.get("Patient?nickname=ada", headers=STRICT).status_code == 200)  # noqa: B023
+        assert set(server.client.ids("Patient?nickname=ada&_count=100")) == everyone
+    two.client.delete("SearchParameter/nickname")
+    until(lambda: one.client.get("Patient?nickname=ada", headers=STRICT).status_code == 400)
+
+
+def test_tenants_have_parameters_of_their_own(serve: Serve) -> None:
+    base = serve(tenants="north,south").client.base_url
+    with httpx.Client(base_url=base) as http:
+        for tenant in ("north", "south"):
+            assert http.put(f"{base}/{tenant}/Patient/a", json=nicknamed("a", "Ada")).status_code == 201
+        assert http.put(f"{base}/north/SearchParameter/nickname", json=NICKNAME).status_code == 201
+        assert http.get(f"{base}/north/Patient?nickname=ada", headers=STRICT).status_code == 503
+        assert http.get(f"{base}/south/Patient?nickname=ada", headers=STRICT).status_code == 400
+        assert "nickname" not in http.get(f"{base}/south/metadata").text
+
+
+def test_us_core_is_loaded_and_leaves_the_published_parameters_alone(served: Served) -> None:
+    package = PACKAGES / "hl7.fhir.us.core-6.1.0.tgz"
+    if not package.exists():
+        pytest.skip("no packages here")
+    fhir = served.client
+    race = {"url": "ombCategory", "valueCoding": {"system": "urn:oid:2.16.840.1.113883.6.238", "code": "2054-5"}}
+    extension = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race", "extension": [race]}
+    fhir.put("Patient/a", nicknamed("a", "Ada") | {"gender": "female", "extension": [extension]})
+    before = fhir.bundle("metadata")["rest"][0]["resource"]
+
+    async def load_package() -> Receipt:
+        async with contexts(served.settings) as found:
+            (ctx,) = found.values()
+            resources = (
+                each for each in files.package(package, r4(), print) if each["resourceType"] == "SearchParameter"
+            )
+            return await load(ctx, resources)
+
+    receipt = asyncio.run(load_package())
+    assert (receipt.failed, receipt.stored["SearchParameter"]) == ([], 106)
+    work(served.settings)
+    until(lambda: fhir.get("Patient?race=2054-5", headers=STRICT).status_code == 200)
+    assert fhir.ids("Patient?race=2054-5&gender=female&given=ada", headers=STRICT) == ["a"]
+    after = fhir.bundle("metadata")["rest"][0]["resource"]
+    new = {
+        (one["type"], each["name"])
+        for one, other in zip(after, before, strict=True)
+        for each in one["searchParam"]
+        if each not in other["searchParam"]
+    }
+    assert new == {
+        ("CareTeam", "role"),
+        ("Condition", "asserted-date"),
+        ("Encounter", "discharge-disposition"),
+        ("Goal", "description"),
+        ("Patient", "ethnicity"),
+        ("Patient", "gender-identity"),
+        ("Patient", "race"),
+    }
