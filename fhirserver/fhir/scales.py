@@ -19,17 +19,18 @@ Read = Callable[[Decimal], Decimal | None]
 
 
 class Scale(NamedTuple):
-    """`falling`: a higher reading is less."""
+    """`falling`: a higher reading is less. `offset`: what is added to a reading, where that is all that is done."""
 
     read: Read
     reading: Read
     falling: bool = False
+    offset: Decimal | None = None
 
 
 def _from(zero: str) -> Scale:
     """A scale of the same steps whose zero is elsewhere."""
     offset = Decimal(zero)
-    return Scale(lambda value: WIDE.add(value, offset), lambda amount: WIDE.subtract(amount, offset))
+    return Scale(lambda value: WIDE.add(value, offset), lambda amount: WIDE.subtract(amount, offset), offset=offset)
 
 
 def _logarithm(base: int, times: int = 1, *, falling: bool = False) -> Scale:

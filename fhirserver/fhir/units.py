@@ -7,9 +7,10 @@ as `[iU]` are base units of their own. What is no unit of UCUM is comparable wit
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from functools import cache, lru_cache
+from math import lcm
 from typing import Any, NamedTuple
 
 import msgspec
@@ -207,6 +208,15 @@ class Base(NamedTuple):
         return None if read is None else DIGITS.divide(WIDE.multiply(read, self.numerator), self.denominator)
 
     @property
+    def line(self) -> tuple[Fraction, Fraction] | None:
+        """The slope and the intercept of the way to base units; None where it is no line: pH, dB."""
+        if self.scale is None:
+            return self.factor, Fraction(0)
+        if self.scale.offset is None:
+            return None
+        return self.factor * Fraction(self.prefix), self.factor * Fraction(self.scale.offset)
+
+    @property
     def falling(self) -> bool:
         """Whether more in this unit is less in base units: pH."""
         return self.scale is not None and self.scale.falling
@@ -221,3 +231,30 @@ def base(code: str) -> Base | None:
         return None
     unit = ".".join(f"{each}{'' if power == 1 else power}" for each, power in dimension) or "1"
     return Base(factor, unit, Decimal(factor.numerator), Decimal(factor.denominator), scale, prefix)
+
+
+class Conversion(NamedTuple):
+    """From one unit to another: (value · times + plus) / over, in whole numbers."""
+
+    times: Decimal
+    plus: Decimal
+    over: Decimal
+
+    def of(self, value: Decimal) -> Decimal:
+        """Rounded where the quotient does not end; as many digits as FHIR asks servers to keep."""
+        return KEPT.divide(WIDE.add(WIDE.multiply(value, self.times), self.plus), self.over)
+
+
+KEPT = Context(prec=18)  # https://hl7.org/fhir/R4/datatypes.html#decimal
+SAME = Conversion(Decimal(1), Decimal(0), Decimal(1))
+
+
+def conversion(one: str, other: str) -> Conversion | None:
+    """Between two codes of UCUM; None where there is none, or where it is no line: a mean of pH is no mean of acid."""
+    ours, theirs = base(one), base(other)
+    if ours is None or theirs is None or ours.unit != theirs.unit or ours.line is None or theirs.line is None:
+        return None
+    (slope, intercept), (their_slope, their_intercept) = ours.line, theirs.line
+    times, plus = slope / their_slope, (intercept - their_intercept) / their_slope
+    over = lcm(times.denominator, plus.denominator)
+    return Conversion(Decimal(int(times * over)), Decimal(int(plus * over)), Decimal(over))

@@ -7,13 +7,16 @@ https://hl7.org/fhir/R4/observation.html#search
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.units import SAME, UCUM, Conversion, base, conversion
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.search import filter_of, parsed
+from fhirserver.search.values import decimal128
 
 Stage = dict[str, Any]
 PARAMETER = "combo-code-value-quantity"
@@ -71,14 +74,69 @@ def measurements(filter_: Stage, codes: Sequence[str]) -> list[Stage]:
     ]
 
 
-def one_unit(units: Sequence[str | None], asked: str | None) -> str | None:
-    """The unit to answer in. Values in several units are never mixed: the client says which it wants."""
-    fitting = [unit for unit in units if asked is None or unit == asked or (unit or "").rpartition("|")[2] == asked]
+class InOneUnit(NamedTuple):
+    """The unit of an answer, and how values in each of the units that convert to it become values in it."""
+
+    unit: str | None
+    conversions: Mapping[str | None, Conversion]
+
+    def stages(self) -> list[Stage]:
+        """Of `measurements`, those that convert, in this unit."""
+        changed = [(unit, each) for unit, each in self.conversions.items() if each != SAME]
+        branches = [{"case": {"$eq": ["$unit", unit]}, "then": _converted(each)} for unit, each in changed]
+        convert = [{"$set": {"value": {"$switch": {"branches": branches, "default": "$value"}}}}] if branches else []
+        return [{"$match": {"unit": {"$in": [*self.conversions]}}}, *convert]
+
+
+def _converted(by: Conversion) -> Stage:
+    times, plus, over = (decimal128(each) for each in by)
+    return {"$divide": [{"$add": [{"$multiply": ["$value", times]}, plus]}, over]}
+
+
+def one_unit(counts: Mapping[str | None, int], asked: str | None) -> InOneUnit:
+    """The unit that is asked for, or the most frequent one. What does not convert to it is refused, and named.
+
+    Where a unit is asked for, what does not convert to it is left out.
+    """
+    fitting = [unit for unit in counts if asked is None or _fits(unit, asked)]
     if asked is not None and not fitting:
-        raise Outcome(422, "not-found", f"there are no values in {asked[:80]}; there are {_named(units)}", "unit")
-    if len(fitting) > 1:
+        raise Outcome(422, "not-found", f"there are no values in {asked[:80]}; there are {_named([*counts])}", "unit")
+    exact = [unit for unit in fitting if asked is not None and asked in (unit, _code(unit))]
+    alike: Counter[Hashable] = Counter()
+    for unit in fitting:
+        alike[_measure(unit)] += counts[unit]
+    target = max(exact or fitting, key=lambda unit: (alike[_measure(unit)], -len(unit or ""), unit or ""), default=None)
+    if asked is not None and not exact:
+        target = f"{UCUM}|{_code(asked)}"
+    conversions = {unit: _conversion(unit, target) for unit in fitting}
+    if None in conversions.values():
         raise Outcome(422, "multiple-matches", f"the values are in {_named(fitting)}; ask for one with unit=…", "unit")
-    return fitting[0] if fitting else None
+    return InOneUnit(target, {unit: each for unit, each in conversions.items() if each is not None})
+
+
+def _fits(unit: str | None, asked: str) -> bool:
+    """By its name, or because it converts to what is asked for as a unit of UCUM."""
+    system = asked.rpartition("|")[0]
+    wanted = f"{UCUM}|{_code(asked)}" if system in ("", UCUM) else asked
+    return asked in (unit, _code(unit)) or _conversion(unit, wanted) is not None
+
+
+def _measure(unit: str | None) -> Hashable:
+    """The same for /min and {beats}/min: units by other names."""
+    known = base(_code(unit)) if unit is not None and unit.startswith(f"{UCUM}|") else None
+    return unit if known is None else known
+
+
+def _conversion(unit: str | None, target: str | None) -> Conversion | None:
+    if unit == target:
+        return SAME
+    if unit is None or target is None or not all(each.startswith(f"{UCUM}|") for each in (unit, target)):
+        return None
+    return conversion(_code(unit), _code(target))
+
+
+def _code(unit: str | None) -> str:
+    return (unit or "").rpartition("|")[2]
 
 
 def _named(units: Sequence[str | None]) -> str:

@@ -9,13 +9,17 @@ which LTTB takes what stands out, so that a million values cost a page of memory
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
+
+from bson.decimal128 import Decimal128
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import invalid
+from fhirserver.fhir.units import KEPT
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.operations.downsampling import Point, lttb
 from fhirserver.operations.measurements import Stage, matching, measurements, one_unit, quantity
@@ -38,7 +42,7 @@ async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     """Parameters: `unit`, `method`, `count` (all values), then one `point` each with `time` and `value`.
 
     `lttb` and `minmax` give values as they were measured, with the observation they come from; `mean` gives the mean
-    of each stretch of time that has values, with `min`, `max` and `count`.
+    of each stretch of time that has values, with `min`, `max` and `count`. All are in one unit.
     """
     authorize(ctx.caller, "series", type_)
     values = taken("$series", given(ctx, request), PARAMETERS)
@@ -53,11 +57,18 @@ async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
         )
         stages = [*measurements(filter_, codes), {"$match": {"time": {"$exists": True}}}]
         facts = await ctx.store.aggregate(type_, [*stages, _FACTS])
-        unit = one_unit([fact["_id"] for fact in facts], once(values, "unit"))
-        fact = next((fact for fact in facts if fact["_id"] == unit), None)
-        rows = [] if fact is None else await _points(ctx, [*stages, {"$match": {"unit": unit}}], fact, method, points)
-    count = fact["count"] if fact else 0
-    return Answer(status=200, body=json.encode(_parameters(unit, method, count, rows)))
+        chosen = one_unit({fact["_id"]: fact["count"] for fact in facts}, once(values, "unit"))
+        fact = _together([fact for fact in facts if fact["_id"] in chosen.conversions])
+        rows = await _points(ctx, [*stages, *chosen.stages()], fact, method, points) if fact["count"] else []
+    return Answer(status=200, body=json.encode(_parameters(chosen.unit, method, fact["count"], rows)))
+
+
+def _together(facts: list[Row]) -> Row:
+    """Of all units that are answered in one."""
+    if not facts:
+        return {"count": 0}
+    first, last = min(fact["first"] for fact in facts), max(fact["last"] for fact in facts)
+    return {"count": sum(fact["count"] for fact in facts), "first": first, "last": last}
 
 
 _FACTS: Stage = {
@@ -136,9 +147,15 @@ def _parameters(unit: str | None, method: str, count: int, rows: list[Row]) -> R
 
 def _point(row: Row) -> Row:
     part: list[Row] = [{"name": "time", "valueDateTime": instant(row["time"])}]
-    part += [{"name": key, "valueDecimal": row[key].to_decimal()} for key in ("value", "min", "max") if key in row]
+    part += [{"name": key, "valueDecimal": _written(row[key])} for key in ("value", "min", "max") if key in row]
     if "count" in row:
         part.append({"name": "count", "valueInteger": row["count"]})
     else:
         part.append({"name": "observation", "valueReference": {"reference": f"Observation/{row['_id']}"}})
     return {"name": "point", "part": part}
+
+
+def _written(value: Decimal128) -> Decimal:
+    """As measured; what was divided on the way, to the digits that FHIR asks servers to keep."""
+    said = value.to_decimal()
+    return said if len(said.as_tuple().digits) <= KEPT.prec else KEPT.plus(said).normalize(KEPT)

@@ -7,6 +7,7 @@ measurement gets statistics of its own: the components, and the observations tha
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -187,10 +188,14 @@ async def _results(ctx: Context, group: Group, unit: str | None) -> list[Result]
         by_code.setdefault(group.code if group.code in row["codes"] else row["codes"][0], []).append(row)
     results = []
     for code, rows in (by_code or {group.code: []}).items():
-        chosen = one_unit(list({row.get("unit") for row in rows}), unit if rows else None)
-        measured = ((row.get("time"), row["value"].to_decimal()) for row in rows if row.get("unit") == chosen)
+        chosen = one_unit(Counter(row.get("unit") for row in rows), unit if rows else None)
+        measured = (
+            (row.get("time"), chosen.conversions[row.get("unit")].of(row["value"].to_decimal()))
+            for row in rows
+            if row.get("unit") in chosen.conversions
+        )
         total = await ctx.store.count("Observation", having(group.filter, code))
-        results.append(Result(code, Sample(tuple(measured)), chosen, total))
+        results.append(Result(code, Sample(tuple(measured)), chosen.unit, total))
     return results
 
 

@@ -303,7 +303,7 @@ REFUSED = [
     ("$series?patient=ada&code=pulse&nonsense=1", 400, "has no parameter 'nonsense'"),
     ("$series?patient=ada&code=pulse&date=then", 400, "date"),
     ("$series?patient=ada&code=mix", 422, "ask for one with unit="),
-    ("$series?patient=ada&code=mix&unit=kg", 422, "there are no values in kg"),
+    ("$series?patient=ada&code=mix&unit=cm", 422, "there are no values in cm"),
     ("$stats?code=pulse&statistic=average", 400, "needs a subject"),
     ("$stats?subject=Patient/ada&statistic=average", 400, "needs a code"),
     ("$stats?subject=Patient/ada&code=pulse", 400, "needs a statistic"),
