@@ -32,12 +32,34 @@ OPERATOR = Caller("operator", open=True)  # who runs the server: reaching its da
 Run = Callable[..., Awaitable[Any]]
 
 
+class Parameter(NamedTuple):
+    """Of an operation of our own: with a type, or (out of it) with parts, which are (name, type)."""
+
+    name: str
+    type: str | None
+    documentation: str
+    min: int = 0
+    max: str = "1"
+    use: str = "in"
+    parts: tuple[tuple[str, str], ...] = ()
+
+
+class Described(NamedTuple):
+    """An operation of our own, as its OperationDefinition says it."""
+
+    id: str
+    title: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    affects_state: bool = False
+
+
 class Operation(NamedTuple):
-    """A named operation: `run(ctx, request, type_, id_)` answers; `definition` is the canonical URL."""
+    """A named operation: `run(ctx, request, type_, id_)` answers; `definition` is ours, or the URL of HL7's."""
 
     name: str
     instance: bool
-    definition: str
+    definition: str | Described
     run: Run
 
 
@@ -62,7 +84,7 @@ class Context:
     settings: Settings
     secret: bytes
     now: Callable[[], datetime]
-    operations: Mapping[tuple[str, str], Operation]
+    operations: Mapping[tuple[str, str, bool], Operation]
     enqueue: Enqueue
     terminology: Terminology
     caller: Caller = NOBODY

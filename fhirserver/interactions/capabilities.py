@@ -13,6 +13,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.own_operations import canonical
 from fhirserver.search.parameters import Registry
 
 DATE = "2026-11-22"
@@ -159,5 +160,5 @@ def _common(ctx: Context) -> list[Any]:
 
 
 def _operations(ctx: Context, type_: str) -> list[dict[str, str]]:
-    found = sorted((op.name, op.definition) for (on, _), op in ctx.operations.items() if on == type_)
-    return [{"name": name, "definition": definition} for name, definition in found]
+    named = {op.name: canonical(ctx, op.definition) for (on, *_), op in ctx.operations.items() if on == type_}
+    return [{"name": name, "definition": definition} for name, definition in sorted(named.items())]

@@ -16,6 +16,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.interactions.own_operations import check_not_own
 from fhirserver.interactions.summary import subsetted
 from fhirserver.search.custom import SEARCH_PARAMETER, row
 from fhirserver.store.resources import Change, Stored
@@ -55,6 +56,7 @@ def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
 def written(ctx: Context, resource: Resource, id_: str, previous: Stored | None = None) -> Change:
     """The next version of a resource."""
     type_ = resource["resourceType"]
+    check_not_own(ctx, type_, id_)
     version = previous.version + 1 if previous else 1
     updated = max(ctx.now(), previous.updated) if previous else ctx.now()
     stamped = _stamped(resource, id_, version, updated)

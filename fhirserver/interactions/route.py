@@ -11,6 +11,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, not_found
 from fhirserver.interactions import batch, capabilities, histories, read, search, write
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.own_operations import check_not_own, own_definition, read_own
 from fhirserver.interactions.summary import summarized
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -101,6 +102,10 @@ async def _instance(ctx: Context, request: Request, type_: str, id_: str, below:
 
 
 async def _resource(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
+    if own := own_definition(ctx, type_, id_):
+        if request.method != "GET":
+            check_not_own(ctx, type_, id_)
+        return summarized(ctx, request, read_own(ctx, own))
     match request.method:
         case "GET":
             return summarized(ctx, request, await read.read(ctx, request, type_, id_))
@@ -115,11 +120,11 @@ async def _resource(ctx: Context, request: Request, type_: str, id_: str) -> Ans
 
 async def _operate(ctx: Context, request: Request, name: str, type_: str, id_: str | None) -> Answer:
     """https://hl7.org/fhir/R4/operations.html"""
-    operation = ctx.operations.get((type_, name[1:]))
-    if operation is None or operation.instance != (id_ is not None):
-        level = f"{type_}/[id]" if id_ is not None else type_ or "the system"
-        other = f"; it is one on {type_}{'/[id]' if operation.instance else ''}" if operation and type_ else ""
-        raise Outcome(404, "not-supported", f"{name} is not an operation on {level}{other}")
+    operation = ctx.operations.get((type_, name[1:], id_ is not None))
+    if operation is None:
+        level, other = (f"{type_}/[id]", type_) if id_ is not None else (type_ or "the system", f"{type_}/[id]")
+        elsewhere = f"; it is one on {other}" if (type_, name[1:], id_ is None) in ctx.operations else ""
+        raise Outcome(404, "not-supported", f"{name} is not an operation on {level}{elsewhere}")
     _allow(request, "GET", "POST")
     answer: Answer = await operation.run(ctx, request, type_, id_)
     return answer

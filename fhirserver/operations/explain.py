@@ -9,7 +9,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from fhirserver.access.policy import authorize, authorize_explanation
-from fhirserver.context import Context
+from fhirserver.context import Context, Described, Parameter
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.outcome import invalid
@@ -21,8 +21,34 @@ from fhirserver.search.explain import hints, plan, step, understood
 from fhirserver.store.hops import one_budget
 from fhirserver.store.trace import explained, traced
 
+STEP = (
+    ("type", "string"),
+    ("command", "string"),
+    ("returned", "integer"),
+    ("milliseconds", "decimal"),
+    ("plan", "string"),
+    ("keysExamined", "integer"),
+    ("documentsExamined", "integer"),
+)
+TIMES = (("total", "decimal"), ("parse", "decimal"), ("database", "decimal"), ("build", "decimal"))
+DEFINITION = Described(
+    "healthmate-explain",
+    "Explain a search",
+    "How a search of this type is understood, what the database does for it, and what would help. It takes the"
+    " parameters of the search, runs it, and has each command that it gave to the database explained.",
+    (
+        Parameter(
+            "criterion", None, "As it was understood.", 0, "*", "out", (("parameter", "string"), ("value", "string"))
+        ),
+        Parameter("ignored", None, "What was ignored, and why.", 0, "*", "out", (("reason", "string"),)),
+        Parameter("step", None, "One command and how it was answered.", 0, "*", "out", STEP),
+        Parameter("milliseconds", None, "The times of the whole and of its stages.", 1, "1", "out", TIMES),
+        Parameter("hint", "string", "What would make the search faster.", 0, "*", "out"),
+    ),
+)
 
-@operation("explain", *sorted(r4().resource_types), instance=False, definition="urn:healthmate:operation:explain")
+
+@operation("explain", *sorted(r4().resource_types), instance=False, definition=DEFINITION)
 async def explain(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     """Parameters: the criteria, what was ignored, each step in the order of the search, times and hints."""
     authorize(ctx.caller, "search", type_)

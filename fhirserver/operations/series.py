@@ -15,7 +15,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from fhirserver.access.policy import authorize
-from fhirserver.context import Context
+from fhirserver.context import Context, Described, Parameter
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import invalid
@@ -37,7 +37,35 @@ MILLISECOND = timedelta(milliseconds=1)
 Row = dict[str, Any]
 
 
-@operation("series", "Observation", instance=False, definition="urn:healthmate:operation:observation-series")
+POINT = (
+    ("time", "dateTime"),
+    ("value", "decimal"),
+    ("observation", "Reference"),
+    ("min", "decimal"),
+    ("max", "decimal"),
+    ("count", "integer"),
+)
+DEFINITION = Described(
+    "healthmate-observation-series",
+    "A series of measurements for a chart",
+    "The measured values of a code over time, as many points as a chart can show, with what stands out among them.",
+    (
+        Parameter("patient", "string", "Whose values; or give a subject."),
+        Parameter("subject", "string", "Whose values; or give a patient."),
+        Parameter("code", "string", "Codes as in a search, of observations and of components.", min=1),
+        Parameter("date", "string", "As in a search, with prefixes.", max="*"),
+        Parameter("unit", "string", "Which values, where there are several units."),
+        Parameter("points", "positiveInt", f"At most so many points; {DEFAULT_POINTS} where not said."),
+        Parameter("method", "code", f"{', '.join(METHODS)}: how the points are chosen; lttb where not said."),
+        Parameter("method", "code", "How the points were chosen.", min=1, use="out"),
+        Parameter("count", "integer", "How many values there are.", min=1, use="out"),
+        Parameter("unit", "Quantity", "The unit of the values.", use="out"),
+        Parameter("point", None, "A value and its observation, or a mean and what it is of.", 0, "*", "out", POINT),
+    ),
+)
+
+
+@operation("series", "Observation", instance=False, definition=DEFINITION)
 async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     """Parameters: `unit`, `method`, `count` (all values), then one `point` each with `time` and `value`.
 
