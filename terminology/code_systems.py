@@ -36,7 +36,7 @@ class CodeSystem:
         self.said: dict[str, dict[str, list[str]]] = {}
         self.parents: dict[str, set[str]] = {}
         self.children: dict[str, set[str]] = {}
-        self._declared = DEFINED | {each["code"] for each in resource.get("property", ())}
+        self._declared = DEFINED | {each["code"] for each in resource.get("property", ()) if "code" in each}
         self._names = _relations(resource)
         for concept, parent in _concepts(resource):
             self._add(concept, parent)
@@ -50,9 +50,9 @@ class CodeSystem:
         if parent is not None:
             self._relate(code, parent)
         for each in concept.get("property", ()):
-            value = _value(each)
-            said.setdefault(each["code"], []).append(value)
-            relation = self._names.get(each["code"])
+            name, value = each.get("code", ""), _value(each)
+            said.setdefault(name, []).append(value)
+            relation = self._names.get(name)
             if relation is not None:
                 self._relate(*((code, value) if relation == "parent" else (value, code)))
 
@@ -122,7 +122,7 @@ def _relations(resource: Json) -> dict[str, str]:
     for each in resource.get("property", ()):
         uri = each.get("uri", "")
         for relation in ("parent", "child"):
-            if uri == f"http://hl7.org/fhir/concept-properties#{relation}":
+            if uri == f"http://hl7.org/fhir/concept-properties#{relation}" and "code" in each:
                 names[each["code"]] = relation
     return names
 

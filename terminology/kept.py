@@ -10,7 +10,7 @@ from terminology.code_systems import CodeSystem
 from terminology.value_sets import Expansion, size
 
 Identity = tuple[str, int] | None  # a stored version of a resource; None where nothing is stored
-MOST_CODES = 1_000_000
+MOST_CODES = 500_000
 
 
 class Compiled(NamedTuple):

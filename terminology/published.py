@@ -26,6 +26,10 @@ def _table() -> dict[str, dict[str, Json]]:
     return table
 
 
+def published_urls(type_: str) -> list[str]:
+    return [*_table()[type_]]
+
+
 def published(asked: Canonical) -> Json | None:
     found = _table().get(asked.type, {}).get(asked.url)
     return found if found is not None and asked.version in (None, found.get("version")) else None

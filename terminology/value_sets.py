@@ -35,10 +35,14 @@ def needs(value_set: Json) -> Iterator[Canonical]:
     """The value sets and code systems that the codes of this one depend on."""
     compose = value_set.get("compose", {})
     for part in (*compose.get("include", ()), *compose.get("exclude", ())):
-        for url in part.get("valueSet", ()):
-            yield canonical("ValueSet", url)
+        yield from value_sets_of(part)
         if "system" in part and ("concept" not in part or compose.get("inactive") is False):
             yield system_of(part)
+
+
+def value_sets_of(part: Json) -> list[Canonical]:
+    """JSON writes null where a canonical has extensions only."""
+    return [canonical("ValueSet", url) for url in part.get("valueSet", ()) if url is not None]
 
 
 def system_of(part: Json) -> Canonical:
@@ -75,16 +79,18 @@ class _Expander:
         if value_set is None:
             needed = f", which {within[-2]} includes," if len(within) > 1 else ""
             raise invalid(f"value set {asked}{needed} is not known here", code="not-found")
-        if "compose" in value_set:
-            try:
-                return self._composed(value_set["compose"], within)
-            except Outcome as refusal:
-                if refusal.issues[0].code != "not-found" or "expansion" not in value_set:
-                    raise
-        listed = listed_codes(value_set)  # made where all of it was present
-        if listed is None:
-            raise invalid(f"value set {asked} has no compose and no whole expansion", code="not-supported")
-        return listed
+        if "compose" not in value_set:
+            listed = listed_codes(value_set)
+            if listed is None:
+                raise invalid(f"value set {asked} has no compose and no whole expansion", code="not-supported")
+            return listed
+        try:
+            return self._composed(value_set["compose"], within)
+        except Outcome as refusal:
+            listed = listed_codes(value_set) if refusal.issues[0].code == "not-found" else None
+            if listed is None:
+                raise
+            return listed  # made where all of it was present
 
     def _composed(self, compose: Json, within: tuple[Canonical, ...]) -> Expansion:
         active = compose.get("inactive") is False
@@ -99,7 +105,7 @@ class _Expander:
 
     def _part(self, part: Json, within: tuple[Canonical, ...], active: bool) -> Expansion:
         """What is in the system and in all value sets of one include or exclude."""
-        parts = [self.of(canonical("ValueSet", url), within) for url in part.get("valueSet", ())]
+        parts = [self.of(asked, within) for asked in value_sets_of(part)]
         if "system" in part:
             parts.append({part["system"]: self._of_system(part, within, active)})
         return reduce(common, parts) if parts else {}
@@ -118,7 +124,7 @@ class _Expander:
         if not filters:
             return None if system.content == "fragment" else system.codes - inactive
         try:
-            chosen = [system.filtered(each["op"], each["property"], each["value"]) for each in filters]
+            chosen = [system.filtered(*(each.get(key, "") for key in ("op", "property", "value"))) for each in filters]
         except Outcome as refusal:
             raise invalid(f"value set {within[-1]}: {refusal}", code=refusal.issues[0].code) from refusal
         return frozenset.intersection(*chosen) - inactive
@@ -156,7 +162,7 @@ def common(one: Expansion, other: Expansion) -> Expansion:
 def listed_codes(value_set: Json) -> Expansion | None:
     """The codes of an expansion that came with a value set; None where there is none, or only a page of it."""
     expansion = value_set.get("expansion")
-    if expansion is None or "offset" in expansion:
+    if expansion is None or expansion.get("offset", 0) > 0:
         return None
     found: dict[str, set[str]] = {}
     ahead, count = list(expansion.get("contains", ())), 0

@@ -27,6 +27,7 @@ UNBOUNDED: Mapping[str, str] = {
     " parameter that narrows it",
     "text": "looks for words in texts, so every text is read; search for a code, or add a parameter that narrows it",
     "not": "matches whatever does not have a value, so no index leads there; add a parameter that says what is wanted",
+    "not-in": "matches whatever has none of the codes, so no index leads there; add a parameter that narrows it",
     "missing": "asks what is absent or present at all; add a parameter that narrows it",
 }
 

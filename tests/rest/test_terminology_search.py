@@ -469,3 +469,36 @@ def test_only_urls_have_others_above_and_below(world, modifier: str, value: str)
     answer = world.get(f"ConceptMap?url:{modifier}={value}")
     assert answer.status_code == 400
     assert "only URLs" in answer.json()["issue"][0]["diagnostics"]
+
+
+GAP = {"extension": [{"url": "http://example.org/unknown", "valueCode": "unknown"}]}  # what stands in place of a value
+GAPPED = [
+    {"include": [{"valueSet": [None, f"{VS}/listed"], "_valueSet": [GAP, None]}]},
+    {"include": [{"system": TREE, "filter": [{"_op": GAP, "property": "code", "value": "x"}]}]},
+    {"include": [{"system": TREE, "filter": [{"op": "=", "_property": GAP, "value": "x"}]}]},
+    {"include": [{"system": TREE, "filter": [{"op": "is-a", "property": "concept", "_value": GAP}]}]},
+    {"include": [{"_system": GAP, "concept": [{"code": "dog"}]}]},
+    {"include": [{"system": TREE, "concept": [{"_code": GAP}, {"code": "dog"}]}]},
+    {"include": [{"system": "http://example.org/cs/gaps", "filter": [{"op": "=", "property": "p", "value": "x"}]}]},
+]
+
+
+@pytest.mark.parametrize("compose", GAPPED)
+def test_values_that_are_left_out_are_no_error_of_the_server(world, compose: Json) -> None:
+    properties = [{"_code": GAP, "uri": "http://hl7.org/fhir/concept-properties#parent", "type": "code"}]
+    concepts = [
+        {"_code": GAP},
+        {"code": "x", "property": [{"_code": GAP, "valueCode": "x"}, {"code": "p", "_valueCode": GAP}]},
+    ]
+    system = code_system("gaps", "http://example.org/cs/gaps", *concepts, property=properties)
+    assert world.put("CodeSystem/gaps", system).status_code in (200, 201, 422)
+    gapped = {**value_set("gapped"), "compose": compose}
+    assert world.put("ValueSet/gapped", gapped).status_code in (200, 201, 422)
+    assert world.get(f"Observation?code:in={VS}/gapped").status_code in (200, 400)
+
+
+def test_explain_tells_what_not_in_costs(world):
+    answer = world.get(f"Observation/$explain?code:not-in={VS}/listed").json()
+    said = str(answer["parameter"])
+    assert "not-in" in said
+    assert f"{VS}/listed" in said

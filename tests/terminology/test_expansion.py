@@ -20,7 +20,7 @@ from fhirserver.store.resources import now
 from terminology import value_sets
 from terminology.canonical import Candidate, Canonical, canonical, latest, version_order
 from terminology.code_systems import CodeSystem
-from terminology.published import published, published_system
+from terminology.published import published, published_system, published_urls
 from terminology.value_sets import Present, common, expand, listed_codes, needs, united
 
 Json = dict[str, Any]
@@ -255,7 +255,7 @@ def test_a_listed_expansion_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         listed_codes({"url": "urn:x", "expansion": {"contains": [{"system": "s", "code": str(i)} for i in range(3)]}})
 
 
-@pytest.mark.parametrize("more", [{"offset": 0}, {"total": 2}])
+@pytest.mark.parametrize("more", [{"offset": 1}, {"offset": 0, "total": 2}])
 def test_a_page_of_an_expansion_is_not_all_of_it(more: Json) -> None:
     assert listed_codes({"expansion": {"contains": [{"system": "s", "code": "a"}], **more}}) is None
 
@@ -336,3 +336,37 @@ def test_what_r4_publishes_can_be_expanded() -> None:
     assert codes["http://terminology.hl7.org/CodeSystem/v3-ActCode"] >= {"IMP", "ACUTE", "AMB"}
     assert published(canonical("ValueSet", f"{asked.url}|0")) is None
     assert published(canonical("CodeSystem", "http://loinc.org")) is None
+
+
+def gathered(root: Canonical) -> Present:
+    """What is published of a value set and all that it is made of."""
+    sets: dict[Canonical, Json] = {}
+    systems: dict[Canonical, CodeSystem] = {}
+    ahead = [root]
+    while ahead:
+        asked = ahead.pop()
+        if asked.type == "CodeSystem":
+            system = published_system(asked)
+            systems |= {asked: system} if system else {}
+        elif asked not in sets and (value_set := published(asked)):
+            sets[asked] = value_set
+            ahead += needs(value_set)
+    return Present(sets, systems)
+
+
+def test_every_published_value_set_has_its_codes_or_says_what_is_missing() -> None:
+    refused = []
+    urls = published_urls("ValueSet")
+    for url in urls:
+        asked = canonical("ValueSet", url)
+        try:
+            expansion = expand(asked, gathered(asked))
+        except Outcome as refusal:
+            refused.append(refusal)
+        else:
+            assert expansion, url
+    assert len(urls) == 1316
+    assert len(refused) < 65
+    assert {refusal.issues[0].code for refusal in refused} == {"not-found", "not-supported"}
+    elsewhere = ("snomed.info", "loinc.org", "unitsofmeasure", "urn:iso", "m49", "CodeSystem/", "dicom", "usps")
+    assert all(any(each in str(refusal) for each in elsewhere) for refusal in refused), [*map(str, refused)]
