@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
+from typing import NamedTuple
 
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
@@ -18,6 +19,7 @@ from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
+from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.partial import marked, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve
@@ -25,7 +27,19 @@ from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.filters import counting, query_filter
 from fhirserver.search.includes import fields, forward, reverse
-from fhirserver.search.paging import SCORED, Page, Row, Slice, bands, decode_cursor, encode_cursor, keys, merged, room
+from fhirserver.search.paging import (
+    SCORED,
+    Cursor,
+    Page,
+    Row,
+    Slice,
+    bands,
+    decode_cursor,
+    encode_cursor,
+    keys,
+    merged,
+    room,
+)
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.query import Query, parse_each
 from fhirserver.store.estimates import Estimate, estimate
@@ -39,6 +53,7 @@ FEW_TYPES = 8  # as many are asked without asking first which of them have ever 
 async def search_type(ctx: Context, request: Request, type_: str) -> Answer:
     """`GET Type?…` and `POST Type/_search`."""
     authorize(ctx.caller, "search", type_)
+    ctx = _context(ctx, request)
     return await searched(ctx, request, (parsed(ctx, request, type_, request.pairs),))
 
 
@@ -49,6 +64,7 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
     if member != "*" and member not in types_in(compartment):
         raise Outcome(404, "not-supported", f"{member} is never in the compartment of a {compartment}")
     authorize(ctx.caller, "search", None if member == "*" else member)
+    ctx = _context(ctx, request)
     reference = f"{compartment}/{id_}"
     focus = await ctx.store.read(compartment, id_)
     if focus is None:
@@ -56,7 +72,7 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
     if focus.deleted:
         raise gone(reference)
     if member == "*":
-        queries = _of_types(ctx, request, _types(ctx, request, types_in(compartment)))
+        queries = of_types(ctx, request, types_in(compartment))
     else:
         queries = (parsed(ctx, request, member, request.pairs),)
     return await searched(ctx, request, tuple(replace(query, compartment=reference) for query in queries))
@@ -65,8 +81,12 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
 async def search_system(ctx: Context, request: Request) -> Answer:
     """`GET ?_type=Patient,Observation&…`: what all of these types share can be asked."""
     authorize(ctx.caller, "search", None)
-    types = _types(ctx, request, sorted(ctx.definitions.resource_types))
-    return await searched(ctx, request, _of_types(ctx, request, types))
+    ctx = _context(ctx, request)
+    return await searched(ctx, request, of_types(ctx, request))
+
+
+def _context(ctx: Context, request: Request) -> Context:
+    return watched(ctx) if ("_explain", "true") in request.pairs else ctx
 
 
 def _types(ctx: Context, request: Request, possible: Sequence[str]) -> Sequence[str]:
@@ -83,8 +103,9 @@ def _types(ctx: Context, request: Request, possible: Sequence[str]) -> Sequence[
     return chosen
 
 
-def _of_types(ctx: Context, request: Request, types: Sequence[str]) -> tuple[Query, ...]:
-    """A query for each type; `_type` itself is no criterion of any."""
+def of_types(ctx: Context, request: Request, possible: Sequence[str] = ()) -> tuple[Query, ...]:
+    """A query for each type of a search of several; `_type` itself is no criterion of any."""
+    types = _types(ctx, request, possible or sorted(ctx.definitions.resource_types))
     named = tuple(pair for pair in request.pairs if pair[0] == "_type")
     pairs = tuple(pair for pair in request.pairs if pair[0] != "_type")
     queries = _parsed_each(ctx, request, types, pairs)
@@ -107,6 +128,8 @@ def _parsed_each(ctx: Context, request: Request, types: Sequence[str], pairs: Pa
         default_count=ctx.settings.default_count,
         max_count=ctx.settings.max_count,
     )
+    if ctx.store.trace is not None:
+        ctx.store.trace.parsed()
     return tuple(restrict(ctx.caller, query) for query in queries)
 
 
@@ -116,23 +139,52 @@ async def filter_of(ctx: Context, query: Query) -> Document:
     return query_filter(await resolve(ctx, query), ctx.now())
 
 
+class Result(NamedTuple):
+    """What a search found: entries, links as (relation, cursor), and how many there are in all pages."""
+
+    entries: list[bytes]
+    links: Sequence[tuple[str, Cursor | None]]
+    total: Estimate | None
+
+
 async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> Answer:
-    """Chains, page, inclusions and total, all in the time of one search."""
+    """Chains, page, inclusions and total, all in the time of one search. The first query says how to answer."""
     async with one_budget(ctx.store):
-        return await _found(ctx, request, await marked(ctx, queries, request.strict))
+        queries = await marked(ctx, queries, request.strict)
+        first = queries[0]
+        queries = await existing(ctx, queries)
+        entries, links, total = await _found(ctx, first, queries)
+    issues, total = first.ignored, None if first.partial else total
+    if total is not None and total.how is not None:
+        issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
+    if issues:
+        entries.append(entry(None, json.encode(operation_outcome(issues)), mode="outcome"))
+    if first.explain:
+        entries.append(entry(None, json.encode(await explanation(ctx, queries or (first,))), mode="outcome"))
+    body = bundle(
+        "searchset",
+        entries,
+        id_=new_id(),
+        updated=ctx.now(),
+        total=None if total is None else total.number,
+        links=[(relation, _url(ctx, request, first, cursor)) for relation, cursor in links],
+    )
+    return Answer(status=200, body=body)
 
 
-async def _found(ctx: Context, request: Request, queries: Sequence[Query]) -> Answer:
-    """The first query says how to answer, as all of them do."""
-    first = queries[0]
-    led: Found = {}
-    here = [await resolve(ctx, query, led) for query in await _existing(ctx, queries)]
-    filters = [query_filter(query, ctx.now()) for query in here]
+def _url(ctx: Context, request: Request, first: Query, cursor: Cursor | None) -> str:
     path = "/".join(request.path).removesuffix("_search").rstrip("/")
-    self_url = page_url(ctx.base_url, path, first.used)
+    place = () if cursor is None else (("_cursor", encode_cursor(ctx.secret, first, cursor)),)
+    return page_url(ctx.base_url, path, (*first.used, *place))
+
+
+async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result:
+    led: Found = {}
+    queries = [await resolve(ctx, query, led) for query in queries]
+    filters = [query_filter(query, ctx.now()) for query in queries]
     if first.summary == "count" or first.count == 0:
-        return _answer(ctx, first, [], [("self", self_url)], await _total(ctx, first, here, filters))
-    page = await _page(ctx, first, here, filters)
+        return Result([], [("self", None)], await _total(ctx, first, queries, filters))
+    page = await _page(ctx, first, queries, filters)
     versions = [stored(row.type, row.document) for row in page.rows]
     entries = _entries(ctx, first, versions, "match", [row.document.get(SCORED) for row in page.rows])
     entries += _entries(ctx, first, await _included(ctx, first, page.rows), "include")
@@ -140,18 +192,16 @@ async def _found(ctx: Context, request: Request, queries: Sequence[Query]) -> An
     if first.total != "none" and page.next is None and first.cursor is None:
         total = Estimate(len(versions))
     elif first.total in ("accurate", "estimate"):
-        total = await _total(ctx, first, here, filters)
-    links = [("self", self_url)]
+        total = await _total(ctx, first, queries, filters)
+    links: list[tuple[str, Cursor | None]] = [("self", None)]
     if page.previous is not None:
-        links.append(("first", self_url))
-    for relation, cursor in (("previous", page.previous), ("next", page.next)):
-        if cursor is not None:
-            pairs = (*first.used, ("_cursor", encode_cursor(ctx.secret, first, cursor)))
-            links.append((relation, page_url(ctx.base_url, path, pairs)))
-    return _answer(ctx, first, entries, links, total)
+        links += [("first", None), ("previous", page.previous)]
+    if page.next is not None:
+        links.append(("next", page.next))
+    return Result(entries, links, total)
 
 
-async def _existing(ctx: Context, queries: Sequence[Query]) -> Sequence[Query]:
+async def existing(ctx: Context, queries: Sequence[Query]) -> Sequence[Query]:
     """Of many types, those that have ever been written: most servers hold few of all there are."""
     if len(queries) <= FEW_TYPES:
         return queries
@@ -257,17 +307,3 @@ def _entries(
         )
         for version, score in zip_longest(versions, scores)
     ]
-
-
-def _answer(
-    ctx: Context, query: Query, entries: list[bytes], links: Sequence[tuple[str, str]], total: Estimate | None
-) -> Answer:
-    issues = query.ignored
-    total = None if query.partial else total
-    if total is not None and total.how is not None:
-        issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
-    if issues:
-        entries.append(entry(None, json.encode(operation_outcome(issues)), mode="outcome"))
-    number = None if total is None else total.number
-    body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=number, links=links)
-    return Answer(status=200, body=body)

@@ -5,7 +5,7 @@ https://www.mongodb.com/docs/manual/reference/explain-results/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bson import json_util
@@ -33,31 +33,53 @@ UNBOUNDED: Mapping[str, str] = {
 
 
 class Plan(NamedTuple):
-    """What the database did for one command. `indexes` are (name, bounds); none where it read the collection."""
+    """What the database did for one command. `indexes` are (name, bounds); none where it read the collection.
+
+    On a sharded cluster the stages and indexes of all shards, each once, and what they examined together.
+    """
 
     stages: tuple[str, ...]
     indexes: tuple[tuple[str, Any], ...]
     keys: int
     documents: int
     returned: int
+    shards: int = 0
 
 
 def plan(said: Mapping[str, Any] | None) -> Plan | None:
     """From the answer to `explain`, of a find, a count or a pipeline."""
     if said is None:
         return None
-    cursor = said
-    if stages := said.get("stages"):
-        cursor = stages[0]["$cursor"]
-    steps = list(_steps(_classic(cursor["queryPlanner"]["winningPlan"])))
-    found = cursor["executionStats"]
+    steps: list[Mapping[str, Any]] = []
+    examined: list[Mapping[str, Any]] = []
+    for cursor in _cursors(said):
+        winning = cursor["queryPlanner"]["winningPlan"]
+        for tree in (winning, *(shard["winningPlan"] for shard in winning.get("shards", ()))):
+            steps += _steps(_classic(tree))
+        examined.append(cursor["executionStats"])
+    indexes: list[tuple[str, Any]] = []
+    for step in steps:
+        if "indexName" in step and (index := (step["indexName"], step.get("indexBounds", {}))) not in indexes:
+            indexes.append(index)
     return Plan(
-        tuple(step["stage"] for step in steps),
-        tuple((step["indexName"], step.get("indexBounds", {})) for step in steps if "indexName" in step),
-        found["totalKeysExamined"],
-        found["totalDocsExamined"],
-        found["nReturned"],
+        tuple(dict.fromkeys(step["stage"] for step in steps)),
+        tuple(indexes),
+        sum(each["totalKeysExamined"] for each in examined),
+        sum(each["totalDocsExamined"] for each in examined),
+        sum(each["nReturned"] for each in examined),
+        sum(len(each["executionStages"].get("shards", ())) for each in examined) or len(said.get("shards", ())),
     )
+
+
+def _cursors(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What read the collection: of a pipeline its first stage, on each shard where it is split over them."""
+    if "shards" in said:
+        for shard in said["shards"].values():
+            yield from _cursors(shard)
+    elif stages := said.get("stages"):
+        yield stages[0]["$cursor"]
+    else:
+        yield said
 
 
 def _classic(winning: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -72,12 +94,13 @@ def _steps(step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from _steps(below)
 
 
-def understood(query: Query) -> list[Part]:
-    """Each parameter as it was read, and what was ignored and why."""
-    return [
-        *(_group("criterion", _described(criterion)) for criterion in query.criteria),
-        *(_group("ignored", [_text("reason", issue.diagnostics)]) for issue in query.ignored),
-    ]
+def understood(queries: Sequence[Query]) -> list[Part]:
+    """Each parameter as it was read, of several types in each of them, and what was ignored and why."""
+    found = [_group("ignored", [_text("reason", issue.diagnostics)]) for issue in queries[0].ignored]
+    for query in queries:
+        criteria = [_group("criterion", _described(criterion)) for criterion in query.criteria]
+        found += criteria if len(queries) == 1 else [_group("query", [_text("type", query.type_), *criteria])]
+    return found
 
 
 def _described(criterion: Criterion) -> list[Part]:
@@ -118,19 +141,19 @@ def _planned(found: Plan) -> list[Part]:
     parts = [_text("plan", " < ".join(found.stages))]
     for name, bounds in found.indexes:
         parts.append(_group("index", [_text("name", name), _text("bounds", json_util.dumps(_short(bounds)))]))
+    parts += [_number("shards", found.shards)] if found.shards else []
     parts += [_number("keysExamined", found.keys), _number("documentsExamined", found.documents)]
     if found.returned:
         parts.append({"name": "keysPerResult", "valueDecimal": round(found.keys / found.returned, 2)})
     return parts
 
 
-def hints(query: Query, plans: Iterable[tuple[str, Plan | None]]) -> list[Part]:
+def hints(queries: Iterable[Query], plans: Iterable[tuple[str, Plan | None]]) -> list[Part]:
     """What would make it faster, in sentences."""
     found = []
-    for criterion in query.criteria:
-        for clause in clauses(criterion):
-            if reason := UNBOUNDED.get(clause.modifier or ""):
-                found.append(f"{clause.parameter.code}:{clause.modifier} {reason}")
+    for clause in (clause for query in queries for each in query.criteria for clause in clauses(each)):
+        if reason := UNBOUNDED.get(clause.modifier or ""):
+            found.append(f"{clause.parameter.code}:{clause.modifier} {reason}")
     for type_, each in plans:
         if each is None:
             found.append(f"{type_}: a chain leads through very many resources; narrow it")

@@ -46,7 +46,9 @@ MAX_CHARACTERS = 1_000_000
 MAX_SORT_KEYS = 4
 
 # https://hl7.org/fhir/R4/search.html#return
-ONCE = frozenset({"_count", "_maxresults", "_cursor", "_total", "_summary", "_contained", "_format", "_pretty"})
+ONCE = frozenset(
+    {"_count", "_maxresults", "_cursor", "_total", "_summary", "_contained", "_explain", "_format", "_pretty"}
+)
 INCLUSIONS = frozenset({"_include", "_revinclude"})
 ITERATE = frozenset({"iterate", "recurse"})  # the second is what STU3 called it
 RESULT = ONCE | INCLUSIONS | {"_sort", "_elements"}
@@ -54,6 +56,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "_total": ("none", "estimate", "accurate"),
     "_summary": ("true", "text", "data", "count", "false"),
     "_contained": ("false", "true", "both"),
+    "_explain": ("true", "false"),
 }
 
 
@@ -89,6 +92,7 @@ class Query:
     summary: str = "false"
     elements: tuple[str, ...] = ()
     cursor: str | None = None
+    explain: bool = False
     compartment: str | None = None
     ignored: tuple[Issue, ...] = ()
     used: tuple[tuple[str, str], ...] = ()
@@ -167,6 +171,7 @@ def parse_each(
             summary=first.once.get("_summary", "false"),
             elements=tuple(dict.fromkeys(reader.elements)),
             cursor=first.once.get("_cursor"),
+            explain=first.once.get("_explain") == "true",
             ignored=tuple(ignored),
             used=tuple(pair for pair in used if pair[0] != "_cursor"),
         )

@@ -29,7 +29,7 @@ from fhirserver.store.mirror import CODECS, encoded, mirrored
 from fhirserver.store.schema import CLAIMS, ensure, history_of
 from fhirserver.store.shared import Shared
 from fhirserver.store.space import Space
-from fhirserver.store.trace import Asked, finding, timed
+from fhirserver.store.trace import Trace, counted, finding, timed
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -124,7 +124,7 @@ class Store:
         self.search_ms = search_ms
         self.space = space
         self.session: AsyncClientSession | None = None
-        self.trace: list[Asked] | None = None
+        self.trace: Trace | None = None
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
         self._reads: Shared[str, Document | None] = Shared(self._read_together, timeout)
@@ -227,9 +227,13 @@ class Store:
     async def count(self, type_: str, filter_: Document, limit: int | None = None) -> int:
         """How many match; no more than `limit` are counted."""
         bounded = {} if limit is None else {"limit": limit}
+        command = {"query": filter_, **bounded}
         with pymongo.timeout(self.search_ms / 1000), within_budget():
-            counted = self[type_].count_documents(filter_, session=self.session, **bounded)
-            return await timed(self, type_, {"query": filter_, **bounded}, counted)
+            number = await counted(self, type_, command)
+            if number is not None:
+                return number
+            counting = self[type_].count_documents(filter_, session=self.session, **bounded)
+            return await timed(self, type_, command, counting)
 
     async def types(self) -> list[str]:
         """The resource types that have ever been written."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from copy import copy
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -26,18 +27,34 @@ EXPLAINED_BYTES = 1_000_000
 
 
 class Asked(NamedTuple):
-    """One command: how long it took, and how many documents (or what count) it returned."""
+    """One command: how long it took, how many documents it returned or counted, and what explains it if known."""
 
     type: str
     command: dict[str, Any]
     milliseconds: float
     returned: int
+    said: dict[str, Any] | None = None
+
+
+@dataclass
+class Trace:
+    """What a search asks, and when it began."""
+
+    asked: list[Asked] = field(default_factory=list)
+    started: float = field(default_factory=perf_counter)
+    parsing: float = 0.0
+
+    def parsed(self) -> None:
+        self.parsing = self.milliseconds()
+
+    def milliseconds(self) -> float:
+        return (perf_counter() - self.started) * 1000
 
 
 def traced(store: Store) -> Store:
     """The same store, which keeps what it is asked."""
     bound = copy(store)
-    bound.trace = []
+    bound.trace = Trace()
     return bound
 
 
@@ -52,18 +69,36 @@ async def timed(store: Store, type_: str, command: dict[str, Any], run: Awaitabl
     started = perf_counter()
     result = await run
     returned = result if isinstance(result, int) else len(result) if isinstance(result, Sequence) else 0
-    store.trace.append(Asked(type_, command, (perf_counter() - started) * 1000, returned))
+    store.trace.asked.append(Asked(type_, command, (perf_counter() - started) * 1000, returned))
     return result
+
+
+async def counted(store: Store, type_: str, command: dict[str, Any]) -> int | None:
+    """A count by its explanation, which runs it: once is enough. None where that does not say, or is not exact."""
+    if store.trace is None or store.session is not None:
+        return None
+    started = perf_counter()
+    said = await _explanation(store, type_, command)
+    number: int | None = None
+    if said is not None:
+        number = said["executionStats"]["executionStages"].get("nCounted")  # shards say each its own
+    if number is not None:
+        store.trace.asked.append(Asked(type_, command, (perf_counter() - started) * 1000, number, said))
+    return number
 
 
 async def explained(store: Store, asked: Asked) -> dict[str, Any] | None:
     """What the database says of a command when it runs it again, within the search budget; None of one too large."""
-    if len(bson.encode(asked.command)) > EXPLAINED_BYTES:
+    return asked.said or await _explanation(store, asked.type, asked.command)
+
+
+async def _explanation(store: Store, type_: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+    if len(bson.encode(asked)) > EXPLAINED_BYTES:
         return None
-    if "pipeline" in asked.command:
-        command = {"aggregate": asked.type, **asked.command, "cursor": {}}
+    if "pipeline" in asked:
+        command = {"aggregate": type_, **asked, "cursor": {}}
     else:
-        command = {"count" if "query" in asked.command else "find": asked.type, **asked.command}
+        command = {"count" if "query" in asked else "find": type_, **asked}
     with pymongo.timeout(store.search_ms / 1000), within_budget():
         said: dict[str, Any] = await store.database.command("explain", command, verbosity="executionStats")
     return said
