@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -73,7 +73,8 @@ class Enqueue(Protocol):
 class Context:
     """Frozen; `dataclasses.replace` makes the context of one request or of one transaction.
 
-    `rules` are those of `live` as they were when the request began.
+    `rules` are those of `live` as they were when the request began. `leaving` are the ids, by type, of what the
+    transaction that this is part of deletes: no chain leads over it any more.
     """
 
     store: Store
@@ -88,6 +89,7 @@ class Context:
     enqueue: Enqueue
     terminology: Terminology
     caller: Caller = NOBODY
+    leaving: Mapping[str, Set[str]] = field(default_factory=dict)
 
     @property
     def registry(self) -> Registry:

@@ -6,7 +6,6 @@ https://hl7.org/fhir/R4/http.html#concurrency, #ccreate, #cond-update, #3.1.0.7.
 from __future__ import annotations
 
 import re
-from collections.abc import Set
 from urllib.parse import parse_qsl
 
 from fhirserver.access.policy import restrict
@@ -14,7 +13,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.exchange import Pairs, versions_of
 from fhirserver.interactions.partial import refuse_unfinished
-from fhirserver.interactions.resolve import resolve
+from fhirserver.interactions.resolve import resolve, staying
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query, parse
 from fhirserver.store.hops import one_budget
@@ -68,23 +67,25 @@ def claim_key(query: Query) -> str:
     return f"{query.type_}?{'&'.join(sorted(f'{name}={value}' for name, value in query.used))}"
 
 
-async def matches(ctx: Context, query: Query, limit: int = 2) -> list[Stored]:
-    """What a condition matches now, at most `limit`."""
+async def matches(ctx: Context, query: Query, limit: int = 2, *, deleting: bool = True) -> list[Stored]:
+    """What a condition matches now, at most `limit`; `deleting`: what the same transaction deletes, too."""
     await ctx.store.ensure(query.type_)
     async with one_budget(ctx.store):
         query = await resolve(ctx, restrict(ctx.caller, query))
-        return await ctx.store.find_stored(query.type_, query_filter(query, ctx.now()), limit)
+        filter_ = query_filter(query, ctx.now())
+        return await ctx.store.find_stored(
+            query.type_, filter_ if deleting else staying(ctx, query.type_, filter_), limit
+        )
 
 
-async def match(
-    ctx: Context, query: Query, *, creating: bool = False, leaving: Set[str] = frozenset()
-) -> Stored | None:
+async def match(ctx: Context, query: Query, *, creating: bool = False, deleting: bool = True) -> Stored | None:
     """The one match, None for none. 412 for several: guessing would change the wrong patient's record.
 
     `creating`: none is claimed, inside a transaction. Of two that are about to create the same thing one is run again,
-    and finds what the other created. `leaving`: the ids that the same transaction deletes, which match no longer.
+    and finds what the other created. `deleting`: what the same transaction deletes is matched as well, so that to
+    update it too is refused.
     """
-    found = [each for each in await matches(ctx, query, 2 + len(leaving)) if each.id not in leaving]
+    found = await matches(ctx, query, deleting=deleting)
     if len(found) > 1:
         raise Outcome(412, "multiple-matches", f"{claim_key(query)} matches several resources; it must match one")
     if creating and not found:

@@ -15,6 +15,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.terminology import code_system, members
+from fhirserver.search.canonicals import by_url, leading_to, referred_to, refers
 from fhirserver.search.coded import Coded, coded, tokens
 from fhirserver.search.criteria import (
     CODED,
@@ -31,14 +32,14 @@ from fhirserver.search.criteria import (
     Within,
     kind,
 )
-from fhirserver.search.filters import Filter, path, query_filter
+from fhirserver.search.filters import Filter, conjunction, path, query_filter
 from fhirserver.search.query import Query
-from fhirserver.store.hops import matching_ids, referred_ids
+from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls
 
 LISTED = 250_000  # ids from one hop
 LISTED_BYTES = 14_500_000  # in all lists of one filter: a command has at most 16 MB
 ELEMENT_BYTES = 13  # what BSON adds to a string in a list
-
+DEFINITIONS = 1_000  # of one hop by URL: each is a condition of its own
 
 Found = dict[tuple[tuple[str, Criterion], ...], list[str]]
 
@@ -75,18 +76,29 @@ class _Resolution:
             case Chain():
                 return await self._chain(criterion)
 
-    async def _chain(self, chain: Chain) -> Clause:
-        if chain.reverse:
-            found = await _led_from(self._ctx, self._type, chain)
-            clause = Clause(self._ctx.registry[self._type]["_id"], None, tuple(found))
-        else:
-            if chain.others not in self._found:
-                self._found[chain.others] = await _leading(self._ctx, chain)
-            found = self._found[chain.others]
-            clause = Clause(chain.parameter, None, (Reference(tuple(found)),))
+    async def _chain(self, chain: Chain) -> Criterion:
+        """Where a parameter holds URLs in some places and References in others, both are followed."""
+        source = chain.others[0][0] if chain.reverse else self._type
+        parts: list[Criterion] = []
+        if refers(self._ctx.registry, chain.parameter, source):
+            parts.append(await (self._led_from if chain.reverse else self._leading)(chain))
+        if by_url(self._ctx.registry, chain.parameter, source):
+            parts += await (_named_from if chain.reverse else _naming)(self._ctx, self._type, chain)
+        return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
+
+    async def _leading(self, chain: Chain) -> Clause:
+        if chain.others not in self._found:
+            self._found[chain.others] = await _references(self._ctx, chain)
+        found = self._found[chain.others]
         if not self._room_for(found):
             raise _too_many(chain)
-        return clause
+        return Clause(chain.parameter, None, (Reference(tuple(found)),))
+
+    async def _led_from(self, chain: Chain) -> Clause:
+        found = await _referred(self._ctx, self._type, chain)
+        if not self._room_for(found):
+            raise _too_many(chain)
+        return Clause(self._ctx.registry[self._type]["_id"], None, tuple(found))
 
     def _room_for(self, listed: list[str]) -> bool:
         self._size += sum(map(len, listed)) + ELEMENT_BYTES * len(listed)
@@ -132,7 +144,7 @@ def _unresolved(clause: Clause) -> bool:
     return _asked(clause) in RESOLVED
 
 
-async def _leading(ctx: Context, chain: Chain) -> list[str]:
+async def _references(ctx: Context, chain: Chain) -> list[str]:
     """The references that lead to what meets the chain's criterion."""
     references: list[str] = []
     for other, criterion in chain.others:
@@ -144,7 +156,7 @@ async def _leading(ctx: Context, chain: Chain) -> list[str]:
     return references
 
 
-async def _led_from(ctx: Context, type_: str, chain: Chain) -> list[str]:
+async def _referred(ctx: Context, type_: str, chain: Chain) -> list[str]:
     """The ids to which what meets the chain's criterion refers."""
     ((source, criterion),) = chain.others
     filter_, field = await _far(ctx, source, criterion), path(chain.parameter)
@@ -154,14 +166,44 @@ async def _led_from(ctx: Context, type_: str, chain: Chain) -> list[str]:
     return ids
 
 
+async def _naming(ctx: Context, type_: str, chain: Chain) -> list[Criterion]:
+    """What names, by URL, the definitions that meet the chain's criterion."""
+    found: list[Criterion] = []
+    room = DEFINITIONS
+    for other, criterion in chain.others:
+        if "url" in ctx.registry[other]:
+            definitions = await matching_definitions(ctx.store, other, await _far(ctx, other, criterion), room + 1)
+            room -= len(definitions)
+            if room < 0:
+                raise _too_many(chain, DEFINITIONS)
+            found.append(leading_to(chain.parameter, other, definitions))
+    return found
+
+
+async def _named_from(ctx: Context, type_: str, chain: Chain) -> list[Criterion]:
+    """The definitions that what meets the chain's criterion names by URL."""
+    ((source, criterion),) = chain.others
+    filter_, field = await _far(ctx, source, criterion), path(chain.parameter)
+    stored = await referred_urls(ctx.store, source, filter_, field, DEFINITIONS + 1)
+    if len(stored) > DEFINITIONS:
+        raise _too_many(chain, DEFINITIONS)
+    return [referred_to(ctx.registry, type_, stored)] if "url" in ctx.registry[type_] else []
+
+
 async def _far(ctx: Context, type_: str, criterion: Criterion) -> Filter:
     """The filter of what meets a criterion and may be seen."""
     authorize(ctx.caller, "search", type_)
     query = restrict(ctx.caller, Query(type_, criteria=(criterion,)))
-    return query_filter(await resolve(ctx, query), ctx.now())
+    return staying(ctx, type_, query_filter(await resolve(ctx, query), ctx.now()))
 
 
-def _too_many(chain: Chain) -> Outcome:
+def staying(ctx: Context, type_: str, filter_: Filter) -> Filter:
+    """Without what the same transaction deletes: https://hl7.org/fhir/R4/http.html#trules, deletions come first."""
+    leaving = ctx.leaving.get(type_)
+    return conjunction([filter_, {"_id": {"$nin": sorted(leaving)}}]) if leaving else filter_
+
+
+def _too_many(chain: Chain, most: int = LISTED) -> Outcome:
     far = " or ".join(type_ for type_, _ in chain.others[:4])
     way = f"_has:{far}:{chain.parameter.code}" if chain.reverse else f"{chain.parameter.code}.…"
-    return too_costly(f"{way} goes through more resources than one search can hold ({LISTED:,}); narrow it")
+    return too_costly(f"{way} goes through more resources than one search can hold ({most:,}); narrow it")

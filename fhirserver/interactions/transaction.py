@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from fhirserver.access.policy import authorize
@@ -130,8 +131,11 @@ class _Attempt:
 
     async def run(self) -> list[Answer]:
         writing = sorted((s for s in self.steps if s.resource or s.id or s.query), key=_order)
-        for step in writing:
-            await self._located(step, self._resolve(step))
+        for deleting, steps in groupby(writing, key=lambda step: step.request.method == "DELETE"):
+            for step in steps:
+                await self._located(step, self._resolve(step))
+            if deleting:
+                self.ctx = replace(self.ctx, leaving=self._leaving())
         await self._read_current(writing)
         self._check_overlap(writing)
         answers = await self._write(writing)
@@ -161,7 +165,7 @@ class _Attempt:
                 raise invalid(f"{self.conditions[key]} has the same condition {key}", code="duplicate")
             self.conditions[key] = step.place
         if method == "POST":
-            step.found = await match(self.ctx, query, creating=True, leaving=self._leaving(step.type))
+            step.found = await match(self.ctx, query, creating=True, deleting=False)
             step.id = step.found.id if step.found else new_id()
         elif method == "PUT" and step.resource is not None:
             step.id = await updated_id(self.ctx, step.resource, query)
@@ -171,10 +175,13 @@ class _Attempt:
         else:
             step.many = await deletable(self.ctx, query, step.request.if_match)
 
-    def _leaving(self, type_: str) -> set[str]:
-        """What this transaction deletes; deletions come first, so nothing finds it any more."""
-        steps = [step for step in self.steps if step.request.method == "DELETE" and step.type == type_]
-        return {step.id for step in steps if step.id} | {version.id for step in steps for version in step.many}
+    def _leaving(self) -> dict[str, set[str]]:
+        """What this transaction deletes, by type; deletions come first, so nothing finds it any more."""
+        leaving: dict[str, set[str]] = defaultdict(set)
+        for step in self.steps:
+            if step.request.method == "DELETE":
+                leaving[step.type] |= {step.id} if step.id else {version.id for version in step.many}
+        return leaving
 
     async def _read_current(self, steps: list[Step]) -> None:
         """One read per type brings the versions that will be replaced."""
@@ -276,7 +283,7 @@ class _Attempt:
         for other in self.steps:
             if other.query and other.request.method == "POST" and claim_key(other.query) == claim_key(query):
                 return Target(f"{type_}/{other.id}", 1)
-        found = await match(self.ctx, query, leaving=self._leaving(type_))
+        found = await match(self.ctx, query, deleting=False)
         if found is None:
             raise Outcome(412, "not-found", f"the conditional reference {text} matches nothing")
         return Target(found.reference, found.version)

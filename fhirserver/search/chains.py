@@ -10,12 +10,10 @@ https://hl7.org/fhir/R4/search.html#chaining, https://hl7.org/fhir/R4/search.htm
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 
-from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.search.canonicals import by_url, refers
 from fhirserver.search.criteria import LIST, Chain, Criterion, Unknown, shown, unknown_parameter
-from fhirserver.search.expressions import parse, routes
 from fhirserver.search.parameters import Parameter, Registry
 
 MAX_HOPS = 5
@@ -74,7 +72,7 @@ class Chains:
     def _chain(self, type_: str, head: str, next_: str, far: Callable[[str], Criterion]) -> Chain:
         code, colon, target = head.partition(":")
         parameter = self._reference(type_, code)
-        targets = self._registry.reference_targets(type_, code)
+        targets = self._targets(parameter, type_)
         if colon and target not in targets:
             known = ", ".join(targets[:8])
             raise Unknown(f"{code}:{shown(target)}: {code} of {type_} never refers to that; it may refer to {known}")
@@ -85,7 +83,7 @@ class Chains:
         if source not in self._registry:
             raise Unknown(f"_has: {shown(source)} is not a resource type")
         parameter = self._reference(source, code)
-        targets = self._registry.reference_targets(source, code)
+        targets = self._targets(parameter, source)
         if type_ not in targets:
             known = ", ".join(targets[:8])
             raise Unknown(f"_has: {code} of {source} never refers to a {type_}; it may refer to {known}")
@@ -124,12 +122,13 @@ class Chains:
             raise unknown_parameter(type_, code, known)
         if parameter.type != "reference":
             raise Unknown(f"{code} of {type_} is of type {parameter.type}; a chain goes through references")
-        if not _refers(self._registry.definitions, parameter.expression, type_):
-            raise Unknown(f"{code} of {type_} is no Reference; chains through canonical URLs are not supported here")
+        if not refers(self._registry, parameter, type_) and not by_url(self._registry, parameter, type_):
+            raise Unknown(f"{code} of {type_} holds whole resources; a chain goes through references")
         return parameter
 
-
-@cache
-def _refers(definitions: Definitions, expression: str, type_: str) -> bool:
-    """Some parameters of type reference hold canonical URLs or whole resources."""
-    return any(route.type == "Reference" for route in routes(definitions, parse(expression), type_))
+    def _targets(self, parameter: Parameter, type_: str) -> tuple[str, ...]:
+        """The types at the other end; where it is named by a URL only, those that have one."""
+        targets = self._registry.reference_targets(type_, parameter.code)
+        if refers(self._registry, parameter, type_):
+            return targets
+        return tuple(target for target in targets if "url" in self._registry[target])

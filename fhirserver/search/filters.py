@@ -17,6 +17,7 @@ from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.dates import EARLIEST, LATEST
 from fhirserver.fhir.units import UCUM, Base, base
+from fhirserver.search.canonicals import UNVERSIONED
 from fhirserver.search.comparisons import COMPARED
 from fhirserver.search.criteria import (
     AllOf,
@@ -178,6 +179,16 @@ def of_type_filter(field: str, values: Sequence[Value], parameter: Parameter, no
 
 def reference_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
     return {field: {"$in": [form for value in values if isinstance(value, Reference) for form in value.forms]}}
+
+
+def unversioned_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """One of these URLs, and it does not stand beside `url|version`, of which the index holds both forms."""
+    urls = [str(value) for value in values]
+    asked: Filter = {"$setIntersection": [f"${field}", {"$literal": urls}]}
+    versions = {"$eq": [{"$indexOfBytes": ["$$form", {"$concat": ["$$url", "|"]}]}, 0]}
+    versioned = {"$anyElementTrue": {"$map": {"input": f"${field}", "as": "form", "in": versions}}}
+    alone = {"$anyElementTrue": {"$map": {"input": asked, "as": "url", "in": {"$not": [versioned]}}}}
+    return {field: {"$in": urls}, "$expr": {"$and": [{"$isArray": [f"${field}"]}, alone]}}
 
 
 def identifier_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
@@ -399,6 +410,7 @@ FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Paramet
     ("token", "of-type"): of_type_filter,
     ("reference", None): reference_filter,
     ("reference", "identifier"): identifier_filter,
+    ("reference", UNVERSIONED): unversioned_filter,
     ("date", None): date_filter,
     ("number", None): number_filter,
     ("quantity", None): quantity_filter,

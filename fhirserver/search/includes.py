@@ -5,17 +5,14 @@ https://hl7.org/fhir/R4/search.html#revinclude
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import invalid
-from fhirserver.search.expressions import parse, routes
+from fhirserver.search.canonicals import LOCAL, by_url, canonicals
 from fhirserver.search.parameters import Registry
 
 Filter = dict[str, Any]
-
-_local = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9.-]{1,64})(?:/_history/.*)?")
 
 
 class Include(NamedTuple):
@@ -58,11 +55,11 @@ def forward(
             canonical = _canonical(registry, type_, include)
             for values in (document.get("search", {}).get(include.code, ()) for document in documents):
                 for reference in values:
-                    match = _local.fullmatch(reference)
+                    match = LOCAL.fullmatch(reference)
                     if match and match[1] in registry and include.target in (None, match[1]):
                         ids.setdefault(match[1], set()).add(match[2])
                 for target in canonical:
-                    urls.setdefault(target, set()).update(_canonicals(values))
+                    urls.setdefault(target, set()).update(canonicals(values))
     found: list[tuple[str, Filter]] = [(each, {"_id": {"$in": sorted(known)}}) for each, known in ids.items()]
     found += [(each, {"$or": [_defined_by(url) for url in sorted(known)]}) for each, known in urls.items() if known]
     return [(each, {"deleted": None, **filter_}) for each, filter_ in found]
@@ -70,18 +67,10 @@ def forward(
 
 def _canonical(registry: Registry, type_: str, include: Include) -> tuple[str, ...]:
     """The types that a parameter finds by their canonical URL; none where it holds References."""
-    parameter = registry[type_][include.code]
-    ends = {route.type for route in routes(registry.definitions, parse(parameter.expression), type_)}
-    if ends.isdisjoint({"canonical", "uri"}):
+    if not by_url(registry, registry[type_][include.code], type_):
         return ()
     targets = registry.reference_targets(type_, include.code)
     return tuple(each for each in targets if "url" in registry[each] and include.target in (None, each))
-
-
-def _canonicals(values: Sequence[str]) -> set[str]:
-    """With the version where one was said; the index holds both forms then."""
-    versioned = {value.partition("|")[0] for value in values if "|" in value}
-    return {value for value in values if value not in versioned and not _local.fullmatch(value)}
 
 
 def _defined_by(canonical: str) -> Filter:

@@ -63,6 +63,21 @@ async def matching_ids(store: Store, type_: str, filter_: Document, limit: int) 
     return [document["_id"] for document in found]
 
 
+async def matching_definitions(store: Store, type_: str, filter_: Document, limit: int) -> list[Document]:
+    """At most `limit` documents of what matches, with what names a definition: URL and version."""
+    projection = {"search.url": 1, "search.version": 1}
+    cursor = store[type_].find(filter_, projection, limit=limit, batch_size=limit, session=store.session)
+    return await timed(store, type_, finding(filter_, {}, limit), cursor.to_list())
+
+
+async def referred_urls(store: Store, type_: str, filter_: Document, field: str, limit: int) -> list[list[str]]:
+    """At most `limit` values of a field, each once, of what matches."""
+    stages: list[dict[str, Any]] = [{"$match": filter_}, {"$group": {"_id": f"${field}"}}, {"$limit": limit}]
+    cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
+    found = await timed(store, type_, {"pipeline": stages}, cursor.to_list())
+    return [document["_id"] for document in found if document["_id"]]
+
+
 async def referred_ids(store: Store, type_: str, filter_: Document, field: str, target: str, limit: int) -> list[str]:
     """At most `limit` ids, each once, of the resources of a type to which what matches refers by a field."""
     stages: list[dict[str, Any]] = [

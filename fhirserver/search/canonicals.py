@@ -1,0 +1,72 @@
+"""References by canonical URL: `url|version` is one version of a definition, `url` whichever is here.
+
+https://hl7.org/fhir/R4/references.html#canonical
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from fhirserver.fhir.definitions import Definitions
+from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Reference, Token
+from fhirserver.search.expressions import parse, routes
+from fhirserver.search.parameters import Parameter, Registry
+
+LOCAL = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9.-]{1,64})(?:/_history/.*)?")
+UNVERSIONED = "unversioned"  # a modifier of our own making: the URL, said without a version
+
+
+@cache
+def _ends(definitions: Definitions, expression: str, type_: str) -> frozenset[str]:
+    return frozenset(route.type for route in routes(definitions, parse(expression), type_))
+
+
+def refers(registry: Registry, parameter: Parameter, type_: str) -> bool:
+    """Some parameters of type reference hold canonical URLs or whole resources, not References."""
+    return "Reference" in _ends(registry.definitions, parameter.expression, type_)
+
+
+def by_url(registry: Registry, parameter: Parameter, type_: str) -> bool:
+    return not _ends(registry.definitions, parameter.expression, type_).isdisjoint({"canonical", "uri"})
+
+
+def canonicals(values: Sequence[str]) -> set[str]:
+    """With the version where one was said; the index holds both forms then."""
+    versioned = {value.partition("|")[0] for value in values if "|" in value}
+    return {value for value in values if value not in versioned and not LOCAL.fullmatch(value)}
+
+
+def leading_to(parameter: Parameter, type_: str, documents: Iterable[Mapping[str, Any]]) -> Criterion:
+    """What refers to one of these definitions: by its URL and version, by its URL alone, or by its id."""
+    forms: list[str] = []
+    urls: list[str] = []
+    for document in documents:
+        search = document.get("search", {})
+        forms.append(f"{type_}/{document['_id']}")
+        for url in search.get("url", ()):
+            urls.append(url)
+            forms += [f"{url}|{version}" for version in search.get("version", ()) if "|" not in version]
+    exact = Clause(parameter, None, (Reference(tuple(forms)),))
+    return AnyOf((exact, Clause(parameter, UNVERSIONED, tuple(dict.fromkeys(urls))))) if urls else exact
+
+
+def referred_to(registry: Registry, type_: str, stored: Iterable[Sequence[str]]) -> Criterion:
+    """The definitions of a type to which these values of a parameter refer."""
+    own = registry[type_]
+    versions: dict[str, set[str]] = {}
+    ids: set[str] = set()
+    for values in stored:
+        ids.update(match[2] for value in values if (match := LOCAL.fullmatch(value)) and match[1] == type_)
+        for canonical in canonicals(values):
+            url, _, version = canonical.partition("|")
+            versions.setdefault(url, set()).add(version)
+    any_ = [url for url, known in versions.items() if "" in known or "version" not in own]
+    parts: list[Criterion] = [Clause(own["_id"], None, tuple(sorted(ids))), Clause(own["url"], None, tuple(any_))]
+    for url, known in versions.items():
+        if url not in any_:
+            tokens = tuple(Token(None, version) for version in sorted(known))
+            parts.append(AllOf((Clause(own["url"], None, (url,)), Clause(own["version"], None, tokens))))
+    return AnyOf(tuple(parts))
