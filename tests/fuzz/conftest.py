@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,6 +45,14 @@ class World:
         assert (read.status, read.resource["name"]) == (200, [{"family": "Plain"}])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def inputs() -> Iterator[None]:
+    """How many inputs there were, for who wants to know."""
+    began = time.monotonic()
+    yield
+    print(f"\nfuzz: {Wire.asked:,} inputs in {time.monotonic() - began:.0f} s, no 5xx but deliberate ones")
+
+
 @pytest.fixture(scope="module")
 def world(serve: Any) -> Iterator[World]:
     """A server, and what must hold when everything has been thrown at it."""
@@ -60,15 +69,15 @@ def world(serve: Any) -> Iterator[World]:
 @pytest.fixture(
     params=[
         pytest.param(None, id="short"),
-        pytest.param(int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "2000")), id="long", marks=pytest.mark.fuzz),
+        pytest.param(int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "2800")), id="long", marks=pytest.mark.fuzz),
     ]
 )
 def fuzz(request: pytest.FixtureRequest) -> Fuzz:
-    """`fuzz(strategy, law)`: the law holds for every example of the strategy."""
+    """`fuzz(strategy, law)`: the law holds for every example of the strategy; a long run takes `times` as many."""
 
-    def run(strategy: SearchStrategy[Any], law: Callable[[Any], None], short: int = 40) -> None:
+    def run(strategy: SearchStrategy[Any], law: Callable[[Any], None], short: int = 40, times: int = 1) -> None:
         chosen = settings(
-            max_examples=request.param or short,
+            max_examples=times * request.param if request.param else short,
             derandomize=request.param is None,
             database=None,
             deadline=None,

@@ -145,6 +145,7 @@ keys = st.sampled_from(KEYS) | texts
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=8
 )
+accepts = st.sampled_from(((b"Accept", b"application/fhir+json"), (b"Accept", b"application/fhir+xml")))
 operators = st.sampled_from(
     ({"$where": "sleep(1000)"}, {"$gt": ""}, {"$ne": None}, {"$regex": "(a+)+$"}, [{"$set": {"a": 1}}], {"$expr": {}})
 )
@@ -275,6 +276,12 @@ RESULT = [
     "_query",
     "_list",
     "_has",
+    "_score",
+    "_maxresults",
+    "_explain",
+    "_source",
+    "_security",
+    "_profile",
     "_lastUpdated",
     "_id",
     "_tag",
@@ -382,7 +389,7 @@ def query(draw: st.DrawFn, type_: str) -> bytes:
         name = draw(st.sampled_from(known) | st.sampled_from(RESULT) | texts)
         name += draw(st.sampled_from(MODIFIERS))
         value = draw(st.sampled_from(PREFIXES)) + draw(search_values)
-        pairs.append(f"{_quoted(name)}={_quoted(value)}")
+        pairs.append(f"{escaped(name)}={escaped(value)}")
     joined = draw(st.sampled_from(("&", "&", "&", "&&", ";", "&=&"))).join(pairs).encode()
     match draw(st.integers(0, 12)):
         case 0:
@@ -399,5 +406,5 @@ def query(draw: st.DrawFn, type_: str) -> bytes:
     return joined
 
 
-def _quoted(text: str) -> str:
+def escaped(text: str) -> str:
     return quote(text.encode("utf-8", "surrogatepass"), safe=":|,$*!~'()")

@@ -41,7 +41,9 @@ class Reply(NamedTuple):
 
 
 class Wire:
-    """One connection that is kept as long as the server keeps it."""
+    """One connection that is kept as long as the server keeps it; `asked` counts the requests of all."""
+
+    asked = 0
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -50,6 +52,7 @@ class Wire:
 
     def ask(self, method: str, target: bytes | str, body: bytes = b"", *headers: Header) -> Reply:
         """One exchange. `target` follows /fhir and is sent as it is."""
+        Wire.asked += 1
         target = target if isinstance(target, bytes) else target.encode()
         lines = [method.encode() + b" /fhir" + target + b" HTTP/1.1", b"Host: localhost"]
         lines += [name + b": " + value for name, value in headers]
