@@ -76,6 +76,7 @@ faults: install-dev
 
 fuzz: install-dev
 	$(BIN)/pytest -m fuzz -s
+	HEALTHMATE_REFERENCE_WORLDS=400 $(BIN)/pytest -s tests/search/test_against_reference.py
 
 # --- lock: the newest versions that pyproject.toml allows ---------------------------------------------------------------
 # The generator of demo patients declares far more than it imports; what it never loads is left out of the locks.

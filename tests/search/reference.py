@@ -1,4 +1,4 @@
-"""R4's rules for date, number, quantity and string, as naive predicates over plain resources.
+"""R4's rules for date, number, quantity, string, token and reference, as naive predicates over plain resources.
 
 Nothing here knows of an index. https://hl7.org/fhir/R4/search.html#prefix
 """
@@ -9,10 +9,11 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 Range = tuple[Any, Any]
+Coding = tuple[str | None, str | None]
 
 EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 WIDTHS = {10: timedelta(days=1), 16: timedelta(minutes=1), 19: timedelta(seconds=1), 23: timedelta(milliseconds=1)}
@@ -113,3 +114,106 @@ def probabilities(resource: Json) -> Iterator[Range]:
 
 def families(resource: Json) -> Iterator[str]:
     yield from (name["family"] for name in resource.get("name", []))
+
+
+# clauses: a parameter, a modifier, and values of which any may match
+
+UCUM = "http://unitsofmeasure.org"
+SCALES = {"ug": -6, "mg": -3, "g": 0}
+PERFORMERS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam", "Patient", "RelatedPerson")
+
+
+class Clause(NamedTuple):
+    parameter: str
+    modifier: str
+    values: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.parameter}:{self.modifier}" if self.modifier else self.parameter
+
+
+def meets(resource: Json, clause: Clause, base: str, now: datetime) -> bool:
+    """https://hl7.org/fhir/R4/search.html#modifiers, https://hl7.org/fhir/R4/search.html#combining"""
+    found = [*TARGETS[clause.parameter](resource)]
+    if clause.modifier == "missing":  # an element that is there and says nothing is not missing
+        present = bool(found) or not resource.keys().isdisjoint(ELEMENTS[clause.parameter])
+        return clause.values == ("false" if present else "true",)
+    matched = any(MATCHES[clause.parameter](value, each, base, now) for value in clause.values for each in found)
+    return not matched if clause.modifier == "not" else matched
+
+
+def prefixed(value: str) -> tuple[str, str]:
+    return (value[:2], value[2:]) if value[:2].isalpha() else ("eq", value)
+
+
+def date_value_matches(value: str, target: Range, base: str, now: datetime) -> bool:
+    return date_matches(*prefixed(value), target, now)
+
+
+def quantity_value_matches(value: str, target: Json, base: str, now: datetime) -> bool:
+    """`system|code` is a unit to convert to, where that is possible; `|code` is the unit as coded or as printed."""
+    number, bar, unit = value.partition("|")
+    system, _, code = unit.partition("|")
+    coded = (target.get("system"), target.get("code"))
+    scale = 0
+    if bar and not system:
+        if code not in (target.get("code"), target.get("unit")):
+            return False
+    elif bar and system == coded[0] == UCUM and {code, coded[1]} <= SCALES.keys():
+        scale = SCALES[coded[1] or ""] - SCALES[code]
+    elif bar and (system, code) != coded:
+        return False
+    return any(
+        number_matches(*prefixed(number), (low.scaleb(scale), high.scaleb(scale)), now)
+        for low, high in comparable(target)
+    )
+
+
+def token_matches(value: str, target: Coding, base: str, now: datetime) -> bool:
+    """https://hl7.org/fhir/R4/search.html#token"""
+    system, bar, code = value.rpartition("|")
+    if not bar:
+        return target[1] == value
+    return target == (system or None, code) if code else target[0] == system
+
+
+def reference_matches(value: str, target: str, base: str, now: datetime) -> bool:
+    """https://hl7.org/fhir/R4/search.html#reference"""
+    here = [text.removeprefix(f"{base}/") for text in (value, target)]
+    return here[1] == here[0] if "/" in here[0] else here[1] in {f"{type_}/{here[0]}" for type_ in PERFORMERS}
+
+
+def categories(resource: Json) -> Iterator[Coding]:
+    for concept in resource.get("category", ()):
+        yield from ((coding.get("system"), coding.get("code")) for coding in concept["coding"])
+
+
+def performers(resource: Json) -> Iterator[str]:
+    yield from (each["reference"] for each in resource.get("performer", ()))
+
+
+def all_quantities(resource: Json) -> Iterator[Json]:
+    for holder in (resource, *resource.get("component", ())):
+        if "valueQuantity" in holder:
+            yield holder["valueQuantity"]
+
+
+TARGETS: dict[str, Callable[[Json], Iterator[Any]]] = {
+    "category": categories,
+    "performer": performers,
+    "date": dates,
+    "combo-value-quantity": all_quantities,
+}
+ELEMENTS: dict[str, tuple[str, ...]] = {
+    "category": ("category",),
+    "performer": ("performer",),
+    "date": ("effectiveDateTime", "effectivePeriod"),
+    "combo-value-quantity": ("valueQuantity", "component"),
+}
+MATCHES: dict[str, Callable[[str, Any, str, datetime], bool]] = {
+    "category": token_matches,
+    "performer": reference_matches,
+    "date": date_value_matches,
+    "combo-value-quantity": quantity_value_matches,
+}
