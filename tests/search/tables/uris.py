@@ -62,6 +62,12 @@ ROWS = [
     (rf"ValueSet?url={ACME}/124\,125,{ACME}/123/4", "v2 v6"),
     (f"ValueSet?url={ACME}/123&version=1.0", "v1"),
     (f"ValueSet?url={ACME}/123&url=urn:oid:1.2.3.4.5", ""),
+    ("ValueSet?url:below=http://acme.org/fhir/", "v1 v2 v4 v6 v7 v9"),
+    (f"ValueSet?url:below={ACME}", "v1 v2 v6 v9"),
+    (f"ValueSet?url:below={ACME}/123", "v1 v6 v9"),
+    ("ValueSet?url:below=http://acme.org/nothing", ""),
+    (f"ValueSet?url:above={ACME}/123/4", "v1 v6 v9"),
+    (f"ValueSet?url:above={ACME}/123/_history/5", "v1 v9"),
     ("ValueSet?url:missing=true", "v5"),
     ("ValueSet?url:missing=false", "v1 v2 v3 v4 v6 v7 v8 v9"),
     ("CapabilityStatement?guide=http://acme.org/guide", "c1 c2"),
@@ -70,6 +76,7 @@ ROWS = [
 ]
 
 REFUSED = [
+    "ValueSet?url:below=urn:oid:1.2.3.4.5",
     "ValueSet?url:exact=http://acme.org",
     "ValueSet?url:contains=acme",
     "ValueSet?url:not=http://acme.org",
