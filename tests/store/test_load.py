@@ -117,6 +117,7 @@ def test_reindex_knows_numbers_that_bson_does_not(mongodb: str) -> None:
         found = await ctx.store["Observation"].find_one({"_id": "n"})
         assert found is not None
         assert found["search"]["value-quantity"]
+        assert found["search"]["_content"] == ["a", "count"]
         assert found["resource"]["valueQuantity"]["value"].to_decimal() == 2**70
 
     run(mongodb, story)
