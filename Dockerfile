@@ -1,4 +1,5 @@
-# The server without an embedded database: HEALTHMATE_MONGODB_URL names the MongoDB to use.
+# The server without an embedded database: HEALTHMATE_MONGODB_URL names the MongoDB to use. The same image is a worker by
+# the command `worker`: HEALTHMATE_BROKER_URL names the Redis they share.
 FROM python:3.11-slim
 WORKDIR /opt/healthmate
 COPY requirements.lock ./

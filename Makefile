@@ -51,6 +51,11 @@ tests/js/node_modules/.installed: tests/js/package-lock.json
 libcurl:
 	@if command -v ldconfig >/dev/null && ! ldconfig -p | grep -q 'libcurl\.so\.4'; then ( $(call apt,libcurl4) ) || true; fi
 
+# Redis carries messages to workers; without it the tests that need one are skipped, and say so.
+.PHONY: redis
+redis:
+	@command -v redis-server >/dev/null || ( $(call apt,redis-server) ) || true
+
 # --- run --------------------------------------------------------------------------------------------------------------
 
 serve: install
@@ -65,13 +70,13 @@ lint: install-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install-dev lint $(if $(wildcard tests/js/package.json),tests/js/node_modules/.installed)
+test: install-dev lint redis $(if $(wildcard tests/js/package.json),tests/js/node_modules/.installed)
 	$(BIN)/pytest -m "not faults and not fuzz" --cov --cov-report=term
 
 bench: install-dev
 	$(BIN)/python -m benchmarks
 
-faults: install-dev
+faults: install-dev redis
 	$(BIN)/pytest -m faults -s
 
 fuzz: install-dev
@@ -83,7 +88,7 @@ fuzz: install-dev
 
 UNUSED := configparser contourpy cycler fonttools jsonpath-ng jsonschema jsonschema-specifications kiwisolver matplotlib \
 	networkx numpy pandas pillow referencing rpds-py scipy tzdata
-UNUSED_AT_RUN_TIME := attrs certifi charset-normalizer fhir-core fhir-resources pyparsing python-dateutil requests six urllib3
+UNUSED_AT_RUN_TIME := attrs certifi charset-normalizer fhir-core fhir-resources pyparsing requests urllib3
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-allow-unsafe \
 	--all-build-deps --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from typing import Any
@@ -30,6 +30,7 @@ from fhirserver.settings import Settings, is_loopback
 from fhirserver.store import jobs
 from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
+from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.store.space import Space, space_of
@@ -43,11 +44,19 @@ _host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 
 
+Post = Callable[[str, str], Awaitable[None]]  # a tenant, and the id of a job of it that waits
+Tell = Callable[[str], Awaitable[None]]  # the same within a tenant
+
+
+async def left(*job: str) -> None:
+    """Where no worker can be told of a job, the next sweep finds it."""
+
+
 @asynccontextmanager
-async def contexts(settings: Settings) -> AsyncIterator[dict[str, Context]]:
+async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[str, Context]]:
     """Everything a request needs, by tenant ("" where there are none), for as long as the database is open.
 
-    `settings.mongodb_url` must be set.
+    `settings.mongodb_url` must be set. `post` tells a worker of a job.
     """
     if settings.mongodb_url is None:
         raise ValueError("mongodb_url is not set; the command line starts the embedded database and sets it")
@@ -59,7 +68,10 @@ async def contexts(settings: Settings) -> AsyncIterator[dict[str, Context]]:
     try:
         async with ending_abandoned(client):
             space = await space_of(client, settings.spare_disk_mb)
-            opened = {tenant: await _opened(client, part, space) for tenant, part in settings.partitions().items()}
+            opened = {
+                tenant: await _opened(client, part, space, partial(post, tenant))
+                for tenant, part in settings.partitions().items()
+            }
             async with _following([ctx.live for ctx in opened.values()]):
                 yield {tenant: ctx.fresh() for tenant, ctx in opened.items()}
     finally:
@@ -83,14 +95,20 @@ async def _following(lives: Sequence[Live]) -> AsyncIterator[None]:
             await live.leave()
 
 
-async def _opened(client: AsyncMongoClient[dict[str, Any]], settings: Settings, space: Space | None) -> Context:
+async def _opened(
+    client: AsyncMongoClient[dict[str, Any]], settings: Settings, space: Space | None, tell: Tell
+) -> Context:
     database = client[settings.database]
     await ensure_shared(database)
-    return assemble(settings, database, await _secret(database, settings), space)
+    return assemble(settings, database, await _secret(database, settings), space, tell)
 
 
 def assemble(
-    settings: Settings, database: AsyncDatabase[dict[str, Any]], secret: bytes, space: Space | None = None
+    settings: Settings,
+    database: AsyncDatabase[dict[str, Any]],
+    secret: bytes,
+    space: Space | None = None,
+    tell: Tell = left,
 ) -> Context:
     """The rules and registries around a database; nothing is read or written yet."""
     definitions = r4()
@@ -101,7 +119,7 @@ def assemble(
         search_ms=settings.search_timeout_ms,
         space=space,
     )
-    enqueue = partial(jobs.enqueue, store)
+    enqueue = partial(_enqueue, store, tell)
     live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
     return Context(
         store=store,
@@ -119,6 +137,14 @@ def assemble(
     )
 
 
+async def _enqueue(store: Store, tell: Tell, kind: str, key: str, arguments: Mapping[str, Any]) -> Job:
+    """The table first: a message without a job is nothing, a job without a message is found."""
+    job = await jobs.enqueue(store, kind, key, arguments)
+    if job.state == "queued":
+        await tell(job.id)
+    return job
+
+
 async def _secret(database: Any, settings: Settings) -> bytes:
     """The key of page links; servers of one database share it, so that a link works on each of them."""
     if settings.secret is not None:
@@ -132,9 +158,9 @@ async def _secret(database: Any, settings: Settings) -> bytes:
     return bytes.fromhex(document["value"])
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings, post: Post = left) -> ASGIApp:
     """FHIR under /fhir (or /fhir/[tenant]), /healthz (the process lives), /readyz (the database answers)."""
-    return Application(settings)
+    return Application(settings, post)
 
 
 @lru_cache(maxsize=64)
@@ -145,8 +171,9 @@ def _host_name(header: bytes) -> str:
 
 
 class Application:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, post: Post = left) -> None:
         self.settings = settings
+        self.post = post
         self.contexts: dict[str, Context] = {}
         self.queue = Queue(settings.max_at_work, settings.max_wide_at_work, settings.max_waiting)
 
@@ -205,7 +232,7 @@ class Application:
     async def _lifespan(self, receive: Receive, send_: Send) -> None:
         await receive()
         try:
-            async with contexts(self.settings) as self.contexts:
+            async with contexts(self.settings, self.post) as self.contexts:
                 await send_({"type": "lifespan.startup.complete"})
                 await receive()
         except Exception as error:

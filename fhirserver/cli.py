@@ -59,6 +59,18 @@ def serve(**options: Any) -> None:
         process.serve(settings, click.echo)
 
 
+@main.command()
+@data_option
+def worker(data: Path | None) -> None:
+    """Do the jobs of servers whose HEALTHMATE_BROKER_URL names the same Redis; run as many as are needed."""
+    settings = _settings(data=data)
+    if settings.broker_url is None:
+        click.echo(f"{PREFIX}BROKER_URL is not set, so `healthmate serve` runs a worker of its own.", err=True)
+        sys.exit(2)
+    with _refusals():
+        process.work(settings)
+
+
 @main.command(name="load")
 @click.argument("paths", nargs=-1, required=True, type=File, metavar="FILE...")
 @data_option

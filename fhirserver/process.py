@@ -6,9 +6,13 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
+from threading import Thread
 from types import FrameType
 from typing import Any
 
@@ -59,7 +63,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
         for part in full.partitions().values():
             say(f"FHIR R4 at {part.base_url}, capabilities at {part.base_url}/metadata")
         config = uvicorn.Config(
-            create_app(full),
+            create_app(full, partial(_post, full)),
             loop="uvloop",
             http="httptools",
             lifespan="on",
@@ -69,7 +73,59 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
-        uvicorn.Server(config).run(sockets=[port])
+        with nullcontext() if full.broker_url else working(full):
+            uvicorn.Server(config).run(sockets=[port])
+
+
+def work(settings: Settings) -> None:
+    """Do the jobs of a server until SIGINT, SIGTERM or SIGHUP; what is under way then is given back."""
+    with stopping_in_order(), database(settings) as full:
+        for part in full.partitions().values():
+            asyncio.run(_reached(part))
+        with working(full) as worker:
+            worker.join()
+            sys.exit(1)  # it ended of itself, and said why
+
+
+async def _reached(settings: Settings) -> None:
+    """Make sure of the database while a refusal can still be said in a sentence."""
+    async with operator(settings):
+        pass
+
+
+@contextmanager
+def working(settings: Settings) -> Iterator[Thread]:
+    """A worker in a thread of its own, until the `with` ends. What it is at then is given back."""
+    stop: Future[None] = Future()
+    thread = Thread(target=_live, args=(settings, stop), name="worker", daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set_result(None)
+        thread.join(GRACE_SECONDS)
+        if thread.is_alive():
+            log.warning("the worker does not come to an end; another will go on with what it is at")
+
+
+# Celery takes a quarter of a second to import: in a thread nobody waits for it.
+
+
+def _live(settings: Settings, stop: Future[None]) -> None:
+    from fhirserver import worker
+
+    asyncio.run(worker.live(settings, stop))
+
+
+async def _post(settings: Settings, tenant: str, id_: str) -> None:
+    """Tell a worker that a job waits."""
+
+    def send() -> None:
+        from fhirserver import worker
+
+        worker.tell(settings, tenant, id_)
+
+    await asyncio.to_thread(send)
 
 
 @contextmanager

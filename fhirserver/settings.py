@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         description="names of tenants, separated by commas: each has a database and a base, [base_url]/[tenant], of its"
         " own, and [base_url] itself serves nothing. Unset: one record for all, at [base_url]",
     )
+    broker_url: SecretStr | None = Field(
+        None,
+        description="Redis that carries messages to `healthmate worker`. Unset: the server runs a worker of its own",
+    )
     data: Path = Field(Path("~/.healthmate"), description="folder of the embedded database")
     spare_disk_mb: int = Field(
         500,
@@ -92,6 +96,7 @@ class Settings(BaseSettings):
     job_lease_seconds: float = Field(
         60.0, ge=0.1, description="seconds of silence after which another worker goes on with a job"
     )
+    job_sweep_seconds: float = Field(10.0, ge=0.1, description="how often workers look for jobs that nobody does")
     job_retention_days: int = Field(30, ge=1, description="days for which a job that ended can be asked about")
     max_at_work: int = Field(64, ge=1, description="requests that one server process works on at once; others wait")
     max_wide_at_work: int = Field(
@@ -121,6 +126,13 @@ class Settings(BaseSettings):
         if len(set(names)) < len(names):
             raise ValueError("a tenant stands twice")
         return names
+
+    @field_validator("broker_url")
+    @classmethod
+    def _redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not url.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("the broker is a Redis: redis://[user:password@]host[:port][/number], rediss:// with TLS")
+        return url
 
     @field_validator("base_url")
     @classmethod
@@ -156,7 +168,7 @@ class Settings(BaseSettings):
 
 
 def masked(url: str) -> str:
-    """A MongoDB URL without its user and secrets."""
+    """A URL of MongoDB or Redis without its user and secrets."""
     return _credentials.sub(lambda secret: "***@" if secret[0].endswith("@") else "***", url)
 
 
@@ -175,7 +187,7 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
 def _printable(name: str, value: Any) -> str:
     if value is None:
         return ""
-    if name == "mongodb_url":
+    if name in ("mongodb_url", "broker_url"):
         return masked(value.get_secret_value())
     if isinstance(value, tuple):
         return ",".join(value)

@@ -22,7 +22,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(ReadableLines() if stream.isatty() else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("pymongo", "asyncio", "uvicorn"):
+    for chatty in ("pymongo", "asyncio", "uvicorn", "celery", "kombu", "amqp", "redis"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

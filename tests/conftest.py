@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 import time
@@ -15,6 +14,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import uvicorn
+from brief import briefly
 
 from fhirserver.app import contexts, create_app
 from fhirserver.bulk.jobs import perform, sweep
@@ -125,7 +125,7 @@ class Served:
                 runs = [await perform(ctx, id_) for ctx in workers for id_ in await sweep(ctx)]
                 return [job for job in runs if job]
 
-        return asyncio.run(inside())
+        return briefly(inside())
 
     def __exit__(self, *_: object) -> None:
         self.client.http.close()

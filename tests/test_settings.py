@@ -42,18 +42,27 @@ def test_they_are_frozen() -> None:
             "mongodb://db/?tlsCertificateKeyFilePassword=***&tls=true",
         ),
         ("mongodb://db:27017", "mongodb://db:27017"),
+        ("redis://:p@ss@broker:6379/0", "redis://***@broker:6379/0"),
     ],
 )
-def test_a_mongodb_url_is_shown_without_its_secrets(url: str, safe: str) -> None:
+def test_a_url_is_shown_without_its_secrets(url: str, safe: str) -> None:
     assert masked(url) == safe
 
 
 def test_no_secret_is_shown_nor_named_in_an_error() -> None:
-    settings = Settings(mongodb_url="mongodb://u:swordfish@db", secret="swordfish")
+    settings = Settings(
+        mongodb_url="mongodb://u:swordfish@db", broker_url="rediss://:swordfish@broker", secret="swordfish"
+    )
     assert "swordfish" not in str(list(shown(settings))) + repr(settings) + str(settings)
     with pytest.raises(ValidationError) as refusal:
         Settings(mongodb_url="mongodb://u:swordfish@db", open=True, host="0.0.0.0")
     assert "swordfish" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["amqp://h", "memory://", "h:6379", "http://h"])
+def test_the_broker_is_a_redis(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"redis://"):
+        Settings(broker_url=url)
 
 
 def test_every_setting_says_what_it_decides() -> None:

@@ -31,6 +31,11 @@ def authorize_explanation(caller: Caller) -> None:
     authorize(caller, "explain", None)
 
 
+def authorize_jobs(caller: Caller) -> None:
+    """Raise unless the caller may see what the server does in the background, and cancel it."""
+    authorize(caller, "jobs", None)
+
+
 def restrict(caller: Caller, query: Q) -> Q:
     """The part of a query that the caller may see."""
     authorize(caller, "search", None)

@@ -92,7 +92,7 @@ async def _run(ctx: Context, claimed: Job, lease: Lease) -> Job:
 
     try:
         async with _renewed(ctx.store, claimed.id, lease):
-            receipt = await JOBS[claimed.kind](ctx, claimed, report)
+            receipt = await JOBS[claimed.kind](ctx.fresh(), claimed, report)
     except Outcome as refused:
         return await _failed(ctx, claimed, lease, str(refused))
     log.info("job %s is done", claimed.id)

@@ -9,7 +9,7 @@ import re
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, not_found
-from fhirserver.interactions import batch, capabilities, histories, read, search, write
+from fhirserver.interactions import batch, capabilities, histories, jobs, read, search, write
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.own_operations import check_not_own, own_definition, read_own
 from fhirserver.interactions.summary import summarized
@@ -31,6 +31,12 @@ async def perform(ctx: Context, request: Request, representation: bool = False) 
         case ("_search",):
             _allow(request, "POST")
             return await search.search_system(ctx, request)
+        case ("_jobs",):
+            _allow(request, "GET")
+            return await jobs.listing(ctx)
+        case ("_jobs", id_):
+            _allow(request, "GET", "DELETE")
+            return await (jobs.status if request.method == "GET" else jobs.cancel)(ctx, id_)
         case (type_, *rest) if type_ in ctx.definitions.resource_types:
             return await _type(ctx, request, type_, tuple(rest))
         case (name,) if name.startswith("$"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from brief import briefly
 
 from fhirserver.app import contexts
 from fhirserver.context import OPERATOR, Context
@@ -29,6 +29,6 @@ def tell(mongodb: str) -> Tell:
             async with contexts(Settings(**values)) as found:
                 return await story(replace(found[""], caller=OPERATOR))
 
-        return asyncio.run(inside())
+        return briefly(inside())
 
     return run
