@@ -17,6 +17,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.interactions.route import perform
+from fhirserver.rest.binary import content_of, wants_content
 from fhirserver.rest.negotiation import Format, preference, wanted
 from fhirserver.rest.queue import Gone, Queue, is_wide
 from fhirserver.rest.requests import Headers, body, pairs, request, segments
@@ -39,18 +40,22 @@ async def serve(ctx: Context, queue: Queue, prefix: bytes, scope: Scope, receive
     out: list[Header] = [(b"x-request-id", name.encode())]
     method, zipped = scope["method"], _gzip.search(incoming.get(b"accept-encoding", b"")) is not None
     format_: Format | None = None
-    pretty = False
+    pretty, kind = False, list[Header]()  # of what is no resource
     request_id.set(name)  # uvicorn runs every request in a context of its own
     try:
         query = pairs(scope["query_string"])
-        format_, pretty = _presentation(incoming, query)
+        raw = b"/Binary/" in scope["raw_path"] and _wants_content(prefix, scope, incoming, query)
+        format_, pretty = (_accepted(incoming), False) if raw else _presentation(incoming, query)
         asked, returned = await _asked(ctx, prefix, scope, receive, incoming, query)
         if asked.pairs is not query:  # a form may say it too
             format_, pretty = _presentation(incoming, asked.pairs)
         asks_nobody = asked.path == ("metadata",)
         async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive):
             status, content, more = await _answer(ctx, asked, returned)
-        content = represented(ctx, content, format_, pretty) if content else b""
+        if raw and status == 200:
+            content, kind = content_of(content)
+        elif content:
+            content = represented(ctx, content, format_, pretty)
     except Gone:
         return
     except Exception as error:
@@ -59,9 +64,9 @@ async def serve(ctx: Context, queue: Queue, prefix: bytes, scope: Scope, receive
         format_ = format_ or _accepted(incoming)
         content, more = refused(ctx, outcome, format_, pretty)
     out += more
-    if content:
-        out += [content_type(format_), (b"vary", b"Accept, Accept-Encoding")]
-    await send(send_, status, content, out, head=method == "HEAD", zipped=zipped)
+    if content or kind:
+        out += kind or [content_type(format_), (b"vary", b"Accept, Accept-Encoding")]
+    await send(send_, status, content, out, head=method == "HEAD", zipped=zipped and not kind)
 
 
 def _presentation(incoming: Headers, query: Pairs) -> tuple[Format, bool]:
@@ -70,6 +75,11 @@ def _presentation(incoming: Headers, query: Pairs) -> tuple[Format, bool]:
     asked = {key: value for key, value in query if key in PRESENTATION}
     format_ = wanted(accept.decode("latin-1") if accept else None, asked.get("_format"))
     return format_, asked.get("_pretty") == "true"
+
+
+def _wants_content(prefix: bytes, scope: Scope, incoming: Headers, query: Pairs) -> bool:
+    accept = incoming.get(b"accept", b"").decode("latin-1")
+    return wants_content(scope["method"], segments(scope["raw_path"][len(prefix) :]), query, accept)
 
 
 def _accepted(incoming: Headers) -> Format:

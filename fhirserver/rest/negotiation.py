@@ -26,6 +26,7 @@ NAMES: dict[str, Format] = {
     XML_TYPE: "xml",
     "application/xml+fhir": "xml",
 }
+FHIR_TYPES = frozenset({JSON_TYPE, XML_TYPE, "application/json+fhir", "application/xml+fhir"})
 ANY = ("*/*", "application/*", "*")
 PATCH_TYPE = "application/json-patch+json"
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -59,6 +60,11 @@ def wanted(accept: str | None, format_: str | None) -> Format:
     raise Outcome(
         406, "not-supported", f"Accept: {accept} leaves nothing; this server writes {JSON_TYPE} and {XML_TYPE}"
     )
+
+
+def acceptable(accept: str) -> list[str]:
+    """The media types that a client names, but for those it refuses."""
+    return [name for _, _, name in _ranked(accept)]
 
 
 def _ranked(accept: str) -> list[tuple[float, int, str]]:

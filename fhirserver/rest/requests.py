@@ -16,9 +16,11 @@ from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.fhir.xml import from_xml
 from fhirserver.interactions.exchange import Pairs, Request
+from fhirserver.rest.binary import binary, is_content
 from fhirserver.rest.negotiation import sent
 
 MAX_FIELDS = 2_000
+SECURITY = b"x-security-context"
 Headers = Mapping[bytes, bytes]
 
 
@@ -117,7 +119,10 @@ def _document(
 ) -> tuple[Any, Pairs]:
     if method in ("GET", "HEAD", "DELETE"):
         return None, query  # a body here has no meaning (RFC 9110 §9.3.1)
-    kind = sent(_text(headers, b"content-type"))
+    media = _text(headers, b"content-type")
+    if is_content(method, path, media, content):
+        return binary(content, media or "", path[1] if len(path) > 1 else None, _text(headers, SECURITY)), query
+    kind = sent(media)
     if kind == "form":
         if not path or path[-1] != "_search":
             raise Outcome(415, "not-supported", "only _search takes a form; send application/fhir+json")
