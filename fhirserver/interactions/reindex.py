@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import bson
 import pymongo
 from bson.errors import BSONError
 from pymongo.errors import PyMongoError
@@ -21,8 +22,10 @@ from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome, too_costly
 from fhirserver.store.faults import refusal
 from fhirserver.store.generations import behind, cover, lagging
+from fhirserver.store.mirror import CODECS
 from fhirserver.store.resources import BODY, Change, Document, Stored, stored
 
+ATTEMPTS = 12
 BATCH = 500
 FAILED = 10_000  # beyond that something is wrong with more than the resources
 REASONS = 100  # that a receipt quotes
@@ -169,6 +172,32 @@ def _fault_of_the_resource(error: Exception) -> Outcome:
     if found is None or found.status >= 500:
         raise error
     return found
+
+
+async def again(ctx: Context, type_: str, id_: str) -> list[str]:
+    """The search parameters of which one resource has other values than before."""
+    for _ in range(ATTEMPTS):
+        for document in await ctx.store.read_many(type_, [id_], ("search", "generation")):
+            if "deleted" in document:
+                break
+            if document.get("generation", 0) > ctx.indexer.generation:
+                await ctx.live.renew()
+                ctx = ctx.fresh()
+            change = derived(ctx, stored(type_, document))
+            with ctx.indexer.in_use():
+                if await ctx.store.derive([change]):
+                    return _differing(document.get("search", {}), _as_stored(change.search))
+    raise Outcome(409, "conflict", f"{type_}/{id_} is being changed by others all the time; try again")
+
+
+def _as_stored(search: Document) -> Document:
+    """As it is read back: a decimal becomes a Decimal128, a time one of the codec's."""
+    return bson.decode(bson.encode(search, codec_options=CODECS), CODECS)
+
+
+def _differing(before: Document, now: Document) -> list[str]:
+    """By their codes; `name:exact` is one of the forms of `name`."""
+    return sorted({key.partition(":")[0] for key in before.keys() | now.keys() if before.get(key) != now.get(key)})
 
 
 def derived(ctx: Context, version: Stored) -> Change:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
@@ -55,6 +55,11 @@ class Live:
         self._former: list[Indexer] = []
         self._lock = asyncio.Lock()
         self._said = (0, monotonic())  # the generation of the last beat, and when it was
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Of the custom parameters."""
+        return self._state.rows
 
     async def enter(self) -> None:
         """Before anything is served. Until the state is read here, this server counts as one that is behind."""

@@ -409,3 +409,35 @@ def test_us_core_is_loaded_and_leaves_the_published_parameters_alone(served: Ser
         ("Patient", "gender-identity"),
         ("Patient", "race"),
     }
+
+
+def test_reindex_of_one_resource_says_what_changed(served: Served) -> None:
+    fhir = served.client
+    fhir.put("Patient/a", nicknamed("a", "Ada"))
+    unchanged = fhir.post("Patient/a/$reindex").json()["parameter"]
+    assert unchanged == [{"name": "resource", "valueReference": {"reference": "Patient/a"}}]
+    fhir.put("SearchParameter/nickname", NICKNAME)
+    changed = fhir.post("Patient/a/$reindex").json()["parameter"]
+    assert changed[1:] == [{"name": "changed", "valueCode": "nickname"}]
+    assert fhir.ids("Patient?nickname=ada") == ["a"]
+    assert fhir.post("Patient/b/$reindex").status_code == 404
+    assert fhir.get("Patient/a/$reindex").status_code == 405
+
+
+@pytest.mark.parametrize("path", ["$reindex", "Patient/$reindex", f"Patient/$reindex?url={URL}nickname"])
+def test_reindex_of_many_is_a_job_with_a_receipt(served: Served, path: str) -> None:
+    fhir = served.client
+    fhir.put("Patient/a", nicknamed("a", "Ada"))
+    fhir.put("SearchParameter/nickname", NICKNAME)
+    answer = fhir.post(path)
+    assert answer.status_code == 202, answer.text
+    where = answer.headers["content-location"]
+    assert where.startswith(f"{fhir.base_url}/_jobs/reindex-")
+    done = {job.id: job for job in work(served.settings)}
+    receipt = done[where.rpartition("/")[2]].receipt
+    assert receipt is not None
+    assert receipt["failed"] == 0
+    assert receipt["documents"] == receipt["current"] >= 1
+    until(lambda: fhir.get("Patient?nickname=ada", headers=STRICT).status_code == 200)
+    assert fhir.post("Patient/$reindex?url=http://example.org/none").status_code == 404
+    assert fhir.get("Patient/$reindex").status_code == 405
