@@ -42,8 +42,8 @@ def lives(patients: int, cache: Path) -> list[bytes]:
     return file.read_bytes().splitlines()
 
 
-def population(originals: list[bytes], resources: int) -> Iterator[dict[str, Any]]:
-    """At least so many resources: whole copies only, so that every reference leads somewhere."""
+def population(originals: list[bytes], resources: int) -> Iterator[bytes]:
+    """The JSON of at least so many resources: whole copies only, so that every reference leads somewhere."""
     pieces = [_key.split(line) for line in originals]
     keys = [[match.encode() for match in map(bytes.decode, _key.findall(line))] for line in originals]
     told = 0
@@ -54,10 +54,8 @@ def population(originals: list[bytes], resources: int) -> Iterator[dict[str, Any
         days = rng.randrange(SPREAD_DAYS)
         mark = f"{copy:06x}".encode()
         for parts, found in zip(pieces, keys, strict=True):
-            resource = json.loads(b"".join(_woven(parts, found, mark, days)))
-            if resource["resourceType"] == "Patient":
-                _renamed(resource, rng)
-            yield resource
+            text = b"".join(_woven(parts, found, mark, days))
+            yield _renamed(text, rng) if b'"resourceType": "Patient"' in text else text
         told += len(originals)
 
 
@@ -73,10 +71,12 @@ def _shifted(day: bytes, days: int) -> bytes:
     return (date.fromisoformat(day.decode()) + timedelta(days)).isoformat().encode()
 
 
-def _renamed(patient: dict[str, Any], rng: random.Random) -> None:
+def _renamed(text: bytes, rng: random.Random) -> bytes:
+    patient: dict[str, Any] = json.loads(text)
     number = int(rng.paretovariate(0.8)) % FAMILIES  # a few names are frequent, most are not
     for name in patient.get("name", ()):
         name["family"] = f"{chr(97 + number % 26)}{number:04d}son".capitalize()
         name.pop("text", None)
     for at, identifier in enumerate(patient.get("identifier", ())):
         identifier["value"] = f"{patient['id']}-{at}"
+    return json.dumps(patient).encode()

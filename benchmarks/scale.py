@@ -109,7 +109,7 @@ async def filled(settings: Settings, originals: list[bytes], resources: int) -> 
     """Load the population; how long that took."""
     start = time.perf_counter()
     async with operator(settings) as ctx:
-        typed = (fhir_json.resource(json.dumps(each).encode()) for each in population(originals, resources))
+        typed = (fhir_json.resource(each) for each in population(originals, resources))
         receipt = await load(replace(ctx), typed)
     seconds = time.perf_counter() - start
     if receipt.failed or receipt.missing:

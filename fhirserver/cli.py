@@ -214,6 +214,7 @@ def _with_context(settings: Settings, run: Callable[[Context], Coroutine[Any, An
             return await run(ctx)
 
     with _refusals(), process.stopping_in_order(), database(settings) as full:
+        process.collect_seldom()
         return asyncio.run(inside(full))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -51,7 +52,7 @@ def database(settings: Settings, *, share: bool = True) -> Iterator[Settings]:
     if url is not None:
         yield settings.model_copy(update={"mongodb_url": SecretStr(url)})
         return
-    with embedded.start(settings.data, str(settings.mongod) if settings.mongod else None) as running:
+    with embedded.start(settings.data, str(settings.mongod) if settings.mongod else None, settings.cache_gb) as running:
         running.watch()
         yield settings.model_copy(update={"mongodb_url": SecretStr(running.url)})
 
@@ -70,9 +71,11 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # who asks through which proxy decides nothing here
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
+        collect_seldom()
         with nullcontext() if full.broker_url else working(full):
             uvicorn.Server(config).run(sockets=[port])
 
@@ -126,6 +129,17 @@ async def _post(settings: Settings, tenant: str, id_: str) -> None:
         worker.tell(settings, tenant, id_)
 
     await asyncio.to_thread(send)
+
+
+def collect_seldom() -> None:
+    """Let the collector of cycles pass over what stays, and look at the rest less often.
+
+    What a request makes is freed when its last reference goes; in a load the collector took a fifth of the time.
+    https://docs.python.org/3/library/gc.html
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @contextmanager

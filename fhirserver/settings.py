@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +23,7 @@ _tenant = re.compile(r"[a-z][a-z0-9-]{0,23}")
 _credentials = re.compile(r"(?<=://).*@|(?<=Password=)[^&]*|(?<=AWS_SESSION_TOKEN:)[^&,]*", re.IGNORECASE)
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens on `host`."""
     try:
@@ -51,6 +53,11 @@ class Settings(BaseSettings):
     )
     mongod: Path | None = Field(
         None, description="mongod program of the embedded database. Unset: the one on PATH, then the installed wheel"
+    )
+    cache_gb: float | None = Field(
+        None,
+        ge=0.25,
+        description="gigabytes that the embedded database may use as cache. Unset: an eighth of the memory, 0.25 to 4",
     )
     tenants: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

@@ -30,7 +30,7 @@ Resource = dict[str, Any]
 @pytest.fixture(scope="session")
 def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded MongoDB."""
-    with embedded.start(tmp_path_factory.mktemp("mongodb")) as running:
+    with embedded.start(tmp_path_factory.mktemp("mongodb"), cache_gb=0.25) as running:
         yield running.url
 
 

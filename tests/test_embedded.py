@@ -188,7 +188,7 @@ def test_a_first_start_that_was_interrupted_is_completed(data: Path, interrupted
     embedded._keyfile(data / "keyfile")
     state = embedded._state(data / "mongod.json")
     with (data / "server.lock").open("w") as lock:
-        interrupted(Embedded(data, mongod.find_mongod(), state, 0, lock, None))
+        interrupted(Embedded(data, mongod.find_mongod(), 0.25, state, 0, lock, None))
     with start(data) as database:
         assert database.state == state
         insert(database.url, "first")
@@ -279,3 +279,23 @@ def test_without_any_mongod_a_sentence_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr(mongod.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DatabaseRefused, match=r"no mongod.*healthmate\[embedded\]"):
         start(tmp_path)
+
+
+@pytest.mark.parametrize(("memory_gb", "cache_gb"), [(1, 0.25), (4, 0.5), (24, 3.0), (512, 4.0)])
+def test_the_cache_is_an_eighth_of_the_memory_within_bounds(memory_gb: int, cache_gb: float) -> None:
+    assert mongod.cache_for(memory_gb * 2**30) == cache_gb
+
+
+@pytest.mark.parametrize("limit", ["max", "536870912"])
+def test_a_container_has_the_memory_that_it_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(mongod, "CGROUP", tmp_path / "memory.max")
+    mongod.CGROUP.write_text(limit + "\n")
+    assert (mongod.memory_bytes() == 536870912) == (limit != "max")
+
+
+def test_the_cache_that_is_set_is_what_mongod_gets(tmp_path: Path) -> None:
+    with embedded.start(tmp_path, cache_gb=0.5) as database, MongoClient[Any](database.url) as client:
+        status = client.admin.command("serverStatus")
+        assert status["wiredTiger"]["cache"]["maximum bytes configured"] == 2**29

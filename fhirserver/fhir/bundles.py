@@ -13,7 +13,7 @@ from fhirserver.fhir import json
 
 def instant(time: datetime) -> str:
     """A FHIR instant in UTC with milliseconds."""
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
+    return time.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def entry(

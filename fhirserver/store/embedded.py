@@ -29,7 +29,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from fhirserver.store.connect import DatabaseRefused
-from fhirserver.store.mongod import end, find_mongod, last_error, launch, running, serves
+from fhirserver.store.mongod import cache_for, end, find_mongod, last_error, launch, memory_bytes, running, serves
 
 REPLICA_SET = "healthmate"
 START_SECONDS = 120  # a journal replayed after a crash takes its time; an ordinary start takes 1.5 s
@@ -55,6 +55,7 @@ class Embedded:
 
     data: Path
     program: str
+    cache_gb: float
     state: State = field(repr=False)
     pid: int
     lock: IO[str] = field(repr=False)
@@ -83,7 +84,7 @@ class Embedded:
                 continue
             _log.error("mongod (pid %d) ended; starting it again", self.pid)
             try:
-                self.process = launch(self.program, self.data, self.state.port, REPLICA_SET)
+                self.process = launch(self.program, self.data, self.state.port, REPLICA_SET, self.cache_gb)
                 self.pid = self.process.pid
                 _ready(self.data, self.state, self.process)
             except DatabaseRefused as refusal:
@@ -97,14 +98,14 @@ class Embedded:
         self.stop()
 
 
-def start(data: Path, mongod: str | None = None) -> Embedded:
+def start(data: Path, mongod: str | None = None, cache_gb: float | None = None) -> Embedded:
     """Start or adopt the mongod of this data folder and wait until it takes writes. Raises DatabaseRefused."""
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     data.chmod(0o700)
     lock = _lock(data / "server.lock")
     try:
-        return _start(data, mongod, lock)
+        return _start(data, mongod, cache_gb or cache_for(memory_bytes()), lock)
     except BaseException:
         lock.close()
         raise
@@ -124,24 +125,24 @@ def attach(data: Path) -> str | None:
     return None
 
 
-def _start(data: Path, mongod: str | None, lock: IO[str]) -> Embedded:
+def _start(data: Path, mongod: str | None, cache_gb: float, lock: IO[str]) -> Embedded:
     program = find_mongod(mongod)
     _keyfile(data / "keyfile")
     state = _state(data / "mongod.json")
     if pid := _adoptable(data, state):
         _log.info("adopted the mongod that an earlier server left behind (pid %d)", pid)
         _ready(data, state, None)
-        return Embedded(data, program, state, pid, lock, None)
+        return Embedded(data, program, cache_gb, state, pid, lock, None)
     if not _free(state.port):
         state = state._replace(port=_any_port())
     _write(data / "mongod.json", json.dumps(state._asdict()))
-    process = launch(program, data, state.port, REPLICA_SET)
+    process = launch(program, data, state.port, REPLICA_SET, cache_gb)
     try:
         _ready(data, state, process)
     except BaseException:
         end(process.pid, process)
         raise
-    return Embedded(data, program, state, process.pid, lock, process)
+    return Embedded(data, program, cache_gb, state, process.pid, lock, process)
 
 
 # --- readiness -------------------------------------------------------------------------------------------------------

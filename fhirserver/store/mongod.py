@@ -23,6 +23,8 @@ INSTALL = (
 
 LOG_BYTES = 10_000_000
 STOP_SECONDS = 30
+CACHE_GB = (0.25, 4.0)  # MongoDB takes no less
+CGROUP = Path("/sys/fs/cgroup/memory.max")
 # What a transaction writes stays in the cache until it ends, and by default may fill a fifth of it: 3,000 Observations.
 LARGE_TRANSACTIONS = (
     "eviction_dirty_target=50,eviction_dirty_trigger=80,eviction_updates_target=40,eviction_updates_trigger=70"
@@ -72,7 +74,25 @@ def _problem(program: str) -> str | None:
     return None
 
 
-def launch(program: str, data: Path, port: int, replica_set: str) -> subprocess.Popen[bytes]:
+def cache_for(memory_bytes: int) -> float:
+    """Gigabytes of cache for a database that shares a machine: a ceiling, filled as far as the data goes.
+
+    100,000 resources loaded at 1,700/s with 0.25 GB and at 3,050/s with 2 GB, on the same two cores.
+    """
+    least, most = CACHE_GB
+    return round(min(max(memory_bytes / 8 / 2**30, least), most), 2)
+
+
+def memory_bytes() -> int:
+    """What this machine has, or this container may use."""
+    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = CGROUP.read_text().strip() if CGROUP.exists() else "max"
+    return min(has, int(limit)) if limit.isdecimal() else has
+
+
+def launch(
+    program: str, data: Path, port: int, replica_set: str, cache_gb: float = CACHE_GB[0]
+) -> subprocess.Popen[bytes]:
     """In a session of its own: Ctrl-C in the terminal reaches the server, which then stops mongod in order."""
     (data / "db").mkdir(exist_ok=True, mode=0o700)
     log = data / "mongod.log"
@@ -85,7 +105,7 @@ def launch(program: str, data: Path, port: int, replica_set: str) -> subprocess.
         "--replSet": replica_set,
         "--keyFile": str(data / "keyfile"),
         "--oplogSize": "256",
-        "--wiredTigerCacheSizeGB": "0.25",
+        "--wiredTigerCacheSizeGB": f"{cache_gb:g}",
         "--wiredTigerEngineConfigString": LARGE_TRANSACTIONS,
         "--networkMessageCompressors": "disabled",  # CVE-2025-14847
         "--logpath": str(log),
