@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import httpx
 import pytest
 import uvicorn
 from brief import briefly
+from ports import free_port
 
 from fhirserver.app import contexts, create_app
 from fhirserver.bulk.jobs import perform, sweep
@@ -32,13 +32,6 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded MongoDB."""
     with embedded.start(tmp_path_factory.mktemp("mongodb"), cache_gb=0.25) as running:
         yield running.url
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Fhir:

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from ports import free_port
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
 from test_files import archive
@@ -56,12 +57,6 @@ def healthmate(mongodb: str, request: pytest.FixtureRequest) -> Callable[..., Re
         return CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment | variables)
 
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def written(path: Path, *resources: dict[str, Any]) -> Path:

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 import redis
 from brief import briefly
 from click.testing import CliRunner
+from ports import free_port
 from pymongo import MongoClient
 
 from fhirserver import process, telemetry, worker
@@ -33,12 +33,6 @@ from fhirserver.store.jobs import Job
 MARKING = (sys.executable, str(Path(__file__).with_name("marking.py")))
 SECONDS = 60
 FAST = {"job_lease_seconds": 1.0, "job_sweep_seconds": 0.3}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(holds: Callable[[], Any], seconds: float = SECONDS) -> Any:

@@ -11,13 +11,13 @@ from uuid import uuid4
 import httpx
 import pytest
 import uvicorn
+from ports import free_port
 from pymongo.errors import NetworkTimeout
 
 from fhirserver.app import Application
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.rest.queue import Gone, Queue, is_wide
 from fhirserver.settings import Settings
-from tests.conftest import free_port
 
 NARROW, WIDE = False, True
 
