@@ -124,6 +124,11 @@ SHAPES: dict[str, Shape] = {
         f"/Patient?_id={rng.choice(world.patients)}&_revinclude=Observation:subject",
         None,
     ),
+    "search chained": lambda rng, world: (
+        "GET",
+        f"/Observation?subject:Patient.identifier=urn:bench:mrn|mrn-{rng.randrange(PATIENTS)}&_sort=-date&_count=20",
+        None,
+    ),
     "history of one": lambda rng, world: ("GET", f"/Patient/{rng.choice(world.patients)}/_history", None),
     "$everything": lambda rng, world: ("GET", f"/Patient/{rng.choice(world.patients)}/$everything?_count=50", None),
     "transaction of 50": lambda rng, world: ("POST", "", transaction(rng)),

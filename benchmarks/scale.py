@@ -15,10 +15,10 @@ import json
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,12 +105,25 @@ class Values(NamedTuple):
         }
 
 
+class Progress:
+    """Says how far a load is, every tenth of it."""
+
+    def __init__(self, resources: int) -> None:
+        self._step = max(resources // 10, 1)
+        self._done = 0
+
+    def __call__(self, more: int) -> None:
+        before, self._done = self._done, self._done + more
+        if before // self._step < self._done // self._step:
+            print(f"{self._done:,} resources sent", file=sys.stderr, flush=True)
+
+
 async def filled(settings: Settings, originals: list[bytes], resources: int) -> Row:
     """Load the population; how long that took."""
     start = time.perf_counter()
     async with operator(settings) as ctx:
         typed = (fhir_json.resource(each) for each in population(originals, resources))
-        receipt = await load(replace(ctx), typed)
+        receipt = await load(ctx, typed, Progress(resources))
     seconds = time.perf_counter() - start
     if receipt.failed or receipt.missing:
         raise RuntimeError(f"{len(receipt.failed)} refused, such as {receipt.failed[:1]}; {receipt.missing} missing")
@@ -254,11 +267,11 @@ def main(given: list[str] | None = None) -> dict[int, Row]:
         originals = lives(asked_for.patients, asked_for.lives or Path(folder))
         for size in map(int, asked_for.sizes.split(",")):
             outcomes[size] = measured(Path(folder) / str(size), originals, size, asked_for.mirror)
+            if asked_for.write:  # after each size: what comes next takes long
+                target = RESULTS / f"{date.today()}-scale.json"
+                target.write_text(json.dumps(outcomes, indent=2) + "\n")
+                print(f"written to {target.name}", file=sys.stderr)
     print("\n".join(lines(outcomes)))
-    if asked_for.write:
-        target = RESULTS / f"{date.today()}-scale.json"
-        target.write_text(json.dumps(outcomes, indent=2) + "\n")
-        print(f"written to {target.name}")
     return outcomes
 
 

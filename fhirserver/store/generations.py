@@ -25,14 +25,13 @@ class State(NamedTuple):
     generation: int = 0
     rows: tuple[Mapping[str, Any], ...] = ()
     covered: Mapping[str, int] = {}
-    known: bool = False  # whether anything was ever kept here
 
 
 async def read(store: Store) -> State:
     document = await store[SERVER].find_one(_STATE, session=store.session)
     if document is None:
         return State()
-    return State(document["generation"], tuple(document["rows"]), document["covered"], known=True)
+    return State(document["generation"], tuple(document["rows"]), document["covered"])
 
 
 async def write(store: Store, generation: int, rows: Iterable[Mapping[str, Any]]) -> None:
