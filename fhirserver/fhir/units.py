@@ -178,7 +178,7 @@ def _metric(atom: str) -> bool:
     return atom in _table()["base"] or _table()["units"].get(atom, {}).get("metric", False)
 
 
-@cache
+@lru_cache(4096)  # what a client invents is remembered too
 def _atom(text: str) -> Canonical | None:
     if text in _table()["base"]:
         return Canonical(Fraction(1), ((text, 1),))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.outcome import invalid
-from fhirserver.search.criteria import PREFIXES, VALUES, Dates, Number, Token, Typed, Value
+from fhirserver.search.criteria import PREFIXES, VALUES, Dates, Number, Token, Typed, Value, shown
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.values import fold
 
@@ -43,6 +43,13 @@ def _literal(text: str, typed: Typed) -> str:
     return text
 
 
+def _letters(text: str, typed: Typed) -> str:
+    """A part of a string: accents alone are a part of each."""
+    if not fold(text):
+        raise invalid(f"{shown(text)!r} has nothing that is compared: accents do not count")
+    return text
+
+
 def _as(kind: str, prefix: str = "", modifier: str | None = None) -> Read:
     """As an ordinary search reads it, under a prefix; a second one in the value is no value."""
 
@@ -64,9 +71,9 @@ COMPARISONS: Mapping[tuple[str, str], Comparison] = {
     ("id", "ne"): Comparison("not", _literal),
     ("string", "eq"): Comparison("eq", _literal),
     ("string", "ne"): Comparison("ne", _literal),
-    ("string", "co"): Comparison("contains", _literal),
-    ("string", "sw"): Comparison(None, _literal),
-    ("string", "ew"): Comparison("ew", _literal),
+    ("string", "co"): Comparison("contains", _letters),
+    ("string", "sw"): Comparison(None, _letters),
+    ("string", "ew"): Comparison("ew", _letters),
     **{("string", order): Comparison(order, _literal) for order in ("gt", "lt", "ge", "le")},
     ("uri", "eq"): Comparison(None, _literal),
     **{("uri", operator): Comparison(operator, _literal) for operator in ("ne", "co", "sw", "ew")},

@@ -17,6 +17,7 @@ from fhirserver.fhir import dates
 from fhirserver.fhir.outcome import invalid
 from fhirserver.fhir.units import UCUM, base
 from fhirserver.search.parameters import Parameter
+from fhirserver.search.values import fold
 from fhirserver.search.words import words
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
@@ -226,6 +227,14 @@ def string(text: str, typed: Typed) -> str:
     return unescape(text)
 
 
+def letters(text: str, typed: Typed) -> str:
+    """A string to compare without case and accents. Accents alone would say nothing, and so find everything."""
+    found = unescape(text)
+    if not fold(found):
+        raise invalid(f"{shown(text)!r} has nothing that is compared: accents do not count")
+    return found
+
+
 def list_(text: str, typed: Typed) -> str:
     """`42` or `List/42`. https://hl7.org/fhir/R4/lifecycle.html#current"""
     if text.startswith("$"):
@@ -365,12 +374,12 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("id", None): string,
     ("id", "not"): string,
     ("instant", None): date,
-    ("string", None): string,
+    ("string", None): letters,
     ("string", "exact"): string,
-    ("string", "contains"): string,
+    ("string", "contains"): letters,
     ("token", None): token,
     ("token", "not"): token,
-    ("token", "text"): string,
+    ("token", "text"): letters,
     ("token", "of-type"): of_type,
     ("token", "in"): string,
     ("token", "not-in"): string,
