@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/valueset.html#compositions
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from typing import Any
 
@@ -94,14 +94,15 @@ class _Expander:
 
     def _composed(self, compose: Json, within: tuple[Canonical, ...]) -> Expansion:
         active = compose.get("inactive") is False
-        found: Expansion = {}
-        for part in compose.get("include", ()):
-            found = united(found, self._part(part, within, active))
-            if size(found) > MOST:
-                raise too_costly(f"value set {within[-1]} has more than {MOST:,} codes, more than a search can hold")
-        for part in compose.get("exclude", ()):
-            found = self._without(found, self._part(part, within, active=False), within)
-        return found
+        found = united(self._part(part, within, active) for part in compose.get("include", ()))
+        if found is None:
+            raise too_costly(f"value set {within[-1]} has more than {MOST:,} codes, more than a search can hold")
+        if "exclude" not in compose:
+            return found
+        excluded = united(self._part(part, within, active=False) for part in compose["exclude"])
+        if excluded is None:
+            raise too_costly(f"value set {within[-1]} leaves out more than {MOST:,} codes")
+        return self._without(found, excluded, within)
 
     def _part(self, part: Json, within: tuple[Canonical, ...], active: bool) -> Expansion:
         """What is in the system and in all value sets of one include or exclude."""
@@ -142,12 +143,24 @@ class _Expander:
         return kept
 
 
-def united(one: Expansion, other: Expansion) -> Expansion:
-    found = dict(one)
-    for system, codes in other.items():
-        known = found.get(system, frozenset())
-        found[system] = None if codes is None or known is None else known | codes
-    return found
+def united(parts: Iterable[Expansion]) -> Expansion | None:
+    """What is in any of them, in time that grows with their codes; None as soon as that is more than MOST."""
+    found: dict[str, set[str] | None] = {}
+    count = 0
+    for part in parts:
+        for system, codes in part.items():
+            known = found.setdefault(system, set())
+            if known is None:
+                continue
+            count -= len(known)
+            if codes is None:
+                found[system] = None
+            else:
+                known |= codes
+                count += len(known)
+        if count > MOST:
+            return None
+    return {system: None if codes is None else frozenset(codes) for system, codes in found.items()}
 
 
 def common(one: Expansion, other: Expansion) -> Expansion:

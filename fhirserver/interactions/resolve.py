@@ -32,12 +32,11 @@ from fhirserver.search.criteria import (
     Within,
     kind,
 )
-from fhirserver.search.filters import Filter, conjunction, path, query_filter
+from fhirserver.search.filters import LISTED_BYTES, Filter, conjunction, path, query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls
 
 LISTED = 250_000  # ids from one hop
-LISTED_BYTES = 14_500_000  # in all lists of one filter: a command has at most 16 MB
 ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 DEFINITIONS = 1_000  # of one hop by URL: each is a condition of its own
 
@@ -119,13 +118,16 @@ class _Resolution:
         try:
             if not any(asked):
                 raise invalid("the values of this parameter are no codes", code="not-supported")
-            found = [token for value in clause.values for token in await self._meant(value, clause.modifier, asked)]
+            found: dict[Token, None] = {}
+            for value in dict.fromkeys(clause.values):
+                found |= dict.fromkeys(await self._meant(value, clause.modifier, asked))
+                if len(found) > LISTED:
+                    break
         except Outcome as refusal:
             raise Outcome(refusal.status, refusal.issues[0].code, f"{name}: {refusal}") from refusal
-        distinct = tuple(dict.fromkeys(found))
-        if len(distinct) > LISTED or not self._room_for([token.form for token in distinct]):
+        if len(found) > LISTED or not self._room_for([token.form for token in found]):
             raise too_costly(f"{name}: more codes are meant than one search can hold ({LISTED:,})")
-        return Clause(clause.parameter, "not" if clause.modifier == "not-in" else None, distinct)
+        return Clause(clause.parameter, "not" if clause.modifier == "not-in" else None, tuple(found))
 
     async def _meant(self, value: Value, modifier: str | None, asked: Coded) -> list[Token]:
         if not isinstance(value, Token):

@@ -24,6 +24,7 @@ PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 MAX_DIGITS = 33  # one less than Decimal128 keeps: half a unit of the last digit needs one more
 MAX_EXPONENT = 6000
 MAX_LENGTH = 4096
+MAX_SEGMENTS = 64  # of a URL that others are above
 NEARBY = 50  # kilometres around a place where no distance is said
 
 # What is on a List; no element of the resource says so. https://hl7.org/fhir/R4/search.html#list
@@ -271,6 +272,8 @@ def location(text: str, typed: Typed) -> str:
     found = unescape(text)
     if "://" not in found:
         raise invalid(f"{text[:80]!r} is not a URL; only URLs have others above and below them, URNs have not")
+    if found.count("/") > MAX_SEGMENTS:
+        raise invalid(f"{shown(text)!r}… has more than {MAX_SEGMENTS} segments", code="too-costly")
     return found
 
 

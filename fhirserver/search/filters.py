@@ -16,6 +16,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.dates import EARLIEST, LATEST
+from fhirserver.fhir.outcome import too_costly
 from fhirserver.fhir.units import UCUM, Base, base
 from fhirserver.search.canonicals import UNVERSIONED
 from fhirserver.search.comparisons import COMPARED
@@ -49,6 +50,7 @@ _AFTER_EVERY_LETTER = "\U0010ffff"
 _DOCUMENT_FIELDS = {"id": "_id", "instant": "updated"}
 _decimal128 = Context(prec=34)
 _VALUED = frozenset({"$eq", "$in", "$elemMatch", "$regex"})
+LISTED_BYTES = 14_500_000  # in all lists of one filter: a command has at most 16 MB
 EARTH_RADIUS = 6_371_008.8  # metres, the mean
 _ENDS = {"lo": "from", "hi": "to"}
 _IN_BASE_UNITS = {"ap": "within"}
@@ -212,7 +214,10 @@ def below_filter(field: str, values: Sequence[Value], parameter: Parameter, now:
 
 def above_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
     """The URL and those that it begins with, by whole segments of its path."""
-    return {field: {"$in": [form for value in values for form in _ancestry(str(value))]}}
+    forms = dict.fromkeys(form for value in values for form in _ancestry(str(value)))
+    if sum(map(len, forms)) > LISTED_BYTES:
+        raise too_costly(f"{parameter.code}:above: these URLs have more above them than one search can hold")
+    return {field: {"$in": [*forms]}}
 
 
 def _ancestry(url: str) -> list[str]:

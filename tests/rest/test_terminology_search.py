@@ -378,6 +378,26 @@ def test_a_value_set_of_too_many_codes_is_refused(world, monkeypatch):
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")
 
 
+def test_one_set_asked_for_many_times_is_asked_for_once(world):
+    once = world.ids(f"Observation?code:in={VS}/two")
+    asked = ",".join([f"{VS}/two"] * 500)
+    answer = world.post(
+        "Observation/_search",
+        content=f"code:in={asked}",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == once != []
+
+
+def test_urls_with_too_much_above_them_are_refused(world):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    deep = world.post("ValueSet/_search", content=f"url:above=http://a{'/x' * 100}", headers=form)
+    assert (deep.status_code, deep.json()["issue"][0]["code"]) == (400, "too-costly")
+    long = ",".join(f"http://{number}/{'x' * 3900}{'/x' * 50}" for number in range(200))
+    wide = world.post("ValueSet/_search", content=f"url:above={long}", headers=form)
+    assert (wide.status_code, wide.json()["issue"][0]["code"]) == (422, "too-costly")
+
+
 def test_a_value_set_of_too_many_value_sets_is_refused(world, monkeypatch):
     monkeypatch.setattr("fhirserver.interactions.terminology.MOST_RESOURCES", 3)
     world.put("ValueSet/wide", value_set("wide", *(nested(name) for name in ("two", "whole", "mammals"))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from terminology.value_sets import Present, common, expand, listed_codes, needs,
 
 Json = dict[str, Any]
 CODES = "abcdefg"
+VS = Canonical("ValueSet", "urn:vs")
 SYSTEMS = ("urn:one", "urn:two")
 SETS = ("urn:vs:0", "urn:vs:1", "urn:vs:2")
 
@@ -231,10 +233,12 @@ SOME = st.dictionaries(st.sampled_from("xyz"), st.one_of(st.none(), st.frozenset
 
 @given(SOME, SOME)
 def test_sets_of_codes_are_sets(one, other) -> None:
-    assert united(one, other) == united(other, one)
+    either = united([one, other])
+    assert either is not None
+    assert either == united([other, one])
     assert common(one, other) == common(other, one)
-    assert united(one, one) == one
-    assert common(one, united(one, other)) == one
+    assert united([one, one]) == united([one]) == one
+    assert common(one, either) == one
 
 
 # one thing at a time
@@ -247,6 +251,20 @@ def test_the_depth_of_value_sets_is_bounded() -> None:
     with pytest.raises(Outcome, match="value sets deep") as refusal:
         expand(Canonical("ValueSet", "urn:0"), present({}, sets))
     assert refusal.value.issues[0].code == "too-costly"
+
+
+def test_a_hundred_thousand_includes_are_no_more_work_than_their_codes() -> None:
+    many = [{"system": "urn:one", "concept": [{"code": str(number)}]} for number in range(100_000)]
+    without = [{"system": "urn:one", "concept": [{"code": str(number)}]} for number in range(0, 100_000, 2)]
+    found = expand(VS, present({}, {VS.url: {"compose": {"include": many, "exclude": without}}}))
+    assert found == {"urn:one": frozenset(map(str, range(1, 100_000, 2)))}
+
+
+def test_a_union_is_bounded_while_it_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(value_sets, "MOST", 2)
+    endless = ({"urn:one": frozenset([str(number)])} for number in itertools.count())
+    assert united(endless) is None
+    assert united([{"urn:one": frozenset("ab")}, {"urn:one": None}, {"urn:two": frozenset("cd")}]) is not None
 
 
 def test_a_listed_expansion_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
