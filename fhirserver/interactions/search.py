@@ -249,7 +249,7 @@ async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) 
             part.filter,
             part.sort,
             limit,
-            (*sorted_by, *fields(part.type, first.includes)),
+            (*sorted_by, *fields(part.type, first.includes, first.revincludes, ctx.registry)),
             part.computed,
             part.among,
         )
@@ -272,12 +272,14 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         filters: list[tuple[str, Document]] = []
         for type_, rows in fresh.items():
             filters += forward(type_, includes, rows, ctx.registry)
-            filters += reverse(type_, revincludes, [row["_id"] for row in rows])
+            for source, criterion in reverse(type_, revincludes, rows, ctx.registry):
+                restricted = restrict(ctx.caller, Query(source, criteria=(criterion,)))
+                filters.append((source, query_filter(restricted, ctx.now())))
         fresh = {}
         for type_, filter_ in filters:
             authorize(ctx.caller, "search", type_)
             room = INCLUDED + 1 - len(found)
-            rows = await ctx.store.find(type_, filter_, [("_id", 1)], room, fields(type_, again))
+            rows = await ctx.store.find(type_, filter_, [("_id", 1)], room, fields(type_, again, back, ctx.registry))
             new = [row for row in rows if (type_, row["_id"]) not in seen]
             seen.update((type_, row["_id"]) for row in new)
             found += (stored(type_, row) for row in new)

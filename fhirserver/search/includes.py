@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import invalid
-from fhirserver.search.canonicals import LOCAL, by_url, canonicals
+from fhirserver.search.canonicals import LOCAL, by_url, canonicals, leading_to
+from fhirserver.search.criteria import AnyOf, Clause, Criterion, Reference
 from fhirserver.search.parameters import Registry
 
 Filter = dict[str, Any]
@@ -39,9 +40,14 @@ def including(text: str, registry: Registry, toward: str | None, iterate: bool =
     ]
 
 
-def fields(type_: str, includes: Iterable[Include]) -> tuple[str, ...]:
-    """The stored fields from which `forward` reads."""
-    return tuple(dict.fromkeys(f"search.{each.code}" for each in includes if each.source == type_))
+def fields(
+    type_: str, includes: Iterable[Include], revincludes: Iterable[Include], registry: Registry
+) -> tuple[str, ...]:
+    """The stored fields from which `forward` and `reverse` read."""
+    found = [f"search.{each.code}" for each in includes if each.source == type_]
+    if "url" in registry[type_] and any(_by_url(registry, each) for each in revincludes):
+        found += ["search.url", "search.version"]
+    return tuple(dict.fromkeys(found))
 
 
 def forward(
@@ -79,18 +85,26 @@ def _defined_by(canonical: str) -> Filter:
     return {"search.url": {"$eq": url}, **({"search.version": {"$eq": version}} if bar else {})}
 
 
-def reverse(type_: str, revincludes: Iterable[Include], ids: Sequence[str]) -> list[tuple[str, Filter]]:
-    """For each type that refers to the matches, the filter that finds it."""
-    references = [f"{type_}/{id_}" for id_ in ids]
-    codes: dict[str, list[str]] = {}
+def reverse(
+    type_: str, revincludes: Iterable[Include], documents: Sequence[Mapping[str, Any]], registry: Registry
+) -> list[tuple[str, Criterion]]:
+    """For each type that refers to the documents, by id or by canonical URL, the criterion that finds it."""
+    if not documents:
+        return []
+    references = Reference(tuple(f"{type_}/{document['_id']}" for document in documents))
+    found: dict[str, dict[str, Criterion]] = {}
     for include in revincludes:
         if include.target in (None, type_):
-            codes.setdefault(include.source, []).append(include.code)
-    return [
-        (source, {"deleted": None, "$or": [{f"search.{code}": {"$in": references}} for code in dict.fromkeys(known)]})
-        for source, known in codes.items()
-        if references
-    ]
+            parameter = registry[include.source][include.code]
+            led: Criterion = Clause(parameter, None, (references,))
+            if _by_url(registry, include):
+                led = leading_to(parameter, type_, documents)
+            found.setdefault(include.source, {})[include.code] = led
+    return [(source, AnyOf(tuple(known.values()))) for source, known in found.items()]
+
+
+def _by_url(registry: Registry, include: Include) -> bool:
+    return by_url(registry, registry[include.source][include.code], include.source)
 
 
 def _leads(registry: Registry, source: str, code: str, target: str | None) -> bool:

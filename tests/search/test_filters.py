@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 from queries import BASE, NOW, read
 
 from fhirserver.fhir.definitions import r4
-from fhirserver.search.filters import conjunction, in_compartment, query_filter
+from fhirserver.search.filters import conjunction, criterion_filter, in_compartment, query_filter
 from fhirserver.search.includes import fields, forward, reverse
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
@@ -289,7 +289,7 @@ def test_includes_follow_local_references() -> None:
         {"search": {"subject": ["Group/1", "http://other.org/Patient/9"]}},
         {},
     ]
-    assert fields(query.type_, query.includes) == ("search.subject", "search.performer")
+    assert fields(query.type_, query.includes, (), r4_registry()) == ("search.subject", "search.performer")
     assert forward(query.type_, query.includes, documents, r4_registry()) == [
         ("Patient", {"deleted": None, "_id": {"$in": ["1"]}}),
         ("Practitioner", {"deleted": None, "_id": {"$in": ["7"]}}),
@@ -300,9 +300,14 @@ def test_revincludes_find_what_refers_to_the_matches() -> None:
     query = read(
         "Patient", "_revinclude=Observation:subject&_revinclude=Observation:performer&_revinclude=Account:patient"
     )
+    parameters = r4_registry()
     references = {"$in": ["Patient/1", "Patient/2"]}
-    assert reverse(query.type_, query.revincludes, ["1", "2"]) == [
-        ("Observation", {"deleted": None, "$or": [{"search.subject": references}, {"search.performer": references}]}),
-        ("Account", {"deleted": None, "$or": [{"search.patient": references}]}),
+    found = reverse(query.type_, query.revincludes, [{"_id": "1"}, {"_id": "2"}], parameters)
+    assert [(source, criterion_filter(criterion, NOW)) for source, criterion in found] == [
+        ("Observation", {"$or": [{"search.subject": references}, {"search.performer": references}]}),
+        ("Account", {"search.patient": references}),
     ]
-    assert reverse(query.type_, query.revincludes, []) == []
+    assert reverse(query.type_, query.revincludes, [], parameters) == []
+    assert fields("Patient", (), query.revincludes, parameters) == ()
+    by_url = read("Questionnaire", "_revinclude=QuestionnaireResponse:questionnaire").revincludes
+    assert fields("Questionnaire", (), by_url, parameters) == ("search.url", "search.version")
