@@ -175,7 +175,8 @@ class Application:
         self.settings = settings
         self.post = post
         self.contexts: dict[str, Context] = {}
-        self.queue = Queue(settings.max_at_work, settings.max_wide_at_work, settings.max_waiting)
+        at_work, wide = settings.max_at_work, settings.max_wide_at_work
+        self.queue = Queue(at_work, wide, settings.max_waiting, silence=settings.request_timeout / 2)
 
     async def __call__(self, scope: Scope, receive: Receive, send_: Send) -> None:
         if scope["type"] == "lifespan":

@@ -2,8 +2,8 @@
 
 Without it the connections to the database go to whoever is lucky, and the time of a request runs out while it waits.
 Here it waits before its time begins to run. What may touch many resources (searches, histories, operations, Bundles)
-has a share of the places, so that reads and writes of single resources find room beside slow searches. When the
-database answered nobody for as long as a request may take, who waits is refused too: their turn would be no better.
+has a share of the places, so that reads and writes of single resources find room beside slow searches. When a request
+fails and the database has answered nobody for a while, who waits is refused too: their turn would be no better.
 """
 
 from __future__ import annotations
@@ -41,9 +41,14 @@ def is_wide(method: str, path: tuple[str, ...]) -> bool:
 
 
 class Queue:
-    """`at_work` requests at once, `wide` of them wide; `waiting` more may wait, first come first served."""
+    """`at_work` requests at once, `wide` of them wide; `waiting` more may wait, first come first served.
 
-    def __init__(self, at_work: int, wide: int, waiting: int) -> None:
+    `silence` are the seconds without an answer after which a failure of the database is everybody's.
+    """
+
+    def __init__(self, at_work: int, wide: int, waiting: int, silence: float) -> None:
+        self._silence = silence
+        self._places = at_work
         self._room = at_work
         self._wide_room = wide
         self._most_waiting = waiting
@@ -60,11 +65,13 @@ class Queue:
         else:
             await self._wait(wide, receive)
         began = monotonic()
+        if self._room == self._places - 1:  # before, there was nobody to answer
+            self._answered = began
         try:
             yield
             self._answered = monotonic()
         except PyMongoError:
-            if self._answered < began:
+            if monotonic() - self._answered > self._silence:
                 self._dismiss()
             raise
         finally:

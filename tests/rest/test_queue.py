@@ -94,7 +94,7 @@ def story(tell: Callable[[], Awaitable[None]]) -> None:
 
 def test_first_come_first_served() -> None:
     async def tell() -> None:
-        bench = Bench(Queue(at_work=1, wide=1, waiting=10))
+        bench = Bench(Queue(at_work=1, wide=1, waiting=10, silence=2))
         for name, wide in (("a", NARROW), ("b", WIDE), ("c", NARROW), ("d", WIDE)):
             await bench.arrives(name, wide)
         for name in "abcd":
@@ -106,7 +106,7 @@ def test_first_come_first_served() -> None:
 
 def test_slow_searches_leave_room_for_reads() -> None:
     async def tell() -> None:
-        bench = Bench(Queue(at_work=3, wide=2, waiting=10))
+        bench = Bench(Queue(at_work=3, wide=2, waiting=10, silence=2))
         for name in ("search 1", "search 2", "search 3"):
             await bench.arrives(name, WIDE)
         await bench.arrives("read")
@@ -121,7 +121,7 @@ def test_slow_searches_leave_room_for_reads() -> None:
 
 def test_too_many_are_told_to_come_again() -> None:
     async def tell() -> None:
-        bench = Bench(Queue(at_work=1, wide=1, waiting=1))
+        bench = Bench(Queue(at_work=1, wide=1, waiting=1, silence=2))
         await bench.arrives("a")
         await bench.arrives("b")
         await bench.arrives("c")
@@ -137,7 +137,7 @@ def test_too_many_are_told_to_come_again() -> None:
 def test_who_leaves_is_not_waited_for() -> None:
     async def tell() -> None:
         messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        bench = Bench(Queue(at_work=1, wide=1, waiting=10))
+        bench = Bench(Queue(at_work=1, wide=1, waiting=10, silence=2))
         await bench.arrives("a")
         await bench.arrives("b", receive=messages.get)
         await bench.arrives("c")
@@ -154,7 +154,7 @@ def test_who_leaves_is_not_waited_for() -> None:
 @pytest.mark.parametrize("admitted", [False, True])
 def test_a_request_that_is_cancelled_takes_no_place(admitted: bool) -> None:
     async def tell() -> None:
-        bench = Bench(Queue(at_work=1, wide=1, waiting=10))
+        bench = Bench(Queue(at_work=1, wide=1, waiting=10, silence=2))
         await bench.arrives("a", WIDE)
         await bench.arrives("b", WIDE)
         await bench.arrives("c", WIDE)
@@ -173,44 +173,71 @@ def test_a_request_that_is_cancelled_takes_no_place(admitted: bool) -> None:
     story(tell)
 
 
-def test_when_the_database_answers_nobody_those_who_wait_are_told_at_once() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the time that the queue sees."""
+    times = [100.0]
+    monkeypatch.setattr("fhirserver.rest.queue.monotonic", lambda: times[-1])
+    return lambda seconds: times.append(times[-1] + seconds)
+
+
+async def fails(queue: Queue, after: Callable[[], Awaitable[None]]) -> None:
+    async with queue.turn(NARROW, patient_client):
+        await after()
+        raise NetworkTimeout("silence")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_when_nobody_is_answered_nobody_waits(clock: Callable[[float], None], late: bool) -> None:
+    """Also when a last answer, which was on its way, came after the work began that then met silence."""
+
     async def tell() -> None:
-        queue = Queue(at_work=1, wide=1, waiting=10)
+        bench = Bench(Queue(at_work=2, wide=1, waiting=10, silence=2))
 
-        async def silent() -> None:
-            async with queue.turn(NARROW, patient_client):
-                await settled()
-                raise NetworkTimeout("silence")
+        async def four_seconds() -> None:
+            await bench.arrives("other")
+            for name in "abc":
+                await bench.arrives(name)
+            clock(0.01)
+            if late:
+                await bench.finishes("other")
+            clock(4)
 
-        async def busy() -> None:
-            async with queue.turn(NARROW, patient_client):
-                await settled()
-
-        results = await asyncio.gather(silent(), busy(), silent(), busy(), return_exceptions=True)
-        assert isinstance(results[0], NetworkTimeout)
-        assert [each.status for each in results[1:] if isinstance(each, Outcome)] == [503, 503, 503]
-        await busy()  # there is room again
-        assert queue._room == 1
+        with pytest.raises(NetworkTimeout):
+            await fails(bench.queue, four_seconds)
+        sent = "bc" if late else "abc"
+        refused = await asyncio.gather(*(bench.tasks[name] for name in sent), return_exceptions=True)
+        assert [each.status for each in refused if isinstance(each, Outcome)] == [503] * len(sent)
+        assert bench.at_work == (["a"] if late else ["other"])
+        await bench.finishes(bench.at_work[0])
+        await bench.arrives("d")
+        await bench.arrives("e")
+        assert bench.at_work == ["d", "e"]  # there is room again
 
     story(tell)
 
 
-def test_one_that_fails_while_others_are_answered_sends_nobody_away() -> None:
+@pytest.mark.parametrize(("seconds", "answered"), [(4, True), (0.01, False)])
+def test_one_failure_sends_nobody_away(clock: Callable[[float], None], seconds: float, answered: bool) -> None:
+    """Either others are answered meanwhile, or it is too early to speak of silence, also after a quiet hour."""
+
     async def tell() -> None:
-        bench = Bench(Queue(at_work=2, wide=1, waiting=10))
+        bench = Bench(Queue(at_work=2, wide=1, waiting=10, silence=2))
+        clock(3600)
 
         async def unlucky() -> None:
-            async with bench.queue.turn(NARROW, patient_client):
-                await bench.arrives("a")
-                await bench.arrives("b")
+            clock(seconds - 0.005)
+            await bench.arrives("a")
+            await bench.arrives("b")
+            clock(0.005)
+            if answered:
                 await bench.finishes("a")
-                await bench.arrives("c")
-                raise NetworkTimeout("a slow one")
+            await bench.arrives("c")
 
         with pytest.raises(NetworkTimeout):
-            await unlucky()
+            await fails(bench.queue, unlucky)
         await settled()
-        assert bench.at_work == ["b", "c"]
+        assert bench.at_work == (["b", "c"] if answered else ["a", "b"])
 
     story(tell)
 
