@@ -22,6 +22,9 @@ async def marked(ctx: Context, queries: Sequence[Query], strict: bool) -> Sequen
     if not ctx.rules.building:
         return queries
     unfinished = dict.fromkeys(named for query in queries for named in _unfinished(ctx, query))
+    if unfinished:  # whoever waited for the job finds all, though this server was not told of its end yet
+        building = (await ctx.live.renew()).building
+        unfinished = dict.fromkeys(named for named in unfinished if named in building)
     issues = [_warning(named, await ctx.live.job(named[0])) for named in unfinished]
     if not issues:
         return queries

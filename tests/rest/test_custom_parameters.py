@@ -18,6 +18,7 @@ from fhirserver.bulk.jobs import perform, sweep
 from fhirserver.context import OPERATOR
 from fhirserver.fhir.definitions import r4
 from fhirserver.interactions.load import Receipt, load
+from fhirserver.search.live import Live
 from fhirserver.settings import Settings
 from fhirserver.store.jobs import Job
 
@@ -357,6 +358,23 @@ def test_writes_by_a_server_that_does_not_know_yet_are_found_in_the_end(serve: S
         assert set(server.client.ids("Patient?nickname=ada&_count=100")) == everyone
     two.client.delete("SearchParameter/nickname")
     until(lambda: one.client.get("Patient?nickname=ada", headers=STRICT).status_code == 400)
+
+
+def test_who_waited_for_the_job_finds_all_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a server that was told of nothing."""
+
+    async def never(self: Live) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(Live, "follow", never)
+    server = serve()
+    server.client.put(
+        "Patient/a", {"resourceType": "Patient", "id": "a", "name": [{"given": ["Ada"], "use": "nickname"}]}
+    )
+    server.client.put("SearchParameter/nickname", NICKNAME)
+    assert server.client.get("Patient?nickname=ada", headers=STRICT).status_code == 503
+    assert [job.state for job in server.work()] == ["done"]
+    assert server.client.bundle("Patient?nickname=ada", headers=STRICT)["total"] == 1
 
 
 def test_tenants_have_parameters_of_their_own(serve: Serve) -> None:
