@@ -82,7 +82,9 @@ def trim(definitions: Definitions, body: bytes, wanted: Part) -> bytes:
 def _elements(definitions: Definitions, resource: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
     """https://hl7.org/fhir/R4/search.html#elements"""
     type_ = resource["resourceType"]
-    own = {name.removeprefix(f"{type_}.") for name in names}
+    by_key = definitions.types[type_].by_key
+    plain = (name.removeprefix(f"{type_}.") for name in names)
+    own = {by_key[name][0].name if name in by_key else name for name in plain}
     return _top(definitions, resource, lambda e: e.name in own or e.min > 0 or e.modifier)
 
 

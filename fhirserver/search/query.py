@@ -38,6 +38,7 @@ from fhirserver.search.full_text import sought
 from fhirserver.search.includes import Include, including
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.text_language import parse as parse_text
+from fhirserver.search.unused import Parts, unused
 
 FILTER = "_filter"
 MAX_PARAMETERS = 200
@@ -158,6 +159,15 @@ def parse_each(
     if count > max_count:
         ignored.append(Issue("information", "too-costly", f"_count: a page has at most {max_count} matches"))
         used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
+    summary = first.once.get("_summary", "false")
+    parts = Parts(first.elements, summary, bool(includes or revincludes))
+    for names, sentence in unused(registry.definitions, types, parts):
+        if strict:
+            raise invalid(sentence, code="not-supported")
+        ignored.append(Issue("warning", "not-supported", f"{sentence}; it was ignored"))
+        used = [pair for pair in used if pair[0].partition(":")[0] not in names]
+        summary = "false" if "_summary" in names else summary
+        includes, revincludes = ((), ()) if "_include" in names else (includes, revincludes)
     return tuple(
         Query(
             reader.type,
@@ -168,8 +178,8 @@ def parse_each(
             total=first.once.get("_total"),
             includes=includes,
             revincludes=revincludes,
-            summary=first.once.get("_summary", "false"),
-            elements=tuple(dict.fromkeys(reader.elements)),
+            summary=summary,
+            elements=tuple(dict.fromkeys(first.elements)),
             cursor=first.once.get("_cursor"),
             explain=first.once.get("_explain") == "true",
             ignored=tuple(ignored),
@@ -343,6 +353,8 @@ class _Reader:
         """https://hl7.org/fhir/R4/search.html#sort"""
         for text in value.split(","):
             code = text.removeprefix("-")
+            if not code:
+                raise invalid("one of its keys is empty")
             if is_chain(code):
                 raise invalid(f"{shown(code)} is a chain; a search is sorted by parameters of {self.type} itself")
             parameter = BY_SCORE.parameter if code == SCORE else self.parameters.get(code)
@@ -350,8 +362,11 @@ class _Reader:
                 raise invalid(str(unknown_parameter(self.type, code, self.parameters)))
             if (parameter.type in ("composite", "special") and code != SCORE) or kind(parameter) == "text":
                 raise invalid(f"{code} is {kind(parameter)}; it has no order")
-            if all(key.code != code for key in self.sort):
-                self.sort.append(SortKey(code, parameter, text != code))
+            key = SortKey(code, parameter, text != code)
+            if any(other.code == code and other != key for other in self.sort):
+                raise invalid(f"{code} stands in it both ways, ascending and descending")
+            if key not in self.sort:
+                self.sort.append(key)
         if len(self.sort) > MAX_SORT_KEYS:
             raise invalid(f"at most {MAX_SORT_KEYS} keys")
 
@@ -360,7 +375,7 @@ class _Reader:
         names = value.split(",")
         if not all(_element.fullmatch(name) for name in names):
             raise invalid(f"{shown(value)!r} is not a list of elements")
-        self.elements += (name.removeprefix(f"{self.type}.") for name in names)
+        self.elements += names
 
     def read_include(self, value: str) -> None:
         self._include("_include", value)
@@ -373,9 +388,14 @@ class _Reader:
         forward = code == "_include"
         if forward and value == "*":
             value = f"{self.type}:*"
+        elif value == "*":
+            raise invalid("* would look through every type; name those that are wanted: Observation:*, Condition:*")
         found = including(value, self.registry, None if forward or iterate else self.type, iterate)
         if not found:
             raise Unknown(f"{code}: {shown(value)} names no reference known here")
+        if forward and not iterate and found[0].source != self.type:
+            sentence = f"{shown(value)} starts from {found[0].source}, which is not what is searched"
+            raise Unknown(f"{code}: {sentence}; _include:iterate starts from what was included")
         (self.includes if forward else self.revincludes).extend(found)
 
 

@@ -85,7 +85,6 @@ CASES = [
         f"Organization?_id=top&_revinclude:iterate={UP}&_revinclude:iterate=Patient:organization",
         ["Organization/low", "Organization/mid", "Patient/ada"],
     ),
-    ("Observation?_id=o&_include=Observation:subject&_include=Patient:organization", ["Patient/ada"]),
     (
         "Observation?_id=o&_include=Observation:subject&_include:iterate=Patient:organization",
         ["Organization/low", "Patient/ada"],

@@ -178,7 +178,11 @@ REFUSED = [
     ("Observation", "_total=maybe", "_total: 'maybe' is none of none, estimate, accurate"),
     ("Observation", "_summary=yes", "_summary: 'yes' is none of"),
     ("Observation", "_sort=dat", "_sort: dat is not a search parameter of Observation here; did you mean date"),
-    ("Observation", "_sort=date,", "_sort:  is not a search parameter"),
+    ("Observation", "_sort=date,", "_sort: one of its keys is empty"),
+    ("Observation", "_sort=-", "_sort: one of its keys is empty"),
+    ("Observation", "_sort=date,-date", "_sort: date stands in it both ways, ascending and descending"),
+    ("Patient", "_sort=-name&_sort=birthdate&_sort=name", "_sort: name stands in it both ways"),
+    ("Patient", "_revinclude=*", "_revinclude: * would look through every type; name those that are wanted"),
     ("Observation", "_sort=--date", "_sort: -date is not a search parameter"),
     ("Observation", "_sort=code-value-quantity", "_sort: code-value-quantity is composite; it has no order"),
     ("Observation", "_sort=date,status,code,patient,subject", "_sort: at most 4 keys"),
@@ -225,6 +229,7 @@ UNKNOWN = [
     ("Observation", "_include=Observation:subject:Nothing", "names no reference"),
     ("Observation", "_include=Observation:patient:Group", "names no reference"),
     ("Patient", "_revinclude=Observation:encounter", "_revinclude: Observation:encounter names no reference"),
+    ("Patient", "_include=Observation:subject", "starts from Observation, which is not what is searched"),
     ("Patient", "_contained=true", "_contained: contained resources are not searched"),
 ]
 
@@ -241,19 +246,73 @@ def test_unknown_names_are_refused_or_reported(type_: str, text: str, sentence: 
     assert sentence in query.ignored[0].diagnostics
 
 
+# (type, query, how it begins, what stays of it)
+UNUSED = [
+    (
+        "Patient",
+        "_elements=name,nmae",
+        "_elements: nmae is no element at the top of what is searched; did you mean",
+        "",
+    ),
+    ("Patient", "_elements=name.family", "did you mean name?", ""),
+    ("Patient", "_elements=Observation.code", "_elements: Observation.code is no element", ""),
+    ("Observation", "_elements=valueQuantities", "did you mean valueQuantity", ""),
+    ("Patient", "_summary=true&_elements=name", "_summary=true: _elements says which parts are wanted", "_summary"),
+    ("Patient", "_elements=name&_summary=text", "_summary=text: _elements says", "_summary"),
+    ("Observation", "_summary=text&_include=Observation:subject", "cannot be mixed with _summary=text", "_include"),
+    ("Patient", "_revinclude:iterate=Observation:subject&_summary=text", "cannot be mixed", "_revinclude:iterate"),
+]
+
+
+@pytest.mark.parametrize(("type_", "text", "sentence", "dropped"), UNUSED)
+def test_what_has_no_effect_is_reported_or_refused(type_: str, text: str, sentence: str, dropped: str) -> None:
+    with pytest.raises(Outcome) as refusal:
+        read(type_, text)
+    assert (refusal.value.status, refusal.value.issues[0].code) == (400, "not-supported")
+    assert sentence in str(refusal.value)
+    query = read(type_, text, strict=False)
+    (issue,) = query.ignored
+    assert sentence in issue.diagnostics
+    assert dropped not in dict(query.used)
+    assert (query.summary == "false") == (dropped in ("", "_summary"))
+    assert (query.includes, query.revincludes) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("type_", "text"),
+    [
+        ("Patient", "_elements=name,Patient.birthDate,id,meta,resourceType"),
+        ("Observation", "_elements=valueQuantity,value"),
+        ("Observation", "_elements=code,name&_include=Observation:subject"),
+        ("Patient", "_elements=name&_summary=count"),
+        ("Patient", "_elements=name&_summary=false"),
+        ("Observation", "_sort=date&_sort=date"),
+        ("Patient", "_include:iterate=Organization:partof"),
+    ],
+)
+def test_what_has_an_effect_is_not_reported(type_: str, text: str) -> None:
+    assert read(type_, text).ignored == ()
+
+
 def test_result_parameters() -> None:
     query = read(
         "Observation",
-        "code=a&code=b&_sort=-date,status&_count=0&_total=accurate&_summary=data&_elements=id,Observation.code"
+        "code=a&code=b&_sort=-date,status&_count=0&_total=accurate&_elements=id,Observation.code"
         "&_format=json&_pretty=true&_contained=false&_include=Observation:subject:Patient"
         "&_revinclude=Provenance:target&_cursor=xyz",
     )
     assert [clause.parameter.code for clause in query.criteria] == ["code", "code"]
     assert [(key.code, key.descending) for key in query.sort] == [("date", True), ("status", False)]
-    assert (query.count, query.total, query.summary, query.elements) == (0, "accurate", "data", ("id", "code"))
+    assert (query.count, query.total, query.summary, query.elements) == (
+        0,
+        "accurate",
+        "false",
+        ("id", "Observation.code"),
+    )
     assert query.includes == (Include("Observation", "subject", "Patient"),)
     assert query.revincludes == (Include("Provenance", "target"),)
     assert query.cursor == "xyz"
+    assert read("Observation", "_summary=data").summary == "data"
     assert "_cursor" not in dict(query.used)
     assert ("_format", "json") in query.used
 

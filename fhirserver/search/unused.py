@@ -1,0 +1,44 @@
+"""What a search asks for in vain although each parameter by itself was understood: it is reported, never passed over.
+
+https://hl7.org/fhir/R4/search.html#elements, https://hl7.org/fhir/R4/search.html#summary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from fhirserver.fhir.definitions import Definitions
+
+
+class Parts(NamedTuple):
+    """Which parts of the resources are asked for, and whether others are to come along."""
+
+    elements: Sequence[str]
+    summary: str
+    inclusions: bool
+
+
+def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iterator[tuple[frozenset[str], str]]:
+    """The parameters that are dropped for it (none where only a part of a value is), and the sentence that says so."""
+    if asked.elements and asked.summary not in ("false", "count"):
+        yield frozenset({"_summary"}), f"_summary={asked.summary}: _elements says which parts are wanted"
+    elif asked.summary == "text" and asked.inclusions:
+        yield (
+            frozenset({"_include", "_revinclude"}),
+            "_include and _revinclude cannot be mixed with _summary=text, which is about the matches",
+        )
+    known = _names(definitions, definitions.resource_types if asked.inclusions else types)
+    for name in asked.elements:
+        if name not in known:
+            near = get_close_matches(name.partition(".")[0] if name[0].islower() else name, known, 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            yield frozenset(), f"_elements: {name[:80]} is no element at the top of what is searched{hint}"
+
+
+def _names(definitions: Definitions, types: Iterable[str]) -> frozenset[str]:
+    """`name`, `Patient.name`, and `valueQuantity` for the element `value`."""
+    known = ((type_, definitions.types[type_]) for type_ in types)
+    found = ((type_, name) for type_, each in known for name in ("resourceType", *each.by_name, *each.by_key))
+    return frozenset(each for type_, name in found for each in (name, f"{type_}.{name}"))
