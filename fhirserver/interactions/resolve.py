@@ -2,28 +2,32 @@
 
 Chains are resolved inside out: what is at the far end is found first, and becomes a list of references or of ids. Each
 hop is a search of its own: the law of access applies to it, and what was deleted is not found. Value sets, and what is
-above or below a code, become the codes that they are, and lists the ids that are on them.
+above or below a code, become the codes that they are, lists the ids that are on them, and what is above or below a
+resource the references to it. What a search of several types asks of all of them is found once.
 https://hl7.org/fhir/R4/search.html#chaining, docs/adr/0004-chains.md, https://hl7.org/fhir/R4/search.html#token
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
+from fhirserver.interactions.hierarchies import in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.terminology import code_system, members
 from fhirserver.search.canonicals import by_url, leading_to, referred_to, refers
 from fhirserver.search.coded import Coded, coded, tokens
 from fhirserver.search.criteria import (
-    CODED,
     RESOLVED,
     AllOf,
     AnyOf,
     Chain,
     Clause,
+    Codes,
     Criterion,
     Negation,
     Reference,
@@ -40,14 +44,20 @@ LISTED = 250_000  # ids from one hop
 ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 DEFINITIONS = 1_000  # of one hop by URL: each is a condition of its own
 
-Found = dict[tuple[tuple[str, Criterion], ...], list[str]]
+
+@dataclass(frozen=True)
+class Found:
+    """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked."""
+
+    references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
+    forms: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
 
 
 async def resolve(ctx: Context, query: Query, found: Found | None = None) -> Query:
-    """The same query in clauses alone, as things are now. `found` is what chains of the same search led to before."""
+    """The same query in clauses alone, as things are now. `found` is what the same search has found before."""
     if all(isinstance(criterion, Clause) and not _unresolved(criterion) for criterion in query.criteria):
         return query
-    resolution = _Resolution(ctx, query.type_, {} if found is None else found)
+    resolution = _Resolution(ctx, query.type_, Found() if found is None else found)
     return replace(query, criteria=tuple([await resolution.of(criterion) for criterion in query.criteria]))
 
 
@@ -86,9 +96,9 @@ class _Resolution:
         return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
     async def _leading(self, chain: Chain) -> Clause:
-        if chain.others not in self._found:
-            self._found[chain.others] = await _references(self._ctx, chain)
-        found = self._found[chain.others]
+        if chain.others not in self._found.references:
+            self._found.references[chain.others] = await _references(self._ctx, chain)
+        found = self._found.references[chain.others]
         if not self._room_for(found):
             raise _too_many(chain)
         return Clause(chain.parameter, None, (Reference(tuple(found)),))
@@ -99,35 +109,60 @@ class _Resolution:
             raise _too_many(chain)
         return Clause(self._ctx.registry[self._type]["_id"], None, tuple(found))
 
-    def _room_for(self, listed: list[str]) -> bool:
+    def _room_for(self, listed: Sequence[str]) -> bool:
         self._size += sum(map(len, listed)) + ELEMENT_BYTES * len(listed)
         return self._size <= LISTED_BYTES
 
     async def _clause(self, clause: Clause) -> Clause:
-        if _asked(clause) in CODED:
-            return await self._codes(clause)
-        ids = await listed(self._ctx, [str(value) for value in clause.values], self._type)
-        if len(ids) > LISTED or not self._room_for(ids):
-            raise too_costly(f"_list: more resources are on it than one search can hold ({LISTED:,})")
-        return Clause(self._ctx.registry[self._type]["_id"], None, tuple(ids))
-
-    async def _codes(self, clause: Clause) -> Clause:
-        """`:in`, `:not-in`, `:above`, `:below` as the codes that are meant, which are equal or not."""
-        name = f"{clause.parameter.code}:{clause.modifier}"
-        asked = coded(self._ctx.registry, self._type, clause.parameter)
+        """As the values that are meant, which are equal or not."""
+        name = clause.parameter.code if clause.modifier is None else f"{clause.parameter.code}:{clause.modifier}"
         try:
-            if not any(asked):
-                raise invalid("the values of this parameter are no codes", code="not-supported")
-            found: dict[Token, None] = {}
+            match kind(clause.parameter):
+                case "list":
+                    forms = tuple(await listed(self._ctx, [str(value) for value in clause.values], self._type))
+                    found = Clause(self._ctx.registry[self._type]["_id"], None, forms)
+                case "reference":
+                    forms = await self._hierarchy(clause)
+                    found = Clause(clause.parameter, None, (Reference(forms),))
+                case _:
+                    forms = await self._codes(clause)
+                    modifier = "not" if clause.modifier == "not-in" else None
+                    found = Clause(clause.parameter, modifier, (Codes(forms),))
+        except Outcome as refusal:
+            raise Outcome(
+                refusal.status, refusal.issues[0].code, f"{name}: {refusal}", headers=refusal.headers
+            ) from refusal
+        if len(forms) > LISTED or not self._room_for(forms):
+            raise too_costly(f"{name}: more is meant than one search can hold ({LISTED:,} values)")
+        return found
+
+    async def _hierarchy(self, clause: Clause) -> tuple[str, ...]:
+        targets = self._ctx.registry.reference_targets(self._type, clause.parameter.code)
+
+        async def walked() -> tuple[str, ...]:
+            return await in_hierarchy(self._ctx, partial(_far, self._ctx), targets, clause)
+
+        return await self._once((clause.modifier, clause.values, targets), walked)
+
+    async def _codes(self, clause: Clause) -> tuple[str, ...]:
+        asked = coded(self._ctx.registry, self._type, clause.parameter)
+        if not any(asked):
+            raise invalid("the values of this parameter are no codes", code="not-supported")
+
+        async def meant() -> tuple[str, ...]:
+            found: dict[str, None] = {}
             for value in dict.fromkeys(clause.values):
-                found |= dict.fromkeys(await self._meant(value, clause.modifier, asked))
+                found |= dict.fromkeys(token.form for token in await self._meant(value, clause.modifier, asked))
                 if len(found) > LISTED:
                     break
-        except Outcome as refusal:
-            raise Outcome(refusal.status, refusal.issues[0].code, f"{name}: {refusal}") from refusal
-        if len(found) > LISTED or not self._room_for([token.form for token in found]):
-            raise too_costly(f"{name}: more codes are meant than one search can hold ({LISTED:,})")
-        return Clause(clause.parameter, "not" if clause.modifier == "not-in" else None, tuple(found))
+            return tuple(found)
+
+        return await self._once((clause.modifier, clause.values, asked), meant)
+
+    async def _once(self, asked: Hashable, find: Callable[[], Awaitable[tuple[str, ...]]]) -> tuple[str, ...]:
+        if asked not in self._found.forms:
+            self._found.forms[asked] = await find()
+        return self._found.forms[asked]
 
     async def _meant(self, value: Value, modifier: str | None, asked: Coded) -> list[Token]:
         if not isinstance(value, Token):

@@ -179,7 +179,7 @@ def _url(ctx: Context, request: Request, first: Query, cursor: Cursor | None) ->
 
 
 async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result:
-    led: Found = {}
+    led = Found()
     queries = [await resolve(ctx, query, led) for query in queries]
     filters = [query_filter(query, ctx.now()) for query in queries]
     if first.summary == "count" or first.count == 0:

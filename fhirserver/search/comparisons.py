@@ -95,7 +95,7 @@ COMPARISONS: Mapping[tuple[str, str], Comparison] = {
     ("text", "co"): Comparison(None, _as("text")),
 }
 
-# Operators that ask terminology what a modifier asks: is it in a value set, is it below or above a code. `ni` is `in`
+# Operators that ask what a modifier asks: is it in a value set, is it below or above a code or a resource. `ni` is `in`
 # negated.
 TERMINOLOGY: Mapping[str, str] = {"in": "in", "ni": "in", "ss": "below", "sb": "above"}
 
@@ -105,7 +105,7 @@ def comparison(kind: str, operator: str) -> Comparison | None:
     modifier = TERMINOLOGY.get(operator)
     if modifier is None:
         return COMPARISONS.get((kind, operator))
-    if kind != "token" or (kind, modifier) not in VALUES:
+    if kind not in ("token", "reference") or (kind, modifier) not in VALUES:
         return None
     return Comparison(modifier, _as(kind, modifier=modifier))
 

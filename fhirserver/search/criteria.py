@@ -54,6 +54,12 @@ class Token(NamedTuple):
         return self.code or "" if self.system is None else f"{self.system}|{self.code or ''}"
 
 
+class Codes(NamedTuple):
+    """Tokens as the index stores them: what a value set means, or what is above or below a code."""
+
+    forms: tuple[str, ...]
+
+
 class Dates(NamedTuple):
     """A prefix and the instants low ≤ t < high."""
 
@@ -111,7 +117,7 @@ class Composite(NamedTuple):
     parts: tuple[Value, ...]
 
 
-Value = str | bool | Token | Dates | Number | Quantity | Reference | Composite | Near | Phrase
+Value = str | bool | Token | Codes | Dates | Number | Quantity | Reference | Composite | Near | Phrase
 
 
 class Clause(NamedTuple):
@@ -390,6 +396,8 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("token", "below"): concept,
     ("reference", None): reference,
     ("reference", "identifier"): token,
+    ("reference", "above"): reference,
+    ("reference", "below"): reference,
     ("date", None): date,
     ("number", None): number,
     ("quantity", None): quantity,
@@ -402,9 +410,14 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("list", None): list_,
 }
 
-# What only value sets, code systems and lists can say: resolved into tokens and ids before it is a filter.
-CODED = frozenset({("token", "in"), ("token", "not-in"), ("token", "above"), ("token", "below")})
-RESOLVED = CODED | {("list", None)}
+# What only value sets, code systems, lists and hierarchies can say: resolved into equality before it is a filter.
+RESOLVED = frozenset(
+    {
+        *(("token", modifier) for modifier in ("in", "not-in", "above", "below")),
+        *(("reference", modifier) for modifier in ("above", "below")),
+        ("list", None),
+    }
+)
 
 
 def _prefixed(text: str) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from fhirserver.search.criteria import (
     AnyOf,
     Chain,
     Clause,
+    Codes,
     Composite,
     Criterion,
     Dates,
@@ -229,7 +230,8 @@ def _ancestry(url: str) -> list[str]:
 
 
 def _forms(values: Sequence[Value]) -> list[str]:
-    return [value.form for value in values if isinstance(value, Token)]
+    plain = [value.form for value in values if isinstance(value, Token)]
+    return [*plain, *(form for value in values if isinstance(value, Codes) for form in value.forms)]
 
 
 # date: stored as {lo, hi}, half-open. https://hl7.org/fhir/R4/search.html#prefix
