@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.interactions.parameters import gather
 from fhirserver.operations import OPERATIONS
 from fhirserver.rest.dispatch import serve
 from fhirserver.rest.queue import Queue
@@ -73,6 +74,8 @@ async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[
                 for tenant, part in settings.partitions().items()
             }
             async with _following([ctx.live for ctx in opened.values()]):
+                for ctx in opened.values():
+                    await gather(ctx)
                 yield {tenant: ctx.fresh() for tenant, ctx in opened.items()}
     finally:
         await client.close()

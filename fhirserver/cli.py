@@ -18,6 +18,7 @@ from fhirserver.app import assemble
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
+from fhirserver.interactions import parameters
 from fhirserver.interactions import reindex as reindexing
 from fhirserver.interactions.capabilities import statement
 from fhirserver.interactions.load import Receipt, load
@@ -145,7 +146,8 @@ def check(data: Path | None, tenant: str | None) -> None:
     """Check the database, its indexes and the definitions; exit code 1 when something is wrong."""
 
     async def run(ctx: Context) -> list[tuple[bool, str]]:
-        return [finding async for finding in findings(ctx.store)]
+        found = [finding async for finding in findings(ctx.store)]
+        return found + [finding async for finding in parameters.findings(ctx)]
 
     definitions = r4()
     results = [

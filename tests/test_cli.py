@@ -209,6 +209,41 @@ def test_an_index_that_is_another_one_in_this_release_is_made_again(
     assert healthmate("check").exit_code == 0
 
 
+def test_a_search_parameter_of_an_earlier_release_is_used_and_one_that_cannot_be_is_named(
+    healthmate: Callable[..., Result], mongodb: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a release stored them like any resource: nothing was kept about them, and nothing indexed."""
+    mine = {
+        "resourceType": "SearchParameter",
+        "url": "http://example.org/mine",
+        "name": "mine",
+        "status": "active",
+        "description": "for a test",
+        "code": "mine",
+        "base": ["Patient"],
+        "type": "string",
+        "expression": "Patient.language",
+    }
+    healthmate("load", written(tmp_path / "x", ADA | {"language": "de"}, mine | {"id": "a"}))
+    with MongoClient(mongodb) as client:
+        cli = [client[each] for each in client.list_database_names() if each.startswith("cli-")]
+        (database,) = (each for each in cli if "SearchParameter" in each.list_collection_names())
+        database.server.delete_one({"_id": "search"})
+        database.Patient.update_many({}, {"$unset": {"generation": 1, "search.mine": 1}})
+        database.SearchParameter.insert_one((database.SearchParameter.find_one() or {}) | {"_id": "b"})
+    result = healthmate("check")
+    assert "search parameters were stored that were not used: 1 are used from now on" in caplog.text
+    assert result.exit_code == 1
+    assert (
+        "FAIL  SearchParameter/b is active and not used: SearchParameter/b and SearchParameter/a both" in result.output
+    )
+    assert "ok    search parameters: 1 of your own are used, 1 of types still being indexed" in result.output
+    assert "Reindexed 3 resources." in healthmate("reindex").output
+    assert "1 of your own are used, 0 of types still being indexed" in healthmate("check").output
+    with MongoClient(mongodb) as client:
+        assert [each["search"]["mine"] for each in client[database.name].Patient.find()] == [["de"]]
+
+
 def test_a_package_is_loaded(healthmate: Callable[..., Result], tmp_path: Path) -> None:
     value_set = {"resourceType": "ValueSet", "id": "v", "status": "active", "url": "http://example.org/v"}
     result = healthmate("load-package", archive(tmp_path / "p.tgz", package__v=value_set, package__example__ada=ADA))

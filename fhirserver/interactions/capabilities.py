@@ -14,7 +14,8 @@ from fhirserver.fhir import json
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.own_operations import canonical
-from fhirserver.search.parameters import Registry
+from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.uses import said
 
 DATE = "2026-11-22"
 INTERACTIONS = (
@@ -149,12 +150,12 @@ def _reverse_of(registry: Any, types: frozenset[str]) -> dict[str, set[str]]:
     return out
 
 
-def _parameter(parameter: Any) -> dict[str, Any]:
-    out = {"name": parameter.code, "type": parameter.type}
-    return out | ({"definition": parameter.url} if parameter.url else {})
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    said_of = {"definition": parameter.url, "documentation": said(parameter)}
+    return {"name": parameter.code, "type": parameter.type} | {name: text for name, text in said_of.items() if text}
 
 
-def _common(ctx: Context) -> list[Any]:
+def _common(ctx: Context) -> list[Parameter]:
     """The parameters that a search over several types may use."""
     return [p for code, p in sorted(ctx.registry["Basic"].items()) if code.startswith("_")]
 

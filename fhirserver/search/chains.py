@@ -15,6 +15,7 @@ from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.search.canonicals import by_url, refers
 from fhirserver.search.criteria import LIST, Chain, Criterion, Unknown, shown, unknown_parameter
 from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.uses import check_chain
 
 MAX_HOPS = 5
 MAX_STEPS = 500  # types to look into, in all chains of a search
@@ -72,6 +73,7 @@ class Chains:
     def _chain(self, type_: str, head: str, next_: str, far: Callable[[str], Criterion]) -> Chain:
         code, colon, target = head.partition(":")
         parameter = self._reference(type_, code)
+        check_chain(parameter, next_)
         targets = self._targets(parameter, type_)
         if colon and target not in targets:
             known = ", ".join(targets[:8])

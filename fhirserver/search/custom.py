@@ -17,10 +17,11 @@ from fhirserver.fhir.definitions import search_table
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.expressions import As, Member, Path, Route, parse, routes, spelled
 from fhirserver.search.index import Indexer
-from fhirserver.search.parameters import TYPES, Parameter, Registry, r4_registry
+from fhirserver.search.parameters import TYPES, Parameter, Registry, Uses, r4_registry
 
 SEARCH_PARAMETER = "SearchParameter"
 MEANING = ("url", "code", "type", "base", "expression", "target", "component")
+USES = ("modifier", "comparator", "multipleOr", "multipleAnd", "chain")
 
 Row = Mapping[str, Any]
 Resource = dict[str, Any]
@@ -57,7 +58,7 @@ def row(resource: Resource) -> Row | None:
             f"{code[:80]!r} cannot be a code: write up to 64 letters, digits, '-' and '_', a letter or digit first"
         )
         raise _refused(message, "code")
-    slim = {name: resource[name] for name in MEANING if name in resource}
+    slim = {name: resource[name] for name in (*MEANING, *USES) if name in resource}
     if type_ == "composite":
         _check_components(resource)
     else:
@@ -69,7 +70,18 @@ def row(resource: Resource) -> Row | None:
 def parameter_of(row_: Row) -> Parameter:
     """Without its components."""
     base, targets = tuple(row_["base"]), tuple(row_.get("target", ()))
-    return Parameter(row_["code"], row_["type"], row_["url"], base, row_["expression"], targets)
+    return Parameter(row_["code"], row_["type"], row_["url"], base, row_["expression"], targets, uses=_uses(row_))
+
+
+def _uses(row_: Row) -> Uses:
+    lists = (tuple(row_[name]) if name in row_ else None for name in ("modifier", "comparator", "chain"))
+    modifiers, comparators, chain = lists
+    return Uses(modifiers, comparators, row_.get("multipleOr", True), row_.get("multipleAnd", True), chain)
+
+
+def meaning(row_: Row) -> Row:
+    """What it finds; the rest of a row is how it may be asked, and whose it is."""
+    return {name: row_[name] for name in MEANING if name in row_}
 
 
 def concerned(row_: Row) -> list[str]:
@@ -90,6 +102,17 @@ def joined(published: Registry, rows: Sequence[Row]) -> Registry:
     known = {parameter.url: parameter for parameter in published.parameters}
     known |= {each["url"]: parameter_of(each) for each in rows}
     return Registry(published.definitions, (*published.parameters, *(_linked(each, known) for each in rows)))
+
+
+def fitting(published: Registry, rows: Iterable[Row]) -> tuple[Registry, list[Unfit]]:
+    """The registry of those rows that go together, the earlier ones first; and why the others do not."""
+    kept, left = list(rows), list[Unfit]()
+    while True:
+        try:
+            return joined(published, kept), left
+        except Unfit as refusal:
+            left.append(refusal)
+            kept = [each for each in kept if each["id"] != refusal.id]
 
 
 def _clash(key: str, one: Row, other: Row) -> Unfit:

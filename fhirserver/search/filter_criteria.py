@@ -34,6 +34,7 @@ from fhirserver.search.criteria import (
 )
 from fhirserver.search.filter_language import All, Any, Expression, Not, Step, Test, parse, refused
 from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.uses import check_operator
 
 # https://hl7.org/fhir/R4/search_filter.html#params: names for the elements of composites, and of their components.
 # The parameters that the page has for ServiceRequest are none of R4.
@@ -146,10 +147,16 @@ class Filters:
         try:
             if asked is None:
                 missing(test.value, typed)
-                return Clause(parameter, "missing", (False,))
-            return Clause(parameter, asked.modifier, (asked.read(test.value, typed),))
+                clause = Clause(parameter, "missing", (False,))
+            else:
+                clause = Clause(parameter, asked.modifier, (asked.read(test.value, typed),))
         except Outcome as refusal:
             raise refused(test.value_position, str(refusal)) from refusal
+        try:
+            check_operator(parameter, test.operator, clause.modifier, clause.values)
+        except Outcome as refusal:
+            raise refused(test.operator_position, str(refusal), "not-supported") from refusal
+        return clause
 
 
 def _code(step: Step) -> str:

@@ -16,8 +16,7 @@ from uuid import uuid4
 
 from pymongo.errors import PyMongoError
 
-from fhirserver.fhir.outcome import Outcome
-from fhirserver.search.custom import Row, concerned, joined
+from fhirserver.search.custom import Row, concerned, fitting
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import Registry
 from fhirserver.store import generations, jobs
@@ -177,17 +176,8 @@ def _key(type_: str, generation: int, why: str = "") -> str:
 
 
 def usable(published: Registry, rows: Iterable[Row]) -> Registry:
-    """The registry of these rows; those that an earlier release could use and this one cannot are left out."""
-    kept = list(rows)
-    try:
-        return joined(published, kept)
-    except Outcome:
-        kept = []
-    for row in rows:
-        try:
-            joined(published, [*kept, row])
-        except Outcome as refusal:
-            log.error("SearchParameter/%s is not used: %s", row["id"], refusal)  # noqa: TRY400 - no bug, no traceback
-        else:
-            kept.append(row)
-    return joined(published, kept)
+    """The registry of these rows; those that another release could use and this one cannot are left out."""
+    registry, left = fitting(published, rows)
+    for refusal in left:
+        log.error("SearchParameter/%s is not used: %s", refusal.id, refusal)
+    return registry

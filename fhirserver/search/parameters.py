@@ -45,6 +45,19 @@ _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EVERY_TYPE = ("Resource", "DomainResource")
 
 
+class Uses(NamedTuple):
+    """What its definition says may be asked of a custom parameter; None: nothing said, all that its type allows."""
+
+    modifiers: tuple[str, ...] | None = None
+    comparators: tuple[str, ...] | None = None
+    multiple_or: bool = True
+    multiple_and: bool = True
+    chain: tuple[str, ...] | None = None
+
+
+FREE = Uses()
+
+
 class Parameter(NamedTuple):
     """`targets` are the types a reference may lead to; `components` the slots of a composite with their expressions."""
 
@@ -55,6 +68,7 @@ class Parameter(NamedTuple):
     expression: str
     targets: tuple[str, ...] = ()
     components: tuple[tuple[Parameter, str], ...] = ()
+    uses: Uses = FREE
 
 
 class Registry:

@@ -39,6 +39,7 @@ from fhirserver.search.includes import Include, including
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.text_language import parse as parse_text
 from fhirserver.search.unused import Parts, unused
+from fhirserver.search.uses import check_modifier, check_repeats, check_values
 
 FILTER = "_filter"
 MAX_PARAMETERS = 200
@@ -149,6 +150,8 @@ def parse_each(
             raise invalid(f"{name[:80]}: {refusal}", code=refusal.issues[0].code) from refusal
         else:
             used.append((name, value))
+    for reader in readers:
+        check_repeats(reader.criteria)
     first = readers[0]
     ignored += _foreign_units(first.criteria)
     includes = tuple(dict.fromkeys(each for reader in readers for each in reader.includes))
@@ -267,12 +270,8 @@ class _Reader:
 
     def read(self, name: str, value: str) -> None:
         code, colon, modifier = name.partition(":")
-        if name == FILTER:
-            self.criteria.append(self.filters.read(self.type, value))
-        elif code not in RESULT and is_chain(name):
-            self.criteria.append(self.chains.read(self.type, name, value))
-        elif code not in RESULT:
-            self.criteria.append(self._clause(code, modifier if colon else None, value))
+        if code not in RESULT:
+            self.criteria.append(self._criterion(name, value))
         elif modifier in ITERATE and code in INCLUSIONS and value:
             self._include(code, value, iterate=True)
         elif colon:
@@ -283,6 +282,14 @@ class _Reader:
             self._result(code, value)
         else:
             _MANY[code](self, value)
+
+    def _criterion(self, name: str, value: str) -> Criterion:
+        if name == FILTER:
+            return self.filters.read(self.type, value)
+        if is_chain(name):
+            return self.chains.read(self.type, name, value)
+        code, colon, modifier = name.partition(":")
+        return self._clause(code, modifier if colon else None, value)
 
     def order(self) -> tuple[SortKey, ...]:
         worded = any(sought(self.criteria))
@@ -312,7 +319,9 @@ class _Reader:
                 raise invalid("one of its values is empty")
             if len(text) > MAX_LENGTH:
                 raise invalid(f"a value has at most {MAX_LENGTH} characters", code="too-long")
-        return Clause(parameter, modifier, tuple(read(text, typed) for text in texts))
+        read_values = tuple(read(text, typed) for text in texts)
+        check_values(parameter, read_values)
+        return Clause(parameter, modifier, read_values)
 
     def _elsewhere(self, type_: str, name: str, value: str) -> Criterion:
         """The end of a chain: a criterion about another type, under the limits of this search."""
@@ -330,11 +339,14 @@ class _Reader:
         """How the values are read under this modifier. https://hl7.org/fhir/R4/search.html#modifiers"""
         typed = self.typed._replace(parameter=parameter)
         if modifier == "missing" and parameter is not LIST:
+            check_modifier(parameter, modifier)
             return typed, modifier, missing
         if parameter.type == "reference" and modifier in self.registry.definitions.resource_types:
             if modifier in self.registry.reference_targets(self.type, parameter.code):
+                check_modifier(parameter, "[type]")
                 return typed._replace(target=modifier), None, VALUES["reference", None]
         elif read := VALUES.get((kind(parameter), modifier)):
+            check_modifier(parameter, modifier)
             return typed, modifier, read
         raise _unknown_modifier(parameter, modifier or "")
 

@@ -459,3 +459,131 @@ def test_reindex_of_many_is_a_job_with_a_receipt(served: Served, path: str) -> N
     until(lambda: fhir.get("Patient?nickname=ada", headers=STRICT).status_code == 200)
     assert fhir.post("Patient/$reindex?url=http://example.org/none").status_code == 404
     assert fhir.get("Patient/$reindex").status_code == 405
+
+
+@pytest.fixture(scope="module")
+def held(serve: Serve) -> Fhir:
+    """A server with parameters that say how they may be asked."""
+    fhir = serve().client
+    any_ = ["eq", "ne", "gt", "lt", "ge", "le"]
+    for each in (
+        NICKNAME | {"modifier": ["exact"], "multipleOr": False, "multipleAnd": False},
+        parameter("born", "Patient.birthDate", type="date", comparator=["gt", "lt"]),
+        parameter("sex", "Patient.gender", type="token", modifier=["not", "missing"]),
+        parameter(
+            "house",
+            "Patient.managingOrganization",
+            type="reference",
+            target=["Organization"],
+            modifier=["type"],
+            chain=["name"],
+        ),
+        parameter("loose", "Patient.birthDate", type="date", comparator=any_, multipleAnd=True, multipleOr=True),
+        parameter(
+            "both",
+            "Patient",
+            type="composite",
+            multipleAnd=False,
+            component=[
+                {"definition": URL + "born", "expression": "birthDate"},
+                {"definition": URL + "sex", "expression": "gender"},
+            ],
+        ),
+    ):
+        assert fhir.put(f"SearchParameter/{each['code']}", each | {"id": each["code"]}).status_code == 201, each
+    fhir.put("Organization/o", {"resourceType": "Organization", "id": "o", "name": "Home"})
+    person = nicknamed("a", "Ada") | {"birthDate": "1990-05-05", "gender": "female"}
+    fhir.put("Patient/a", person | {"managingOrganization": {"reference": "Organization/o"}})
+    fhir.put("Patient/b", nicknamed("b", "Bea") | {"birthDate": "1980-05-05", "gender": "male"})
+    return fhir
+
+
+@pytest.mark.parametrize(
+    ("search", "allowed"),
+    [
+        ("Patient?nickname:contains=d", ":exact"),
+        ("Patient?nickname:missing=true", ":exact"),
+        ("Patient?nickname=ada,bea", "one at a time"),
+        ("Patient?nickname=ada&nickname:exact=Ada", "allows one"),
+        ("Patient?_filter=nickname eq Ada and nickname sw a", "allows one"),
+        ("Patient?_filter=nickname eq Ada or nickname eq Bea", "one value at a time"),
+        ("Patient?_filter=nickname sw a&nickname=ada", "allows one"),
+        ("Patient?_filter=nickname co da", ":exact"),
+        ("Patient?_filter=nickname pr true", ":exact"),
+        ("Patient?_filter=nickname gt a", ":exact"),
+        ("Patient?born=ge1990", "eq, gt, lt"),
+        ("Patient?born=1990,ne1980", "eq, gt, lt"),
+        ("Patient?_filter=born ge 1990", "eq, gt, lt"),
+        ("Patient?_filter=born co 1990", "eq, gt, lt"),
+        ("Patient?sex:text=female", ":not, :missing"),
+        ("Patient?_filter=sex co fem", ":not, :missing"),
+        ("Patient?house:identifier=x", ":[type]"),
+        ("Patient?house.active=true", "house.name"),
+        ("Patient?house:Organization._id=o", "house.name"),
+        ("Patient?_filter=house.active eq true", "house.name"),
+        ("Patient?both=ge1990$female", "eq, gt, lt"),
+        ("Patient?both=gt1990$female&both=1980$male", "allows one"),
+        ("Organization?_has:Patient:house:nickname:contains=d", ":exact"),
+        ("Organization?_has:Patient:house:born=ge1990", "eq, gt, lt"),
+        ("Observation?subject:Patient.nickname=ada,bea", "one at a time"),
+        ("Observation?subject:Patient.house.active=true", "house.name"),
+    ],
+)
+def test_a_parameter_is_asked_as_its_definition_allows(held: Fhir, search: str, allowed: str) -> None:
+    answer = held.get(search)
+    assert answer.status_code == 400, answer.text
+    (issue,) = answer.json()["issue"]
+    assert issue["code"] == "not-supported"
+    assert issue["diagnostics"].endswith(allowed), issue["diagnostics"]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("Patient?nickname:exact=Ada", "a"),
+        ("Patient?nickname=ad&sex=female", "a"),
+        ("Patient?_filter=nickname sw ad", "a"),
+        ("Patient?_filter=nickname eq Ada and not (sex eq male)", "a"),
+        ("Patient?born=1990,gt1985", "a"),
+        ("Patient?born=eq1990", "a"),
+        ("Patient?born=lt2000&born=gt1970", "ab"),
+        ("Patient?born:missing=true", ""),
+        ("Patient?_filter=born pr true", "ab"),
+        ("Patient?sex:not=male", "a"),
+        ("Patient?_filter=sex ne male", "a"),
+        ("Patient?house:Organization=o", "a"),
+        ("Patient?house=Organization/o", "a"),
+        ("Patient?house.name=home", "a"),
+        ("Patient?house:Organization.name=home", "a"),
+        ("Patient?loose=ge1990&loose=le1991", "a"),
+        ("Patient?both=gt1985$female", "a"),
+        ("Organization?_has:Patient:house:nickname:exact=Ada", "o"),
+        ("Organization?_has:Patient:house:_id=a", "o"),
+        ("Patient?_sort=-nickname", "ba"),
+    ],
+)
+def test_what_a_definition_allows_is_answered(held: Fhir, search: str, found: str) -> None:
+    ids = held.ids(search, headers=STRICT)
+    assert "".join(ids if "_sort" in search else sorted(ids)) == found
+
+
+def test_how_a_parameter_may_be_asked_can_change_without_indexing_again(held: Fhir) -> None:
+    free = {name: value for name, value in NICKNAME.items() if name not in ("modifier", "multipleOr", "multipleAnd")}
+    held.put("SearchParameter/nickname", free)
+    try:
+        assert held.ids("Patient?nickname:contains=d", headers=STRICT) == ["a"]
+    finally:
+        held.put(
+            "SearchParameter/nickname", NICKNAME | {"modifier": ["exact"], "multipleOr": False, "multipleAnd": False}
+        )
+    assert held.get("Patient?nickname:contains=d", headers=STRICT).status_code == 400
+
+
+def test_the_capability_statement_says_how_a_parameter_may_be_asked(held: Fhir) -> None:
+    resources = held.bundle("metadata")["rest"][0]["resource"]
+    (patient,) = (each for each in resources if each["type"] == "Patient")
+    said = {each["name"]: each.get("documentation") for each in patient["searchParam"]}
+    assert said["nickname"] == "modifiers: :exact; one value; once in a search"
+    assert said["born"] == "prefixes: eq, gt, lt"
+    assert said["house"] == "modifiers: :[type]; chains: house.name"
+    assert said["gender"] is None
