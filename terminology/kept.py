@@ -3,41 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from time import monotonic
 
 from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
-from terminology.value_sets import Expansion, size
+from terminology.value_sets import Expansion, Present, ValueSet, size
 
 Identity = tuple[str, int] | None  # a stored version of a resource; None where nothing is stored
 MOST_CODES = 500_000
+TRUSTED_SECONDS = 2.0  # of silence from who tells of changes
 
 
-class Compiled(NamedTuple):
-    """`used` is what each canonical that was looked up meant at the time."""
+class Gathered:
+    """What a canonical was made of: `used` is what each one that was looked up meant at the time, `epoch`."""
 
-    used: Mapping[Canonical, Identity]
-    expansion: Expansion
+    def __init__(self, used: Mapping[Canonical, Identity], present: Present, epoch: int) -> None:
+        self.used = used
+        self.present = present
+        self.epoch = epoch
+        self.expansion: Expansion | None = None
 
 
 class Terminology:
-    """Expansions by what was asked for, code systems by the stored version that they were made of."""
+    """What canonicals were made of, and the value sets and code systems by the stored version that they were made of.
+
+    Every change of what is stored is a new epoch. As long as a change would have been told, what was found in this one
+    needs no second look.
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[Canonical | tuple[str, int], Compiled | CodeSystem] = {}
+        self._kept: dict[Canonical | tuple[str, int], tuple[Gathered | ValueSet | CodeSystem, int]] = {}
         self._codes = 0
+        self._heard = -TRUSTED_SECONDS
+        self.epoch = 0
 
-    def expansion(self, asked: Canonical) -> Compiled | None:
+    def changed(self) -> None:
+        """Something that is stored is another now."""
+        self.epoch += 1
+
+    def heard(self) -> None:
+        """Whatever was changed before this moment was told."""
+        self._heard = monotonic()
+
+    def lost(self) -> None:
+        """Changes are not told any more, and those that were not are unknown."""
+        self._heard = -TRUSTED_SECONDS
+        self.epoch += 1
+
+    def current(self, found: Gathered) -> bool:
+        return found.epoch == self.epoch and monotonic() - self._heard < TRUSTED_SECONDS
+
+    def gathered(self, asked: Canonical) -> Gathered | None:
         found = self._kept.get(asked)
-        return found if isinstance(found, Compiled) else None
+        return found[0] if found is not None and isinstance(found[0], Gathered) else None
 
-    def system(self, stored: tuple[str, int]) -> CodeSystem | None:
+    def compiled(self, stored: tuple[str, int]) -> ValueSet | CodeSystem | None:
         found = self._kept.get(stored)
-        return found if isinstance(found, CodeSystem) else None
+        return None if found is None or isinstance(found[0], Gathered) else found[0]
 
-    def keep(self, key: Canonical | tuple[str, int], value: Compiled | CodeSystem) -> None:
+    def keep(self, key: Canonical | tuple[str, int], value: Gathered | ValueSet | CodeSystem) -> None:
+        """Also again, after its expansion became known."""
         self._drop(key)
-        self._kept[key] = value
+        self._kept[key] = value, _size(value)
         self._codes += _size(value)
         while self._codes > MOST_CODES and len(self._kept) > 1:
             self._drop(next(iter(self._kept)))
@@ -45,9 +72,13 @@ class Terminology:
     def _drop(self, key: Canonical | tuple[str, int]) -> None:
         dropped = self._kept.pop(key, None)
         if dropped is not None:
-            self._codes -= _size(dropped)
+            self._codes -= dropped[1]
 
 
-def _size(value: Compiled | CodeSystem) -> int:
-    """In codes; 100 more for each, so that many small ones are bounded too."""
-    return 100 + (size(value.expansion) + len(value.used) if isinstance(value, Compiled) else len(value.said))
+def _size(value: Gathered | ValueSet | CodeSystem) -> int:
+    """In codes; 100 more for each, so that many small ones are bounded too. What is kept twice counts twice."""
+    if not isinstance(value, Gathered):
+        return 100 + value.size
+    held = sum(each.size for each in value.present.value_sets.values())
+    held += sum(each.size for each in value.present.code_systems.values() if isinstance(each, CodeSystem))
+    return 100 + len(value.used) + held + (size(value.expansion) if value.expansion else 0)

@@ -1,6 +1,7 @@
-"""The code systems and value sets that FHIR R4 publishes, where no stored one has the URL. Read when first asked for.
+"""The code systems and value sets that FHIR R4 publishes, where no stored one has the URL.
 
-Made by tools/build_definitions.py: complete code systems and all value sets, codes without their displays.
+Made by tools/build_definitions.py. Where each one lies is read when the first is asked for; a resource, when it is.
+https://hl7.org/fhir/R4/terminologies-systems.html
 """
 
 from __future__ import annotations
@@ -14,28 +15,49 @@ import zstandard
 
 from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
+from terminology.value_sets import ValueSet
 
-TABLE = Path(__file__).parent / "data" / "r4.json.zst"
+DATA = Path(__file__).parent / "data"
+KEPT = 256  # systems, and value sets, in memory
 Json = dict[str, Any]
 
 
 @cache
-def _table() -> dict[str, dict[str, Json]]:
-    """{resource type: {url: resource}}"""
-    table: dict[str, dict[str, Json]] = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(TABLE.read_bytes()))
-    return table
+def _index() -> dict[str, dict[str, tuple[int, int, int, int]]]:
+    """{resource type: {url: (begin of its frame in the file, length, and of the resource in the frame: begin, end)}}"""
+    packed = (DATA / "r4.index.json.zst").read_bytes()
+    return msgspec.json.decode(
+        zstandard.ZstdDecompressor().decompress(packed), type=dict[str, dict[str, tuple[int, int, int, int]]]
+    )
 
 
 def published_urls(type_: str) -> list[str]:
-    return [*_table()[type_]]
+    return [*_index()[type_]]
+
+
+@lru_cache(8)
+def _frame(begin: int, length: int) -> bytes:
+    with (DATA / "r4.zst").open("rb") as file:
+        file.seek(begin)
+        return zstandard.ZstdDecompressor().decompress(file.read(length))
 
 
 def published(asked: Canonical) -> Json | None:
-    found = _table().get(asked.type, {}).get(asked.url)
-    return found if found is not None and asked.version in (None, found.get("version")) else None
+    place = _index().get(asked.type, {}).get(asked.url)
+    if place is None:
+        return None
+    frame, length, begin, end = place
+    found: Json = msgspec.json.decode(memoryview(_frame(frame, length))[begin:end])
+    return found if asked.version in (None, found.get("version")) else None
 
 
-@lru_cache(64)
+@lru_cache(KEPT)
 def published_system(asked: Canonical) -> CodeSystem | None:
     found = published(asked)
-    return None if found is None else CodeSystem({"url": asked.url, **found})
+    return None if found is None else CodeSystem(found)
+
+
+@lru_cache(KEPT)
+def published_set(asked: Canonical) -> ValueSet | None:
+    found = published(asked)
+    return None if found is None else ValueSet(found)

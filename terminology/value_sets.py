@@ -1,17 +1,18 @@
-"""The codes of a value set: its compose taken apart into sets of codes by system. Pure; bounded.
+"""The codes of a value set: its compose taken apart, and asked for all of its codes or for one. Pure; bounded.
 
 https://hl7.org/fhir/R4/valueset.html#compositions
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import reduce
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, reduce
+from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from terminology.canonical import Canonical, canonical
-from terminology.code_systems import CodeSystem
+from terminology.code_systems import filters_of
+from terminology.concepts import Filter, System
 
 Json = Mapping[str, Any]
 
@@ -23,39 +24,111 @@ MOST = 250_000  # codes
 DEEPEST = 32  # value sets within value sets
 
 
-class Present:
-    """What there is of what was asked for, resources by canonical."""
+class Part(NamedTuple):
+    """An include or exclude: what is in the system, listed (by code) or filtered, and in all of the value sets."""
 
-    def __init__(self, value_sets: Mapping[Canonical, Json], code_systems: Mapping[Canonical, CodeSystem]) -> None:
+    system: Canonical | None
+    listed: dict[str, Json] | None
+    filters: tuple[Filter, ...]
+    value_sets: tuple[Canonical, ...]
+
+
+class ValueSet:
+    """Taken apart once, and never changed."""
+
+    def __init__(self, resource: Json) -> None:
+        self.resource = resource
+        self.url: str = resource.get("url", "")
+        self.version: str | None = resource.get("version")
+        compose = resource.get("compose")
+        self.composed = compose is not None
+        compose = compose or {}
+        self.active: bool = compose.get("inactive") is False
+        self.includes = _parts(compose.get("include", ()))
+        self.excludes = _parts(compose.get("exclude", ()))
+
+    @property
+    def size(self) -> int:
+        """How many codes it lists."""
+        return sum(len(part.listed or ()) for part in (*self.includes, *self.excludes))
+
+    @cached_property
+    def listed(self) -> Expansion | None:
+        """The codes of an expansion that came with it."""
+        return listed_codes(self.resource)
+
+    def needs(self) -> Iterator[Canonical]:
+        """The value sets and code systems that its codes depend on."""
+        for part in (*self.includes, *self.excludes):
+            yield from part.value_sets
+            if part.system is not None:
+                yield part.system
+
+
+def _parts(compose: Sequence[Json]) -> tuple[Part, ...]:
+    """Lists of one system are one part, in the place of the first."""
+    lists: dict[Canonical, Part] = {}
+    found: list[Part] = []
+    for each in compose:
+        part = _part(each)
+        if part.system is None or part.listed is None or part.value_sets:
+            found.append(part)
+        elif part.system in lists:
+            known = lists[part.system].listed or {}
+            known |= {code: node for code, node in part.listed.items() if code not in known}
+        else:
+            lists[part.system] = part
+            found.append(part)
+    return tuple(found)
+
+
+def _part(each: Json) -> Part:
+    """JSON writes null where a canonical has extensions only."""
+    system = Canonical("CodeSystem", each["system"], each.get("version")) if "system" in each else None
+    nodes = {node["code"]: node for node in reversed(each["concept"]) if "code" in node} if "concept" in each else None
+    listed = None if nodes is None else dict(reversed(nodes.items()))
+    sets = tuple([canonical("ValueSet", url) for url in each.get("valueSet", ()) if url is not None])
+    return Part(system, listed, filters_of(each), sets)
+
+
+class Present:
+    """What there is of what was asked for, by canonical."""
+
+    def __init__(self, value_sets: Mapping[Canonical, ValueSet], code_systems: Mapping[Canonical, System]) -> None:
         self.value_sets = value_sets
         self.code_systems = code_systems
 
+    def value_set(self, asked: Canonical, within: tuple[Canonical, ...] = ()) -> ValueSet:
+        """`within` are the value sets that this one is a part of, from the outside in. Raises a 400 Outcome."""
+        if asked in within:
+            loop = " → ".join(str(each) for each in (*within[within.index(asked) :], asked))
+            raise invalid(f"value set {asked} is a part of itself: {loop}", code="processing")
+        if len(within) >= DEEPEST:
+            raise invalid(f"value set {within[0]} goes more than {DEEPEST} value sets deep", code="too-costly")
+        found = self.value_sets.get(asked)
+        if found is None:
+            needed = f", which {within[-1]} includes," if within else ""
+            raise invalid(f"value set {asked}{needed} is not known here", code="not-found")
+        if not found.composed and found.listed is None:
+            raise invalid(f"value set {asked} has no compose and no whole expansion", code="not-supported")
+        return found
 
-def needs(value_set: Json) -> Iterator[Canonical]:
-    """The value sets and code systems that the codes of this one depend on."""
-    compose = value_set.get("compose", {})
-    for part in (*compose.get("include", ()), *compose.get("exclude", ())):
-        yield from value_sets_of(part)
-        if "system" in part and ("concept" not in part or compose.get("inactive") is False):
-            yield system_of(part)
-
-
-def value_sets_of(part: Json) -> list[Canonical]:
-    """JSON writes null where a canonical has extensions only."""
-    return [canonical("ValueSet", url) for url in part.get("valueSet", ()) if url is not None]
-
-
-def system_of(part: Json) -> Canonical:
-    return Canonical("CodeSystem", part["system"], part.get("version"))
-
-
-def expand(asked: Canonical, present: Present) -> Expansion:
-    """Raises a 400 Outcome that names what is missing or wrong, and where it was needed."""
-    return _Expander(present).of(asked, ())
+    def usable(self, asked: Canonical) -> System | None:
+        system = self.code_systems.get(asked)
+        return system if system is not None and system.usable else None
 
 
 def size(expansion: Expansion) -> int:
     return sum(len(codes) for codes in expansion.values() if codes is not None)
+
+
+def absent(asked: Canonical, value_set: Canonical) -> Outcome:
+    return invalid(f"value set {value_set} needs code system {asked}, which is not here", code="not-found")
+
+
+async def expand(asked: Canonical, present: Present) -> Expansion:
+    """Raises a 400 Outcome that names what is missing or wrong, and where it was needed."""
+    return await _Expander(present).of(asked, ())
 
 
 class _Expander:
@@ -63,72 +136,57 @@ class _Expander:
         self._present = present
         self._known: dict[Canonical, Expansion] = {}
 
-    def of(self, asked: Canonical, within: tuple[Canonical, ...]) -> Expansion:
-        """`within` are the value sets that this one is a part of, from the outside in."""
-        if asked in within:
-            loop = " → ".join(str(each) for each in (*within[within.index(asked) :], asked))
-            raise invalid(f"value set {asked} is a part of itself: {loop}", code="processing")
-        if len(within) >= DEEPEST:
-            raise invalid(f"value set {within[0]} goes more than {DEEPEST} value sets deep", code="too-costly")
+    async def of(self, asked: Canonical, within: tuple[Canonical, ...]) -> Expansion:
+        value_set = self._present.value_set(asked, within)
         if asked not in self._known:
-            self._known[asked] = self._expanded(asked, (*within, asked))
+            self._known[asked] = await self._expanded(value_set, (*within, asked))
         return self._known[asked]
 
-    def _expanded(self, asked: Canonical, within: tuple[Canonical, ...]) -> Expansion:
-        value_set = self._present.value_sets.get(asked)
-        if value_set is None:
-            needed = f", which {within[-2]} includes," if len(within) > 1 else ""
-            raise invalid(f"value set {asked}{needed} is not known here", code="not-found")
-        if "compose" not in value_set:
-            listed = listed_codes(value_set)
-            if listed is None:
-                raise invalid(f"value set {asked} has no compose and no whole expansion", code="not-supported")
-            return listed
+    async def _expanded(self, value_set: ValueSet, within: tuple[Canonical, ...]) -> Expansion:
+        if not value_set.composed:
+            return value_set.listed or {}
         try:
-            return self._composed(value_set["compose"], within)
+            return await self._composed(value_set, within)
         except Outcome as refusal:
-            listed = listed_codes(value_set) if refusal.issues[0].code == "not-found" else None
+            listed = value_set.listed if refusal.issues[0].code == "not-found" else None
             if listed is None:
                 raise
             return listed  # made where all of it was present
 
-    def _composed(self, compose: Json, within: tuple[Canonical, ...]) -> Expansion:
-        active = compose.get("inactive") is False
-        found = united(self._part(part, within, active) for part in compose.get("include", ()))
+    async def _composed(self, value_set: ValueSet, within: tuple[Canonical, ...]) -> Expansion:
+        found = united([await self._part(part, within, value_set.active) for part in value_set.includes])
         if found is None:
             raise too_costly(f"value set {within[-1]} has more than {MOST:,} codes, more than a search can hold")
-        if "exclude" not in compose:
+        if not value_set.excludes:
             return found
-        excluded = united(self._part(part, within, active=False) for part in compose["exclude"])
+        excluded = united([await self._part(part, within, active=False) for part in value_set.excludes])
         if excluded is None:
             raise too_costly(f"value set {within[-1]} leaves out more than {MOST:,} codes")
         return self._without(found, excluded, within)
 
-    def _part(self, part: Json, within: tuple[Canonical, ...], active: bool) -> Expansion:
-        """What is in the system and in all value sets of one include or exclude."""
-        parts = [self.of(asked, within) for asked in value_sets_of(part)]
-        if "system" in part:
-            parts.append({part["system"]: self._of_system(part, within, active)})
+    async def _part(self, part: Part, within: tuple[Canonical, ...], active: bool) -> Expansion:
+        parts = [await self.of(asked, within) for asked in part.value_sets]
+        if part.system is not None:
+            parts.append({part.system.url: await self._of_system(part.system, part, within, active)})
         return reduce(common, parts) if parts else {}
 
-    def _of_system(self, part: Json, within: tuple[Canonical, ...], active: bool) -> Codes:
-        asked = system_of(part)
-        system = self._present.code_systems.get(asked)
-        inactive = system.inactive() if active and system is not None else frozenset()
-        if "concept" in part:
-            return frozenset(each["code"] for each in part["concept"] if "code" in each) - inactive
-        filters = part.get("filter", ())
-        if system is None or not system.usable:
-            if filters or asked.version is not None:
-                raise invalid(f"value set {within[-1]} needs code system {asked}, which is not here", code="not-found")
+    async def _of_system(self, asked: Canonical, part: Part, within: tuple[Canonical, ...], active: bool) -> Codes:
+        system = self._present.usable(asked)
+        if part.listed is not None:
+            codes = frozenset(part.listed)
+            if not active or system is None:
+                return codes
+            return codes - {code for code, concept in (await system.concepts(codes)).items() if concept.inactive}
+        if system is None:
+            if part.filters or asked.version is not None:
+                raise absent(asked, within[-1])
             return None
-        if not filters:
-            return None if system.content == "fragment" else system.codes - inactive
+        if not part.filters and system.content == "fragment":
+            return None
         try:
-            chosen = [system.filtered(*(each.get(key, "") for key in ("op", "property", "value"))) for each in filters]
+            return await system.selected(part.filters, active=active)
         except Outcome as refusal:
             raise invalid(f"value set {within[-1]}: {refusal}", code=refusal.issues[0].code) from refusal
-        return frozenset.intersection(*chosen) - inactive
 
     def _without(self, found: Expansion, excluded: Expansion, within: tuple[Canonical, ...]) -> Expansion:
         kept: Expansion = {}
@@ -141,6 +199,95 @@ class _Expander:
                 raise invalid(sentence, code="not-found")
             kept[system] = codes - left_out if codes is not None else None
         return kept
+
+
+class Code(NamedTuple):
+    system: str
+    code: str
+
+
+async def holds(asked: Canonical, code: Code, present: Present) -> bool | None:
+    """Whether a value set holds a code, by asking each part of it; None where that depends on what is not here.
+
+    As `expand` would say, without making a set of all codes first. Raises a 400 Outcome as `expand` does.
+    """
+    return await _Membership(present, code).of(asked, ())
+
+
+class _Membership:
+    """Of one code. Three answers: yes, no, and that it cannot be known."""
+
+    def __init__(self, present: Present, code: Code) -> None:
+        self._present = present
+        self._system, self._code = code
+        self._known: dict[Canonical, bool | None] = {}
+
+    async def of(self, asked: Canonical, within: tuple[Canonical, ...]) -> bool | None:
+        value_set = self._present.value_set(asked, within)
+        if asked not in self._known:
+            self._known[asked] = await self._held(value_set, (*within, asked))
+        return self._known[asked]
+
+    async def _held(self, value_set: ValueSet, within: tuple[Canonical, ...]) -> bool | None:
+        if not value_set.composed:
+            return self._listed(value_set)
+        included = await self._any(value_set.includes, within, value_set.active)
+        if included is not False and value_set.excludes:
+            excluded = await self._any(value_set.excludes, within, active=False)
+            included = False if excluded else None if excluded is None else included
+        return self._listed(value_set) if included is None else included
+
+    def _listed(self, value_set: ValueSet) -> bool | None:
+        if value_set.listed is None:
+            return None
+        codes = value_set.listed.get(self._system, frozenset())
+        return codes is None or self._code in codes
+
+    async def _any(self, parts: Sequence[Part], within: tuple[Canonical, ...], active: bool) -> bool | None:
+        found: bool | None = False
+        for part in parts:
+            held = await self._part(part, within, active)
+            if held:
+                return True
+            if held is None:
+                found = None
+        return found
+
+    async def _part(self, part: Part, within: tuple[Canonical, ...], active: bool) -> bool | None:
+        if part.system is not None and part.system.url != self._system:
+            return False
+        found: bool | None = True
+        if part.system is not None:
+            found = await self._in_system(part.system, part, within, active)
+        elif not part.value_sets:
+            return False
+        for asked in part.value_sets:
+            if found is False:
+                return False
+            held = await self.of(asked, within)
+            found = None if held and found is None else held
+        return found
+
+    async def _in_system(
+        self, asked: Canonical, part: Part, within: tuple[Canonical, ...], active: bool
+    ) -> bool | None:
+        system = self._present.usable(asked)
+        if part.listed is not None:
+            if self._code not in part.listed or not active or system is None:
+                return self._code in part.listed
+            concept = await system.concept(self._code)
+            return concept is None or not concept.inactive
+        if system is None:
+            return None
+        concept = await system.concept(self._code)
+        if concept is None:
+            return None if system.content == "fragment" else False
+        if active and concept.inactive:
+            return False
+        try:
+            return await system.passes(concept.code, part.filters)
+        except Outcome as refusal:
+            raise invalid(f"value set {within[-1]}: {refusal}", code=refusal.issues[0].code) from refusal
 
 
 def united(parts: Iterable[Expansion]) -> Expansion | None:

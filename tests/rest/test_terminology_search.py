@@ -399,7 +399,7 @@ def test_urls_with_too_much_above_them_are_refused(world):
 
 
 def test_a_value_set_of_too_many_value_sets_is_refused(world, monkeypatch):
-    monkeypatch.setattr("fhirserver.interactions.terminology.MOST_RESOURCES", 3)
+    monkeypatch.setattr("terminology.service.MOST_RESOURCES", 3)
     world.put("ValueSet/wide", value_set("wide", *(nested(name) for name in ("two", "whole", "mammals"))))
     answer = world.get(f"Observation?code:in={VS}/wide")
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -21,14 +22,20 @@ from fhirserver.store.resources import now
 from terminology import value_sets
 from terminology.canonical import Candidate, Canonical, canonical, latest, version_order
 from terminology.code_systems import CodeSystem
-from terminology.published import published, published_system, published_urls
-from terminology.value_sets import Present, common, expand, listed_codes, needs, united
+from terminology.concepts import Filter
+from terminology.published import published, published_set, published_system, published_urls
+from terminology.value_sets import Code, Expansion, Present, ValueSet, common, holds, listed_codes, united
+from terminology.value_sets import expand as expanding
 
 Json = dict[str, Any]
 CODES = "abcdefg"
 VS = Canonical("ValueSet", "urn:vs")
 SYSTEMS = ("urn:one", "urn:two")
 SETS = ("urn:vs:0", "urn:vs:1", "urn:vs:2")
+
+
+def expand(asked: Canonical, present: Present) -> Expansion:
+    return asyncio.run(expanding(asked, present))
 
 
 @st.composite
@@ -171,7 +178,7 @@ def in_set(systems, sets, url: str, system: str, code: str) -> bool:
 
 def present(systems: dict[str, Json], sets: dict[str, Json]) -> Present:
     return Present(
-        {Canonical("ValueSet", url): each for url, each in sets.items()},
+        {Canonical("ValueSet", url): ValueSet(each) for url, each in sets.items()},
         {Canonical("CodeSystem", url): CodeSystem(each) for url, each in systems.items()},
     )
 
@@ -184,6 +191,21 @@ def test_an_expansion_holds_what_the_oracle_says(world) -> None:
         expansion = expand(Canonical("ValueSet", url), present(systems, sets))
         held = {(system, code) for system, codes in expansion.items() for code in codes or ()}
         assert held == {(s, c) for s in SYSTEMS for c in CODES if in_set(systems, sets, url, s, c)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds())
+def test_a_code_is_held_where_the_oracle_says(world) -> None:
+    systems, sets = world
+    asked = present(systems, sets)
+
+    async def held() -> dict[tuple[str, str, str], bool | None]:
+        every = itertools.product(SETS, SYSTEMS, CODES)
+        return {(u, s, c): await holds(Canonical("ValueSet", u), Code(s, c), asked) for u, s, c in every}
+
+    assert asyncio.run(held()) == {
+        (u, s, c): in_set(systems, sets, u, s, c) for u, s, c in itertools.product(SETS, SYSTEMS, CODES)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -223,9 +245,9 @@ def test_subsumption_goes_both_ways(world) -> None:
     for resource in world[0].values():
         system = CodeSystem(resource)
         for code in system.codes:
-            assert code in system.below(code) & system.above(code)
-            assert all(code in system.above(lower) for lower in system.below(code))
-            assert all(system.below(lower) <= system.below(code) for lower in system.below(code))
+            assert code in system.lower(code) & system.higher(code)
+            assert all(code in system.higher(lower) for lower in system.lower(code))
+            assert all(system.lower(lower) <= system.lower(code) for lower in system.lower(code))
 
 
 SOME = st.dictionaries(st.sampled_from("xyz"), st.one_of(st.none(), st.frozensets(st.sampled_from(CODES))))
@@ -299,7 +321,7 @@ def test_every_code_of_a_system_can_be_left_out() -> None:
 def test_a_filter_that_is_not_understood_is_refused(filter_, sentence: str) -> None:
     system = CodeSystem({"url": "u", "property": [{"code": "size"}], "concept": [{"code": "a"}]})
     with pytest.raises(Outcome, match=sentence.replace("(", r"\(")):
-        system.filtered(*filter_)
+        system.filtered(Filter(filter_[1], filter_[0], filter_[2]))
 
 
 def test_properties_of_every_type_are_compared_as_written() -> None:
@@ -311,14 +333,14 @@ def test_properties_of_every_type_are_compared_as_written() -> None:
     ]
     system = CodeSystem({"url": "u", "concept": [{"code": "a", "property": said}, {"code": "b"}]})
     for property_, value in (("n", "4"), ("b", "true"), ("c", "x"), ("t", "two words")):
-        assert system.filtered("=", property_, value) == {"a"}
+        assert system.filtered(Filter(property_, "=", value)) == {"a"}
 
 
 def test_a_property_is_a_parent_by_its_uri() -> None:
     uri = "http://hl7.org/fhir/concept-properties#parent"
     concepts = [{"code": "a"}, {"code": "b", "property": [{"code": "up", "valueCode": "a"}]}]
     system = CodeSystem({"url": "u", "property": [{"code": "up", "uri": uri}], "concept": concepts})
-    assert system.below("a") == {"a", "b"}
+    assert system.lower("a") == {"a", "b"}
 
 
 NOW = now()
@@ -347,9 +369,9 @@ def test_versions_have_an_order(older: str, newer: str) -> None:
 def test_what_r4_publishes_can_be_expanded() -> None:
     """All that needs nothing from elsewhere, and what is refused says what is missing."""
     asked = canonical("ValueSet", "http://terminology.hl7.org/ValueSet/v3-ActEncounterCode")
-    value_set = published(asked)
+    value_set = published_set(asked)
     assert value_set is not None
-    systems = {need: published_system(need) for need in needs(value_set)}
+    systems = {need: published_system(need) for need in value_set.needs()}
     codes = expand(asked, Present({asked: value_set}, {need: each for need, each in systems.items() if each}))
     assert codes["http://terminology.hl7.org/CodeSystem/v3-ActCode"] >= {"IMP", "ACUTE", "AMB"}
     assert published(canonical("ValueSet", f"{asked.url}|0")) is None
@@ -358,7 +380,7 @@ def test_what_r4_publishes_can_be_expanded() -> None:
 
 def gathered(root: Canonical) -> Present:
     """What is published of a value set and all that it is made of."""
-    sets: dict[Canonical, Json] = {}
+    sets: dict[Canonical, ValueSet] = {}
     systems: dict[Canonical, CodeSystem] = {}
     ahead = [root]
     while ahead:
@@ -366,9 +388,9 @@ def gathered(root: Canonical) -> Present:
         if asked.type == "CodeSystem":
             system = published_system(asked)
             systems |= {asked: system} if system else {}
-        elif asked not in sets and (value_set := published(asked)):
+        elif asked not in sets and (value_set := published_set(asked)):
             sets[asked] = value_set
-            ahead += needs(value_set)
+            ahead += value_set.needs()
     return Present(sets, systems)
 
 

@@ -1,0 +1,179 @@
+"""The one door to codes: value sets and code systems by their canonical URLs, wherever they are kept.
+
+What is stored comes first; what nobody stored may be published by FHIR R4. What was compiled is used as long as every
+canonical it went through still means the same stored version, so that servers of one database agree.
+https://hl7.org/fhir/R4/terminology-service.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from fhirserver.fhir.outcome import invalid, too_costly
+from terminology.canonical import Candidate, Canonical, canonical
+from terminology.code_systems import CodeSystem
+from terminology.concepts import Concept, System
+from terminology.kept import Gathered, Identity, Terminology
+from terminology.published import published_set, published_system
+from terminology.value_sets import Code, Expansion, Present, ValueSet, expand, holds
+
+MOST_RESOURCES = 500  # value sets and code systems that one value set is made of
+Json = dict[str, Any]
+
+
+class Read(NamedTuple):
+    """A stored resource in the version that was read, which may be a later one than was asked for."""
+
+    version: int
+    resource: Json
+
+
+class Source(Protocol):
+    """What is stored, as far as the caller may see it."""
+
+    async def candidates(self, asked: Collection[Canonical]) -> Mapping[Canonical, Candidate | None]:
+        """The stored resource that each canonical means."""
+        ...
+
+    async def read(self, type_: str, ids: Collection[str]) -> Mapping[str, Read]:
+        """By id, those that are still there."""
+        ...
+
+
+class Service:
+    """For one caller; `kept` is shared by all."""
+
+    def __init__(self, source: Source, kept: Terminology, base_url: str) -> None:
+        self._source = source
+        self._kept = kept
+        self._base = base_url.rstrip("/") + "/"
+
+    def named(self, type_: str, text: str) -> Canonical:
+        """A canonical URL, also that of a resource of this server, absolute or not."""
+        return canonical(type_, text.removeprefix(self._base))
+
+    async def gathered(self, asked: Canonical) -> Gathered:
+        """All that the canonical leads to, as it is now."""
+        found = self._kept.gathered(asked)
+        if found is not None:
+            if self._kept.current(found):
+                return found
+            epoch = self._kept.epoch
+            if await self._unchanged(found.used):
+                found.epoch = epoch
+                return found
+        gathering = _Gathering(self._source, self._kept)
+        await gathering.all_of({asked})
+        found = gathering.done()
+        self._kept.keep(asked, found)
+        return found
+
+    async def inline(self, value_set: ValueSet, asked: Canonical) -> Gathered:
+        """A value set that came with a request, with all that it leads to."""
+        gathering = _Gathering(self._source, self._kept)
+        gathering.value_sets[asked] = value_set
+        gathering.used[asked] = None
+        await gathering.all_of({*value_set.needs()} - {asked})
+        return gathering.done()
+
+    async def _unchanged(self, used: Mapping[Canonical, Identity]) -> bool:
+        """Whether everything still means what it meant."""
+        found = await self._source.candidates(used.keys())
+        return all(
+            used[asked] == (None if chosen is None else (f"{asked.type}/{chosen.id}", chosen.stored))
+            for asked, chosen in found.items()
+        )
+
+    # questions
+
+    async def members(self, text: str) -> Expansion:
+        """The codes of a value set, named by its canonical URL or as `ValueSet/[id]`. Raises a 400 Outcome."""
+        asked = self.named("ValueSet", text)
+        found = await self.gathered(asked)
+        if found.expansion is None:
+            found.expansion = await expand(asked, found.present)
+            self._kept.keep(asked, found)
+        return found.expansion
+
+    async def holds(self, asked: Canonical, code: Code) -> bool | None:
+        """Whether a value set holds a code; None where that depends on what is not here. Raises a 400 Outcome."""
+        return await holds(asked, code, (await self.gathered(asked)).present)
+
+    async def system(self, asked: Canonical) -> System | None:
+        """A code system, which may be here without its codes."""
+        return (await self.gathered(asked)).present.code_systems.get(asked)
+
+    async def code_system(self, url: str) -> System:
+        """The latest version of a code system, with its codes. Raises a 400 Outcome where it is not here."""
+        found = await self.system(Canonical("CodeSystem", url))
+        if found is None or not found.usable:
+            what = "is not here" if found is None else "is here without its codes"
+            raise invalid(f"code system {url[:200]} {what}, so nothing is known to be above or below", code="not-found")
+        return found
+
+    async def concept(self, system: Canonical, code: str) -> Concept | None:
+        found = await self.system(system)
+        return None if found is None else await found.concept(code)
+
+
+class _Gathering:
+    """A value set or code system with all that it is made of, one level of it after the other."""
+
+    def __init__(self, source: Source, kept: Terminology) -> None:
+        self._source = source
+        self._kept = kept
+        self._epoch = kept.epoch
+        self.used: dict[Canonical, Identity] = {}
+        self.value_sets: dict[Canonical, ValueSet] = {}
+        self.code_systems: dict[Canonical, System] = {}
+
+    def done(self) -> Gathered:
+        return Gathered(self.used, Present(self.value_sets, self.code_systems), self._epoch)
+
+    async def all_of(self, roots: set[Canonical]) -> None:
+        ahead = roots
+        while ahead:
+            if len(self.used) + len(ahead) > MOST_RESOURCES:
+                names = ", ".join(sorted(str(each) for each in roots))[:200]
+                raise too_costly(f"{names} is made of more than {MOST_RESOURCES} value sets and code systems")
+            found = await self._source.candidates(ahead)
+            fresh: set[Canonical] = set()
+            for type_ in ("ValueSet", "CodeSystem"):
+                wanted = {asked: found[asked] for asked in ahead if asked.type == type_}
+                fresh.update(await self._read(type_, wanted))
+            ahead = fresh - self.used.keys()
+
+    async def _read(self, type_: str, wanted: Mapping[Canonical, Candidate | None]) -> list[Canonical]:
+        """What these need in turn."""
+        chosen = [(f"{type_}/{each.id}", each.stored) for each in wanted.values() if each is not None]
+        compiled = {identity: self._kept.compiled(identity) for identity in chosen}
+        unread = {reference.partition("/")[2] for (reference, _), known in compiled.items() if known is None}
+        read = await self._source.read(type_, unread) if unread else {}
+        needed: list[Canonical] = []
+        for asked, each in wanted.items():
+            identity = None if each is None else (f"{type_}/{each.id}", each.stored)
+            known = compiled[identity] if identity else None
+            if identity is not None and each is not None and known is None and each.id in read:
+                identity = (identity[0], read[each.id].version)
+                known = self._compile(identity, type_, read[each.id].resource)
+            self.used[asked] = identity
+            needed += self._take(asked, known if known is not None else _published(asked))
+        return needed
+
+    def _compile(self, identity: tuple[str, int], type_: str, resource: Json) -> ValueSet | CodeSystem:
+        made = ValueSet(resource) if type_ == "ValueSet" else CodeSystem(resource)
+        self._kept.keep(identity, made)
+        return made
+
+    def _take(self, asked: Canonical, known: ValueSet | System | None) -> Iterable[Canonical]:
+        if isinstance(known, ValueSet):
+            self.value_sets[asked] = known
+            return known.needs()
+        if known is not None:
+            self.code_systems[asked] = known
+        return ()
+
+
+def _published(asked: Canonical) -> ValueSet | System | None:
+    return published_set(asked) if asked.type == "ValueSet" else published_system(asked)
