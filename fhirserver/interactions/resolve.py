@@ -16,10 +16,10 @@ from functools import partial
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
-from fhirserver.interactions.hierarchies import in_hierarchy
+from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.terminology import service
-from fhirserver.search.canonicals import by_url, leading_to, referred_to, refers
+from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers
 from fhirserver.search.coded import Coded, coded, tokens
 from fhirserver.search.criteria import (
     RESOLVED,
@@ -42,7 +42,6 @@ from fhirserver.store.hops import matching_definitions, matching_ids, referred_i
 
 LISTED = 250_000  # ids from one hop
 ELEMENT_BYTES = 13  # what BSON adds to a string in a list
-DEFINITIONS = 1_000  # of one hop by URL: each is a condition of its own
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ class _Resolution:
         self._ctx = ctx
         self._type = type_
         self._found = found
+        self._far = partial(_far, ctx, found)
         self._size = 0
 
     async def of(self, criterion: Criterion) -> Criterion:
@@ -92,19 +92,19 @@ class _Resolution:
         if refers(self._ctx.registry, chain.parameter, source):
             parts.append(await (self._led_from if chain.reverse else self._leading)(chain))
         if by_url(self._ctx.registry, chain.parameter, source):
-            parts += await (_named_from if chain.reverse else _naming)(self._ctx, self._type, chain)
+            parts += await (_named_from if chain.reverse else _naming)(self._ctx, self._far, self._type, chain)
         return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
     async def _leading(self, chain: Chain) -> Clause:
         if chain.others not in self._found.references:
-            self._found.references[chain.others] = await _references(self._ctx, chain)
+            self._found.references[chain.others] = await _references(self._ctx, self._far, chain)
         found = self._found.references[chain.others]
         if not self._room_for(found):
             raise _too_many(chain)
         return Clause(chain.parameter, None, (Reference(tuple(found)),))
 
     async def _led_from(self, chain: Chain) -> Clause:
-        found = await _referred(self._ctx, self._type, chain)
+        found = await _referred(self._ctx, self._far, self._type, chain)
         if not self._room_for(found):
             raise _too_many(chain)
         return Clause(self._ctx.registry[self._type]["_id"], None, tuple(found))
@@ -140,7 +140,7 @@ class _Resolution:
         targets = self._ctx.registry.reference_targets(self._type, clause.parameter.code)
 
         async def walked() -> tuple[str, ...]:
-            return await in_hierarchy(self._ctx, partial(_far, self._ctx), targets, clause)
+            return await in_hierarchy(self._ctx, self._far, targets, clause)
 
         return await self._once((clause.modifier, clause.values, targets), walked)
 
@@ -181,57 +181,57 @@ def _unresolved(clause: Clause) -> bool:
     return _asked(clause) in RESOLVED
 
 
-async def _references(ctx: Context, chain: Chain) -> list[str]:
+async def _references(ctx: Context, far: Far, chain: Chain) -> list[str]:
     """The references that lead to what meets the chain's criterion."""
     references: list[str] = []
     for other, criterion in chain.others:
         room = LISTED - len(references)
-        ids = await matching_ids(ctx.store, other, await _far(ctx, other, criterion), room + 1)
+        ids = await matching_ids(ctx.store, other, await far(other, criterion), room + 1)
         if len(ids) > room:
             raise _too_many(chain)
         references += [f"{other}/{id_}" for id_ in ids]
     return references
 
 
-async def _referred(ctx: Context, type_: str, chain: Chain) -> list[str]:
+async def _referred(ctx: Context, far: Far, type_: str, chain: Chain) -> list[str]:
     """The ids to which what meets the chain's criterion refers."""
     ((source, criterion),) = chain.others
-    filter_, field = await _far(ctx, source, criterion), path(chain.parameter)
+    filter_, field = await far(source, criterion), path(chain.parameter)
     ids = await referred_ids(ctx.store, source, filter_, field, type_, LISTED + 1)
     if len(ids) > LISTED:
         raise _too_many(chain)
     return ids
 
 
-async def _naming(ctx: Context, type_: str, chain: Chain) -> list[Criterion]:
+async def _naming(ctx: Context, far: Far, type_: str, chain: Chain) -> list[Criterion]:
     """What names, by URL, the definitions that meet the chain's criterion."""
     found: list[Criterion] = []
     room = DEFINITIONS
     for other, criterion in chain.others:
         if "url" in ctx.registry[other]:
-            definitions = await matching_definitions(ctx.store, other, await _far(ctx, other, criterion), room + 1)
-            room -= len(definitions)
+            definitions = await matching_definitions(ctx.store, other, await far(other, criterion), room + 1)
+            room -= sum(namings(definition) for definition in definitions)
             if room < 0:
                 raise _too_many(chain, DEFINITIONS)
             found.append(leading_to(chain.parameter, other, definitions))
     return found
 
 
-async def _named_from(ctx: Context, type_: str, chain: Chain) -> list[Criterion]:
+async def _named_from(ctx: Context, far: Far, type_: str, chain: Chain) -> list[Criterion]:
     """The definitions that what meets the chain's criterion names by URL."""
     ((source, criterion),) = chain.others
-    filter_, field = await _far(ctx, source, criterion), path(chain.parameter)
+    filter_, field = await far(source, criterion), path(chain.parameter)
     stored = await referred_urls(ctx.store, source, filter_, field, DEFINITIONS + 1)
-    if len(stored) > DEFINITIONS:
+    if len(stored) > DEFINITIONS or len(named(stored)) > DEFINITIONS:
         raise _too_many(chain, DEFINITIONS)
     return [referred_to(ctx.registry, type_, stored)] if "url" in ctx.registry[type_] else []
 
 
-async def _far(ctx: Context, type_: str, criterion: Criterion) -> Filter:
+async def _far(ctx: Context, found: Found, type_: str, criterion: Criterion) -> Filter:
     """The filter of what meets a criterion and may be seen."""
     authorize(ctx.caller, "search", type_)
     query = restrict(ctx.caller, Query(type_, criteria=(criterion,)))
-    return staying(ctx, type_, query_filter(await resolve(ctx, query), ctx.now()))
+    return staying(ctx, type_, query_filter(await resolve(ctx, query, found), ctx.now()))
 
 
 def staying(ctx: Context, type_: str, filter_: Filter) -> Filter:

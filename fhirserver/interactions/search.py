@@ -279,13 +279,15 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         for type_, filter_ in filters:
             authorize(ctx.caller, "search", type_)
             room = INCLUDED + 1 - len(found)
-            rows = await ctx.store.find(type_, filter_, [("_id", 1)], room, fields(type_, again, back, ctx.registry))
+            here = sum(known == type_ for known, _ in seen)
+            wanted = fields(type_, again, back, ctx.registry)
+            rows = await ctx.store.find(type_, filter_, [("_id", 1)], room + here, wanted)
             new = [row for row in rows if (type_, row["_id"]) not in seen]
             seen.update((type_, row["_id"]) for row in new)
             found += (stored(type_, row) for row in new)
             if new:
                 fresh.setdefault(type_, []).extend(new)
-            if len(rows) == room:  # also when some of them are here already, for there may be more behind them
+            if len(found) > INCLUDED:
                 raise Outcome(
                     422, "too-costly", f"more than {INCLUDED:,} resources would be included; ask for a smaller page"
                 )

@@ -16,6 +16,7 @@ from fhirserver.search.expressions import parse, routes
 from fhirserver.search.parameters import Parameter, Registry
 
 LOCAL = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9.-]{1,64})(?:/_history/.*)?")
+DEFINITIONS = 1_000  # that one search goes through by URL: each may be a condition of its own
 UNVERSIONED = "unversioned"  # a modifier of our own making: the URL, said without a version
 
 
@@ -37,6 +38,17 @@ def canonicals(values: Sequence[str]) -> set[str]:
     """With the version where one was said; the index holds both forms then."""
     versioned = {value.partition("|")[0] for value in values if "|" in value}
     return {value for value in values if value not in versioned and not LOCAL.fullmatch(value)}
+
+
+def named(stored: Iterable[Sequence[str]]) -> set[str]:
+    """What these values of a parameter name: canonicals, and resources of this server."""
+    return {each for values in stored for each in (*canonicals(values), *filter(LOCAL.fullmatch, values))}
+
+
+def namings(document: Mapping[str, Any]) -> int:
+    """In how many ways a definition may be named by URL; a parameter of one's own may give it many URLs."""
+    search = document.get("search", {})
+    return max(1, len(search.get("url", ()))) * max(1, len(search.get("version", ())))
 
 
 def leading_to(parameter: Parameter, type_: str, documents: Iterable[Mapping[str, Any]]) -> Criterion:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fhirserver.fhir.outcome import invalid
-from fhirserver.search.canonicals import LOCAL, by_url, canonicals, leading_to
+from fhirserver.fhir.outcome import invalid, too_costly
+from fhirserver.search.canonicals import DEFINITIONS, LOCAL, by_url, canonicals, leading_to, namings
 from fhirserver.search.criteria import AnyOf, Clause, Criterion, Reference
 from fhirserver.search.parameters import Registry
 
 Filter = dict[str, Any]
+REFERRED = 100_000  # resources of a type to which one page may refer
 
 
 class Include(NamedTuple):
@@ -66,9 +67,17 @@ def forward(
                         ids.setdefault(match[1], set()).add(match[2])
                 for target in canonical:
                     urls.setdefault(target, set()).update(canonicals(values))
+    _bound(ids, REFERRED)
+    _bound(urls, DEFINITIONS)
     found: list[tuple[str, Filter]] = [(each, {"_id": {"$in": sorted(known)}}) for each, known in ids.items()]
-    found += [(each, {"$or": [_defined_by(url) for url in sorted(known)]}) for each, known in urls.items() if known]
+    found += [(each, _defined_by(known)) for each, known in urls.items() if known]
     return [(each, {"deleted": None, **filter_}) for each, filter_ in found]
+
+
+def _bound(known: Mapping[str, set[str]], most: int) -> None:
+    for type_, targets in known.items():
+        if len(targets) > most:
+            raise too_costly(f"what is found refers to more than {most:,} {type_} resources; ask for a smaller page")
 
 
 def _canonical(registry: Registry, type_: str, include: Include) -> tuple[str, ...]:
@@ -79,10 +88,14 @@ def _canonical(registry: Registry, type_: str, include: Include) -> tuple[str, .
     return tuple(each for each in targets if "url" in registry[each] and include.target in (None, each))
 
 
-def _defined_by(canonical: str) -> Filter:
-    """https://hl7.org/fhir/R4/references.html#canonical"""
-    url, bar, version = canonical.partition("|")
-    return {"search.url": {"$eq": url}, **({"search.version": {"$eq": version}} if bar else {})}
+def _defined_by(canonicals: Iterable[str]) -> Filter:
+    """In any version, or in the one that is said. https://hl7.org/fhir/R4/references.html#canonical"""
+    urls: dict[str, list[str]] = {}
+    for canonical in sorted(canonicals):
+        url, _, version = canonical.partition("|")
+        urls.setdefault(version, []).append(url)
+    any_ = [{"search.url": {"$in": urls.pop("")}}] if "" in urls else []
+    return {"$or": [*any_, *({"search.url": {"$in": each}, "search.version": {"$eq": v}} for v, each in urls.items())]}
 
 
 def reverse(
@@ -91,6 +104,8 @@ def reverse(
     """For each type that refers to the documents, by id or by canonical URL, the criterion that finds it."""
     if not documents:
         return []
+    if sum(map(namings, documents)) > REFERRED:
+        raise too_costly(f"what is found has more than {REFERRED:,} URLs; ask for a smaller page")
     references = Reference(tuple(f"{type_}/{document['_id']}" for document in documents))
     found: dict[str, dict[str, Criterion]] = {}
     for include in revincludes:

@@ -71,11 +71,26 @@ async def matching_definitions(store: Store, type_: str, filter_: Document, limi
 
 
 async def referred_urls(store: Store, type_: str, filter_: Document, field: str, limit: int) -> list[list[str]]:
-    """At most `limit` values of a field, each once, of what matches."""
+    """At most `limit` values of a field, each once, of what matches; no more when they hold over twice as many forms.
+
+    A value is a list of forms, and what one of them names has two at most: with its version and without.
+    """
     stages: list[dict[str, Any]] = [{"$match": filter_}, {"$group": {"_id": f"${field}"}}, {"$limit": limit}]
     cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
-    found = await timed(store, type_, {"pipeline": stages}, cursor.to_list())
-    return [document["_id"] for document in found if document["_id"]]
+
+    async def values() -> list[list[str]]:
+        found: list[list[str]] = []
+        forms: set[str] = set()
+        async for document in cursor:
+            if document["_id"]:
+                found.append(document["_id"])
+                forms.update(document["_id"])
+            if len(forms) > 2 * limit:
+                break
+        await cursor.close()
+        return found
+
+    return await timed(store, type_, {"pipeline": stages}, values())
 
 
 async def referred_ids(store: Store, type_: str, filter_: Document, field: str, target: str, limit: int) -> list[str]:

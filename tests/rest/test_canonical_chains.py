@@ -117,6 +117,25 @@ def test_too_many_definitions_are_too_costly(world: Fhir, monkeypatch: pytest.Mo
         assert "(1)" in refused.json()["issue"][0]["diagnostics"]
 
 
+def test_many_canonicals_of_one_resource_are_too_costly(world: Fhir) -> None:
+    world.put("CarePlan/broad", plan("broad", *(f"http://example.org/p/{number}|{number}" for number in range(1001))))
+    for search, most in (
+        ("PlanDefinition?_has:CarePlan:instantiates-canonical:_id=broad", "can hold (1,000)"),
+        (
+            "CarePlan?_id=broad&_include=CarePlan:instantiates-canonical:PlanDefinition",
+            "more than 1,000 PlanDefinition resources",
+        ),
+    ):
+        refused = world.get(search)
+        assert (refused.status_code, refused.json()["issue"][0]["code"]) == (422, "too-costly")
+        assert most in refused.json()["issue"][0]["diagnostics"]
+    world.put("CarePlan/broad", plan("broad", A, *(f"http://example.org/p/{number}|{number}" for number in range(999))))
+    assert sorted(world.ids("PlanDefinition?_has:CarePlan:instantiates-canonical:_id=broad")) == ["a1", "a2"]
+    entries = world.bundle("CarePlan?_id=broad&_include=CarePlan:instantiates-canonical:PlanDefinition")["entry"]
+    assert [each["resource"]["id"] for each in entries] == ["broad", "a1", "a2"]
+    world.delete("CarePlan/broad")
+
+
 # conditions in a transaction
 
 

@@ -125,6 +125,17 @@ def test_what_was_deleted_ends_the_way(serve: Serve) -> None:
     assert included(fhir, f"Organization?_id=low&_include:iterate={UP}") == []
 
 
+def test_what_is_here_already_does_not_count_as_included(record: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhirserver.interactions.search.INCLUDED", 2)
+    assert included(record, f"Organization?_id=a,b,low,mid,top&_include={UP}&_revinclude={UP}") == []
+    assert included(record, f"Organization?_id=a,b,low&_include:iterate={UP}") == [
+        "Organization/mid",
+        "Organization/top",
+    ]
+    refused = record.get(f"Organization?_id=a,b,low&_include:iterate={UP}&_revinclude=Patient:organization")
+    assert (refused.status_code, refused.json()["issue"][0]["code"]) == (422, "too-costly")
+
+
 @pytest.fixture(scope="module")
 def graphs(serve: Serve) -> Fhir:
     return serve().client

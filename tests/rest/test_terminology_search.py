@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+from terminology.service import Service
+
 TREE = "http://example.org/cs/tree"
 FLAT = "http://example.org/cs/flat"
 PARTS = "http://example.org/cs/parts"
@@ -451,6 +453,25 @@ def test_a_search_of_all_types_asks_value_sets_too(world):
     assert world.ids(f"?_type=Observation,Patient&_tag:below={TREE}|dog") == ["tagged"]
     assert world.get("?_tag:in=http://example.org/vs/nowhere").status_code == 400
     world.delete("Observation/tagged")
+
+
+def test_a_value_set_is_expanded_once_in_a_search_of_all_types(world, monkeypatch):
+    world.put("Observation/tagged", observation("tagged", meta={"tag": [{"system": TREE, "code": "cat"}]}))
+    world.put("Patient/tagged", {"resourceType": "Patient", "id": "tagged", "meta": {"tag": [{"code": "z"}]}})
+    asked = []
+
+    members = Service.members
+
+    async def counted(service, text):
+        asked.append(text)
+        return await members(service, text)
+
+    monkeypatch.setattr(Service, "members", counted)
+    assert world.ids(f"?_tag:in={VS}/listed") == ["tagged"]
+    assert world.ids(f"Observation?subject._tag:in={VS}/listed&_tag:not-in={VS}/listed") == []
+    assert asked == [f"{VS}/listed"] * 3
+    for type_ in ("Observation", "Patient"):
+        world.delete(f"{type_}/tagged")
 
 
 URLS = [
