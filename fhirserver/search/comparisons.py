@@ -44,9 +44,9 @@ def _literal(text: str, typed: Typed) -> str:
 
 
 def _letters(text: str, typed: Typed) -> str:
-    """A part of a string: accents alone are a part of each."""
+    """A part of a string: accents and punctuation alone are a part of each."""
     if not fold(text):
-        raise invalid(f"{shown(text)!r} has nothing that is compared: accents do not count")
+        raise invalid(f"{shown(text)!r} has nothing that is compared: accents and punctuation do not count")
     return text
 
 
@@ -136,8 +136,9 @@ def _pattern(pattern: Callable[[Any], str], options: str = "") -> Callable[..., 
     return filter_
 
 
-def _ordered(order: str) -> Callable[..., Filter]:
-    return _each(lambda text: {_ORDERS[order]: fold(text)})
+def _other(operator: str) -> Callable[..., Filter]:
+    """Of whole values: how else a string may begin is stored with a space at its end."""
+    return _each(lambda text: {operator: fold(text), "$not": {"$regex": " $"}})
 
 
 def _other_token(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
@@ -166,9 +167,9 @@ def _code(before: str, after: str) -> Callable[[Token], str]:
 
 COMPARED: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Parameter, datetime], Filter]] = {
     ("string", "eq"): _each(lambda text: {"$eq": fold(text)}),
-    ("string", "ne"): _each(lambda text: {"$ne": fold(text)}),
+    ("string", "ne"): _other("$ne"),
     ("string", "ew"): _pattern(lambda text: f"{re.escape(fold(text))}$"),
-    **{("string", order): _ordered(order) for order in ("gt", "lt", "ge", "le")},
+    **{("string", order): _other(operator) for order, operator in _ORDERS.items()},
     ("uri", "ne"): _each(lambda text: {"$ne": text}),
     ("uri", "co"): _pattern(re.escape),
     ("uri", "sw"): _pattern(lambda text: f"^{re.escape(text)}"),

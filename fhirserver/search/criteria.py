@@ -235,10 +235,10 @@ def string(text: str, typed: Typed) -> str:
 
 
 def letters(text: str, typed: Typed) -> str:
-    """A string to compare without case and accents. Accents alone would say nothing, and so find everything."""
+    """A string to compare without case, accents and punctuation. What is left of it must say something."""
     found = unescape(text)
     if not fold(found):
-        raise invalid(f"{shown(text)!r} has nothing that is compared: accents do not count")
+        raise invalid(f"{shown(text)!r} has nothing that is compared: accents and punctuation do not count")
     return found
 
 

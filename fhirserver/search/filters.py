@@ -43,7 +43,7 @@ from fhirserver.search.criteria import (
 from fhirserver.search.full_text import phrase_filter
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.query import Query
-from fhirserver.search.values import CONVERTED, fold
+from fhirserver.search.values import CONVERTED, apart, fold
 
 Filter = dict[str, Any]
 
@@ -151,15 +151,19 @@ def exact_filter(field: str, values: Sequence[Value], parameter: Parameter, now:
 
 
 def string_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
-    """A value that starts like this, whatever the case and accents: as a range, which an index answers."""
-    starts = [fold(str(value)) for value in values]
+    """A value that starts like this, whatever case, accents and punctuation: as a range, which an index answers."""
     return disjunction(
-        [{field: {"$elemMatch": {"$gte": start, "$lt": start + _AFTER_EVERY_LETTER}}} for start in starts]
+        [{field: {"$elemMatch": {"$gte": start, "$lt": start + _AFTER_EVERY_LETTER}}} for start in _compared(values)]
     )
 
 
 def contains_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
-    return disjunction([{field: {"$regex": re.escape(fold(str(value)))}} for value in values])
+    return disjunction([{field: {"$regex": re.escape(part)}} for part in _compared(values)])
+
+
+def _compared(values: Sequence[Value]) -> list[str]:
+    """Punctuation counts as nothing, or as a space between words."""
+    return list(dict.fromkeys(form for value in values for form in (fold(str(value)), apart(str(value)))))
 
 
 def token_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
@@ -173,7 +177,7 @@ def not_filter(field: str, values: Sequence[Value], parameter: Parameter, now: d
 
 def text_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
     """A text in which a word starts like this: `code:text=head` finds "Tension headache"."""
-    return disjunction([{f"{field}:text": {"$regex": f"(?:^| ){re.escape(fold(str(value)))}"}} for value in values])
+    return disjunction([{f"{field}:text": {"$regex": f"(?:^| ){re.escape(apart(str(value)))}"}} for value in values])
 
 
 def of_type_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:

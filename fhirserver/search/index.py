@@ -26,6 +26,8 @@ Json = dict[str, Any]
 # Answered from the document itself, not from `search`.
 FROM_DOCUMENT = frozenset({"_id", "_lastUpdated"})
 
+FAMILY = ":family"  # not stored by itself: a family name is found by each of its words
+
 # (parameter type, FHIR type) → what is stored under the code, and under the code with a suffix. A type that is not
 # listed is treated as what it derives from: Age as Quantity, code as string.
 FORMS: Mapping[tuple[str, str], Mapping[str, Forms]] = {
@@ -41,7 +43,7 @@ FORMS: Mapping[tuple[str, str], Mapping[str, Forms]] = {
     ("token", "string"): {"": values.code},
     ("token", "uri"): {"": values.code},
     ("string", "string"): {"": values.string},
-    ("string", "HumanName"): {"": values.human_name},
+    ("string", "HumanName"): {"": values.human_name, FAMILY: values.family},
     ("string", "Address"): {"": values.address},
     ("date", "date"): {"": values.date},
     ("date", "dateTime"): {"": values.date},
@@ -106,6 +108,7 @@ class Indexer:
             "": values.reference_from(base_url),
             ":identifier": values.reference_identifier,
         }
+        self._family = definitions.types["HumanName"].by_name["family"]
         self._functions: dict[str, Callable[[Json], tuple[Json, Json]]] = {}
 
     def renewed(self, registry: Registry, generation: int) -> Indexer:
@@ -154,6 +157,8 @@ class Indexer:
             return self._reference
         if parameter.type == "reference" and route.type == "Resource":
             return {"": _inline(frozenset(parameter.targets))}
+        if parameter.type == "string" and route.element is self._family:
+            return {"": values.string, FAMILY: values.string}
         system = implied_system(route)
         if parameter.type == "token" and route.type == "code" and system is not None:
             return {"": values.code_of(system)}
@@ -191,6 +196,7 @@ class _Writer:
         self.source = Source()
         self.unique = self.source.name(values.unique)
         self.folded = self.source.name(values.folded)
+        self.otherwise = self.source.name(values.otherwise)
         self.least_token = self.source.name(values.least_token)
         self.variables: list[str] = []
         self.leaves: list[Leaf] = []
@@ -252,7 +258,7 @@ class _Writer:
                 fills.append(Leaf(route._replace(steps=steps), _keep(slot, False), self.source.name(forms[""])))
             if not ends[0][0].from_resource:
                 self.leaves.append(Leaf(base, _set_empty(slot)))
-            kept = f"{self.folded}({slot})" if component.type == "string" else slot
+            kept = slot if component.type != "string" else f"{self.folded}({slot}) + {self.otherwise}({slot}, None)"
             texts.append(f"{component.code!r}: {kept}")
 
         def combine(_: str) -> Iterator[str]:
@@ -276,8 +282,11 @@ class _Writer:
             yield f"    if len({found}) > {fewest}: {found} = {self.unique}({found})"
         if parameter.type == "string":
             yield f"    {_stored(codes, ':exact')} = {found}"
-            yield f"    {found} = {self.folded}({found})"
-        yield f"    {_stored(codes)} = {found}"
+            more = f"{self.otherwise}({found}, {variables.get(FAMILY)})"
+            yield f"    {found}, more = {self.folded}({found}), {more}"
+            yield f"    {_stored(codes)} = {found} + more"
+        else:
+            yield f"    {_stored(codes)} = {found}"
         sorted_by = " = ".join(f"sort[{code!r}]" for code in codes)
         if parameter.type == "token":
             yield f"    if {found}: {sorted_by} = {self.least_token}({found})"
@@ -286,7 +295,7 @@ class _Writer:
         elif parameter.type in SORT:
             yield f"    if {found}: {sorted_by} = {self.source.name(SORT[parameter.type])}({found})"
         for suffix, variable in variables.items():
-            if suffix:
+            if suffix not in ("", FAMILY):
                 kept = f"{self.unique}({variable})" if distinct else variable
                 yield f"    if {variable}: {_stored(codes, suffix)} = {kept}"
 

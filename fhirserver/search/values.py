@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/search.html#ptypes
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -22,6 +23,7 @@ from fhirserver.fhir.units import UCUM, base
 Json = dict[str, Any]
 Forms = Callable[[Any], Any]
 
+WORDS = 8  # of a family name after the first
 LONGEST_FOLDED = 1000  # characters; a prefix search looks no further, `:exact` compares the whole string
 _CACHE = 65_536
 _LONGEST_CACHED = 128
@@ -37,8 +39,13 @@ _CURRENCIES = "urn:iso:std:iso:4217"
 
 
 def fold(text: str) -> str:
-    """As strings are compared: without case, accents and surplus white space."""
+    """As strings are compared: without case, accents, punctuation and surplus white space. `O'Hara` is `ohara`."""
     return _folded(text) if len(text) <= _LONGEST_CACHED else _fold(text)
+
+
+def apart(text: str) -> str:
+    """The same, with a space for punctuation that stands between: `Smith-Jones` is `smith jones`."""
+    return _apart(text) if len(text) <= _LONGEST_CACHED else _fold(text, " ")
 
 
 def bare(text: str) -> str:
@@ -49,11 +56,16 @@ def bare(text: str) -> str:
     return "".join(mark for mark in marked if not unicodedata.combining(mark))
 
 
-def _fold(text: str) -> str:
-    return " ".join(bare(text[: LONGEST_FOLDED * 4]).split())[:LONGEST_FOLDED]
+def _fold(text: str, between: str = "") -> str:
+    plain = bare(text[: LONGEST_FOLDED * 4].translate(_APOSTROPHES))
+    spaced = _mark.sub(lambda mark: between if unicodedata.category(mark[0])[0] == "P" else mark[0], plain)
+    return " ".join(spaced.split())[:LONGEST_FOLDED]
 
 
+_APOSTROPHES = str.maketrans(dict.fromkeys("'`\u00b4\u02bb\u02bc\u2018\u2019\u2032\uff07"))
+_mark = re.compile(r"[^\w\s]|_")
 _folded = lru_cache(_CACHE)(_fold)
+_apart = lru_cache(_CACHE)(lambda text: _fold(text, " "))
 
 
 def folded(texts: list[str]) -> list[str]:
@@ -63,6 +75,18 @@ def folded(texts: list[str]) -> list[str]:
     return list(dict.fromkeys([_folded(text) if len(text) <= _LONGEST_CACHED else _fold(text) for text in texts]))
 
 
+def otherwise(texts: list[str], families: list[str] | None) -> list[str]:
+    """How else they may begin: with a space for punctuation, and a family name with each of its words.
+
+    Each ends in a space, as nothing that is folded does, so that whole values can be told from these.
+    """
+    found = [spaced for text in texts for spaced in (apart(text),) if spaced != fold(text)]
+    for family in families or ():
+        words = apart(family).split(" ", WORDS)
+        found += [" ".join(words[i:]) for i in range(1, len(words))]
+    return [f"{each} " for each in dict.fromkeys(found)] if found else found
+
+
 def string(text: str) -> list[str]:
     return [text]
 
@@ -70,6 +94,11 @@ def string(text: str) -> list[str]:
 def human_name(name: Json) -> list[str]:
     """Every part of a name, each searched for by itself."""
     return _parts(name, ("family", "text"), ("given", "prefix", "suffix"))
+
+
+def family(name: Json) -> list[str]:
+    found = name.get("family")
+    return [] if found is None else [found]
 
 
 def address(place: Json) -> list[str]:
@@ -108,7 +137,7 @@ def coding(value: Json) -> list[str]:
 
 def coding_text(value: Json) -> list[str]:
     display = value.get("display")
-    return [] if display is None else [fold(display)]
+    return [] if display is None else [apart(display)]
 
 
 def concept(value: Json) -> list[str]:
@@ -122,11 +151,11 @@ def concept(value: Json) -> list[str]:
 
 def concept_text(value: Json) -> list[str]:
     text = value.get("text")
-    found = [] if text is None else [fold(text)]
+    found = [] if text is None else [apart(text)]
     for each in value.get("coding") or ():
         display = each.get("display")
         if display is not None and display != text:
-            found.append(fold(display))
+            found.append(apart(display))
     return found if len(found) < 2 else unique(found)
 
 
@@ -137,7 +166,7 @@ def identifier(value: Json) -> list[str]:
 def identifier_text(value: Json) -> list[str]:
     type_ = value.get("type")
     text = type_ and type_.get("text")
-    return [fold(text)] if text else []
+    return [apart(text)] if text else []
 
 
 def identifier_of_type(value: Json) -> list[str]:

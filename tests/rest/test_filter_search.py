@@ -146,7 +146,7 @@ FOUND = [
     ("Patient", "family ew petta", "ada"),
     ("Patient", "family ew lee", "cyd"),
     ("Patient", "family ew carp", ""),
-    ("Patient", "family co .", ""),
+    ("Patient", "family co +", ""),
     ("Patient", "family co o'n", "ben"),
     ("Patient", "given ne peter", "ada cyd"),
     ("Patient", "family gt carpetta", "ben cyd"),
@@ -156,7 +156,7 @@ FOUND = [
     ("Organization", 'name co "(north]"', "org"),
     ("Organization", 'name co "count\\u0079 ("', "org"),
     ("Observation", 'value-string ew "] [ x"', "o4"),
-    ("Observation", 'value-string co ",\\"\\\\"', ""),
+    ("Observation", 'value-string co "+,\\"\\\\"', ""),
     # tokens
     ("Patient", "gender eq female", "ada cyd"),
     ("Patient", "gender ne female", "ben"),

@@ -84,15 +84,30 @@ def number_matches(prefix: str, text: str, target: Range, now: datetime) -> bool
     }[prefix]
 
 
-def plain(text: str) -> str:
-    """Without case, accents and repeated spaces."""
-    letters = unicodedata.normalize("NFKD", text.casefold())
-    return " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())
+APOSTROPHES = "'\u2019\u02bc"
+
+
+def plain(text: str, between: str = "") -> str:
+    """Without case, accents, repeated spaces and punctuation; an apostrophe is never a gap between words."""
+    letters = unicodedata.normalize("NFKD", "".join(c for c in text if c not in APOSTROPHES).casefold())
+    marked = "".join(c for c in letters if not unicodedata.combining(c))
+    return " ".join("".join(between if unicodedata.category(c).startswith("P") else c for c in marked).split())
+
+
+def ways(text: str) -> set[str]:
+    """Punctuation counts as nothing or as a space."""
+    return {plain(text), plain(text, " ")}
+
+
+def beginnings(family: str) -> set[str]:
+    """Each word of a family name may be the first."""
+    words = plain(family, " ").split()
+    return ways(family) | {" ".join(words[i:]) for i in range(len(words))}
 
 
 STRINGS: dict[str, Callable[[str, str], bool]] = {
-    "": lambda text, target: plain(target).startswith(plain(text)),
-    ":contains": lambda text, target: plain(text) in plain(target),
+    "": lambda text, target: any(one.startswith(each) for each in ways(text) for one in beginnings(target)),
+    ":contains": lambda text, target: any(each in one for each in ways(text) for one in ways(target)),
     ":exact": lambda text, target: target == text,
 }
 

@@ -42,7 +42,7 @@ zones = st.sampled_from(["Z", "+02:00", "-05:00", "+14:00"])
 dates = st.builds(written, moments, st.sampled_from([4, 7, 10, 19, 23]), zones)
 date_texts = st.builds(written, moments, st.sampled_from([4, 7, 10, 16, 19, 23]), zones)
 numbers = st.decimals(-12, 12, places=1) | st.decimals(-6, 6, places=2) | st.integers(-110, 110).map(Decimal)
-names = st.text("aAeEéÉñöçb -", min_size=1, max_size=5).map(lambda text: f"x{text}x")
+names = st.text("aAeEéÉñöçb  --'’.", min_size=1, max_size=5).map(lambda text: f"x{text}x")
 
 effective = dates.map(lambda text: {"effectiveDateTime": text}) | st.fixed_dictionaries(
     {}, optional={"start": dates, "end": dates}
@@ -106,7 +106,9 @@ def test_strings(
     collection: Collection[Json], fill: Callable[[list[Json]], None], world: list[Json], texts: list[str]
 ) -> None:
     resources = put(fill, "Patient", world)
-    for text in [part for name in texts for part in (name, name[:2].strip(), name[1:-1].strip()) if part]:
+    for text in [
+        part for name in texts for part in (name, name[:2].strip(), name[1:-1].strip()) if reference.plain(part)
+    ]:
         for modifier, matches in reference.STRINGS.items():
             expected = {r["id"] for r in resources if any(matches(text, name) for name in reference.families(r))}
             assert found(collection, "Patient", f"family{modifier}={quote(text)}") == expected, (modifier, text)
