@@ -1,8 +1,8 @@
 """Round trips shared by the requests in flight: while one is under way, what else is asked gathers for the next.
 
 To the driver a round trip costs more than all else in a request, however little it carries. One that finds none under
-way goes at once and alone. Each carries only what was asked before it was sent: who asks after a write was
-acknowledged sees it.
+way goes at the end of this turn of the loop, with whoever asked in it. Each carries only what was asked before it was
+sent: who asks after a write was acknowledged sees it.
 """
 
 from __future__ import annotations
@@ -38,21 +38,27 @@ class Shared(Generic[Q, A]):
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def __call__(self, collection: str, question: Q) -> A:
-        waiting = self._waiting.get(collection)
-        if waiting is not None:
-            turn: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-            waiting.append(_Waiting(question, monotonic(), turn))
-            return await turn
-        self._waiting[collection] = []
+        if collection in self._waiting:
+            return await self._enlisted(collection, question)
+        waiting = self._waiting[collection] = []
         try:
-            with pymongo.timeout(self._seconds):
-                (answer,) = await self._ask(collection, [question])
+            await asyncio.sleep(0)  # those who were answered together ask together: their turn of the loop ends here
+            if not waiting:
+                with pymongo.timeout(self._seconds):
+                    (answer,) = await self._ask(collection, [question])
+                return answer
+            turn = self._enlisted(collection, question)
         finally:
-            if self._waiting[collection]:  # in no request's context, for it belongs to all of them
+            if waiting:  # in no request's context, for it belongs to all of them
                 self._tasks[collection] = asyncio.create_task(self._together(collection), context=Context())
             else:
                 del self._waiting[collection]
-        return answer
+        return await turn
+
+    def _enlisted(self, collection: str, question: Q) -> asyncio.Future[A]:
+        turn: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting[collection].append(_Waiting(question, monotonic(), turn))
+        return turn
 
     async def _together(self, collection: str) -> None:
         while waiting := self._waiting[collection]:

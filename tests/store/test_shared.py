@@ -20,6 +20,8 @@ from fhirserver.store.mirror import encoded
 from fhirserver.store.resources import Change, Conflict, Store, now
 from fhirserver.store.shared import MOST, Shared
 
+Ask = Callable[[Shared[int, int], range], Coroutine[Any, Any, list[asyncio.Task[int]]]]
+
 
 def story(tell: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(tell(), 30))
@@ -46,10 +48,15 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def asked(shared: Shared[int, int], numbers: range, collection: str = "Patient") -> list[asyncio.Task[int]]:
+async def at_once(shared: Shared[int, int], numbers: range, collection: str = "Patient") -> list[asyncio.Task[int]]:
     tasks = [asyncio.create_task(shared(collection, number)) for number in numbers]
     await settled()
     return tasks
+
+
+async def asked(shared: Shared[int, int], numbers: range) -> list[asyncio.Task[int]]:
+    """The first by itself, the others while it is under way."""
+    return await at_once(shared, numbers[:1]) + await at_once(shared, numbers[1:])
 
 
 def test_what_is_asked_while_a_round_trip_is_under_way_goes_together_in_the_next() -> None:
@@ -57,7 +64,7 @@ def test_what_is_asked_while_a_round_trip_is_under_way_goes_together_in_the_next
         database = Database()
         shared = Shared(database.ask, 5)
         tasks = await asked(shared, range(4))
-        other = await asked(shared, range(9, 10), "Observation")  # another collection does not wait
+        other = await at_once(shared, range(9, 10), "Observation")  # another collection does not wait
         assert database.trips == [[0], [9]]
         for _ in range(3):
             database.go_on.release()
@@ -65,6 +72,17 @@ def test_what_is_asked_while_a_round_trip_is_under_way_goes_together_in_the_next
         assert database.trips == [[0], [9], [1, 2, 3]]
         database.go_on.release()
         assert await shared("Patient", 5) == 5  # nobody before it: at once
+
+    story(tell)
+
+
+def test_who_asks_in_the_same_turn_of_the_loop_goes_along() -> None:
+    async def tell() -> None:
+        database = Database()
+        tasks = await at_once(Shared(database.ask, 5), range(4))
+        database.go_on.release()
+        assert sorted(await asyncio.gather(*tasks)) == [*range(4)]
+        assert [sorted(trip) for trip in database.trips] == [[*range(4)]]
 
     story(tell)
 
@@ -99,11 +117,12 @@ def test_an_error_goes_to_those_who_asked_and_to_nobody_after_them() -> None:
 
 
 @pytest.mark.parametrize("cancelled", [0, 1])
-def test_a_request_that_is_cancelled_keeps_nobody_waiting(cancelled: int) -> None:
+@pytest.mark.parametrize("ask", [at_once, asked])
+def test_a_request_that_is_cancelled_keeps_nobody_waiting(ask: Ask, cancelled: int) -> None:
     async def tell() -> None:
         database = Database()
         shared = Shared(database.ask, 5)
-        tasks = await asked(shared, range(3))
+        tasks = await ask(shared, range(3))
         tasks[cancelled].cancel()
         await settled()
         database.go_on.release()
@@ -111,6 +130,23 @@ def test_a_request_that_is_cancelled_keeps_nobody_waiting(cancelled: int) -> Non
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(results.pop(cancelled), asyncio.CancelledError)
         assert results == [number for number in range(3) if number != cancelled]
+
+    story(tell)
+
+
+def test_a_request_that_is_cancelled_before_it_is_sent_keeps_nobody_waiting() -> None:
+    async def tell() -> None:
+        database = Database()
+        shared = Shared(database.ask, 5)
+        tasks = [asyncio.create_task(shared("Patient", number)) for number in range(3)]
+        await asyncio.sleep(0)  # all have asked, and nothing is sent yet
+        assert database.trips == []
+        tasks[0].cancel()
+        database.go_on.release()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(results[0], asyncio.CancelledError)
+        assert results[1:] == [1, 2]
+        assert database.trips == [[1, 2]]
 
     story(tell)
 
