@@ -19,8 +19,8 @@ from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.terminology import service
-from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers
-from fhirserver.search.coded import Coded, coded, tokens
+from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers, related
+from fhirserver.search.coded import Coded, apart, coded, tokens
 from fhirserver.search.criteria import (
     RESOLVED,
     AllOf,
@@ -113,51 +113,61 @@ class _Resolution:
         self._size += sum(map(len, listed)) + ELEMENT_BYTES * len(listed)
         return self._size <= LISTED_BYTES
 
-    async def _clause(self, clause: Clause) -> Clause:
-        """As the values that are meant, which are equal or not."""
+    async def _clause(self, clause: Clause) -> Criterion:
+        """In values that are equal or not, or go on as others begin."""
         name = clause.parameter.code if clause.modifier is None else f"{clause.parameter.code}:{clause.modifier}"
         try:
             match kind(clause.parameter):
                 case "list":
-                    forms = tuple(await listed(self._ctx, [str(value) for value in clause.values], self._type))
-                    found = Clause(self._ctx.registry[self._type]["_id"], None, forms)
+                    return await self._listed(clause)
                 case "reference":
-                    forms = await self._hierarchy(clause)
-                    found = Clause(clause.parameter, None, (Reference(forms),))
+                    return await self._related(clause)
                 case _:
-                    forms = await self._codes(clause)
-                    modifier = "not" if clause.modifier == "not-in" else None
-                    found = Clause(clause.parameter, modifier, (Codes(forms),))
+                    return await self._coded(clause)
         except Outcome as refusal:
-            raise Outcome(
-                refusal.status, refusal.issues[0].code, f"{name}: {refusal}", headers=refusal.headers
-            ) from refusal
-        if len(forms) > LISTED or not self._room_for(forms):
-            raise too_costly(f"{name}: more is meant than one search can hold ({LISTED:,} values)")
-        return found
+            said = f"{name}: {refusal}"
+            raise Outcome(refusal.status, refusal.issues[0].code, said, headers=refusal.headers) from refusal
 
-    async def _hierarchy(self, clause: Clause) -> tuple[str, ...]:
+    def _hold(self, forms: Sequence[str]) -> None:
+        if len(forms) > LISTED or not self._room_for(forms):
+            raise too_costly(f"more is meant than one search can hold ({LISTED:,} values)")
+
+    async def _listed(self, clause: Clause) -> Criterion:
+        ids = tuple(await listed(self._ctx, [str(value) for value in clause.values], self._type))
+        self._hold(ids)
+        return Clause(self._ctx.registry[self._type]["_id"], None, ids)
+
+    async def _related(self, clause: Clause) -> Criterion:
+        """By their versions where they are canonical URLs, else by the hierarchies of what is referred to."""
+        if by_url(self._ctx.registry, clause.parameter, self._type):
+            return related(clause)
         targets = self._ctx.registry.reference_targets(self._type, clause.parameter.code)
 
         async def walked() -> tuple[str, ...]:
             return await in_hierarchy(self._ctx, self._far, targets, clause)
 
-        return await self._once((clause.modifier, clause.values, targets), walked)
+        forms = await self._once((clause.modifier, clause.values, targets), walked)
+        self._hold(forms)
+        return Clause(clause.parameter, None, (Reference(forms),))
 
-    async def _codes(self, clause: Clause) -> tuple[str, ...]:
+    async def _coded(self, clause: Clause) -> Criterion:
         asked = coded(self._ctx.registry, self._type, clause.parameter)
         if not any(asked):
             raise invalid("the values of this parameter are no codes", code="not-supported")
+        parts, concepts = apart(clause, asked)
+        if concepts:
+            forms = await self._once((clause.modifier, concepts, asked), partial(self._codes, clause, concepts, asked))
+            self._hold(forms)
+            parts.append(Clause(clause.parameter, "not" if clause.modifier == "not-in" else None, (Codes(forms),)))
+        return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
-        async def meant() -> tuple[str, ...]:
-            found: dict[str, None] = {}
-            for value in dict.fromkeys(clause.values):
-                found |= dict.fromkeys(token.form for token in await self._meant(value, clause.modifier, asked))
-                if len(found) > LISTED:
-                    break
-            return tuple(found)
-
-        return await self._once((clause.modifier, clause.values, asked), meant)
+    async def _codes(self, clause: Clause, concepts: Sequence[Value], asked: Coded) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for value in dict.fromkeys(concepts):
+            found |= dict.fromkeys(token.form for token in await self._meant(value, clause.modifier, asked))
+            if len(found) > LISTED:
+                break
+        return tuple(found)
 
     async def _once(self, asked: Hashable, find: Callable[[], Awaitable[tuple[str, ...]]]) -> tuple[str, ...]:
         if asked not in self._found.forms:

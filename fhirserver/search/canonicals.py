@@ -11,13 +11,16 @@ from functools import cache
 from typing import Any
 
 from fhirserver.fhir.definitions import Definitions
-from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Reference, Token
+from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Negation, Reference, Token
 from fhirserver.search.expressions import parse, routes
 from fhirserver.search.parameters import Parameter, Registry
 
 LOCAL = re.compile(r"([A-Z][A-Za-z]*)/([A-Za-z0-9.-]{1,64})(?:/_history/.*)?")
 DEFINITIONS = 1_000  # that one search goes through by URL: each may be a condition of its own
-UNVERSIONED = "unversioned"  # a modifier of our own making: the URL, said without a version
+# Modifiers of our own making: the URL, said without a version; and with a version that begins so, and goes on.
+UNVERSIONED = "unversioned"
+VERSIONS = "versions"
+_ends_of_versions = re.compile(r"[.+-]|$")
 
 
 @cache
@@ -49,6 +52,50 @@ def namings(document: Mapping[str, Any]) -> int:
     """In how many ways a definition may be named by URL; a parameter of one's own may give it many URLs."""
     search = document.get("search", {})
     return max(1, len(search.get("url", ()))) * max(1, len(search.get("version", ())))
+
+
+def related(clause: Clause) -> Criterion:
+    """`:below` are the versions that begin as one is said to, `:above` those that are less precise.
+
+    All versions of a URL are below it. https://hl7.org/fhir/R4/search.html#versions
+    """
+    parameter = clause.parameter
+    forms = [form for value in clause.values if isinstance(value, Reference) for form in value.forms]
+    if clause.modifier == "below":
+        exact = Clause(parameter, None, (Reference(tuple(forms)),))
+        versions = tuple(form for form in forms if "|" in form)
+        return AnyOf((exact, Clause(parameter, VERSIONS, versions))) if versions else exact
+    urls = dict.fromkeys(form.partition("|")[0] for form in forms)
+    broader = Reference(tuple(dict.fromkeys(each for form in forms if "|" in form for each in _less_precise(form))))
+    return AnyOf((Clause(parameter, None, (broader,)), Clause(parameter, UNVERSIONED, tuple(urls))))
+
+
+def _less_precise(canonical: str) -> list[str]:
+    """`url|1.2` and `url|1`."""
+    url, _, version = canonical.partition("|")
+    return [f"{url}|{version[: end.start()]}" for end in _ends_of_versions.finditer(version)]
+
+
+def versioned(registry: Registry, type_: str, clause: Clause) -> Criterion:
+    """`url=http://…|3` of definitions themselves: by their URL, and by their version."""
+    parameter, modifier, values = clause
+    version = registry[type_].get("version")
+    if (parameter.code, parameter.type) != ("url", "uri") or version is None or version.type != "token":
+        return clause
+    parts: list[Criterion] = []
+    for value in (value for value in values if isinstance(value, str) and "|" in value):
+        url, _, said = value.partition("|")
+        forms = [Clause(version, None, (Token(None, said),))]
+        if modifier == "below":
+            forms += [Clause(version, "sw", (Token(None, said + separator),)) for separator in ".+-"]
+        parts.append(AllOf((Clause(parameter, None, (url,)), AnyOf(tuple(forms)))))
+    if not parts:
+        return clause
+    if modifier == "ne":
+        return AllOf((Clause(parameter, "missing", (False,)), *map(Negation, parts)))
+    plain = tuple(value for value in values if not (isinstance(value, str) and "|" in value))
+    parts = [Clause(parameter, modifier, plain), *parts] if plain else parts
+    return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
 
 def leading_to(parameter: Parameter, type_: str, documents: Iterable[Mapping[str, Any]]) -> Criterion:

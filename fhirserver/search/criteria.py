@@ -265,21 +265,23 @@ def token(text: str, typed: Typed) -> Token:
     raise invalid(f"{text[:80]!r} is not a token: write code, system|code, system| or |code")
 
 
-def concept(text: str, typed: Typed) -> Token:
-    """A code in its code system, for `:above` and `:below`. https://hl7.org/fhir/R4/search.html#token"""
-    found = token(text, typed)
-    if not found.system or not found.code:
-        raise invalid(f"{text[:80]!r} names no code system, which says what is above and below: write system|code")
-    return found
-
-
 def location(text: str, typed: Typed) -> str:
-    """A URL, for `:above` and `:below`: what is no path is not above or below. https://hl7.org/fhir/R4/search.html#uri"""
+    """A URL, for `:above` and `:below`: what is no path is not above or below. https://hl7.org/fhir/R4/search.html#uri
+
+    A canonical may have versions below it, whatever its URL is.
+    """
     found = unescape(text)
-    if "://" not in found:
+    if "://" not in found and "|" not in found:
         raise invalid(f"{text[:80]!r} is not a URL; only URLs have others above and below them, URNs have not")
     if found.count("/") > MAX_SEGMENTS:
         raise invalid(f"{shown(text)!r}… has more than {MAX_SEGMENTS} segments", code="too-costly")
+    return found
+
+
+def unversioned(text: str, typed: Typed) -> str:
+    found = location(text, typed)
+    if "|" in found:
+        raise invalid(f"{shown(found)!r} has a version, of which nothing is said to be above: write the URL alone")
     return found
 
 
@@ -392,8 +394,8 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("token", "of-type"): of_type,
     ("token", "in"): string,
     ("token", "not-in"): string,
-    ("token", "above"): concept,
-    ("token", "below"): concept,
+    ("token", "above"): token,
+    ("token", "below"): token,
     ("reference", None): reference,
     ("reference", "identifier"): token,
     ("reference", "above"): reference,
@@ -402,7 +404,7 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("number", None): number,
     ("quantity", None): quantity,
     ("uri", None): string,
-    ("uri", "above"): location,
+    ("uri", "above"): unversioned,
     ("uri", "below"): location,
     ("composite", None): composite,
     ("special", None): near,

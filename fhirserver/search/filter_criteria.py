@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.search.canonicals import versioned
 from fhirserver.search.chains import Chains
 from fhirserver.search.comparisons import TERMINOLOGY, comparison, operators
 from fhirserver.search.criteria import (
@@ -91,8 +92,9 @@ class Filters:
     def _test(self, scope: Scope, test: Test) -> Criterion:
         """`pr` and `ni` are about the whole set of values, the others about one of them."""
 
-        def end(scope: Scope, step: Step) -> Clause:
-            return self._clause(scope, step, test)
+        def end(scope: Scope, step: Step) -> Criterion:
+            clause = self._clause(scope, step, test)
+            return clause if scope.composite else versioned(self._registry, scope.type_, clause)
 
         found = self._path(scope, test.path, end)
         nothing = test.operator == "ni" or (test.operator, test.value) == ("pr", "false")

@@ -18,7 +18,8 @@ from bson.decimal128 import Decimal128
 from fhirserver.fhir.dates import EARLIEST, LATEST
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.fhir.units import UCUM, Base, base
-from fhirserver.search.canonicals import UNVERSIONED
+from fhirserver.search.canonicals import UNVERSIONED, VERSIONS
+from fhirserver.search.coded import BEGINNING, URL_ABOVE, URL_BELOW
 from fhirserver.search.comparisons import COMPARED
 from fhirserver.search.criteria import (
     AllOf,
@@ -152,9 +153,7 @@ def exact_filter(field: str, values: Sequence[Value], parameter: Parameter, now:
 
 def string_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
     """A value that starts like this, whatever case, accents and punctuation: as a range, which an index answers."""
-    return disjunction(
-        [{field: {"$elemMatch": {"$gte": start, "$lt": start + _AFTER_EVERY_LETTER}}} for start in _compared(values)]
-    )
+    return disjunction([{field: _starting(start)} for start in _compared(values)])
 
 
 def contains_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
@@ -198,22 +197,44 @@ def unversioned_filter(field: str, values: Sequence[Value], parameter: Parameter
     return {field: {"$in": urls}, "$expr": {"$and": [{"$isArray": [f"${field}"]}, alone]}}
 
 
+def versions_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """`url|1` and what goes on: `url|1.0`, `url|1-beta`, not `url|10`."""
+    return disjunction([{field: _going_on(str(value))} for value in values])
+
+
+def _going_on(canonical: str) -> Filter:
+    """After one of `+`, `-` and `.`; the characters between them end no version either."""
+    return {"$elemMatch": {"$gte": f"{canonical}+", "$lt": f"{canonical}0"}}
+
+
+def beginning_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
+    """A value that starts like this, to the letter."""
+    return disjunction([{field: _starting(str(value))} for value in values])
+
+
+def _starting(text: str) -> Filter:
+    return {"$elemMatch": {"$gte": text, "$lt": text + _AFTER_EVERY_LETTER}}
+
+
 def identifier_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
     return token_filter(f"{field}:identifier", values, parameter, now)
 
 
 def below_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
-    """The URL and what begins with it, by whole segments of its path: http://a/b has http://a/b/c below it."""
-    starts = [str(value).rstrip("/") for value in values]
-    return disjunction(
-        [
-            each
-            for value, start in zip(values, starts, strict=True)
-            for each in (
-                {field: {"$in": list(dict.fromkeys([str(value), start]))}},
-                {field: {"$elemMatch": {"$gte": f"{start}/", "$lt": f"{start}/{_AFTER_EVERY_LETTER}"}}},
-            )
-        ]
+    """The URL and what begins with it, by whole segments of its path: http://a/b has http://a/b/c below it.
+
+    Below `url|1` are the versions that begin so.
+    """
+    return disjunction([each for value in values for each in _below(field, str(value))])
+
+
+def _below(field: str, value: str) -> tuple[Filter, Filter]:
+    if "|" in value:
+        return {field: {"$eq": value}}, {field: _going_on(value)}
+    start = value.rstrip("/")
+    return (
+        {field: {"$in": list(dict.fromkeys([value, start]))}},
+        {field: _starting(f"{start}/")},
     )
 
 
@@ -419,9 +440,13 @@ FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Paramet
     ("token", "not"): not_filter,
     ("token", "text"): text_filter,
     ("token", "of-type"): of_type_filter,
+    ("token", BEGINNING): beginning_filter,
+    ("token", URL_BELOW): below_filter,
+    ("token", URL_ABOVE): above_filter,
     ("reference", None): reference_filter,
     ("reference", "identifier"): identifier_filter,
     ("reference", UNVERSIONED): unversioned_filter,
+    ("reference", VERSIONS): versions_filter,
     ("date", None): date_filter,
     ("number", None): number_filter,
     ("quantity", None): quantity_filter,

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
+from fhirserver.search.canonicals import versioned
 from fhirserver.search.chains import Chains, is_chain
 from fhirserver.search.criteria import (
     LIST,
@@ -321,7 +322,7 @@ class _Reader:
                 raise invalid(f"a value has at most {MAX_LENGTH} characters", code="too-long")
         read_values = tuple(read(text, typed) for text in texts)
         check_values(parameter, read_values)
-        return Clause(parameter, modifier, read_values)
+        return versioned(self.registry, self.type, Clause(parameter, modifier, read_values))
 
     def _elsewhere(self, type_: str, name: str, value: str) -> Criterion:
         """The end of a chain: a criterion about another type, under the limits of this search."""
