@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/json.html. Decimals are `Decimal` inside (`1.00` stays `
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from decimal import Decimal
 from typing import Any
 
@@ -27,10 +28,11 @@ encode = _encoder.encode
 
 def decode(text: bytes, *, max_nodes: int = MAX_NODES) -> Any:
     """Any JSON value. Raises a 400 Outcome with line and column where the text is not acceptable JSON."""
+    text = text.removeprefix(BOM_UTF8)  # https://www.rfc-editor.org/rfc/rfc8259#section-8.1
     try:
         value = _decoder.decode(text)
     except UnicodeDecodeError as error:
-        raise _refusal(text, error.start, "the body is not UTF-8") from error
+        raise _refusal(text, _not_utf8(text), "the body is not UTF-8") from error
     except RecursionError as error:
         raise _too_deep() from error
     except (msgspec.DecodeError, ValueError, ArithmeticError) as error:
@@ -100,6 +102,14 @@ def _check_duplicates(text: bytes, value: Any) -> None:
             if keys is not None:
                 keys.add(key)
         last = token
+
+
+def _not_utf8(text: bytes) -> int:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:  # the decoder of JSON counts from the beginning of a string
+        return error.start
+    return 0
 
 
 def _issue(message: str, line: int, column: int, code: str = "structure") -> Issue:

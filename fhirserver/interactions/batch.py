@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
@@ -19,6 +20,9 @@ from fhirserver.interactions.transaction import transaction
 from fhirserver.store.faults import refusal
 
 BATCH_SECONDS = 60
+LEFT = Outcome(503, "transient", "not done: the database did not answer an entry before it; send this one again")
+
+log = logging.getLogger(__name__)
 
 
 async def process(ctx: Context, request: Request, perform: Perform, representation: bool = False) -> Answer:
@@ -52,12 +56,22 @@ async def _batch(ctx: Context, entries: list[Any], strict: bool, perform: Perfor
             try:
                 answers.append(await respond(ctx, entry, index, strict, perform))
             except PyMongoError as error:
-                over = refusal(error)
-                if over is None or not any(isinstance(answer, Answer) and answer.wrote for answer in answers):
+                if not any(isinstance(answer, Answer) and answer.wrote for answer in answers):
                     raise
-        if over is not None:
+                answers.append(_refused(error, entry, index))
+                over = LEFT if refusal(error) else None
+        else:
             answers.append(over)
     return answers
+
+
+def _refused(error: PyMongoError, entry: Resource, index: int) -> Outcome:
+    """What is written already has to be answered, whatever the database says to this one."""
+    found = refusal(error, writing=entry["request"]["method"] not in ("GET", "HEAD"))
+    if found is not None:
+        return found
+    log.error("unexpected, in entry %d", index, exc_info=error)
+    return Outcome(500, "exception", "an unexpected error, which the server's log tells more about")
 
 
 def _entries(ctx: Context, document: Resource) -> list[Any]:

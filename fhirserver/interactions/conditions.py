@@ -58,7 +58,12 @@ def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
     )
     refuse_unfinished(ctx, query)
     if not query.criteria:
-        raise Outcome(412, "processing", f"the condition on {type_} names no search parameter; it would match them all")
+        raise Outcome(
+            412,
+            "processing",
+            f"the condition on {type_} names no search parameter, so it would match them all; say which one is meant:"
+            f" {type_}/[id], or {type_}?identifier=…",
+        )
     return query
 
 

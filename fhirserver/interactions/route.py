@@ -6,6 +6,7 @@ The one table of URLs, for REST calls and for the entries of batches and transac
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, not_found
@@ -42,7 +43,7 @@ async def perform(ctx: Context, request: Request, representation: bool = False) 
         case (name,) if name.startswith("$"):
             return await _operate(ctx, request, name, "", None)
         case (name, *_):
-            raise Outcome(404, "not-supported", f"{name} is not a resource type of FHIR R4")
+            raise Outcome(404, "not-supported", f"{name[:80]} is not a resource type of FHIR R4{_meant(ctx, name)}")
     raise _nothing(request)
 
 
@@ -134,6 +135,13 @@ async def _operate(ctx: Context, request: Request, name: str, type_: str, id_: s
     _allow(request, "GET", "POST")
     answer: Answer = await operation.run(ctx, request, type_, id_)
     return answer
+
+
+def _meant(ctx: Context, name: str) -> str:
+    """`patient`, `Patients`: https://hl7.org/fhir/R4/http.html#general, names have their case"""
+    known = {each.lower(): each for each in ctx.definitions.resource_types}
+    near = get_close_matches(name[:80].lower(), known, 1, 0.85)
+    return f"; did you mean {known[near[0]]}?" if near else ""
 
 
 def _allow(request: Request, *methods: str) -> None:

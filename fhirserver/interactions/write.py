@@ -123,7 +123,8 @@ def identified(resource: Resource, id_: str) -> Resource:
     """https://hl7.org/fhir/R4/http.html#update: the body must carry the id of the URL."""
     type_ = resource["resourceType"]
     if resource.get("id") != id_:
-        raise invalid(f"the URL says {type_}/{id_}, the body has id {resource.get('id')!r}", f"{type_}.id")
+        said = f"id {resource['id']!r}" if "id" in resource else "no id; it has to be the same"
+        raise invalid(f"the URL says {type_}/{id_}, the body has {said}", f"{type_}.id")
     return resource
 
 

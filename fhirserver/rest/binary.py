@@ -11,7 +11,8 @@ import re
 from typing import Any
 
 from fhirserver.fhir import json
-from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.references import parse
 from fhirserver.interactions.exchange import Pairs
 from fhirserver.rest.negotiation import FHIR_TYPES, NAMES, acceptable, media_type
 from fhirserver.rest.responses import Header
@@ -43,7 +44,7 @@ def wants_content(method: str, path: tuple[str, ...], query: Pairs, accept: str 
 def content_of(body: bytes) -> tuple[bytes, list[Header]]:
     """The content of a Binary, and its headers."""
     resource = json.resource(body)
-    media = resource["contentType"]
+    media = resource.get("contentType", UNKNOWN)  # an extension may stand in its place
     kind = media if _media.fullmatch(media) else UNKNOWN
     headers: list[Header] = [(b"content-type", kind.encode()), *SAFE]
     return base64.b64decode(resource.get("data", "")), headers
@@ -66,6 +67,9 @@ def binary(content: bytes, content_type: str, id_: str | None, security_context:
     if id_ is not None:
         resource["id"] = id_
     if security_context is not None:
+        if parse(security_context) is None:  # what a typing error secures, nobody would know
+            said = f"X-Security-Context: {security_context[:200]!r} is not a reference; write Patient/[id]"
+            raise invalid(said, "Binary.securityContext.reference", code="value")
         resource["securityContext"] = {"reference": security_context}
     if content:
         resource["data"] = base64.b64encode(content).decode()

@@ -27,6 +27,7 @@ from fhirserver.telemetry import request_id
 
 log = logging.getLogger(__name__)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
 PRESENTATION = frozenset(("_format", "_pretty"))
 _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _gzip = re.compile(rb"gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
@@ -59,7 +60,7 @@ async def serve(ctx: Context, queue: Queue, prefix: bytes, scope: Scope, receive
     except Gone:
         return
     except Exception as error:
-        outcome = _outcome(error, name)
+        outcome = _outcome(error, name, _writes(scope))
         status = outcome.status
         format_ = format_ or _accepted(incoming)
         content, more = refused(ctx, outcome, format_, pretty)
@@ -115,11 +116,15 @@ async def _answer(ctx: Context, asked: Request, returned: str | None) -> tuple[i
     return status, content, headers(ctx, answer)
 
 
-def _outcome(error: Exception, name: str) -> Outcome:
+def _writes(scope: Scope) -> bool:
+    return scope["method"] in WRITES and not scope["raw_path"].rpartition(b"/")[2].startswith((b"_search", b"$"))
+
+
+def _outcome(error: Exception, name: str, writing: bool) -> Outcome:
     """An Outcome as it is; what the database could not do; everything else is ours and tells nothing."""
     if isinstance(error, Outcome):
         return error
-    found = refusal(error)
+    found = refusal(error, writing=writing)
     if found is not None:
         log.warning("the database refused: %s", error)
         return found

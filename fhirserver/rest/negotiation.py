@@ -87,8 +87,8 @@ def _ranked(accept: str) -> list[tuple[float, int, str]]:
 
 
 @lru_cache(maxsize=256)
-def sent(content_type: str | None) -> Format | Literal["patch", "form"]:
-    """415 for a body that this server does not read."""
+def sent(content_type: str | None, readable: str) -> Format | Literal["patch", "form"]:
+    """415 for a body that this server does not read; `readable` says what it does."""
     name = media_type(content_type or "")
     if name == PATCH_TYPE:
         return "patch"
@@ -96,7 +96,7 @@ def sent(content_type: str | None) -> Format | Literal["patch", "form"]:
         return "form"
     if name not in NAMES:
         said = f"Content-Type: {content_type}" if content_type else "a body without Content-Type"
-        raise Outcome(415, "not-supported", f"{said} is not read here; send {JSON_TYPE} or {XML_TYPE}")
+        raise Outcome(415, "not-supported", f"{said} is not read here; send {readable}")
     charset = _parameter(content_type or "", "charset")
     if charset and charset not in ("utf-8", "utf8", "us-ascii"):
         raise Outcome(415, "not-supported", f"charset {charset} is not read here; FHIR is UTF-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,10 +18,12 @@ from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.fhir.xml import from_xml
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.rest.binary import binary, is_content
-from fhirserver.rest.negotiation import sent
+from fhirserver.rest.negotiation import JSON_TYPE, PATCH_TYPE, XML_TYPE, sent
 
 MAX_FIELDS = 2_000
 SECURITY = b"x-security-context"
+RESOURCE_TYPES = f"{JSON_TYPE} or {XML_TYPE}"
+PATCH_TYPES = f"{PATCH_TYPE}, or a FHIRPath Patch (Parameters) as {RESOURCE_TYPES}"
 Headers = Mapping[bytes, bytes]
 
 
@@ -122,10 +125,11 @@ def _document(
     media = _text(headers, b"content-type")
     if is_content(method, path, media, content):
         return binary(content, media or "", path[1] if len(path) > 1 else None, _text(headers, SECURITY)), query
-    kind = sent(media)
+    kind = sent(media, PATCH_TYPES if method == "PATCH" else RESOURCE_TYPES)
     if kind == "form":
         if not path or path[-1] != "_search":
-            raise Outcome(415, "not-supported", "only _search takes a form; send application/fhir+json")
+            said = "a form, which curl -d sends where it is told nothing else, is for _search; add"
+            raise Outcome(415, "not-supported", f"{said} -H 'Content-Type: {JSON_TYPE}'")
         return None, query + pairs(content, "the form")
     if path and path[-1] == "_search":
         raise Outcome(415, "not-supported", "_search takes application/x-www-form-urlencoded")
@@ -139,11 +143,19 @@ def _document(
     if not content:
         raise invalid("the body is empty; a resource is expected", code="structure")
     if method == "PATCH" and kind == "json" and content.lstrip()[:1] == b"[":
-        raise Outcome(415, "not-supported", "a JSON Patch is sent as application/json-patch+json")
+        raise Outcome(415, "not-supported", f"a JSON Patch is sent as {PATCH_TYPE}")
+    if (found := _other_format(content)) not in (kind, None):
+        raise invalid(f"Content-Type says {kind}, but the body looks like {found}", code="structure")
     document = json.resource(content) if kind == "json" else from_xml(content, ctx.definitions)
     if method == "PATCH" and document.get("resourceType") != "Parameters":
-        raise Outcome(415, "not-supported", "PATCH takes application/json-patch+json or a FHIRPath Patch (Parameters)")
+        raise Outcome(415, "not-supported", f"PATCH takes {PATCH_TYPES}")
     return document, query
+
+
+def _other_format(content: bytes) -> str | None:
+    """What a body is at first sight; a byte order mark says nothing."""
+    first = content[:64].removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    return {b"{": "json", b"<": "xml"}.get(first)
 
 
 def _text(headers: Headers, name: bytes) -> str | None:

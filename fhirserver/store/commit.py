@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
-
-from fhirserver.store.faults import of_bulk_write
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WriteConcernError
 
 Collection = AsyncCollection[dict[str, Any]]
 DUPLICATE_KEY = 11000
@@ -35,8 +33,8 @@ async def write_together(collection: Collection, writes: Sequence[Write]) -> lis
     try:
         await collection.bulk_write([_operation(write) for write in writes], ordered=False)
     except BulkWriteError as error:
-        if error.details.get("writeConcernErrors"):
-            written = [of_bulk_write(error)] * len(writes)
+        for unsure in error.details.get("writeConcernErrors", ()):  # of all that were not refused
+            written = [WriteConcernError(unsure["errmsg"], unsure["code"])] * len(writes)
         for refused in error.details.get("writeErrors", ()):
             code = refused["code"]
             written[refused["index"]] = code != DUPLICATE_KEY and OperationFailure(refused["errmsg"], code)

@@ -17,14 +17,15 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.results import BulkWriteResult
 from pymongo.write_concern import WriteConcern
 
+from fhirserver.fhir.outcome import Outcome
 from fhirserver.store.blobs import pack, unpack
 from fhirserver.store.commit import DUPLICATE_KEY, Write, Written, write_together
-from fhirserver.store.faults import of_bulk_write, within_budget
+from fhirserver.store.faults import of_bulk_write, overtaken, within_budget
 from fhirserver.store.mirror import CODECS, encoded, mirrored
 from fhirserver.store.schema import CLAIMS, ensure, history_of
 from fhirserver.store.shared import Shared
@@ -334,7 +335,7 @@ class Store:
         return document | {"body": written.packed} | self._derived(change)
 
     def _derived(self, change: Change) -> Document:
-        mirror = {"resource": change.resource} if self.mirror else {}
+        mirror = {"resource": _queried(change.resource)} if self.mirror else {}
         known = {"generation": change.generation} if change.generation else {}
         return {
             **mirror,
@@ -351,11 +352,23 @@ class Store:
 
         `work` may be called several times and must take all it knows from the store that it is given.
         """
+        runs = 0
+
+        async def run(bound: Store) -> T:
+            nonlocal runs
+            runs += 1
+            return await work(bound)
+
         with pymongo.timeout(self.timeout + extra_seconds):  # for all attempts together: the client waits once
-            for _ in range(ATTEMPTS):
-                with suppress(Conflict):
-                    return await self._attempt(work)
-            return await self._attempt(work)
+            try:
+                for _ in range(ATTEMPTS):
+                    with suppress(Conflict):
+                        return await self._attempt(run)
+                return await self._attempt(run)
+            except (PyMongoError, Outcome) as error:
+                if runs > 1 and overtaken(error):  # it was others who took its time
+                    raise Conflict from error
+                raise
 
     async def _attempt(self, work: Callable[[Store], Awaitable[T]]) -> T:
         async with self.database.client.start_session() as session:
@@ -372,6 +385,13 @@ class Store:
         await self[CLAIMS].update_one(
             {"_id": key}, {"$set": {"at": now()}, "$inc": {"count": 1}}, upsert=True, session=self.session
         )
+
+
+def _queried(resource: Document) -> Document:
+    """What of a resource is worth a query: not the content of a Binary, which would fill its document twice."""
+    if resource["resourceType"] != "Binary":
+        return resource
+    return {key: value for key, value in resource.items() if key != "data"}
 
 
 def _past(version: Stored) -> Document:

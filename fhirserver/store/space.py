@@ -5,7 +5,9 @@ Reads go on meanwhile, and writes too as soon as there is room again. A database
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from pymongo.errors import OperationFailure
 
 from fhirserver.settings import is_loopback
 
+log = logging.getLogger(__name__)
 SECONDS = 0.25  # between two looks
 MEGABYTE = 1 << 20
 OUT_OF_DISK_SPACE = 14031  # https://www.mongodb.com/docs/manual/reference/error-codes/
@@ -34,11 +37,20 @@ class Space:
         """Raises what mongod itself would say where a write would take what it needs to go on."""
         now = time.monotonic()
         if now - self._look > SECONDS or self._free < self.spare:
-            disk = os.statvfs(self.folder)
-            self._look, self._free = now, disk.f_bavail * disk.f_frsize
+            self._look, self._free = now, _room(self.folder)
         if self._free < self.spare:
             left, kept = self._free // MEGABYTE, self.spare // MEGABYTE
             raise OperationFailure(f"{left} MB are left in {self.folder}, of which {kept} stay free", OUT_OF_DISK_SPACE)
+
+
+def _room(folder: Path) -> int:
+    """Bytes. Of a folder that went away nothing is known, and mongod is the one to say so."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError as error:
+        log.warning("how much room is left for the database is not known: %s", error)
+        return sys.maxsize
+    return disk.f_bavail * disk.f_frsize
 
 
 async def space_of(client: AsyncMongoClient[dict[str, Any]], spare_mb: int) -> Space | None:

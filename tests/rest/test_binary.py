@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,3 +150,25 @@ def test_what_has_no_media_type_is_refused(fhir: Fhir, media: str, status: int) 
 def test_any_bytes_come_back(fhir: Fhir, content: bytes) -> None:
     assert sent(fhir, "PUT", "Binary/any", content, "application/octet-stream").status_code in (200, 201)
     assert fhir.get("Binary/any").content == content
+
+
+def test_an_extension_may_stand_in_the_place_of_the_media_type(fhir: Fhir) -> None:
+    said = {"extension": [{"url": "http://example.org/unknown", "valueBoolean": True}]}
+    assert fhir.put("Binary/u", {"resourceType": "Binary", "id": "u", "_contentType": said, "data": "aGk="}).is_success
+    answer = fhir.get("Binary/u")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/octet-stream")
+    assert answer.content == b"hi"
+
+
+@pytest.mark.parametrize("context", ["ada", "Patient/", "Patient/1 Patient/2", "urn:uuid:1", "http://", "x" * 5_000])
+def test_a_security_context_that_secures_nothing_is_refused(fhir: Fhir, context: str) -> None:
+    answer = sent(fhir, "POST", "Binary", b"hi", "text/plain", **{"X-Security-Context": context})
+    assert answer.status_code == 400
+    assert answer.json()["issue"][0]["expression"] == ["Binary.securityContext.reference"]
+
+
+def test_what_may_be_sent_can_be_kept(fhir: Fhir) -> None:
+    """The content lies in the database once, so that base64 of 10 MB, which hardly compresses, fits a document."""
+    film = random.Random(1).randbytes(9_900_000)
+    assert sent(fhir, "PUT", "Binary/long-film", film, "video/mp4").status_code == 201
+    assert fhir.get("Binary/long-film").content == film

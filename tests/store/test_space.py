@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from pymongo.errors import OperationFailure
 
 from fhirserver.cli import main
+from fhirserver.store.space import Space
 
 BASIC = {"resourceType": "Basic", "id": "b", "code": {"text": "x"}}
 ALL_OF_IT = 10**12  # megabytes
@@ -54,3 +56,10 @@ def test_a_load_stops_with_a_sentence(mongodb: str, tmp_path: Path, monkeypatch:
     result = CliRunner().invoke(main, ["load", str(file)])
     assert result.exit_code == 1, result.output
     assert "Stopped: the disk of the database is full" in result.output
+
+
+def test_a_folder_that_goes_away_stops_nobody(tmp_path: Path) -> None:
+    """An unmounted disk is for mongod to complain of; a guess would be no better."""
+    Space(tmp_path / "unmounted", 1).claim()
+    with pytest.raises(OperationFailure):
+        Space(tmp_path, ALL_OF_IT << 20).claim()
