@@ -131,6 +131,18 @@ SHAPES: dict[str, Shape] = {
     ),
     "history of one": lambda rng, world: ("GET", f"/Patient/{rng.choice(world.patients)}/_history", None),
     "$everything": lambda rng, world: ("GET", f"/Patient/{rng.choice(world.patients)}/$everything?_count=50", None),
+    "$validate-code": lambda rng, world: (
+        "GET",
+        "/ValueSet/$validate-code?url=http://hl7.org/fhir/ValueSet/administrative-gender"
+        "&system=http://hl7.org/fhir/administrative-gender&code=" + rng.choice(("male", "female", "other", "wrong")),
+        None,
+    ),
+    "$lookup": lambda rng, world: (
+        "GET",
+        "/CodeSystem/$lookup?system=http://terminology.hl7.org/CodeSystem/v3-ActCode&code="
+        + rng.choice(("IMP", "AMB", "EMER", "HH")),
+        None,
+    ),
     "transaction of 50": lambda rng, world: ("POST", "", transaction(rng)),
 }
 

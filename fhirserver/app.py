@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.interactions.parameters import gather
+from fhirserver.interactions.terminology import KINDS, follow
 from fhirserver.operations import OPERATIONS
 from fhirserver.rest.dispatch import serve
 from fhirserver.rest.queue import Queue
@@ -73,7 +74,7 @@ async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[
                 tenant: await _opened(client, part, space, partial(post, tenant))
                 for tenant, part in settings.partitions().items()
             }
-            async with _following([ctx.live for ctx in opened.values()]):
+            async with _following([*opened.values()]):
                 for ctx in opened.values():
                     await gather(ctx)
                 yield {tenant: ctx.fresh() for tenant, ctx in opened.items()}
@@ -82,13 +83,14 @@ async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[
 
 
 @asynccontextmanager
-async def _following(lives: Sequence[Live]) -> AsyncIterator[None]:
-    """Each record's search parameters are followed while this process serves."""
+async def _following(opened: Sequence[Context]) -> AsyncIterator[None]:
+    """Each record's search parameters and terminology are followed while this process serves."""
     tasks: list[asyncio.Task[None]] = []
+    lives = [ctx.live for ctx in opened]
     try:
-        for live in lives:
-            await live.enter()
-            tasks.append(asyncio.create_task(live.follow()))
+        for ctx in opened:
+            await ctx.live.enter()
+            tasks += [asyncio.create_task(ctx.live.follow()), asyncio.create_task(follow(ctx))]
         yield
     finally:
         for task in tasks:
@@ -122,6 +124,8 @@ def assemble(
         search_ms=settings.search_timeout_ms,
         space=space,
     )
+    terminology = Terminology()
+    store.wrote = lambda type_: terminology.changed() if type_ in KINDS else None
     enqueue = partial(_enqueue, store, tell)
     live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
     return Context(
@@ -135,7 +139,7 @@ def assemble(
         now=now,
         operations=OPERATIONS,
         enqueue=enqueue,
-        terminology=Terminology(),
+        terminology=terminology,
         caller=ANYONE if settings.open else NOBODY,
     )
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, Protocol
 from fhirserver.fhir.outcome import invalid, too_costly
 from terminology.canonical import Candidate, Canonical, canonical
 from terminology.code_systems import CodeSystem
-from terminology.concepts import Concept, System
+from terminology.concepts import System
 from terminology.kept import Gathered, Identity, Terminology
 from terminology.published import published_set, published_system
-from terminology.value_sets import Code, Expansion, Present, ValueSet, expand, holds
+from terminology.value_sets import Expansion, Present, ValueSet, expand
 
 MOST_RESOURCES = 500  # value sets and code systems that one value set is made of
 Json = dict[str, Any]
@@ -96,10 +96,6 @@ class Service:
             self._kept.keep(asked, found)
         return found.expansion
 
-    async def holds(self, asked: Canonical, code: Code) -> bool | None:
-        """Whether a value set holds a code; None where that depends on what is not here. Raises a 400 Outcome."""
-        return await holds(asked, code, (await self.gathered(asked)).present)
-
     async def system(self, asked: Canonical) -> System | None:
         """A code system, which may be here without its codes."""
         return (await self.gathered(asked)).present.code_systems.get(asked)
@@ -111,10 +107,6 @@ class Service:
             what = "is not here" if found is None else "is here without its codes"
             raise invalid(f"code system {url[:200]} {what}, so nothing is known to be above or below", code="not-found")
         return found
-
-    async def concept(self, system: Canonical, code: str) -> Concept | None:
-        found = await self.system(system)
-        return None if found is None else await found.concept(code)
 
 
 class _Gathering:

@@ -206,12 +206,25 @@ class Code(NamedTuple):
     code: str
 
 
-async def holds(asked: Canonical, code: Code, present: Present) -> bool | None:
-    """Whether a value set holds a code, by asking each part of it; None where that depends on what is not here.
+class Held(NamedTuple):
+    """Whether a value set holds a code; None where that depends on what is not here, which `missing` names.
 
-    As `expand` would say, without making a set of all codes first. Raises a 400 Outcome as `expand` does.
+    `listed` is what the value set itself says of it: `{code, display, designation}`.
     """
-    return await _Membership(present, code).of(asked, ())
+
+    answer: bool | None
+    listed: Json | None
+    missing: tuple[Canonical, ...] = ()
+
+
+async def holds(asked: Canonical, code: Code, present: Present) -> Held:
+    """By asking each part of a value set, without making a set of all codes first; as `expand` would say.
+
+    Raises a 400 Outcome as `expand` does.
+    """
+    membership = _Membership(present, code)
+    answer = await membership.of(asked, ())
+    return Held(answer, membership.listed, tuple(membership.missing) if answer is None else ())
 
 
 class _Membership:
@@ -221,6 +234,8 @@ class _Membership:
         self._present = present
         self._system, self._code = code
         self._known: dict[Canonical, bool | None] = {}
+        self.listed: Json | None = None
+        self.missing: dict[Canonical, None] = {}
 
     async def of(self, asked: Canonical, within: tuple[Canonical, ...]) -> bool | None:
         value_set = self._present.value_set(asked, within)
@@ -273,14 +288,19 @@ class _Membership:
     ) -> bool | None:
         system = self._present.usable(asked)
         if part.listed is not None:
-            if self._code not in part.listed or not active or system is None:
-                return self._code in part.listed
-            concept = await system.concept(self._code)
-            return concept is None or not concept.inactive
+            node = part.listed.get(self._code)
+            if node is not None and active and system is not None:
+                concept = await system.concept(self._code)
+                node = None if concept is not None and concept.inactive else node
+            self.listed = self.listed or node
+            return node is not None
         if system is None:
+            self.missing[asked] = None
             return None
         concept = await system.concept(self._code)
         if concept is None:
+            if system.content == "fragment":
+                self.missing[asked] = None
             return None if system.content == "fragment" else False
         if active and concept.inactive:
             return False

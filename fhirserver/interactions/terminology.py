@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Collection
 from typing import Any
+
+from pymongo.errors import PyMongoError
 
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
@@ -13,11 +17,15 @@ from fhirserver.search.criteria import AnyOf, Clause
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Document, stored
+from fhirserver.store.watching import changes
 from terminology.canonical import Candidate, Canonical, latest
 from terminology.service import Read, Service
 
 MOST_VERSIONS = 5_000  # with the URLs that are asked for at once
 KINDS = ("ValueSet", "CodeSystem")
+AGAIN_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 def service(ctx: Context) -> Service:
@@ -72,3 +80,18 @@ class _Stored:
                 candidate = Candidate(row["_id"], row["version"], url, version, status, row["updated"])
                 found.setdefault(url, []).append(candidate)
         return found
+
+
+async def follow(ctx: Context) -> None:
+    """Until it is cancelled: what is compiled needs no second look as long as changes are told here."""
+    kept = ctx.terminology
+    while True:
+        try:
+            async for changed in changes(ctx.store, KINDS):
+                if changed:
+                    kept.changed()
+                kept.heard()
+        except PyMongoError as error:
+            log.debug("value sets and code systems are not watched for a while: %s", error)
+        kept.lost()
+        await asyncio.sleep(AGAIN_SECONDS)

@@ -1,6 +1,27 @@
 """Named operations. Importing this package registers them all."""
 
-from fhirserver.operations import everything, explain, lastn, reindex, series, server_stats, stats
+from fhirserver.operations import (
+    code_systems,
+    everything,
+    explain,
+    lastn,
+    reindex,
+    series,
+    server_stats,
+    stats,
+    value_sets,
+)
 from fhirserver.operations.registry import OPERATIONS
 
-__all__ = ["OPERATIONS", "everything", "explain", "lastn", "reindex", "series", "server_stats", "stats"]
+__all__ = [
+    "OPERATIONS",
+    "code_systems",
+    "everything",
+    "explain",
+    "lastn",
+    "reindex",
+    "series",
+    "server_stats",
+    "stats",
+    "value_sets",
+]

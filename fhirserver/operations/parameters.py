@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from fhirserver.context import Context
+from fhirserver.fhir import json
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.changes import accepted
 from fhirserver.interactions.exchange import Request
@@ -17,15 +18,27 @@ Values = list[tuple[str, Any]]
 
 
 def given(ctx: Context, request: Request) -> Values:
-    """Names and values in their order: simple values as a URL would carry them, complex ones as they are."""
+    """Names and values in their order: simple values as a URL would carry them, complex ones and resources as they are.
+
+    Of a parameter with parts, the value is the list of their names and values.
+    """
     values: Values = [*request.pairs]
-    if request.body is None:
-        return values
-    for index, parameter in enumerate(accepted(ctx, request.body, "Parameters").get("parameter", ())):
-        found = [value for key, value in parameter.items() if key.startswith("value")]
-        if len(found) != 1 or not isinstance(parameter.get("name"), str):
-            raise invalid("a name and a value are expected", f"Parameters.parameter[{index}]")
-        values.append((parameter["name"], found[0] if isinstance(found[0], dict) else _text(found[0])))
+    if request.body is not None:
+        values += _read(accepted(ctx, request.body, "Parameters").get("parameter", ()), "Parameters.parameter")
+    return values
+
+
+def _read(parameters: Iterable[dict[str, Any]], where: str) -> Values:
+    values: Values = []
+    for index, parameter in enumerate(parameters):
+        found = [value for key, value in parameter.items() if key.startswith("value") or key == "resource"]
+        if len(found) + ("part" in parameter) != 1 or not isinstance(parameter.get("name"), str):
+            raise invalid("a name and a value are expected", f"{where}[{index}]")
+        if not found:
+            value: Any = _read(parameter["part"], f"{where}[{index}].part")
+        else:
+            value = found[0] if isinstance(found[0], dict) else _text(found[0])
+        values.append((parameter["name"], value))
     return values
 
 
@@ -54,6 +67,36 @@ def once(values: dict[str, list[Any]], name: str) -> str | None:
         case [str() as text]:
             return text
     raise invalid(f"{name}: one simple value is expected", name)
+
+
+def truth(values: dict[str, list[Any]], name: str) -> bool | None:
+    text = once(values, name)
+    if text not in (None, "true", "false"):
+        raise invalid(f"{name}={(text or '')[:80]} is neither true nor false", name)
+    return None if text is None else text == "true"
+
+
+def complex_(values: dict[str, list[Any]], name: str, what: str) -> dict[str, Any] | None:
+    """The one complex value, or resource, of a parameter that may be left out; it cannot come in a URL."""
+    match values.get(name, []):
+        case []:
+            return None
+        case [dict() as found] if found.get("resourceType", what) == what:
+            return found
+    raise invalid(f"{name}: one {what} is expected, in Parameters that are posted", name)
+
+
+def parameters(*values: tuple[str, str, Any]) -> bytes:
+    """Parameters of names, types (as in value[x]; `part` with a list of the same) and values; None is left out."""
+    return json.encode({"resourceType": "Parameters", "parameter": _written(values)})
+
+
+def _written(values: Iterable[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "part": _written(value)} if type_ == "part" else {"name": name, f"value{type_}": value}
+        for name, type_, value in values
+        if value is not None
+    ]
 
 
 def whole(values: dict[str, list[Any]], name: str, default: int, most: int) -> int:

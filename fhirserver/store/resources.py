@@ -126,6 +126,7 @@ class Store:
         self.space = space
         self.session: AsyncClientSession | None = None
         self.trace: Trace | None = None
+        self.wrote: Callable[[str], None] = lambda type_: None  # is told each type of which something was written
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
         self._reads: Shared[str, Document | None] = Shared(self._read_together, timeout)
@@ -255,8 +256,11 @@ class Store:
         if previous is not None:  # where it is already, a crash left it, and it is the same
             past = _past(previous)
             await self._commit(history_of(change.type), Write(past["_id"], encoded(past)))
-        if not await self._commit(change.type, Write(change.id, document, previous and previous.version)):
-            raise Conflict
+        try:
+            if not await self._commit(change.type, Write(change.id, document, previous and previous.version)):
+                raise Conflict
+        finally:  # it may have been written also where nobody was told so
+            self.wrote(change.type)
         return written
 
     async def _commit(self, name: str, write: Write) -> bool:
@@ -277,13 +281,20 @@ class Store:
             written = change.stored
             versions.append(written)
             by_type[change.type].append((change, self._document(change, written)))
-        for type_, pairs in by_type.items():
-            past = [_past(change.previous) for change, _ in pairs if change.previous]
-            if past:
-                replaced = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in past]
-                await self._bulk(history_of(type_), replaced)
-            await self._write_current(type_, pairs, len(past))
+        try:
+            for type_, pairs in by_type.items():
+                await self._write_versions(type_, pairs)
+        finally:
+            for type_ in by_type:
+                self.wrote(type_)
         return versions
+
+    async def _write_versions(self, type_: str, pairs: list[tuple[Change, Document]]) -> None:
+        past = [_past(change.previous) for change, _ in pairs if change.previous]
+        if past:
+            replaced = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in past]
+            await self._bulk(history_of(type_), replaced)
+        await self._write_current(type_, pairs, len(past))
 
     async def _write_current(self, type_: str, pairs: list[tuple[Change, Document]], replacing: int) -> None:
         operations: list[InsertOne[Document] | ReplaceOne[Document]] = [
@@ -374,11 +385,17 @@ class Store:
         async with self.database.client.start_session() as session:
             bound = copy(self)  # with what it knows of collections
             bound.session = session
-            return await session.with_transaction(
-                lambda _: work(bound),
-                read_concern=ReadConcern("snapshot"),
-                write_concern=WriteConcern("majority", j=True),
-            )
+            touched: set[str] = set()
+            bound.wrote = touched.add
+            try:
+                return await session.with_transaction(
+                    lambda _: work(bound),
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=WriteConcern("majority", j=True),
+                )
+            finally:
+                for type_ in touched:
+                    self.wrote(type_)
 
     async def claim(self, key: str) -> None:
         """Make transactions that decide about the same thing collide, so that the loser sees what the winner did."""

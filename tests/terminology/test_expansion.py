@@ -201,7 +201,7 @@ def test_a_code_is_held_where_the_oracle_says(world) -> None:
 
     async def held() -> dict[tuple[str, str, str], bool | None]:
         every = itertools.product(SETS, SYSTEMS, CODES)
-        return {(u, s, c): await holds(Canonical("ValueSet", u), Code(s, c), asked) for u, s, c in every}
+        return {(u, s, c): (await holds(Canonical("ValueSet", u), Code(s, c), asked)).answer for u, s, c in every}
 
     assert asyncio.run(held()) == {
         (u, s, c): in_set(systems, sets, u, s, c) for u, s, c in itertools.product(SETS, SYSTEMS, CODES)
