@@ -23,6 +23,7 @@ from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.interactions.parameters import gather
 from fhirserver.interactions.terminology import KINDS, follow
 from fhirserver.operations import OPERATIONS
+from fhirserver.rest.bodies import Bodies
 from fhirserver.rest.dispatch import serve
 from fhirserver.rest.queue import Queue
 from fhirserver.rest.responses import send
@@ -183,7 +184,14 @@ class Application:
         self.post = post
         self.contexts: dict[str, Context] = {}
         at_work, wide = settings.max_at_work, settings.max_wide_at_work
-        self.queue = Queue(at_work, wide, settings.max_waiting, silence=settings.request_timeout / 2)
+        self.queue = Queue(
+            at_work,
+            wide,
+            settings.max_waiting,
+            silence=settings.request_timeout / 2,
+            patience=settings.max_waiting_seconds,
+        )
+        self.bodies = Bodies(settings.max_bodies_mb * 1_000_000, settings.max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send_: Send) -> None:
         if scope["type"] == "lifespan":
@@ -216,7 +224,7 @@ class Application:
             return
         if ctx.rules is not ctx.live.rules:
             ctx = self.contexts[tenant] = ctx.fresh()
-        await serve(ctx, self.queue, prefix, scope, receive, send_)
+        await serve(ctx, self.queue, self.bodies, prefix, scope, receive, send_)
 
     def _addressed_here(self, scope: Scope) -> bool:
         """Whether the Host is this machine: a web page that rebinds its own name to 127.0.0.1 must not read records.

@@ -112,6 +112,13 @@ class Settings(BaseSettings):
         description="of these, searches and whatever else may touch many resources; the rest is for single ones",
     )
     max_waiting: int = Field(2_000, ge=0, description="requests that may wait; beyond, 503 with Retry-After")
+    max_waiting_seconds: float = Field(30.0, gt=0, description="how long a request may wait for its turn; then, 503")
+    max_bodies_mb: int = Field(
+        200,
+        ge=1,
+        description="megabytes of request bodies that one server process holds at once: arriving, waiting and at work;"
+        " beyond, 503 with Retry-After. Decoded, JSON takes some times as much memory",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to log")
 
     @field_validator("data", "mongod")

@@ -18,9 +18,10 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.interactions.route import perform
 from fhirserver.rest.binary import content_of, wants_content
+from fhirserver.rest.bodies import Bodies, Body, Headers
 from fhirserver.rest.negotiation import Format, preference, wanted
 from fhirserver.rest.queue import Gone, Queue, is_wide
-from fhirserver.rest.requests import Headers, body, pairs, request, segments
+from fhirserver.rest.requests import pairs, request, segments
 from fhirserver.rest.responses import Header, content_type, headers, preferred, refused, represented, send
 from fhirserver.store.faults import refusal
 from fhirserver.telemetry import request_id
@@ -33,8 +34,17 @@ _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _gzip = re.compile(rb"gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 
 
-async def serve(ctx: Context, queue: Queue, prefix: bytes, scope: Scope, receive: Receive, send_: Send) -> None:
+async def serve(
+    ctx: Context, queue: Queue, bodies: Bodies, prefix: bytes, scope: Scope, receive: Receive, send_: Send
+) -> None:
     """Answer one request below `prefix` when it is its turn. Whatever happens, the answer is FHIR."""
+    with Body(bodies) as body:
+        await _serve(ctx, queue, body, prefix, scope, receive, send_)
+
+
+async def _serve(
+    ctx: Context, queue: Queue, body: Body, prefix: bytes, scope: Scope, receive: Receive, send_: Send
+) -> None:
     incoming: Headers = dict(scope["headers"])
     name = incoming.get(b"x-request-id", b"").decode("latin-1")
     name = name if _id.fullmatch(name) else uuid4().hex
@@ -47,11 +57,11 @@ async def serve(ctx: Context, queue: Queue, prefix: bytes, scope: Scope, receive
         query = pairs(scope["query_string"])
         raw = b"/Binary/" in scope["raw_path"] and _wants_content(prefix, scope, incoming, query)
         format_, pretty = (_accepted(incoming), False) if raw else _presentation(incoming, query)
-        asked, returned = await _asked(ctx, prefix, scope, receive, incoming, query)
+        asked, returned = await _asked(ctx, body, prefix, scope, receive, incoming, query)
         if asked.pairs is not query:  # a form may say it too
             format_, pretty = _presentation(incoming, asked.pairs)
         asks_nobody = asked.path == ("metadata",)
-        async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive):
+        async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive, _client(scope)):
             status, content, more = await _answer(ctx, asked, returned)
         if raw and status == 200:
             content, kind = content_of(content)
@@ -68,6 +78,11 @@ async def serve(ctx: Context, queue: Queue, prefix: bytes, scope: Scope, receive
     if content or kind:
         out += kind or [content_type(format_), (b"vary", b"Accept, Accept-Encoding")]
     await send(send_, status, content, out, head=method == "HEAD", zipped=zipped and not kind)
+
+
+def _client(scope: Scope) -> str:
+    address: tuple[str, int] | None = scope.get("client")
+    return address[0] if address else ""
 
 
 def _presentation(incoming: Headers, query: Pairs) -> tuple[Format, bool]:
@@ -92,7 +107,7 @@ def _accepted(incoming: Headers) -> Format:
 
 
 async def _asked(
-    ctx: Context, prefix: bytes, scope: Scope, receive: Receive, incoming: Headers, query: Pairs
+    ctx: Context, body: Body, prefix: bytes, scope: Scope, receive: Receive, incoming: Headers, query: Pairs
 ) -> tuple[Request, str | None]:
     """The interaction that is asked for, and what a write should answer with."""
     method = scope["method"]
@@ -104,7 +119,7 @@ async def _asked(
     returned, strict = preference(prefer.decode("latin-1") if prefer else None)
     content = b""
     if method not in ("GET", "HEAD"):
-        content = await body(receive, incoming, ctx.settings.max_body_bytes)
+        content = await body.read(receive, incoming)
     return request(ctx, method, path, query, incoming, content, strict), returned
 
 

@@ -1,17 +1,19 @@
 """A fair, bounded queue in front of the work: how many requests a process works on at once, and who is next.
 
 Without it the connections to the database go to whoever is lucky, and the time of a request runs out while it waits.
-Here it waits before its time begins to run. What may touch many resources (searches, histories, operations, Bundles)
-has a share of the places, so that reads and writes of single resources find room beside slow searches. When a request
-fails and the database has answered nobody for a while, who waits is refused too: their turn would be no better.
+Here it waits before its time begins to run. Clients, told apart by their addresses, take turns, so that one who asks
+much does not keep the others waiting; behind a proxy they are one, and the first comes first. What may touch many
+resources (searches, histories, operations, Bundles) has a share of the places, so that reads and writes of single
+resources find room beside slow searches. When a request fails and the database has answered nobody for a while, who
+waits is refused too: their turn would be no better.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from heapq import heapify, heappop, heappush
 from itertools import count
 from time import monotonic
 
@@ -20,7 +22,8 @@ from starlette.types import Receive
 
 from fhirserver.fhir.outcome import Outcome
 
-Ticket = tuple[int, asyncio.Future[None]]
+Ticket = tuple[int, int, asyncio.Future[None]]  # the round and, within it, the order of coming
+FORGET = 1_000  # clients that do not wait any more
 RETRY = (("retry-after", "2"),)
 
 
@@ -41,29 +44,33 @@ def is_wide(method: str, path: tuple[str, ...]) -> bool:
 
 
 class Queue:
-    """`at_work` requests at once, `wide` of them wide; `waiting` more may wait, first come first served.
+    """`at_work` requests at once, `wide` of them wide; `waiting` more may wait, for `patience` seconds at most.
 
-    `silence` are the seconds without an answer after which a failure of the database is everybody's.
+    Who waits is served in rounds: of each client one after the other. `silence` are the seconds without an answer after
+    which a failure of the database is everybody's.
     """
 
-    def __init__(self, at_work: int, wide: int, waiting: int, silence: float) -> None:
+    def __init__(self, at_work: int, wide: int, waiting: int, silence: float, patience: float | None = None) -> None:
         self._silence = silence
+        self._patience = patience
         self._places = at_work
         self._room = at_work
         self._wide_room = wide
         self._most_waiting = waiting
-        self._narrow_lane: deque[Ticket] = deque()
-        self._wide_lane: deque[Ticket] = deque()
+        self._narrow_lane: list[Ticket] = []  # heaps
+        self._wide_lane: list[Ticket] = []
         self._numbers = count()
+        self._round = 0
+        self._rounds: dict[str, int] = {}  # the last one in which a client is served
         self._answered = monotonic()
 
     @asynccontextmanager
-    async def turn(self, wide: bool, receive: Receive) -> AsyncIterator[None]:
-        """Inside is at work. 503 when too many wait already; Gone when the client does not wait any longer."""
+    async def turn(self, wide: bool, receive: Receive, client: str = "") -> AsyncIterator[None]:
+        """Inside is at work. 503 when too many wait, or this one for too long; Gone when the client does not wait."""
         if self._room > 0 and (not wide or self._wide_room > 0):  # then nobody waits who could go first
             self._enter(wide)
         else:
-            await self._wait(wide, receive)
+            await self._wait(wide, receive, client)
         began = monotonic()
         if self._room == self._places - 1:  # before, there was nobody to answer
             self._answered = began
@@ -82,30 +89,32 @@ class Queue:
         self._wide_room -= wide
 
     def _leave(self, wide: bool) -> None:
-        """The next one is who has waited longest of those for whom there is room."""
+        """The next one is of the earliest round of those for whom there is room."""
         self._room += 1
         self._wide_room += wide
         lanes = (self._narrow_lane, self._wide_lane) if self._wide_room > 0 else (self._narrow_lane,)
         lane = min(filter(None, lanes), default=None)
         if lane is not None:
             self._enter(lane is self._wide_lane)
-            lane.popleft()[1].set_result(None)
+            self._round, _, turn = heappop(lane)
+            turn.set_result(None)
 
     def _dismiss(self) -> None:
         for lane in (self._narrow_lane, self._wide_lane):
-            for _, turn in lane:
+            for _, _, turn in lane:
                 turn.set_exception(Outcome(503, "transient", "the database does not answer; try again", headers=RETRY))
             lane.clear()
 
-    async def _wait(self, wide: bool, receive: Receive) -> None:
+    async def _wait(self, wide: bool, receive: Receive, client: str) -> None:
         if len(self._narrow_lane) + len(self._wide_lane) >= self._most_waiting:
             raise Outcome(503, "throttled", "too many requests are waiting already; try again soon", headers=RETRY)
         lane = self._wide_lane if wide else self._narrow_lane
-        ticket = next(self._numbers), asyncio.get_running_loop().create_future()
-        lane.append(ticket)
+        turn = asyncio.get_running_loop().create_future()
+        ticket = self._round_of(client), next(self._numbers), turn
+        heappush(lane, ticket)
         left = asyncio.ensure_future(_left(receive))
         try:
-            await asyncio.wait((ticket[1], left), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((turn, left), timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             self._withdraw(lane, ticket)
             raise
@@ -114,12 +123,26 @@ class Queue:
         if left.done() and not left.cancelled():
             self._withdraw(lane, ticket)
             raise Gone
-        ticket[1].result()
+        if not turn.done():
+            self._withdraw(lane, ticket)
+            raise Outcome(503, "throttled", "its turn did not come in time; try again later", headers=RETRY)
+        turn.result()
 
-    def _withdraw(self, lane: deque[Ticket], ticket: Ticket) -> None:
-        if not ticket[1].done():
+    def _round_of(self, client: str) -> int:
+        """The next round in which this client has no other request yet."""
+        if not self._narrow_lane and not self._wide_lane:
+            self._rounds.clear()
+        elif len(self._rounds) > FORGET:
+            self._rounds = {each: last for each, last in self._rounds.items() if last > self._round}
+        self._rounds[client] = max(self._round, self._rounds.get(client, 0)) + 1
+        return self._rounds[client]
+
+    def _withdraw(self, lane: list[Ticket], ticket: Ticket) -> None:
+        turn = ticket[2]
+        if not turn.done():
             lane.remove(ticket)
-        elif ticket[1].exception() is None:
+            heapify(lane)
+        elif turn.exception() is None:
             self._leave(lane is self._wide_lane)
 
 

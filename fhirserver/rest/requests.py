@@ -1,16 +1,12 @@
-"""From HTTP to a Request: the body read within its limit, unpacked, decoded; conditions taken from the headers."""
+"""From HTTP to a Request: the body decoded, conditions taken from the headers."""
 
 from __future__ import annotations
 
 import codecs
-import zlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote
-
-from starlette.types import Receive
 
 from fhirserver.context import Context
 from fhirserver.fhir import json
@@ -18,13 +14,13 @@ from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.fhir.xml import from_xml
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.rest.binary import binary, is_content
+from fhirserver.rest.bodies import Headers
 from fhirserver.rest.negotiation import JSON_TYPE, PATCH_TYPE, XML_TYPE, sent
 
 MAX_FIELDS = 2_000
 SECURITY = b"x-security-context"
 RESOURCE_TYPES = f"{JSON_TYPE} or {XML_TYPE}"
 PATCH_TYPES = f"{PATCH_TYPE}, or a FHIRPath Patch (Parameters) as {RESOURCE_TYPES}"
-Headers = Mapping[bytes, bytes]
 
 
 def segments(raw_path: bytes) -> tuple[str, ...]:
@@ -43,48 +39,6 @@ def pairs(query: bytes, what: str = "the query string") -> Pairs:
         raise invalid(f"{what} is not percent-encoded UTF-8") from error
     except ValueError as error:
         raise invalid(f"{what} has more than {MAX_FIELDS} parameters", code="too-costly") from error
-
-
-async def body(receive: Receive, headers: Headers, limit: int) -> bytes:
-    """The whole body. 413 as soon as it is too long, before and after gunzip."""
-    chunks, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise invalid("the connection closed before the body was complete", code="incomplete")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise _too_long(limit)
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            break
-    data = b"".join(chunks)
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding in (b"identity", b""):
-        return data
-    if encoding in (b"gzip", b"x-gzip"):
-        return _gunzip(data, limit)
-    raise Outcome(415, "not-supported", f"Content-Encoding {encoding.decode('latin-1')} is not read here; use gzip")
-
-
-def _gunzip(data: bytes, limit: int) -> bytes:
-    unpack = zlib.decompressobj(wbits=31)
-    try:
-        out = unpack.decompress(data, limit + 1)
-    except zlib.error as error:
-        raise invalid("the body is not gzip, as Content-Encoding says") from error
-    if len(out) > limit:
-        raise _too_long(limit)
-    if not unpack.eof:
-        raise invalid("the gzip body ends too early", code="incomplete")
-    if unpack.unused_data:
-        raise invalid("something follows the gzip body")
-    return out
-
-
-def _too_long(limit: int) -> Outcome:
-    return Outcome(413, "too-long", f"the body is longer than {limit:,} bytes; send it in parts")
 
 
 def request(

@@ -70,11 +70,13 @@ class Bench:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
 
-    async def arrives(self, name: str, wide: bool = NARROW, receive: Callable[[], Any] = patient_client) -> None:
+    async def arrives(
+        self, name: str, wide: bool = NARROW, receive: Callable[[], Any] = patient_client, client: str = ""
+    ) -> None:
         self._ends[name] = asyncio.Event()
 
         async def request() -> None:
-            async with self.queue.turn(wide, receive):
+            async with self.queue.turn(wide, receive, client):
                 self.at_work.append(name)
                 await self._ends[name].wait()
                 self.at_work.remove(name)
@@ -100,6 +102,50 @@ def test_first_come_first_served() -> None:
         for name in "abcd":
             assert bench.at_work == [name]
             await bench.finishes(name)
+
+    story(tell)
+
+
+def test_who_asks_much_does_not_keep_others_waiting() -> None:
+    async def tell() -> None:
+        bench = Bench(Queue(at_work=1, wide=1, waiting=10, silence=2))
+        for name in ("a0", "a1", "a2", "a3", "b1", "a4", "b2", "c1"):
+            await bench.arrives(name, WIDE if name == "b1" else NARROW, client=name[0])
+        for name in ("a0", "a1", "b1", "c1", "a2", "b2", "a3", "a4"):
+            assert bench.at_work == [name]
+            await bench.finishes(name)
+
+    story(tell)
+
+
+def test_what_one_asked_before_is_forgotten_when_nobody_waits() -> None:
+    async def tell() -> None:
+        bench = Bench(Queue(at_work=1, wide=1, waiting=10, silence=2))
+        for name in ("a0", "a1", "a2"):
+            await bench.arrives(name, client="a")
+        for name in ("a1", "a2"):  # they leave, and their rounds never come
+            bench.tasks[name].cancel()
+        await settled()
+        await bench.arrives("a3", client="a")
+        await bench.arrives("b", client="b")
+        for name in ("a0", "a3", "b"):
+            assert bench.at_work == [name]
+            await bench.finishes(name)
+
+    story(tell)
+
+
+def test_nobody_waits_for_ever() -> None:
+    async def tell() -> None:
+        bench = Bench(Queue(at_work=1, wide=1, waiting=1, silence=2, patience=0.05))
+        await bench.arrives("a")
+        await bench.arrives("b")
+        with pytest.raises(Outcome) as refused:
+            await bench.tasks["b"]
+        assert refused.value.status == 503
+        await bench.arrives("c")  # there is room to wait again
+        await bench.finishes("a")
+        assert bench.at_work == ["c"]
 
     story(tell)
 
