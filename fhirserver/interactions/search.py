@@ -36,9 +36,9 @@ from fhirserver.search.paging import (
     bands,
     decode_cursor,
     encode_cursor,
-    keys,
     merged,
     room,
+    sort_fields,
 )
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.query import Query, parse_each
@@ -241,7 +241,7 @@ async def _page(ctx: Context, first: Query, queries: Sequence[Query], filters: S
 
 
 async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) -> list[Row]:
-    sorted_by = [key.field for key in keys(first)]
+    sorted_by = sort_fields(first)
     asks = [
         partial(
             ctx.store.find,

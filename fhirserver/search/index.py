@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions, required_codes
@@ -75,19 +76,24 @@ NO_FORMS: Mapping[tuple[str, str], str] = {
     ("reference", "Attachment"): "Consent.source[x]: an attachment is not referred to",
 }
 
-# How the scalar to sort by is found in the stored values of a parameter.
-SORT: Mapping[str, Callable[[list[Any]], Any]] = {
-    "string": min,
-    "date": values.earliest,
-    "number": values.smallest,
-    "quantity": values.smallest,
-    "uri": min,
-    "reference": min,
+# What has several values in one.
+SEVERAL = frozenset({("token", "CodeableConcept"), ("string", "HumanName"), ("string", "Address")})
+
+# How the scalars to sort by are found in the stored values of a parameter: the first ascending, the first descending.
+SORT: Mapping[str, tuple[Callable[[list[Any]], Any], Callable[[list[Any]], Any]]] = {
+    "string": (min, max),
+    "token": (values.least_token, values.greatest_token),
+    "date": (values.earliest, values.latest),
+    "number": (values.smallest, values.largest),
+    "quantity": (values.smallest, values.largest),
+    "uri": (min, max),
+    "reference": (min, max),
 }
+LAST = ":last"  # beside the smallest value, where an element repeats and another is larger
 
 
 class Entry(NamedTuple):
-    """What is stored beside a resource: `search` values, one `sort` scalar per parameter, compartments."""
+    """What is stored beside a resource: `search` values, one or two `sort` scalars per parameter, compartments."""
 
     search: Json
     sort: Json
@@ -171,6 +177,15 @@ class Indexer:
         return {}
 
 
+@lru_cache(4096)
+def repeats(definitions: Definitions, parameter: Parameter, type_: str) -> bool:
+    """Whether one resource may have several values of a parameter: of a choice of types it has one."""
+    found = routes(definitions, parse(parameter.expression), type_)
+    places = {(route.steps[:-1], route.element and route.element.name) for route in found}
+    many = any(isinstance(step, Get) and step.repeats for route in found for step in route.steps)
+    return many or len(places) > 1 or any((parameter.type, route.type) in SEVERAL for route in found)
+
+
 def implied_system(route: Route) -> str | None:
     """The system of a `code`, where its required binding leaves no doubt."""
     binding = route.element.binding if route.element else None
@@ -197,7 +212,6 @@ class _Writer:
         self.unique = self.source.name(values.unique)
         self.folded = self.source.name(values.folded)
         self.otherwise = self.source.name(values.otherwise)
-        self.least_token = self.source.name(values.least_token)
         self.variables: list[str] = []
         self.leaves: list[Leaf] = []
 
@@ -287,21 +301,32 @@ class _Writer:
             yield f"    {_stored(codes)} = {found} + more"
         else:
             yield f"    {_stored(codes)} = {found}"
-        sorted_by = " = ".join(f"sort[{code!r}]" for code in codes)
-        if parameter.type == "token":
-            yield f"    if {found}: {sorted_by} = {self.least_token}({found})"
+        if parameter.type in SORT:
+            yield from self._sorted(parameter, codes, found)
             if texts:
-                yield f"    elif {texts}: {sorted_by} = min({texts})"
-        elif parameter.type in SORT:
-            yield f"    if {found}: {sorted_by} = {self.source.name(SORT[parameter.type])}({found})"
+                yield f"    elif {texts}: {_sort(codes)} = min({texts})"
         for suffix, variable in variables.items():
             if suffix not in ("", FAMILY):
                 kept = f"{self.unique}({variable})" if distinct else variable
                 yield f"    if {variable}: {_stored(codes, suffix)} = {kept}"
 
+    def _sorted(self, parameter: Parameter, codes: list[str], found: str) -> Iterator[str]:
+        """The scalars to sort by: https://hl7.org/fhir/R4/search.html#sort"""
+        first, last = (self.source.name(each) for each in SORT[parameter.type])
+        yield f"    if {found}:"
+        yield f"        {_sort(codes)} = {first}({found})"
+        if repeats(self.indexer.definitions, parameter, self.type):
+            yield f"        if len({found}) > 1:"
+            yield f"            last = {last}({found})"
+            yield f"            if last != sort[{codes[0]!r}]: {_sort(codes, LAST)} = last"
+
 
 def _stored(codes: Iterable[str], suffix: str = "") -> str:
     return " = ".join(f"search[{code + suffix!r}]" for code in codes)
+
+
+def _sort(codes: Iterable[str], suffix: str = "") -> str:
+    return " = ".join(f"sort[{code + suffix!r}]" for code in codes)
 
 
 def _keep(variable: str, single: bool) -> Write:

@@ -22,6 +22,7 @@ from bson.decimal128 import Decimal128
 from fhirserver.fhir.seals import seal, unseal
 from fhirserver.search.filters import Filter, conjunction, disjunction, path
 from fhirserver.search.full_text import score
+from fhirserver.search.index import LAST
 from fhirserver.search.query import RESULT, SCORE, Query
 
 _OPTIONS: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(tz_aware=True)
@@ -31,11 +32,12 @@ SCORED = "score"  # the field that a score is computed into
 
 
 class Key(NamedTuple):
-    """A field to sort by; `optional` where documents may lack it."""
+    """A field to sort by; `optional` where documents may lack it, `computed` where none has it."""
 
     field: str
     descending: bool
     optional: bool
+    computed: bool = False
 
 
 class Row(NamedTuple):
@@ -81,16 +83,26 @@ class Page(NamedTuple):
 def keys(query: Query) -> tuple[Key, ...]:
     """The order within a type; without _sort by `_id`, which grows with time."""
     found = []
-    for code, parameter, descending in query.sort:
+    for code, parameter, descending, largest in query.sort:
         if code == SCORE:
-            found.append(Key(SCORED, descending, False))
+            found.append(Key(SCORED, descending, False, computed=True))
             continue
         field = path(parameter)
         stored = not field.startswith("search.")
-        found.append(Key(field if stored else f"sort.{code}", descending, not stored))
+        where = f"last.{code}" if largest else f"sort.{code}"
+        found.append(Key(field if stored else where, descending, not stored, largest and not stored))
         if field == "_id":
             return tuple(found)
     return (*found, Key("_id", bool(found) and found[-1].descending, False))
+
+
+def sort_fields(query: Query) -> list[str]:
+    """What the place of a row is read from."""
+    found = []
+    for key in keys(query):
+        field = key.field.replace("last.", "sort.", 1)
+        found += [field, field + LAST] if key.descending and key.optional else [field]
+    return found
 
 
 def bands(queries: Sequence[Query], filters: Sequence[Filter], cursor: Cursor | None = None) -> list[list[Slice]]:
@@ -113,18 +125,29 @@ def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[
         if f"absent_{i}" in computed:
             sort.append((f"absent_{i}", -1 if backward else 1))
         sort.append((key.field, -1 if key.descending != backward else 1))
-    ranked = any(key.field == SCORED for key in order)
-    if ranked:
-        computed[SCORED] = score(query.criteria)
+    for key in order:
+        if key.computed:
+            computed[key.field] = score(query.criteria) if key.field == SCORED else _largest(key)
     found: list[Slice | None] = []
     for parts in _parts(query, order, cursor):
         if parts is None:
             found.append(None)
-        elif ranked:
-            found.append(Slice(query.type_, filter_, sort, computed, conjunction(parts)))
-        else:
-            found.append(Slice(query.type_, conjunction([filter_, *parts]), sort, computed, {}))
+            continue
+        late = [part for part in parts if any(key.computed for key in order) and not _of_stored(part, order[0])]
+        early = [part for part in parts if part not in late]
+        found.append(Slice(query.type_, conjunction([filter_, *early]), sort, computed, conjunction(late)))
     return found
+
+
+def _of_stored(part: Filter, first: Key) -> bool:
+    """Whether a condition is about nothing but the first key, and an index may know that."""
+    return not first.computed and part.keys() == {first.field}
+
+
+def _largest(key: Key) -> dict[str, Any]:
+    """https://hl7.org/fhir/R4/search.html#sort: of several values the one that comes first in the order."""
+    stored = key.field.replace("last.", "$sort.", 1)
+    return {"$ifNull": [f"{stored}{LAST}", stored]}
 
 
 def merged(rows: list[Row], query: Query, cursor: Cursor | None = None) -> list[Row]:
@@ -142,7 +165,7 @@ def merged(rows: list[Row], query: Query, cursor: Cursor | None = None) -> list[
 
 def _sort(rows: list[Row], key: Key, backward: bool) -> None:
     def place(row: Row) -> tuple[bool, Any]:
-        value = _value(row.document, key.field)
+        value = _value(row.document, key)
         here = value is None  # the greatest of an ascending key and the least of a descending one: last of both
         return here != key.descending, value.to_decimal() if isinstance(value, Decimal128) else value
 
@@ -185,7 +208,7 @@ def page(rows: Sequence[Row], query: Query, cursor: Cursor | None = None) -> Pag
 
 def cursor_of(query: Query, row: Row, *, backward: bool = False, seen: int = 0) -> Cursor:
     """Where a row with `_id`, `updated` and `sort` stands."""
-    return Cursor(tuple(_value(row.document, key.field) for key in keys(query)), row.type, backward, seen)
+    return Cursor(tuple(_value(row.document, key) for key in keys(query)), row.type, backward, seen)
 
 
 def encode_cursor(secret: bytes, query: Query, cursor: Cursor) -> str:
@@ -280,10 +303,13 @@ def _absent(key: Key) -> dict[str, Any]:
     return {"$eq": [{"$type": f"${key.field}"}, "missing"]}
 
 
-def _value(document: Mapping[str, Any], field: str) -> Any:
-    """`sort.date` of a document, None where it is missing."""
-    head, _, code = field.partition(".")
-    return (document.get(head) or {}).get(code) if code else document[head]
+def _value(document: Mapping[str, Any], key: Key) -> Any:
+    """`sort.date` of a document, or where it is sorted by the last of several the last; None where it is missing."""
+    head, _, code = key.field.partition(".")
+    if not code:
+        return document[head]
+    found = document.get("sort") or {}
+    return found.get(code + LAST, found.get(code)) if key.descending else found.get(code)
 
 
 def _purpose(query: Query) -> bytes:

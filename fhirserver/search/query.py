@@ -37,6 +37,7 @@ from fhirserver.search.criteria import (
 from fhirserver.search.filter_criteria import Filters
 from fhirserver.search.full_text import sought
 from fhirserver.search.includes import Include, including
+from fhirserver.search.index import repeats
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.text_language import parse as parse_text
 from fhirserver.search.unused import Parts, unused
@@ -64,9 +65,12 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 
 class SortKey(NamedTuple):
+    """`largest`: descending, a resource may have several values, of which the largest comes first."""
+
     code: str
     parameter: Parameter
     descending: bool
+    largest: bool = False
 
 
 # https://hl7.org/fhir/R4/search.html#sort; the most relevant first is `-_score`, which is how a search for words is
@@ -375,7 +379,9 @@ class _Reader:
                 raise invalid(str(unknown_parameter(self.type, code, self.parameters)))
             if (parameter.type in ("composite", "special") and code != SCORE) or kind(parameter) == "text":
                 raise invalid(f"{code} is {kind(parameter)}; it has no order")
-            key = SortKey(code, parameter, text != code)
+            descending = text != code
+            largest = descending and code != SCORE and repeats(self.registry.definitions, parameter, self.type)
+            key = SortKey(code, parameter, descending, largest)
             if any(other.code == code and other != key for other in self.sort):
                 raise invalid(f"{code} stands in it both ways, ascending and descending")
             if key not in self.sort:

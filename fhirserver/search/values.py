@@ -68,6 +68,18 @@ _folded = lru_cache(_CACHE)(_fold)
 _apart = lru_cache(_CACHE)(lambda text: _fold(text, " "))
 
 
+@lru_cache(_CACHE)
+def _spaced(text: str) -> tuple[str, ...]:
+    spaced = apart(text)
+    return () if spaced == fold(text) else (f"{spaced} ",)
+
+
+@lru_cache(_CACHE)
+def _later_words(family: str) -> tuple[str, ...]:
+    words = apart(family).split(" ", WORDS)
+    return tuple(f"{' '.join(words[i:])} " for i in range(1, len(words)))
+
+
 def folded(texts: list[str]) -> list[str]:
     if len(texts) == 1:
         text = texts[0]
@@ -80,11 +92,10 @@ def otherwise(texts: list[str], families: list[str] | None) -> list[str]:
 
     Each ends in a space, as nothing that is folded does, so that whole values can be told from these.
     """
-    found = [spaced for text in texts for spaced in (apart(text),) if spaced != fold(text)]
+    found = [each for text in texts for each in _spaced(text)]
     for family in families or ():
-        words = apart(family).split(" ", WORDS)
-        found += [" ".join(words[i:]) for i in range(1, len(words))]
-    return [f"{each} " for each in dict.fromkeys(found)] if found else found
+        found += _later_words(family)
+    return found if len(found) < 2 else unique(found)
 
 
 def string(text: str) -> list[str]:
@@ -198,9 +209,20 @@ def code_of(system: str) -> Forms:
 
 def least_token(forms: list[str]) -> str:
     """What a token is sorted by: its code, without the system."""
-    if len(forms) == 3 and forms[0] == forms[2] + forms[1]:
-        return forms[1]
-    return min([form for form in forms if "|" not in form] or forms)
+    return forms[1] if _alone(forms) else min(_codes(forms))
+
+
+def greatest_token(forms: list[str]) -> str:
+    return forms[1] if _alone(forms) else max(_codes(forms))
+
+
+def _alone(forms: list[str]) -> bool:
+    """Whether they are all of one code in a system."""
+    return len(forms) == 3 and forms[0] == forms[2] + forms[1]
+
+
+def _codes(forms: list[str]) -> list[str]:
+    return [form for form in forms if "|" not in form] or forms
 
 
 # date: https://hl7.org/fhir/R4/search.html#date
@@ -240,6 +262,11 @@ def timing(value: Json) -> list[Json]:
 def earliest(spans: list[Json]) -> datetime:
     first: datetime = min(span["lo"] for span in spans) if len(spans) > 1 else spans[0]["lo"]
     return first
+
+
+def latest(spans: list[Json]) -> datetime:
+    last: datetime = max(span["lo"] for span in spans)
+    return last
 
 
 # number and quantity: https://hl7.org/fhir/R4/search.html#quantity
@@ -347,6 +374,11 @@ def sampled_data(value: Json) -> list[Json]:
 def smallest(ranges: list[Json]) -> Decimal128:
     low: Decimal128 = ranges[0]["lo"]
     return low if len(ranges) == 1 else min((each["lo"] for each in ranges), key=_ordered)
+
+
+def largest(ranges: list[Json]) -> Decimal128:
+    high: Decimal128 = max((each["lo"] for each in ranges), key=_ordered)
+    return high
 
 
 def _ordered(value: Decimal128) -> Decimal:

@@ -21,7 +21,7 @@ from fhirserver.fhir.json import decode
 from fhirserver.search import values
 from fhirserver.search.compartments import compartments, parameters_for, types_in
 from fhirserver.search.expressions import member, parse, routes
-from fhirserver.search.index import FORMS, NO_FORMS, Indexer, raw_function
+from fhirserver.search.index import FORMS, LAST, NO_FORMS, Indexer, raw_function, repeats
 from fhirserver.search.parameters import Parameter, r4_registry
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
@@ -396,6 +396,23 @@ def test_what_is_stored(resource: dict[str, Any], key: str, stored: Any) -> None
         ({"resourceType": "Observation", "code": {"coding": [{"system": "s"}]}}, "code", "s|"),
         ({"resourceType": "Patient", "telecom": [{"value": "3"}, {"value": "2"}, {"value": "1"}]}, "telecom", "1"),
         ({"resourceType": "Patient", "name": [{"family": "Z"}, {"family": "Ä"}]}, "family", "a"),
+        ({"resourceType": "Patient", "name": [{"family": "Z"}, {"family": "Ä"}]}, "family:last", "z"),
+        ({"resourceType": "Patient", "name": [{"family": "van der Meer"}]}, "family", "van der meer"),
+        ({"resourceType": "Patient", "name": [{"family": "van der Meer"}]}, "family:last", None),
+        ({"resourceType": "Patient", "name": [{"family": "Z"}, {"family": "z"}]}, "family:last", None),
+        ({"resourceType": "Observation", "code": concept("s|b", "s|a")}, "code:last", "b"),
+        ({"resourceType": "Observation", "code": PULSE}, "code:last", None),
+        ({"resourceType": "Patient", "telecom": [{"value": "3"}, {"value": "2"}, {"value": "1"}]}, "telecom:last", "3"),
+        (
+            {"resourceType": "Observation", "subject": {"reference": "Patient/1/_history/2"}},
+            "subject:last",
+            None,
+        ),
+        (
+            {"resourceType": "Goal", "target": [{"dueDate": "2025"}, {"dueDate": "2024-05"}]},
+            "target-date:last",
+            at("2025-01-01"),
+        ),
         ({"resourceType": "Patient", "birthDate": "1974-12"}, "birthdate", at("1974-12-01")),
         ({"resourceType": "Observation", "valueQuantity": BEATS}, "value-quantity", Decimal128("72.0")),
         (
@@ -405,6 +422,14 @@ def test_what_is_stored(resource: dict[str, Any], key: str, stored: Any) -> None
             },
             "component-value-quantity",
             Decimal128("9"),
+        ),
+        (
+            {
+                "resourceType": "Observation",
+                "component": [{"valueQuantity": {"value": 9}}, {"valueQuantity": {"value": 10}}],
+            },
+            "component-value-quantity:last",
+            Decimal128("10"),
         ),
         ({"resourceType": "Observation", "subject": {"reference": "Patient/1"}}, "subject", "Patient/1"),
         ({"resourceType": "Observation", "subject": {"display": "Ann"}}, "subject", None),
@@ -537,8 +562,55 @@ def test_every_official_example_is_indexed_and_can_be_stored() -> None:
         assert not any("." in key or key.startswith("$") for key in found.search)
         for code, scalar in found.sort.items():
             assert scalar is not None, f"{name}: {code}"
-            assert code in found.search
+            assert code.removesuffix(LAST) in found.search
+            if code.endswith(LAST):
+                smallest = found.sort[code.removesuffix(LAST)]
+                assert sorted([scalar, smallest], key=comparable)[0] == smallest != scalar, (name, code)
     assert len(examples()) > 700
+
+
+def comparable(value: Any) -> Any:
+    return value.to_decimal() if isinstance(value, Decimal128) else value
+
+
+def _plain(parameter: Parameter) -> bool:
+    """What has one stored value for each."""
+    return parameter.type in ("string", "date", "number", "quantity", "uri") and bool(parameter.expression)
+
+
+def test_what_does_not_repeat_has_one_value_in_every_example() -> None:
+    seen = set()
+    for name, resource in examples().items():
+        type_, found = resource["resourceType"], INDEXER.entry(resource).search
+        for code, parameter in r4_registry()[type_].items():
+            if code in found and _plain(parameter) and not repeats(r4(), parameter, type_):
+                assert len([each for each in found[code] if str(each)[-1:] != " "]) <= 1, (name, code)
+                seen.add((type_, code))
+    assert len(seen) > 100
+
+
+@pytest.mark.parametrize(
+    ("type_", "code", "several"),
+    [
+        ("Observation", "date", False),
+        ("Observation", "status", False),
+        ("Observation", "subject", False),
+        ("Observation", "patient", False),
+        ("Observation", "value-quantity", False),
+        ("Patient", "birthdate", False),
+        ("Patient", "deceased", False),
+        ("Observation", "code", True),
+        ("Observation", "combo-value-quantity", True),
+        ("Patient", "family", True),
+        ("Patient", "name", True),
+        ("Location", "address", True),
+        ("Location", "address-city", False),
+        ("Goal", "target-date", True),
+        ("Condition", "evidence", True),
+    ],
+)
+def test_what_repeats(type_: str, code: str, several: bool) -> None:
+    assert repeats(r4(), r4_registry()[type_][code], type_) == several
 
 
 def test_the_raw_values_are_those_that_fhirpathpy_finds() -> None:

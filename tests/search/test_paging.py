@@ -22,6 +22,7 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.filters import query_filter
 from fhirserver.search.paging import (
     Cursor,
+    Key,
     Page,
     Row,
     bands,
@@ -58,6 +59,13 @@ ORDERS = [
     "status=final&_sort=-value-quantity,status",
     "_id=00,01,02,03,04,05,06,07,08,09&_sort=date",
     "status=final,amended&date=ge2024&_sort=date,status",
+    "_sort=identifier",
+    "_sort=-identifier",
+    "_sort=-identifier,date",
+    "_sort=-identifier,-date",
+    "_sort=date,-identifier",
+    "_sort=-date,-identifier",
+    "_sort=status,-identifier,_lastUpdated",
 ]
 
 
@@ -80,13 +88,18 @@ def fill(world: World, rows: Sequence[Row]) -> None:
             collection.insert_many(documents)
 
 
-def document(number: int, updated: int, day: int | None, status: str | None, amount: str | None) -> Document:
+def document(
+    number: int, updated: int, day: int | None, status: str | None, amount: str | None, identifiers: str
+) -> Document:
     date = None if day is None else START + timedelta(days=day)
-    sort = {"date": date, "status": status, "value-quantity": amount and Decimal128(amount)}
+    first, last = min(identifiers, default=None), max(identifiers, default=None)
+    sort = {"date": date, "status": status, "value-quantity": amount and Decimal128(amount), "identifier": first}
+    sort |= {"identifier:last": last if last != first else None}
     return {
         "_id": f"{number:02}",
         "updated": START + timedelta(seconds=updated),
         "sort": {code: value for code, value in sort.items() if value is not None},
+        "identifiers": identifiers,
         "search": {
             "status": [status] if status else [],
             "date": [{"lo": date, "hi": date + timedelta(days=1)}] if date else [],
@@ -101,6 +114,7 @@ documents = st.lists(
         st.none() | st.integers(-1, 2),
         st.none() | st.sampled_from(["amended", "final"]),
         st.none() | st.sampled_from(["-1", "5.0", "12", "100"]),
+        st.sampled_from(["", "a", "b", "c", "ab", "ac", "cb"]),
     ),
     min_size=1,
     max_size=14,
@@ -123,15 +137,18 @@ def named(row: Row) -> str:
 def in_order(query: Query, found: list[Row]) -> list[str]:
     """As the specification says, by comparing two at a time; then by type and id."""
 
-    def value(row: Row, field: str) -> Any:
-        head, _, code = field.partition(".")
+    def value(row: Row, key: Key) -> Any:
+        head, _, code = key.field.partition(".")
+        if code == "identifier":
+            several = sorted(row.document["identifiers"], reverse=key.descending)
+            return several[0] if several else None
         found = row.document[head].get(code) if code else row.document[head]
         return found.to_decimal() if isinstance(found, Decimal128) else found
 
     def compare(a: Row, b: Row) -> int:
         order = [*keys(query)]
         for key in order if query.sort else []:
-            left, right = value(a, key.field), value(b, key.field)
+            left, right = value(a, key), value(b, key)
             if key.field == "_id" and not any(each.code == "_id" for each in query.sort) and a.type != b.type:
                 break
             if left == right:
@@ -159,6 +176,7 @@ def fetch(world: World, queries: Sequence[Query], cursor: Cursor | None) -> Page
             collection = world[each.type]
             if each.computed:
                 ordered: list[Document] = [{"$set": each.computed}, {"$sort": dict(each.sort)}, {"$limit": limit}]
+                ordered.insert(1, {"$match": each.among})
                 some = [*collection.aggregate([{"$match": each.filter}, *ordered])]
             else:
                 some = [*collection.find(each.filter, {"updated": 1, "sort": 1}, sort=each.sort, limit=limit)]
@@ -217,6 +235,7 @@ def test_rows_that_stay_are_seen_once_while_others_come_and_go(world: World, typ
                 chance.choice([None, 0, 1, 2]),
                 chance.choice([None, "amended", "final"]),
                 chance.choice([None, "-1", "5.0", "12"]),
+                chance.choice(["", "a", "b", "ab", "cb"]),
             )
             for _ in range(60)
         ],
@@ -253,7 +272,16 @@ def after(world: World, query: Query, name: str) -> Cursor:
 
 
 def test_a_search_by_date_descending_is_one_find() -> None:
-    assert len(bands([read("Observation", "_sort=-date")], [{}])) == 1
+    (((only),),) = bands([read("Observation", "_sort=-date")], [{}])
+    assert (only.sort, only.computed, only.among) == ([("sort.date", -1), ("_id", -1)], {}, {})
+
+
+def test_what_the_first_key_says_is_for_an_index_to_know() -> None:
+    query = read("Observation", "_sort=-date,-identifier")
+    here = Cursor((START, "b", "01"), "Observation")
+    ((only,), *_) = bands([query], [{"deleted": None}], here)
+    assert only.filter == {"deleted": None, "sort.date": {"$lte": START}}
+    assert only.computed == {"last.identifier": {"$ifNull": ["$sort.identifier:last", "$sort.identifier"]}}
 
 
 def test_a_cursor_is_for_its_search_and_its_server_only() -> None:

@@ -18,13 +18,32 @@ def seen(id_: str, code: str, when: str | None, value: float | None, **more: Any
     return found | ({"valueQuantity": {"value": value}} if value is not None else {})
 
 
+def assessed(id_: str, *probabilities: float) -> Resource:
+    found = {"prediction": [{"probabilityDecimal": each} for each in probabilities]} if probabilities else {}
+    return {"resourceType": "RiskAssessment", "id": id_, "status": "final", "subject": {"display": "x"}} | found
+
+
 WORLD = [
     patient("p1", "müller", birthDate="1990"),
     patient("p2", "Adams", birthDate="1990-06-01"),
     patient("p3", "adams", birthDate="1980", gender="female"),
     patient("p4", birthDate="2000-01-01", gender="male"),
-    patient("p5", "Zed", "Brown"),
+    patient("p5", "Zed", "Brown", telecom=[{"value": "3"}, {"value": "9"}, {"value": "5"}]),
     patient("p6", "MULLER", gender="female"),
+    patient("p7", "Clark", "Young", telecom=[{"value": "4"}]),
+    patient("p8", "Yates", telecom=[{"value": "1"}, {"value": "6"}]),
+    {
+        "resourceType": "Condition",
+        "id": "c1",
+        "subject": {"display": "x"},
+        "code": concept(coding(LOINC, "b"), coding(LOINC, "y")),
+    },
+    {"resourceType": "Condition", "id": "c2", "subject": {"display": "x"}, "code": concept(coding(LOINC, "c"))},
+    {"resourceType": "Condition", "id": "c3", "subject": {"display": "x"}},
+    assessed("r1", 0.1, 0.9),
+    assessed("r2", 0.5),
+    assessed("r3"),
+    assessed("r4", 0.05, 0.6),
     seen("o1", "b", "2024-01-01", 10),
     seen("o2", "a", "2024-01-01", 9),
     seen("o3", "a", None, 100),
@@ -33,16 +52,27 @@ WORLD = [
 ]
 
 ROWS = [
-    ("Patient?_sort=_id", "p1 p2 p3 p4 p5 p6"),
-    ("Patient?_sort=-_id", "p6 p5 p4 p3 p2 p1"),
-    ("Patient?_sort=birthdate", "p3 p1 p2 p4 p5 p6"),
-    ("Patient?_sort=-birthdate,_id", "p4 p2 p1 p3 p5 p6"),
-    ("Patient?_sort=family,_id", "p2 p3 p5 p1 p6 p4"),
-    ("Patient?_sort=family,-_id", "p3 p2 p5 p6 p1 p4"),
-    ("Patient?_sort=gender,_id", "p3 p6 p4 p1 p2 p5"),
-    ("Patient?_sort=-gender,_id", "p4 p3 p6 p1 p2 p5"),
-    ("Patient?_sort=gender,birthdate,_id", "p3 p6 p4 p1 p2 p5"),
-    ("Patient?_sort=gender,-birthdate,_id", "p3 p6 p4 p2 p1 p5"),
+    ("Patient?_sort=_id", "p1 p2 p3 p4 p5 p6 p7 p8"),
+    ("Patient?_sort=-_id", "p8 p7 p6 p5 p4 p3 p2 p1"),
+    ("Patient?_sort=birthdate", "p3 p1 p2 p4 p5 p6 p7 p8"),
+    ("Patient?_sort=-birthdate,_id", "p4 p2 p1 p3 p5 p6 p7 p8"),
+    ("Patient?_sort=family,_id", "p2 p3 p5 p7 p1 p6 p8 p4"),
+    ("Patient?_sort=family,-_id", "p3 p2 p5 p7 p6 p1 p8 p4"),
+    ("Patient?_sort=gender,_id", "p3 p6 p4 p1 p2 p5 p7 p8"),
+    ("Patient?_sort=-gender,_id", "p4 p3 p6 p1 p2 p5 p7 p8"),
+    ("Patient?_sort=gender,birthdate,_id", "p3 p6 p4 p1 p2 p5 p7 p8"),
+    ("Patient?_sort=gender,-birthdate,_id", "p3 p6 p4 p2 p1 p5 p7 p8"),
+    # of several values the one that comes first in the order
+    ("Patient?_sort=-family,_id", "p5 p7 p8 p1 p6 p2 p3 p4"),
+    ("Patient?_sort=-name,_id&_count=3", "p5 p7 p8"),
+    ("Patient?_sort=telecom", "p8 p5 p7 p1 p2 p3 p4 p6"),
+    ("Patient?_sort=-telecom,_id", "p5 p8 p7 p1 p2 p3 p4 p6"),
+    ("Patient?_sort=-gender,-telecom,_id", "p4 p3 p6 p5 p8 p7 p1 p2"),
+    ("Patient?_sort=-telecom,-family&telecom:missing=true", "p6 p1 p3 p2 p4"),
+    ("Condition?_sort=code", "c1 c2 c3"),
+    ("Condition?_sort=-code", "c1 c2 c3"),
+    ("RiskAssessment?_sort=probability", "r4 r1 r2 r3"),
+    ("RiskAssessment?_sort=-probability", "r1 r4 r2 r3"),
     ("Patient?gender:missing=false&_sort=-gender,_id", "p4 p3 p6"),
     ("Patient?family=m&_sort=birthdate", "p1 p6"),
     ("Observation?_sort=date,_id", "o4 o1 o2 o5 o3"),
@@ -64,6 +94,9 @@ REFUSED = [
     "Patient?_sort=-",
     "Patient?_sort=",
     "Patient?_sort=organization.name",
+    "Patient?_sort=family,-family",
+    "Patient?_sort=-family&_sort=gender,family",
+    "Patient?_sort=family,,gender",
     "Observation?_sort=code-value-quantity",
     "Patient?_sort=_id,birthdate,family,gender,given",
     "Patient?_sort:desc=birthdate",
