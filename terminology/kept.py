@@ -7,7 +7,7 @@ from time import monotonic
 
 from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
-from terminology.value_sets import Expansion, Present, ValueSet, size
+from terminology.value_sets import Expanded, Present, ValueSet, size
 
 Identity = tuple[str, int] | None  # a stored version of a resource; None where nothing is stored
 MOST_CODES = 500_000
@@ -21,7 +21,7 @@ class Gathered:
         self.used = used
         self.present = present
         self.epoch = epoch
-        self.expansion: Expansion | None = None
+        self.expansion: Expanded | None = None
 
 
 class Terminology:
@@ -81,4 +81,4 @@ def _size(value: Gathered | ValueSet | CodeSystem) -> int:
         return 100 + value.size
     held = sum(each.size for each in value.present.value_sets.values())
     held += sum(each.size for each in value.present.code_systems.values() if isinstance(each, CodeSystem))
-    return 100 + len(value.used) + held + (size(value.expansion) if value.expansion else 0)
+    return 100 + len(value.used) + held + (size(value.expansion.codes) if value.expansion else 0)

@@ -16,7 +16,7 @@ from terminology.code_systems import CodeSystem
 from terminology.concepts import System
 from terminology.kept import Gathered, Identity, Terminology
 from terminology.published import published_set, published_system
-from terminology.value_sets import Expansion, Present, ValueSet, expand
+from terminology.value_sets import Expanded, Present, ValueSet, expand
 
 MOST_RESOURCES = 500  # value sets and code systems that one value set is made of
 Json = dict[str, Any]
@@ -87,7 +87,7 @@ class Service:
 
     # questions
 
-    async def members(self, text: str) -> Expansion:
+    async def members(self, text: str) -> Expanded:
         """The codes of a value set, named by its canonical URL or as `ValueSet/[id]`. Raises a 400 Outcome."""
         asked = self.named("ValueSet", text)
         found = await self.gathered(asked)

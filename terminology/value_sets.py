@@ -20,6 +20,14 @@ Json = Mapping[str, Any]
 Codes = frozenset[str] | None
 Expansion = dict[str, Codes]
 
+
+class Expanded(NamedTuple):
+    """`fragments` are code systems of which more would have to be here to know all of it, and nothing but it."""
+
+    codes: Expansion
+    fragments: frozenset[str] = frozenset()
+
+
 MOST = 250_000  # codes
 DEEPEST = 32  # value sets within value sets
 
@@ -126,7 +134,7 @@ def absent(asked: Canonical, value_set: Canonical) -> Outcome:
     return invalid(f"value set {value_set} needs code system {asked}, which is not here", code="not-found")
 
 
-async def expand(asked: Canonical, present: Present) -> Expansion:
+async def expand(asked: Canonical, present: Present) -> Expanded:
     """Raises a 400 Outcome that names what is missing or wrong, and where it was needed."""
     return await _Expander(present).of(asked, ())
 
@@ -134,57 +142,62 @@ async def expand(asked: Canonical, present: Present) -> Expansion:
 class _Expander:
     def __init__(self, present: Present) -> None:
         self._present = present
-        self._known: dict[Canonical, Expansion] = {}
+        self._known: dict[Canonical, Expanded] = {}
 
-    async def of(self, asked: Canonical, within: tuple[Canonical, ...]) -> Expansion:
+    async def of(self, asked: Canonical, within: tuple[Canonical, ...]) -> Expanded:
         value_set = self._present.value_set(asked, within)
         if asked not in self._known:
             self._known[asked] = await self._expanded(value_set, (*within, asked))
         return self._known[asked]
 
-    async def _expanded(self, value_set: ValueSet, within: tuple[Canonical, ...]) -> Expansion:
+    async def _expanded(self, value_set: ValueSet, within: tuple[Canonical, ...]) -> Expanded:
+        """An expansion that came with it was made where all was present, and goes before what is known in part."""
         if not value_set.composed:
-            return value_set.listed or {}
+            return Expanded(value_set.listed or {})
         try:
-            return await self._composed(value_set, within)
+            found = await self._composed(value_set, within)
         except Outcome as refusal:
-            listed = value_set.listed if refusal.issues[0].code == "not-found" else None
-            if listed is None:
+            if refusal.issues[0].code != "not-found" or value_set.listed is None:
                 raise
-            return listed  # made where all of it was present
+            return Expanded(value_set.listed)
+        return Expanded(value_set.listed) if found.fragments and value_set.listed is not None else found
 
-    async def _composed(self, value_set: ValueSet, within: tuple[Canonical, ...]) -> Expansion:
-        found = united([await self._part(part, within, value_set.active) for part in value_set.includes])
+    async def _composed(self, value_set: ValueSet, within: tuple[Canonical, ...]) -> Expanded:
+        included = [await self._part(part, within, value_set.active) for part in value_set.includes]
+        found = united(each.codes for each in included)
         if found is None:
             raise too_costly(f"value set {within[-1]} has more than {MOST:,} codes, more than a search can hold")
-        if not value_set.excludes:
-            return found
-        excluded = united([await self._part(part, within, active=False) for part in value_set.excludes])
+        left_out = [await self._part(part, within, active=False) for part in value_set.excludes]
+        excluded = united(each.codes for each in left_out)
         if excluded is None:
             raise too_costly(f"value set {within[-1]} leaves out more than {MOST:,} codes")
-        return self._without(found, excluded, within)
+        return Expanded(self._without(found, excluded, within), _fragments((*included, *left_out)))
 
-    async def _part(self, part: Part, within: tuple[Canonical, ...], active: bool) -> Expansion:
+    async def _part(self, part: Part, within: tuple[Canonical, ...], active: bool) -> Expanded:
         parts = [await self.of(asked, within) for asked in part.value_sets]
         if part.system is not None:
-            parts.append({part.system.url: await self._of_system(part.system, part, within, active)})
-        return reduce(common, parts) if parts else {}
+            parts.append(await self._of_system(part.system, part, within, active))
+        return Expanded(reduce(common, (each.codes for each in parts)) if parts else {}, _fragments(parts))
 
-    async def _of_system(self, asked: Canonical, part: Part, within: tuple[Canonical, ...], active: bool) -> Codes:
+    async def _of_system(self, asked: Canonical, part: Part, within: tuple[Canonical, ...], active: bool) -> Expanded:
         system = self._present.usable(asked)
+        if system is None:
+            if part.listed is None and (part.filters or asked.version is not None):
+                raise absent(asked, within[-1])
+            return Expanded({asked.url: None if part.listed is None else frozenset(part.listed)})
+        fragment = system.content == "fragment"
+        unsure = frozenset({asked.url}) if fragment else frozenset[str]()
         if part.listed is not None:
             codes = frozenset(part.listed)
-            if not active or system is None:
-                return codes
-            return codes - {code for code, concept in (await system.concepts(codes)).items() if concept.inactive}
-        if system is None:
-            if part.filters or asked.version is not None:
-                raise absent(asked, within[-1])
-            return None
-        if not part.filters and system.content == "fragment":
-            return None
+            known = await system.concepts(codes) if active else {}
+            inactive = {code for code, concept in known.items() if concept.inactive}
+            return Expanded(
+                {asked.url: codes - inactive}, unsure if active and len(known) < len(codes) else frozenset()
+            )
+        if not part.filters and fragment:
+            return Expanded({asked.url: None}, unsure if active else frozenset())
         try:
-            return await system.selected(part.filters, active=active)
+            return Expanded({asked.url: await system.selected(part.filters, active=active)}, unsure)
         except Outcome as refusal:
             raise invalid(f"value set {within[-1]}: {refusal}", code=refusal.issues[0].code) from refusal
 
@@ -197,8 +210,12 @@ class _Expander:
             if codes is None and left_out:
                 sentence = f"value set {within[-1]} leaves codes out of {system}, a code system that is not here"
                 raise invalid(sentence, code="not-found")
-            kept[system] = codes - left_out if codes is not None else None
+            kept[system] = codes - left_out if codes is not None and left_out else codes
         return kept
+
+
+def _fragments(parts: Iterable[Expanded]) -> frozenset[str]:
+    return frozenset[str]().union(*(each.fragments for each in parts))
 
 
 class Code(NamedTuple):

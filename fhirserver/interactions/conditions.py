@@ -12,8 +12,8 @@ from fhirserver.access.policy import restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.exchange import Pairs, versions_of
-from fhirserver.interactions.partial import refuse_unfinished
-from fhirserver.interactions.resolve import resolve, staying
+from fhirserver.interactions.partial import refuse_fragments, refuse_unfinished
+from fhirserver.interactions.resolve import Found, resolve, staying
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query, parse
 from fhirserver.store.hops import one_budget
@@ -76,7 +76,9 @@ async def matches(ctx: Context, query: Query, limit: int = 2, *, deleting: bool 
     """What a condition matches now, at most `limit`; `deleting`: what the same transaction deletes, too."""
     await ctx.store.ensure(query.type_)
     async with one_budget(ctx.store):
-        query = await resolve(ctx, restrict(ctx.caller, query))
+        found = Found()
+        query = await resolve(ctx, restrict(ctx.caller, query), found)
+        refuse_fragments(found.fragments)
         filter_ = query_filter(query, ctx.now())
         return await ctx.store.find_stored(
             query.type_, filter_ if deleting else staying(ctx, query.type_, filter_), limit

@@ -1,5 +1,6 @@
-"""Searches by a parameter whose index is being built: flagged or refused, as `Prefer: handling` says.
+"""Searches that may not find all, or more: flagged or refused, as `Prefer: handling` says.
 
+By a parameter whose index is being built, or by codes of a code system of which only a fragment is here.
 https://hl7.org/fhir/R4/search.html#errors, docs/adr/0005-custom-search-parameters.md
 """
 
@@ -7,14 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome
+from fhirserver.search.criteria import shown
 from fhirserver.search.mentioned import Named, mentioned
 from fhirserver.search.query import Query
 from fhirserver.store.jobs import Job
 
 RETRY = (("retry-after", "5"),)
+
+
+class Fragment(NamedTuple):
+    """A parameter with its modifier, and a code system that says less about its values than there is to say."""
+
+    parameter: str
+    system: str
+
+    def __str__(self) -> str:
+        lack = f"of code system {shown(self.system)} only a fragment is here, which may not say all of what is meant"
+        return f"{self.parameter}: {lack}"
+
+
+def flagged(query: Query, fragments: Iterable[Fragment], strict: bool) -> Query:
+    """With a warning for each. Who asked to be refused rather than misunderstood is."""
+    issues = [
+        Issue("warning", "incomplete", f"{each}: what it finds may be too little or too much") for each in fragments
+    ]
+    if not issues:
+        return query
+    if strict:
+        raise Outcome(400, "incomplete", issues[0].diagnostics)
+    return replace(query, ignored=(*query.ignored, *issues), partial=True)
+
+
+def refuse_fragments(fragments: Iterable[Fragment]) -> None:
+    """Where a guess would do harm, as in a condition or a statistic."""
+    for each in fragments:
+        raise Outcome(400, "incomplete", f"{each}, so that it is not known what matches")
 
 
 async def marked(ctx: Context, queries: Sequence[Query], strict: bool) -> Sequence[Query]:

@@ -18,6 +18,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
+from fhirserver.interactions.partial import Fragment
 from fhirserver.interactions.terminology import service
 from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers, related
 from fhirserver.search.coded import Coded, apart, coded, tokens
@@ -39,6 +40,7 @@ from fhirserver.search.criteria import (
 from fhirserver.search.filters import LISTED_BYTES, Filter, conjunction, path, query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls
+from terminology.value_sets import Expanded
 
 LISTED = 250_000  # ids from one hop
 ELEMENT_BYTES = 13  # what BSON adds to a string in a list
@@ -46,17 +48,21 @@ ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 
 @dataclass(frozen=True)
 class Found:
-    """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked."""
+    """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked.
+
+    `fragments` are (parameter with modifier, code system) where more of the system would have to be here to be sure.
+    """
 
     references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
     forms: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
+    fragments: dict[Fragment, None] = field(default_factory=dict)
 
 
-async def resolve(ctx: Context, query: Query, found: Found | None = None) -> Query:
+async def resolve(ctx: Context, query: Query, found: Found) -> Query:
     """The same query in clauses alone, as things are now. `found` is what the same search has found before."""
     if all(isinstance(criterion, Clause) and not _unresolved(criterion) for criterion in query.criteria):
         return query
-    resolution = _Resolution(ctx, query.type_, Found() if found is None else found)
+    resolution = _Resolution(ctx, query.type_, found)
     return replace(query, criteria=tuple([await resolution.of(criterion) for criterion in query.criteria]))
 
 
@@ -115,7 +121,6 @@ class _Resolution:
 
     async def _clause(self, clause: Clause) -> Criterion:
         """In values that are equal or not, or go on as others begin."""
-        name = clause.parameter.code if clause.modifier is None else f"{clause.parameter.code}:{clause.modifier}"
         try:
             match kind(clause.parameter):
                 case "list":
@@ -125,7 +130,7 @@ class _Resolution:
                 case _:
                     return await self._coded(clause)
         except Outcome as refusal:
-            said = f"{name}: {refusal}"
+            said = f"{_name(clause)}: {refusal}"
             raise Outcome(refusal.status, refusal.issues[0].code, said, headers=refusal.headers) from refusal
 
     def _hold(self, forms: Sequence[str]) -> None:
@@ -164,7 +169,7 @@ class _Resolution:
     async def _codes(self, clause: Clause, concepts: Sequence[Value], asked: Coded) -> tuple[str, ...]:
         found: dict[str, None] = {}
         for value in dict.fromkeys(concepts):
-            found |= dict.fromkeys(token.form for token in await self._meant(value, clause.modifier, asked))
+            found |= dict.fromkeys(token.form for token in await self._meant(value, clause, asked))
             if len(found) > LISTED:
                 break
         return tuple(found)
@@ -174,13 +179,20 @@ class _Resolution:
             self._found.forms[asked] = await find()
         return self._found.forms[asked]
 
-    async def _meant(self, value: Value, modifier: str | None, asked: Coded) -> list[Token]:
-        if not isinstance(value, Token):
-            return [*tokens(await service(self._ctx).members(str(value)), asked)]
-        url, code = value.system or "", value.code or ""
-        system = await service(self._ctx).code_system(url)
-        reached = await (system.above(code) if modifier == "above" else system.below(code))
-        return [*tokens({url: reached}, asked)]
+    async def _meant(self, value: Value, clause: Clause, asked: Coded) -> list[Token]:
+        if isinstance(value, Token):
+            url, code = value.system or "", value.code or ""
+            system = await service(self._ctx).code_system(url)
+            reached = await (system.above(code) if clause.modifier == "above" else system.below(code))
+            found = Expanded({url: reached}, frozenset({url} if system.content == "fragment" else ()))
+        else:
+            found = await service(self._ctx).members(str(value))
+        self._found.fragments.update({Fragment(_name(clause), url): None for url in sorted(found.fragments)})
+        return [*tokens(found.codes, asked)]
+
+
+def _name(clause: Clause) -> str:
+    return clause.parameter.code if clause.modifier is None else f"{clause.parameter.code}:{clause.modifier}"
 
 
 def _asked(clause: Clause) -> tuple[str, str | None]:

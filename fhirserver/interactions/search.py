@@ -21,7 +21,7 @@ from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_url
-from fhirserver.interactions.partial import marked, refuse_unfinished
+from fhirserver.interactions.partial import flagged, marked, refuse_fragments, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.compartments import compartments, types_in
@@ -136,7 +136,10 @@ def _parsed_each(ctx: Context, request: Request, types: Sequence[str], pairs: Pa
 async def filter_of(ctx: Context, query: Query) -> Document:
     """What a query matches, as the database is asked for it. Inside `one_budget`."""
     refuse_unfinished(ctx, query)
-    return query_filter(await resolve(ctx, query), ctx.now())
+    found = Found()
+    query = await resolve(ctx, query, found)
+    refuse_fragments(found.fragments)
+    return query_filter(query, ctx.now())
 
 
 class Result(NamedTuple):
@@ -153,7 +156,10 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         queries = await marked(ctx, queries, request.strict)
         first = queries[0]
         queries = await existing(ctx, queries)
-        entries, links, total = await _found(ctx, first, queries)
+        led = Found()
+        resolved = [await resolve(ctx, query, led) for query in queries]
+        first = flagged(first, led.fragments, request.strict)
+        entries, links, total = await _found(ctx, first, resolved)
     issues, total = first.ignored, None if first.partial else total
     if total is not None and total.how is not None:
         issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
@@ -179,8 +185,6 @@ def _url(ctx: Context, request: Request, first: Query, cursor: Cursor | None) ->
 
 
 async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result:
-    led = Found()
-    queries = [await resolve(ctx, query, led) for query in queries]
     filters = [query_filter(query, ctx.now()) for query in queries]
     if first.summary == "count" or first.count == 0:
         return Result([], [("self", None)], await _total(ctx, first, queries, filters))

@@ -257,7 +257,6 @@ CASES = [
     ("away-listed", {"z"}),
     ("stub", set()),
     ("piece", {"y"}),
-    ("piece-filter", {"y"}),
     ("expanded", {"dog", "cat"}),
     ("came-along", {"z"}),
     ("ring", {"r3"}),
@@ -295,7 +294,6 @@ QUERIES = [
     (f"code:above={TREE}|animal", {"animal"}),
     (f"code:below={TREE}|dog,{FLAT}|c", {"dog", "puppy", "mixed", "c"}),
     (f"code:below={FLAT}|a", {"a"}),
-    (f"code:below={PIECE}|x", {"y"}),
     (f"code:below={RING}|r2", {"r3"}),
     (f"code:above={RING}|r2", {"r3"}),
     (f"code:below={ACT}|_ActEncounterCode", {"imp"}),
@@ -453,6 +451,43 @@ def test_a_search_of_all_types_asks_value_sets_too(world):
     assert world.ids(f"?_type=Observation,Patient&_tag:below={TREE}|dog") == ["tagged"]
     assert world.get("?_tag:in=http://example.org/vs/nowhere").status_code == 400
     world.delete("Observation/tagged")
+
+
+FRAGMENTS = [
+    (f"Observation?code:below={PIECE}|x", "code:below", {"y"}),
+    (f"Observation?code:above={PIECE}|y", "code:above", {"y"}),
+    (f"Observation?code:in={VS}/piece-filter", "code:in", {"y"}),
+    (f"Observation?code:in={VS}/of-piece,{VS}/listed", "code:in", {"y", "dog", "cat", "of-her"}),
+    (f"Observation?_filter=code in {VS}/piece-filter and code ss {TREE}|animal", "code:in", set()),
+    (f"Patient?_has:Observation:subject:code:not-in={VS}/piece-filter", "code:not-in", {"her"}),
+    (f"?_type=Observation,Condition&code:in={VS}/piece-filter", "code:in", {"y"}),
+]
+
+
+@pytest.mark.parametrize(("path", "name", "ids"), FRAGMENTS)
+def test_what_rests_on_a_fragment_is_said(world, path, name, ids):
+    world.put("ValueSet/of-piece", value_set("of-piece", nested("piece-filter")))
+    bundle = world.bundle(path)
+    *matches, said = bundle["entry"]
+    assert {each["resource"]["id"] for each in matches} == ids
+    assert (said["search"]["mode"], "total" in bundle) == ("outcome", False)
+    (issue,) = said["resource"]["issue"]
+    assert (issue["severity"], issue["code"]) == ("warning", "incomplete")
+    assert issue["diagnostics"].startswith(f"{name}: of code system {PIECE} only a fragment is here")
+    refused = world.get(path, headers={"Prefer": "handling=strict"})
+    assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "incomplete")
+    assert "total" not in world.bundle(f"{path}&_summary=count")
+
+
+def test_a_fragment_is_no_ground_for_a_write_or_a_statistic(world):
+    new = {key: value for key, value in observation("x", (PIECE, "y")).items() if key != "id"}
+    for asked in (f"code:below={PIECE}|x", f"code:not-in={VS}/piece-filter"):
+        refused = world.post("Observation", new, headers={"If-None-Exist": asked})
+        assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "incomplete")
+        assert world.delete(f"Observation?{asked}").status_code == 400
+        assert world.get(f"Observation/$lastn?patient=Patient/her&{asked}").status_code == 400
+    assert found(world, f"code:in={VS}/piece") == {"y"}
+    assert world.get(f"Observation?code:below={PIECE}|far").json()["issue"][0]["code"] == "not-found"
 
 
 def test_a_value_set_is_expanded_once_in_a_search_of_all_types(world, monkeypatch):

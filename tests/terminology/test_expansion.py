@@ -35,7 +35,7 @@ SETS = ("urn:vs:0", "urn:vs:1", "urn:vs:2")
 
 
 def expand(asked: Canonical, present: Present) -> Expansion:
-    return asyncio.run(expanding(asked, present))
+    return asyncio.run(expanding(asked, present)).codes
 
 
 @st.composite
@@ -410,3 +410,45 @@ def test_every_published_value_set_has_its_codes_or_says_what_is_missing() -> No
     assert {refusal.issues[0].code for refusal in refused} == {"not-found", "not-supported"}
     elsewhere = ("snomed.info", "loinc.org", "unitsofmeasure", "urn:iso", "m49", "CodeSystem/", "dicom", "usps")
     assert all(any(each in str(refusal) for each in elsewhere) for refusal in refused), [*map(str, refused)]
+
+
+INACTIVE = {"code": "i", "property": [{"code": "inactive", "valueBoolean": True}]}
+PART = {"url": "urn:part", "content": "fragment", "concept": [{"code": "a", "concept": [{"code": "b"}]}, INACTIVE]}
+WHOLE = {"url": "urn:whole", "content": "complete", "concept": [{"code": "a"}]}
+OF_PART = {"system": "urn:part", "filter": [{"property": "concept", "op": "is-a", "value": "a"}]}
+CAME = {"expansion": {"contains": [{"system": "urn:part", "code": "z"}]}}
+
+
+@pytest.mark.parametrize(
+    ("value_set", "codes", "unsure"),
+    [
+        ({"include": [{"system": "urn:part"}]}, {"urn:part": None}, False),
+        ({"include": [{"system": "urn:part"}], "inactive": False}, {"urn:part": None}, True),
+        ({"include": [OF_PART]}, {"urn:part": {"a", "b"}}, True),
+        ({"include": [{"system": "urn:part", "concept": [{"code": "z"}]}]}, {"urn:part": {"z"}}, False),
+        (
+            {"include": [{"system": "urn:part", "concept": [{"code": "z"}]}], "inactive": False},
+            {"urn:part": {"z"}},
+            True,
+        ),
+        (
+            {"include": [{"system": "urn:part", "concept": [{"code": "i"}]}], "inactive": False},
+            {"urn:part": set()},
+            False,
+        ),
+        ({"include": [{"system": "urn:whole"}], "exclude": [OF_PART]}, {"urn:whole": {"a"}}, True),
+        ({"include": [{"valueSet": ["urn:of-part"]}]}, {"urn:part": {"a", "b"}}, True),
+        ({"include": [{"valueSet": ["urn:came"]}]}, {"urn:part": {"z"}}, False),
+        ({"include": [{"valueSet": ["urn:came"]}, {"valueSet": ["urn:of-part"]}]}, {"urn:part": {"a", "b", "z"}}, True),
+        ({"include": [{"system": "urn:whole"}]}, {"urn:whole": {"a"}}, False),
+    ],
+)
+def test_what_a_fragment_leaves_open(value_set: Json, codes: dict[str, Any], unsure: bool) -> None:
+    sets = {
+        VS.url: {"compose": value_set},
+        "urn:of-part": {"compose": {"include": [OF_PART]}},
+        "urn:came": {"compose": {"include": [OF_PART]}} | CAME,
+    }
+    found = asyncio.run(expanding(VS, present({each["url"]: each for each in (PART, WHOLE)}, sets)))
+    assert found.codes == codes
+    assert found.fragments == (frozenset({"urn:part"}) if unsure else frozenset())
