@@ -3,8 +3,9 @@
 Chains are resolved inside out: what is at the far end is found first, and becomes a list of references or of ids. Each
 hop is a search of its own: the law of access applies to it, and what was deleted is not found. Value sets, and what is
 above or below a code, become the codes that they are, lists the ids that are on them, and what is above or below a
-resource the references to it. What a search of several types asks of all of them is found once.
-https://hl7.org/fhir/R4/search.html#chaining, docs/adr/0004-chains.md, https://hl7.org/fhir/R4/search.html#token
+resource the references to it. What a search of several types asks of all of them is found once. A chain leads into
+contained resources too, whose values lie beside those of what contains them.
+https://hl7.org/fhir/R4/search.html#chaining, docs/adr/0004-chains.md, docs/adr/0006-contained.md
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fhirserver.interactions.partial import Fragment
 from fhirserver.interactions.terminology import service
 from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers, related
 from fhirserver.search.coded import Coded, apart, coded, tokens
+from fhirserver.search.contained import REFERRED, unasked
 from fhirserver.search.criteria import (
     RESOLVED,
     AllOf,
@@ -29,6 +31,7 @@ from fhirserver.search.criteria import (
     Chain,
     Clause,
     Codes,
+    Contained,
     Criterion,
     Negation,
     Reference,
@@ -37,7 +40,7 @@ from fhirserver.search.criteria import (
     Within,
     kind,
 )
-from fhirserver.search.filters import LISTED_BYTES, Filter, conjunction, path, query_filter
+from fhirserver.search.filters import LISTED_BYTES, Filter, conjunction, criterion_filter, path, query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls
 from terminology.value_sets import Expanded
@@ -69,10 +72,11 @@ async def resolve(ctx: Context, query: Query, found: Found) -> Query:
 class _Resolution:
     """Of the criteria of one filter, which share its size."""
 
-    def __init__(self, ctx: Context, type_: str, found: Found) -> None:
+    def __init__(self, ctx: Context, type_: str, found: Found, *, contained: bool = False) -> None:
         self._ctx = ctx
         self._type = type_
         self._found = found
+        self._contained = contained
         self._far = partial(_far, ctx, found)
         self._size = 0
 
@@ -88,8 +92,14 @@ class _Resolution:
                 return Negation(await self.of(part))
             case Within(parameter, part):
                 return Within(parameter, await self.of(part))
+            case Contained(type_, part, by):
+                return Contained(type_, await self._inner(type_).of(part), by)
             case Chain():
                 return await self._chain(criterion)
+
+    def _inner(self, type_: str) -> _Resolution:
+        """Of what is said of a contained resource."""
+        return _Resolution(self._ctx, type_, self._found, contained=True)
 
     async def _chain(self, chain: Chain) -> Criterion:
         """Where a parameter holds URLs in some places and References in others, both are followed."""
@@ -99,7 +109,42 @@ class _Resolution:
             parts.append(await (self._led_from if chain.reverse else self._leading)(chain))
         if by_url(self._ctx.registry, chain.parameter, source):
             parts += await (_named_from if chain.reverse else _naming)(self._ctx, self._far, self._type, chain)
+        if not chain.reverse:
+            parts += await self._containing(chain)
         return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
+
+    async def _containing(self, chain: Chain) -> list[Criterion]:
+        """What contains the far end itself, if anything does: what finds nothing would cost every page."""
+        if not self._contained and not await self._leads_inside(chain.parameter.code):
+            return []
+        parts: list[Contained] = []
+        size = 0
+        for other, criterion in chain.others:
+            if unasked(criterion) is None:
+                inner = self._inner(other)
+                parts.append(Contained(other, await inner.of(criterion), chain.parameter.code))
+                size += inner._size
+        if not self._contained and parts:
+            filter_ = criterion_filter(AnyOf(tuple(parts)), self._ctx.now())
+            if not await matching_ids(self._ctx.store, self._type, filter_, 1):
+                return []
+        self._size += size
+        if self._size > LISTED_BYTES:
+            raise _too_many(chain)
+        return [*parts]
+
+    async def _leads_inside(self, code: str) -> bool:
+        leading = self._ctx.indexer.leading
+        known = leading.known(self._type, code)
+        if known is not None:
+            return known
+        filter_ = {f"search.{REFERRED}": {"$eq": code}}
+        found = bool(await matching_ids(self._ctx.store, self._type, filter_, 1))
+        if found:
+            leading.add(self._type, [code])
+        else:
+            leading.absent(self._type, code)
+        return found
 
     async def _leading(self, chain: Chain) -> Clause:
         if chain.others not in self._found.references:

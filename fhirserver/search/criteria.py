@@ -160,7 +160,15 @@ class Within(NamedTuple):
     part: Criterion
 
 
-Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within
+class Contained(NamedTuple):
+    """What contains a resource of a type of which `part` is true; `by`: and refers to it by this parameter."""
+
+    type_: str
+    part: Criterion
+    by: str | None = None
+
+
+Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within | Contained
 
 
 def clauses(criterion: Criterion) -> Iterator[Clause]:
@@ -174,7 +182,7 @@ def clauses(criterion: Criterion) -> Iterator[Clause]:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from clauses(part)
-        case Negation(part) | Within(part=part):
+        case Negation(part) | Within(part=part) | Contained(part=part):
             yield from clauses(part)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bson import json_util
 
-from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Within, clauses
+from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Contained, Criterion, Negation, Within, clauses
 from fhirserver.search.query import Query
 
 Part = dict[str, Any]
@@ -120,6 +120,8 @@ def _described(criterion: Criterion) -> list[Part]:
             return [_group("not", _described(part))]
         case Within(parameter, part):
             return [_text("parameter", parameter.code), _group("within", _described(part))]
+        case Contained(type_, part):
+            return [_group("contained", [_text("type", type_), *_described(part)])]
 
 
 def _value(value: Any) -> str:

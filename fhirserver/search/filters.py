@@ -18,6 +18,7 @@ from bson.decimal128 import Decimal128
 from fhirserver.fhir.dates import EARLIEST, LATEST
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.fhir.units import UCUM, Base, base
+from fhirserver.search import contained
 from fhirserver.search.canonicals import UNVERSIONED, VERSIONS
 from fhirserver.search.coded import BEGINNING, URL_ABOVE, URL_BELOW
 from fhirserver.search.comparisons import COMPARED
@@ -28,6 +29,7 @@ from fhirserver.search.criteria import (
     Clause,
     Codes,
     Composite,
+    Contained,
     Criterion,
     Dates,
     Near,
@@ -81,21 +83,47 @@ def _on_values(field: str, condition: Any) -> bool:
     return field.partition(".")[0] in ("search", "compartments") and not _VALUED.isdisjoint(condition)
 
 
-def criterion_filter(criterion: Criterion, now: datetime, slots: bool = False) -> Filter:
-    """`slots`: inside an element of a composite, where the values of a component lie under its code."""
+def criterion_filter(criterion: Criterion, now: datetime, inside: bool = False) -> Filter:
+    """`inside`: of an element of a composite, or of a contained resource, where values lie under codes alone."""
     match criterion:
-        case Clause(parameter):
-            return clause_filter(criterion, now, parameter.code if slots else path(parameter))
+        case Clause(parameter, modifier, values):
+            if inside and modifier == UNVERSIONED:
+                return unversioned_element(parameter.code, values)
+            return clause_filter(criterion, now, _field(parameter, inside))
         case AllOf(parts):
-            return conjunction(criterion_filter(part, now, slots) for part in parts)
+            return conjunction(criterion_filter(part, now, inside) for part in parts)
         case AnyOf(parts):
-            return disjunction([criterion_filter(part, now, slots) for part in parts])
+            return disjunction([criterion_filter(part, now, inside) for part in parts])
         case Negation(part):
-            return {"$nor": [criterion_filter(part, now, slots)]}
+            return {"$nor": [criterion_filter(part, now, inside)]}
         case Within(parameter, part):
-            return {path(parameter): {"$elemMatch": criterion_filter(part, now, slots=True)}}
+            return {_field(parameter, inside): {"$elemMatch": criterion_filter(part, now, inside=True)}}
+        case Contained():
+            return contained_filter(criterion, now, inside)
         case Chain():
             raise ValueError("what a chain matches is for the database to say: resolve it first")
+
+
+def contained_filter(criterion: Contained, now: datetime, inside: bool) -> Filter:
+    """One element that meets all. What follows from that is said apart, for the index.
+
+    That there are elements is all that an index knows of a negation; and a range of both ends under two arrays is one
+    end of it, but where it is said of the inner array alone: 30 keys instead of 530.
+    """
+    type_, part, by = criterion
+    referred = {} if by is None else {contained.REFERRED: {"$eq": by}}
+    element = conjunction([referred, criterion_filter(part, now, inside=True)])
+    field = contained.field(type_)
+    if inside:
+        return {field: {"$elemMatch": element}}
+    field = f"search.{field}"
+    exists: Filter = {"$exists": True} if by is None else {}
+    ranges = {f"{field}.{code}": each for code, each in element.items() if "$elemMatch" in each and code[0] != "$"}
+    return {field: exists | ({"$elemMatch": element} if element else {}), **ranges}
+
+
+def _field(parameter: Parameter, inside: bool) -> str:
+    return parameter.code if inside else path(parameter)
 
 
 def clause_filter(clause: Clause, now: datetime, field: str) -> Filter:
@@ -195,6 +223,12 @@ def unversioned_filter(field: str, values: Sequence[Value], parameter: Parameter
     versioned = {"$anyElementTrue": {"$map": {"input": f"${field}", "as": "form", "in": versions}}}
     alone = {"$anyElementTrue": {"$map": {"input": asked, "as": "url", "in": {"$not": [versioned]}}}}
     return {field: {"$in": urls}, "$expr": {"$and": [{"$isArray": [f"${field}"]}, alone]}}
+
+
+def unversioned_element(field: str, values: Sequence[Value]) -> Filter:
+    """The same within an element, where MongoDB takes no expressions."""
+    alone = ({field: {"$in": [str(value)], "$not": {"$regex": f"^{re.escape(str(value))}\\|"}}} for value in values)
+    return disjunction([*alone])
 
 
 def versions_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions, required_codes
 from fhirserver.fhir.outcome import invalid
-from fhirserver.search import values
+from fhirserver.search import contained, values
 from fhirserver.search.compartments import memberships
 from fhirserver.search.expressions import Get, Route, member, parse, routes
 from fhirserver.search.extraction import Leaf, Source, Write
@@ -109,6 +109,7 @@ class Indexer:
         self.base_url = base_url
         self.generation = generation
         self.writing = 0
+        self.leading = contained.Leading()
         self._reader = Reader(definitions)
         self._reference: Mapping[str, Forms] = {
             "": values.reference_from(base_url),
@@ -116,12 +117,14 @@ class Indexer:
         }
         self._family = definitions.types["HumanName"].by_name["family"]
         self._functions: dict[str, Callable[[Json], tuple[Json, Json]]] = {}
+        self._referring = cache(self._generate_referring)
 
     def renewed(self, registry: Registry, generation: int) -> Indexer:
         """The indexer of the next generation of parameters; functions of types whose parameters are the same stay."""
         other = Indexer(self.definitions, registry, self.base_url, generation)
         known = self._functions.items()
         other._reference = self._reference
+        other.leading = self.leading
         other._functions = {type_: each for type_, each in known if registry[type_] == self.registry[type_]}
         return other
 
@@ -136,11 +139,32 @@ class Indexer:
 
     def entry(self, resource: Json) -> Entry:
         type_ = resource["resourceType"]
-        function = self._functions.get(type_) or self._generate(type_)
-        search, sort = function(resource)
+        if "contained" in resource:
+            resource = contained.typed(resource)
+        search, sort = self._values(resource)
         if "_content" in self.registry[type_]:
             search |= {code: words for code, words in self._reader.said(resource).stored() if words}
-        return Entry(search, sort, memberships(type_, resource.get("id"), search))
+        belongs = memberships(type_, resource.get("id"), search)
+        if "contained" in resource:
+            inside = contained.stored(resource, lambda inner: self._values(inner)[0], self._references)
+            self.leading.add(type_, inside.get(contained.REFERRED, ()))
+            search |= inside
+        return Entry(search, sort, belongs)
+
+    def _values(self, resource: Json) -> tuple[Json, Json]:
+        """`search` and `sort`."""
+        type_ = resource["resourceType"]
+        return (self._functions.get(type_) or self._generate(type_))(resource)
+
+    def _references(self, resource: Json) -> Iterator[tuple[str, str]]:
+        """(code, target) of what the parameters of type reference find; canonicals too."""
+        for code, value, _ in self._referring(resource["resourceType"])(resource):
+            target = value.get("reference") if isinstance(value, dict) else value
+            if isinstance(target, str):
+                yield code, target
+
+    def _generate_referring(self, type_: str) -> Callable[[Json], list[tuple[str, Any, str]]]:
+        return raw_function(self.definitions, self.registry, type_, "reference")
 
     def _generate(self, type_: str) -> Callable[[Json], tuple[Json, Json]]:
         function = _Writer(self, type_).function()
@@ -345,9 +369,12 @@ def _set_empty(variable: str) -> Write:
 
 
 def raw_function(
-    definitions: Definitions, registry: Registry, type_: str
+    definitions: Definitions, registry: Registry, type_: str, only: str | None = None
 ) -> Callable[[Json], list[tuple[str, Any, str]]]:
-    """Answers (code, value, FHIR type) for all that the expressions of a type's parameters find, but composites."""
+    """Answers (code, value, FHIR type) for all that the expressions of a type's parameters find, but composites.
+
+    `only`: those of one type of parameter.
+    """
     source = Source()
 
     def keep(code: str, fhir_type: str) -> Write:
@@ -356,7 +383,7 @@ def raw_function(
     leaves = [
         Leaf(route, keep(code, route.type))
         for code, parameter in registry[type_].items()
-        if not parameter.components and parameter.expression
+        if not parameter.components and parameter.expression and only in (None, parameter.type)
         for route in routes(definitions, parse(parameter.expression), type_)
     ]
     return source.function(type_, ["found = []", *source.walk(leaves), "return found"])

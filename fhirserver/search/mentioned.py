@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Criterion, Negation, Within
+from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Contained, Criterion, Negation, Within
 from fhirserver.search.query import Query
 
 Named = tuple[str, str]
@@ -29,6 +29,8 @@ def _of(type_: str, criterion: Criterion) -> Iterator[Named]:
                 yield from _of(type_, part)
         case Negation(part):
             yield from _of(type_, part)
+        case Contained(other, part):
+            yield from _of(other, part)
         case Chain(parameter, others, reverse):
             for other, part in others:
                 yield other if reverse else type_, parameter.code
