@@ -21,6 +21,7 @@ from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.partial import Fragment
 from fhirserver.interactions.terminology import service
+from fhirserver.search.bounds import narrowed
 from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers, related
 from fhirserver.search.coded import Coded, apart, coded, tokens
 from fhirserver.search.contained import REFERRED, unasked
@@ -40,7 +41,16 @@ from fhirserver.search.criteria import (
     Within,
     kind,
 )
-from fhirserver.search.filters import LISTED_BYTES, Filter, conjunction, criterion_filter, path, query_filter
+from fhirserver.search.filters import (
+    LISTED_BYTES,
+    Filter,
+    conjunction,
+    counting,
+    criterion_filter,
+    path,
+    query_filter,
+)
+from fhirserver.search.index import repeats
 from fhirserver.search.query import Query
 from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls
 from terminology.value_sets import Expanded
@@ -263,7 +273,9 @@ async def _references(ctx: Context, far: Far, chain: Chain) -> list[str]:
 async def _referred(ctx: Context, far: Far, type_: str, chain: Chain) -> list[str]:
     """The ids to which what meets the chain's criterion refers."""
     ((source, criterion),) = chain.others
-    filter_, field = await far(source, criterion), path(chain.parameter)
+    filter_ = counting(await far(source, criterion))
+    single = not repeats(ctx.definitions, chain.parameter, source)
+    field = f"sort.{chain.parameter.code}" if single else path(chain.parameter)
     ids = await referred_ids(ctx.store, source, filter_, field, type_, LISTED + 1)
     if len(ids) > LISTED:
         raise _too_many(chain)
@@ -298,7 +310,8 @@ async def _far(ctx: Context, found: Found, type_: str, criterion: Criterion) -> 
     """The filter of what meets a criterion and may be seen."""
     authorize(ctx.caller, "search", type_)
     query = restrict(ctx.caller, Query(type_, criteria=(criterion,)))
-    return staying(ctx, type_, query_filter(await resolve(ctx, query, found), ctx.now()))
+    query = await resolve(ctx, query, found)
+    return staying(ctx, type_, narrowed(query, query_filter(query, ctx.now()), ctx.registry))
 
 
 def staying(ctx: Context, type_: str, filter_: Filter) -> Filter:

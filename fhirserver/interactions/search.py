@@ -24,6 +24,7 @@ from fhirserver.interactions.links import page_url
 from fhirserver.interactions.partial import flagged, marked, refuse_fragments, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.interactions.summary import Part, trim
+from fhirserver.search.bounds import narrowed
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.filters import counting, query_filter
 from fhirserver.search.includes import fields, forward, reverse
@@ -139,7 +140,7 @@ async def filter_of(ctx: Context, query: Query) -> Document:
     found = Found()
     query = await resolve(ctx, query, found)
     refuse_fragments(found.fragments)
-    return query_filter(query, ctx.now())
+    return narrowed(query, query_filter(query, ctx.now()), ctx.registry)
 
 
 class Result(NamedTuple):
@@ -185,7 +186,7 @@ def _url(ctx: Context, request: Request, first: Query, cursor: Cursor | None) ->
 
 
 async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result:
-    filters = [query_filter(query, ctx.now()) for query in queries]
+    filters = [narrowed(query, query_filter(query, ctx.now()), ctx.registry) for query in queries]
     if first.summary == "count" or first.count == 0:
         return Result([], [("self", None)], await _total(ctx, first, queries, filters))
     page = await _page(ctx, first, queries, filters)

@@ -351,20 +351,23 @@ def _range(value: Dates, now: datetime) -> tuple[datetime, datetime]:
 # eq and ne compare with the implicit range of the number as typed; the others with the number itself.
 
 NUMBERS: Mapping[str, Callable[[Number], Filter]] = {
-    "eq": lambda n: {"lo": {"$gte": _stored(n.low), "$lt": _stored(n.high)}, "hi": {"$lt": _stored(n.high)}},
-    "ne": lambda n: {"$or": [{"lo": {"$lt": _stored(n.low)}}, {"hi": {"$gte": _stored(n.high)}}]},
-    "gt": lambda n: {"hi": {"$gt": _stored(n.value)}},
-    "lt": lambda n: {"lo": {"$lt": _stored(n.value)}},
-    "ge": lambda n: {"hi": {"$gte": _stored(n.value)}},
-    "le": lambda n: {"lo": {"$lte": _stored(n.value)}},
-    "sa": lambda n: {"lo": {"$gt": _stored(n.value)}},
-    "eb": lambda n: {"hi": {"$lt": _stored(n.value)}},
-    "within": lambda n: {"lo": {"$lte": _stored(n.high)}, "hi": {"$gte": _stored(n.low)}},
-    "ap": lambda n: {"lo": {"$lte": _stored(_nearby(n)[1])}, "hi": {"$gte": _stored(_nearby(n)[0])}},
+    "eq": lambda n: {
+        "lo": {"$gte": stored(n.low), "$lt": stored(n.high)},
+        "hi": {"$lt": stored(n.high)},
+    },
+    "ne": lambda n: {"$or": [{"lo": {"$lt": stored(n.low)}}, {"hi": {"$gte": stored(n.high)}}]},
+    "gt": lambda n: {"hi": {"$gt": stored(n.value)}},
+    "lt": lambda n: {"lo": {"$lt": stored(n.value)}},
+    "ge": lambda n: {"hi": {"$gte": stored(n.value)}},
+    "le": lambda n: {"lo": {"$lte": stored(n.value)}},
+    "sa": lambda n: {"lo": {"$gt": stored(n.value)}},
+    "eb": lambda n: {"hi": {"$lt": stored(n.value)}},
+    "within": lambda n: {"lo": {"$lte": stored(n.high)}, "hi": {"$gte": stored(n.low)}},
+    "ap": lambda n: {"lo": {"$lte": stored(nearby(n)[1])}, "hi": {"$gte": stored(nearby(n)[0])}},
 }
 
 
-def _nearby(number: Number) -> tuple[Decimal, Decimal]:
+def nearby(number: Number) -> tuple[Decimal, Decimal]:
     """Within a tenth of the number, or within its implicit range where that is wider."""
     tenth = _decimal128.scaleb(_decimal128.abs(number.value), -1)
     low, high = _decimal128.subtract(number.value, tenth), _decimal128.add(number.value, tenth)
@@ -388,20 +391,27 @@ def quantity_filter(field: str, values: Sequence[Value], parameter: Parameter, n
 def _quantity(value: Quantity) -> Filter:
     if value.unit is None:
         return NUMBERS[value.number.prefix](value.number)
-    system, _, code = value.unit.rpartition("|")
-    found = base(code) if system == UCUM and abs(value.number.value.adjusted()) <= CONVERTED else None
-    number = None if found is None else _in_base_units(value.number, found)
-    if found is None or number is None:
+    converted = in_base_units(value)
+    if converted is None:
         return NUMBERS[value.number.prefix](value.number) | {"unit": {"$eq": value.unit}}
-    return _renamed(NUMBERS[number.prefix](number)) | {"in": {"$eq": found.unit}}
+    number, unit = converted
+    return _renamed(NUMBERS[number.prefix](number)) | {"in": {"$eq": unit}}
 
 
-def _in_base_units(number: Number, unit: Base) -> Number | None:
+def in_base_units(value: Quantity) -> tuple[Number, str] | None:
+    """A number of base units and which these are, where the unit is one of UCUM and it can be told exactly enough."""
+    system, _, code = (value.unit or "").rpartition("|")
+    found = base(code) if system == UCUM and abs(value.number.value.adjusted()) <= CONVERTED else None
+    number = None if found is None else _converted(value.number, found)
+    return None if found is None or number is None else (number, found.unit)
+
+
+def _converted(number: Number, unit: Base) -> Number | None:
     """The number and its range, each by itself. Where more is less, what is greater is smaller.
 
     A tenth of what was asked for is no tenth of it in base units: 37 Cel is 310 K.
     """
-    ends = _nearby(number) if number.prefix == "ap" else (number.low, number.high)
+    ends = nearby(number) if number.prefix == "ap" else (number.low, number.high)
     value, low, high = unit.of(number.value), unit.of(ends[0]), unit.of(ends[1])
     if value is None or low is None or high is None:
         return None
@@ -419,7 +429,7 @@ def _renamed(filter_: Filter) -> Filter:
     }
 
 
-def _stored(value: Decimal) -> Decimal128:
+def stored(value: Decimal) -> Decimal128:
     return Decimal128(value)
 
 

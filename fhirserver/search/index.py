@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/search.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from fhirserver.search.extraction import Leaf, Source, Write
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.values import Forms
 from fhirserver.search.words import Reader
+from fhirserver.store.schema import hot_keys
 
 Json = dict[str, Any]
 
@@ -203,11 +204,15 @@ class Indexer:
 
 @lru_cache(4096)
 def repeats(definitions: Definitions, parameter: Parameter, type_: str) -> bool:
-    """Whether one resource may have several values of a parameter: of a choice of types it has one."""
+    """Whether one resource may have several values of a parameter."""
     found = routes(definitions, parse(parameter.expression), type_)
+    return not one_place(found) or any((parameter.type, route.type) in SEVERAL for route in found)
+
+
+def one_place(found: Sequence[Route]) -> bool:
+    """Whether these lead to one element that does not repeat: of a choice of types it has one."""
     places = {(route.steps[:-1], route.element and route.element.name) for route in found}
-    many = any(isinstance(step, Get) and step.repeats for route in found for step in route.steps)
-    return many or len(places) > 1 or any((parameter.type, route.type) in SEVERAL for route in found)
+    return len(places) < 2 and not any(isinstance(s, Get) and s.repeats for route in found for s in route.steps)
 
 
 def implied_system(route: Route) -> str | None:
@@ -236,6 +241,7 @@ class _Writer:
         self.unique = self.source.name(values.unique)
         self.folded = self.source.name(values.folded)
         self.otherwise = self.source.name(values.otherwise)
+        self.hot = {field for keys in hot_keys(type_) for field in keys}
         self.variables: list[str] = []
         self.leaves: list[Leaf] = []
 
@@ -271,7 +277,7 @@ class _Writer:
     def _collect(self, parameter: Parameter, found: Iterable[Route]) -> tuple[dict[str, str], bool]:
         """Adds leaves that fill a variable for each suffix; tells whether at most one value can come."""
         ends = [end for route in found for end in self.indexer.ends(parameter, route)]
-        single = len(ends) == 1 and not any(isinstance(step, Get) and step.repeats for step in ends[0][0].steps)
+        single = bool(ends) and one_place([route for route, _ in ends])
         variables: dict[str, str] = {}
         for route, forms in ends:
             for suffix, function in forms.items():
@@ -329,6 +335,9 @@ class _Writer:
             yield from self._sorted(parameter, codes, found)
             if texts:
                 yield f"    elif {texts}: {_sort(codes)} = min({texts})"
+        for code in codes:
+            if f"sort.{code}:point" in self.hot:
+                yield f"    if {found}: sort |= {self.source.name(values.exact)}({code!r}, {found})"
         for suffix, variable in variables.items():
             if suffix not in ("", FAMILY):
                 kept = f"{self.unique}({variable})" if distinct else variable

@@ -390,6 +390,19 @@ def _from_bid(bid: bytes) -> Decimal:
     return Decimal128.from_bid(bid).to_decimal()
 
 
+def exact(code: str, ranges: list[Json]) -> Json:
+    """For compound indexes: the number, as it is and in base units, where it is one point, and True where it is not."""
+    several, first = len(ranges) > 1, ranges[0]
+    found = {f"{code}:point": several or _point(first["lo"], first["hi"])}
+    if several or "in" in first:
+        found[f"{code}:base"] = several or _point(first["from"], first["to"])
+    return found
+
+
+def _point(low: Decimal128, high: Decimal128) -> Decimal128 | bool:
+    return low if low == high else True
+
+
 # uri and reference: https://hl7.org/fhir/R4/search.html#reference
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, GEOSPHERE, IndexModel
@@ -44,17 +45,44 @@ CURRENT = (
 )
 HISTORY = (_index("updated", updated=DESCENDING, _id=DESCENDING),)
 
-# Observations of a patient or of a code, newest first: 0.40 ms against 0.53 by the wildcard (DESIGN §2). Of a code in
-# the order of ids: a page of `code=…&value-quantity=gt5` at 1,000,000 resources took 764 ms where all values of the
-# code are read and sorted first. `_id` is the last key of every sort and goes the way of the key before it.
+# An index can hold one array only, so what follows the first key is a scalar under `sort`; search.bounds says what a
+# search knows of it. `_id` is the last key of every sort and goes the way of the key before it. The evidence for each
+# is in docs/scaling.md.
 HOT: dict[str, tuple[IndexModel, ...]] = {
     "Observation": (
         _index("patient-date", **{"search.patient": ASCENDING, "sort.date": DESCENDING, "_id": DESCENDING}),
         _index("code-date", **{"search.code": ASCENDING, "sort.date": DESCENDING, "_id": DESCENDING}),
         _index("code-id", **{"search.code": ASCENDING, "_id": ASCENDING}),
+        _index("code-patient", **{"search.code": ASCENDING, "sort.patient": ASCENDING, "sort.date": DESCENDING}),
+        _index(
+            "code-value",
+            **{
+                "search.code": ASCENDING,
+                "sort.value-quantity:point": ASCENDING,
+                "sort.value-quantity:base": ASCENDING,
+            },
+        ),
+    ),
+    "Condition": (  # with the patient, so that `_has` reads the index alone
+        _index(
+            "code-onset",
+            **{
+                "search.code": ASCENDING,
+                "sort.onset-date": DESCENDING,
+                "_id": DESCENDING,
+                "sort.patient": ASCENDING,
+            },
+        ),
     ),
     "Location": (_index("near", **{"search.near": GEOSPHERE}),),
 }
+
+
+@cache
+def hot_keys(type_: str) -> tuple[tuple[str, ...], ...]:
+    """The fields of each compound index of a type, in their order."""
+    keys = (tuple(index.document["key"]) for index in HOT.get(type_, ()))
+    return tuple(fields for fields in keys if len(fields) > 1)
 
 
 # Jobs by who waits longest; each is forgotten at the time it names itself.
