@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,7 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.rest.bodies import Bodies, Body
 
 if TYPE_CHECKING:
-    import httpx
-    from conftest import Fhir, Serve
+    from conftest import Fhir, Serve, Served
 
 MEGABYTE = 1_000_000
 PATIENT = {"resourceType": "Patient"}
@@ -33,13 +33,14 @@ def begun(fhir: Fhir, announced: int, sent: int = 0) -> Iterator[socket.socket]:
         yield client
 
 
-def until(fhir: Fhir, status: int) -> httpx.Response:
-    """The first answer with this status, or the last one."""
+def holds(served: Served, size: int) -> None:
+    """Wait until the server holds so many bytes."""
+    bodies = served.server.config.app.bodies  # type: ignore[union-attr]
     for _ in range(1_000):
-        answer = fhir.post("Patient", PATIENT)
-        if answer.status_code == status:
-            break
-    return answer
+        if bodies.held == size:
+            return
+        time.sleep(0.01)
+    raise AssertionError(bodies.held)
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,13 +57,16 @@ def test_a_body_that_is_announced_too_long_is_refused_before_it_is_sent(fhir: Fh
 
 
 def test_bodies_have_so_much_room_together(serve: Serve) -> None:
-    fhir = serve(max_bodies_mb=1).client
+    served = serve(max_bodies_mb=1)
+    fhir = served.client
     with begun(fhir, MEGABYTE, MEGABYTE - 1):
-        refused = until(fhir, 503)  # the other one has arrived
+        holds(served, MEGABYTE - 1)
+        refused = fhir.post("Patient", PATIENT)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
         assert refused.json()["issue"][0]["code"] == "throttled"
         assert fhir.get("Patient").status_code == 200  # who sends nothing is not concerned
-    assert until(fhir, 201).status_code == 201  # the server knows that it is gone
+    holds(served, 0)
+    assert fhir.post("Patient", PATIENT).status_code == 201
 
 
 def read(bodies: Bodies, content: bytes, **headers: str) -> bytes:
