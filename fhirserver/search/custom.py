@@ -15,7 +15,7 @@ from typing import Any
 
 from fhirserver.fhir.definitions import search_table
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.search.expressions import As, Member, Path, Route, parse, routes, spelled
+from fhirserver.search.expressions import Route, parse, routes
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import TYPES, Parameter, Registry, Uses, r4_registry
 
@@ -241,36 +241,12 @@ def _prove(parameter: Parameter) -> None:
 
 def _routes(expression: str, type_: str, start: str, element: str) -> list[Route]:
     """Raises a 422 Outcome with the position where a path leads nowhere."""
-    definitions = r4_registry().definitions
-    with _at(element):
-        paths = parse(expression)
     own = None if start == type_ and element == "expression" else start
-    found: list[Route] = []
-    for path in paths:
-        try:
-            found += routes(definitions, (path,), type_, own)
-        except Outcome as refusal:
-            place = _dead_end(expression, path, type_, own)
-            message = f"{spelled(path)} leads nowhere from {start} at position {place} of the search expression"
-            raise _refused(f"{message} {expression[:500]!r}", element) from refusal
+    with _at(element):
+        found = routes(r4_registry().definitions, parse(expression), type_, own)
     if not found:
         raise _refused(f"the search expression {expression[:500]!r} says nothing about {type_}", element)
     return found
-
-
-def _dead_end(expression: str, path: Path, type_: str, start: str | None) -> int:
-    """The position, counted from 1, of the step beyond which there is nothing."""
-    definitions, at = r4_registry().definitions, 0
-    for length, step in enumerate(path, 1):
-        if isinstance(step, (Member, As)):
-            name = step.name if isinstance(step, Member) else step.type
-            found = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)").search(expression, at)
-            at = found.start() if found else at
-        try:
-            routes(definitions, (path[:length],), type_, start)
-        except Outcome:
-            break
-    return at + 1
 
 
 @cache

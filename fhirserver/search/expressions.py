@@ -1,21 +1,23 @@
-"""The part of FHIRPath that search parameters are written in, parsed and typed.
+"""Search expressions, parsed and typed: nearly all are unions of paths, which need no evaluation.
 
-https://hl7.org/fhir/R4/searchparameter-definitions.html#SearchParameter.expression. An expression is a union of
-paths; against a type, each path becomes concrete: JSON properties, filters, and the FHIR type found at its end.
+https://hl7.org/fhir/R4/searchparameter-definitions.html#SearchParameter.expression. Against a type, each path becomes
+concrete: JSON properties, filters, and the FHIR type found at its end. What is more than paths is evaluated.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
 from fhirserver.fhir.definitions import Definitions, Element
-from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.search.evaluation import Evaluated, OfType, Part, parts
 
 _LONGEST_PATH = 12  # Python nests at most 20 blocks; nothing published needs more than 6 steps
 _DEEPEST = 20
+_TIMES = frozenset({"date", "dateTime", "instant", "time"})  # which are equal to others than their text
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<string>'(?:[^'\\]|\\.)*')|(?P<number>\d+)|(?P<word>%?[A-Za-z_]\w*|`[^`]+`)|(?P<sign>!=|[().\[\]|=,]))",
@@ -65,10 +67,23 @@ Step = Member | As | Index | Filter | Present
 Path = tuple[Step, ...]
 
 
+class NotPaths(Exception):
+    """The expression is more than a union of paths, or leads nowhere as such."""
+
+
+class Parsed(NamedTuple):
+    """`paths` is None where the expression must be evaluated."""
+
+    text: str
+    paths: tuple[Path, ...] | None
+
+
 @lru_cache(maxsize=4096)
-def parse(expression: str) -> tuple[Path, ...]:
-    """The paths of the union. Raises a 400 Outcome with the position where the expression is not of this subset."""
-    return _Parser(expression).whole()
+def parse(expression: str) -> Parsed:
+    try:
+        return Parsed(expression, _Parser(expression).whole())
+    except NotPaths:
+        return Parsed(expression, None)
 
 
 class _Parser:
@@ -83,15 +98,11 @@ class _Parser:
         while position < end:
             match = _TOKEN.match(self.expression, position)
             if match is None:
-                raise self._refusal("an unexpected character", position)
+                raise NotPaths
             kind = match.lastgroup or ""
             yield kind, match[kind], match.start(kind)
             position = match.end()
         yield "end", "", end
-
-    def _refusal(self, what: str, position: int | None = None) -> Outcome:
-        place = self.tokens[self.at][2] if position is None else position
-        return invalid(f"{what} at position {place + 1} of the search expression {self.expression[:500]!r}")
 
     def next(self) -> str:
         text = self.tokens[self.at][1]
@@ -106,19 +117,19 @@ class _Parser:
 
     def expect(self, text: str) -> None:
         if not self.take(text):
-            raise self._refusal(f"{text!r} is missing")
+            raise NotPaths
 
-    def kind(self, kind: str, what: str) -> str:
+    def kind(self, kind: str) -> str:
         if self.tokens[self.at][0] != kind:
-            raise self._refusal(f"{what} is missing")
+            raise NotPaths
         return self.next()
 
     def whole(self) -> tuple[Path, ...]:
         paths = self.union()
         if self.tokens[self.at][0] != "end":
-            raise self._refusal("something that search parameters do not use")
+            raise NotPaths
         if any(len(path) > _LONGEST_PATH for path in paths):
-            raise self._refusal(f"a path of more than {_LONGEST_PATH} steps")
+            raise NotPaths
         return paths
 
     def union(self) -> tuple[Path, ...]:
@@ -135,14 +146,14 @@ class _Parser:
         return paths
 
     def type_name(self) -> str:
-        name = self.kind("word", "a type")
-        return self.kind("word", "a type") if name in ("FHIR", "System") and self.take(".") else name
+        name = self.kind("word")
+        return self.kind("word") if name in ("FHIR", "System") and self.take(".") else name
 
     def path(self) -> tuple[Path, ...]:
         if self.take("("):
             self.depth += 1
             if self.depth > _DEEPEST:
-                raise self._refusal(f"more than {_DEEPEST} nested parentheses")
+                raise NotPaths
             paths = self.union()
             self.expect(")")
             self.depth -= 1
@@ -150,7 +161,9 @@ class _Parser:
             paths = ((Member(self.name()),),)
         while True:
             if self.take("["):
-                number = Index(int(self.kind("number", "an index")))
+                if len(paths) > 1:
+                    raise NotPaths
+                number = Index(int(self.kind("number")))
                 self.expect("]")
                 paths = tuple((*path, number) for path in paths)
             elif not self.take("."):
@@ -162,10 +175,9 @@ class _Parser:
                 paths = tuple(path + more for path in paths)
 
     def name(self) -> str:
-        return self.kind("word", "a name").strip("`")
+        return self.kind("word").strip("`")
 
     def step(self) -> Path:
-        start = self.tokens[self.at][2]
         name = self.name()
         if not self.take("("):
             return (Member(name),)
@@ -177,7 +189,7 @@ class _Parser:
         elif name == "where":
             steps = (self.condition(),)
         else:
-            raise self._refusal(f"the function {name}(), which search parameters do not use,", start)
+            raise NotPaths
         self.expect(")")
         return steps
 
@@ -197,15 +209,14 @@ class _Parser:
         return Equals(name, self.string())
 
     def string(self) -> str:
-        return re.sub(r"\\(.)", r"\1", self.kind("string", "a text in quotes")[1:-1])
+        return re.sub(r"\\(.)", r"\1", self.kind("string")[1:-1])
 
     def present(self, path: Path) -> Path:
         for text in ("exists", "(", ")", "and"):
             self.expect(text)
-        start = self.tokens[self.at][2]
         last = path[-1]
         if self.path() != (path,) or not isinstance(last, Member):
-            raise self._refusal("something else than `X.exists() and X != false`", start)
+            raise NotPaths
         self.expect("!=")
         self.expect("false")
         return (*path[:-1], Present(last.name))
@@ -230,7 +241,7 @@ class Truth(NamedTuple):
     keys: tuple[str, ...]
 
 
-Access = Get | Filter | Truth
+Access = Get | Filter | Truth | Evaluated | OfType
 
 
 class Route(NamedTuple):
@@ -241,14 +252,28 @@ class Route(NamedTuple):
     element: Element | None = None
     from_resource: bool = False
 
+    @property
+    def repeats(self) -> bool:
+        """Whether more than one value may lie there."""
+        return any(isinstance(step, Evaluated) or (isinstance(step, Get) and step.repeats) for step in self.steps)
 
-def routes(definitions: Definitions, paths: tuple[Path, ...], type_: str, start: str | None = None) -> list[Route]:
+
+def routes(definitions: Definitions, parsed: Parsed, type_: str, start: str | None = None) -> list[Route]:
     """The concrete routes of an expression that applies to a type; none where it speaks of other types only.
 
     `start` is the type that relative paths, those of a composite's components, begin at.
-    Raises a 400 Outcome where a path leads nowhere.
+    Raises a 400 Outcome with the position where it is no FHIRPath or leads nowhere.
     """
-    return [route for path in paths for route in _routes(definitions, path, type_, start)]
+    if parsed.paths is not None:
+        with suppress(NotPaths):
+            return [route for path in parsed.paths for route in _routes(definitions, path, type_, start)]
+    return [route for part in parts(definitions, parsed.text, type_, start) for route in _evaluated(part)]
+
+
+def _evaluated(part: Part) -> Iterator[Route]:
+    """One for each type that may be found."""
+    for type_, element in part.ends:
+        yield Route((part.step, OfType(type_)), type_, element, part.absolute)
 
 
 def _routes(definitions: Definitions, path: Path, type_: str, start: str | None) -> list[Route]:
@@ -267,7 +292,7 @@ def _routes(definitions: Definitions, path: Path, type_: str, start: str | None)
             break
         found = [further for route in found for further in _further(definitions, route, step)]
     if not found:
-        raise invalid(f"the search expression path {spelled(path)} leads nowhere from {start or type_}")
+        raise NotPaths
     return found
 
 
@@ -280,8 +305,8 @@ def _further(definitions: Definitions, route: Route, step: Step) -> list[Route]:
             return [route] if definitions.is_a(route.type, wanted) else []
         case Index(number):
             last = route.steps[-1] if route.steps else None
-            if not isinstance(last, Get):
-                return []
+            if not isinstance(last, Get) or any(isinstance(step, Get) and step.repeats for step in route.steps[:-1]):
+                return []  # one of all that are found, not one of each
             return [route._replace(steps=(*route.steps[:-1], last._replace(number=number)))] if last.many else [route]
         case Present(name):
             ends = (found.steps[-1] for found in member(definitions, route, name))
@@ -291,9 +316,11 @@ def _further(definitions: Definitions, route: Route, step: Step) -> list[Route]:
             return [route._replace(steps=(*route.steps, step))] if route.type == "Reference" else []
         case Equals(name):
             known = member(definitions, route, name)
-            return [route._replace(steps=(*route.steps, step))] if len(known) == 1 else []
+            plain = len(known) == 1 and known[0].type not in _TIMES and known[0].element and not known[0].element.many
+            return [route._replace(steps=(*route.steps, step))] if plain else []
         case HasExtension():
-            return [route._replace(steps=(*route.steps, step))]
+            primitive = definitions.primitive(route.type)  # its extensions stand beside it
+            return [] if primitive else [route._replace(steps=(*route.steps, step))]
 
 
 def member(definitions: Definitions, route: Route, name: str) -> list[Route]:
@@ -314,34 +341,11 @@ def member(definitions: Definitions, route: Route, name: str) -> list[Route]:
     ]
 
 
-def reference_targets(definitions: Definitions, paths: tuple[Path, ...], type_: str) -> frozenset[str]:
-    """The types that the references found on these paths may lead to."""
+def reference_targets(definitions: Definitions, parsed: Parsed, type_: str) -> frozenset[str]:
+    """The types that the references found by an expression may lead to."""
     targets: set[str] = set()
-    for route in routes(definitions, paths, type_):
+    for route in routes(definitions, parsed, type_):
         filters = [step.type for step in route.steps if isinstance(step, RefersTo)]
         allowed = filters or (route.element.targets.get(route.type, ()) if route.element else ())
         targets.update(allowed or ("Resource",))
     return definitions.resource_types if "Resource" in targets else frozenset(targets)
-
-
-def spelled(path: Path) -> str:
-    """A path as one would write it, for messages."""
-    return ".".join(map(_spelled, path))
-
-
-def _spelled(step: Step) -> str:
-    match step:
-        case Member(name):
-            return name
-        case As(type_):
-            return f"ofType({type_})"
-        case Index(number):
-            return f"item({number})"
-        case Equals(name, literal):
-            return f"where({name} = {str(literal).lower() if isinstance(literal, bool) else repr(literal)})"
-        case RefersTo(type_):
-            return f"where(resolve() is {type_})"
-        case HasExtension(url):
-            return f"where(hasExtension({url!r}))"
-        case Present(name):
-            return f"{name}.exists()"

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import invalid
+from fhirserver.search.evaluation import Evaluated, OfType, evaluator, type_of
 from fhirserver.search.expressions import Access, Equals, Get, HasExtension, RefersTo, Route, Truth
 
 Json = dict[str, Any]
@@ -96,6 +97,11 @@ class Source:
                 return [f"if has_extension({variable}, {url!r}):"], variable
         value = self.fresh()
         match step:
+            case Evaluated():
+                return [f"for {value} in {self.name(evaluator(step))}({variable}, resource):"], value
+            case OfType(type_):
+                found = f"{variable}.value if {variable}.type == {type_!r} else None"
+                return [f"{value} = {found}", f"if {value} is not None:"], value
             case Truth(keys):
                 # a loop of one turn: the value is there even when it is false
                 held = " or ".join(f"{variable}.get({key!r}, False) is not False" for key in keys)
@@ -126,15 +132,10 @@ def refers_to(reference: Json) -> str | None:
     if not target:
         return reference.get("type")
     short = len(target) <= _LONGEST_CACHED
-    return (_cached_type_of(target) if short else _type_of(target)) or reference.get("type")
+    return (_cached_type_of(target) if short else type_of(target)) or reference.get("type")
 
 
-def _type_of(target: str) -> str | None:
-    parts = target.partition("/_history/")[0].rsplit("/", 2)
-    return parts[-2] if len(parts) > 1 else None
-
-
-_cached_type_of = lru_cache(maxsize=65_536)(_type_of)
+_cached_type_of = lru_cache(maxsize=65_536)(type_of)
 
 
 def has_extension(value: Json, url: str) -> bool:

@@ -16,7 +16,7 @@ from fhirserver.fhir.definitions import Definitions, required_codes
 from fhirserver.fhir.outcome import invalid
 from fhirserver.search import contained, values
 from fhirserver.search.compartments import memberships
-from fhirserver.search.expressions import Get, Route, member, parse, routes
+from fhirserver.search.expressions import Route, member, parse, routes
 from fhirserver.search.extraction import Leaf, Source, Write
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.values import Forms
@@ -212,7 +212,7 @@ def repeats(definitions: Definitions, parameter: Parameter, type_: str) -> bool:
 def one_place(found: Sequence[Route]) -> bool:
     """Whether these lead to one element that does not repeat: of a choice of types it has one."""
     places = {(route.steps[:-1], route.element and route.element.name) for route in found}
-    return len(places) < 2 and not any(isinstance(s, Get) and s.repeats for route in found for s in route.steps)
+    return len(places) < 2 and not any(route.repeats for route in found)
 
 
 def implied_system(route: Route) -> str | None:

@@ -122,9 +122,9 @@ def check(definitions: Definitions, parameter: Parameter) -> None:
         raise invalid(f"{parameter.code[:80]!r} cannot be the code of a search parameter", "SearchParameter.code")
     if parameter.type not in TYPES and parameter.url != NEAR:
         raise invalid(f"search parameters of type {parameter.type[:80]!r} are not known", "SearchParameter.type")
-    paths = parse(parameter.expression)
+    parsed = parse(parameter.expression)
     for type_ in parameter.base:
-        found = routes(definitions, paths, type_)
+        found = routes(definitions, parsed, type_)
         if not found:
             raise invalid(f"the search expression {parameter.expression[:500]!r} says nothing about {type_}")
         for base in found:

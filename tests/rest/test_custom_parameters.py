@@ -222,14 +222,11 @@ PATIENT = "http://hl7.org/fhir/SearchParameter/"
 @pytest.mark.parametrize(
     ("change", "element", "message"),
     [
-        ({"expression": "Patient.name.first()"}, "expression", "at position 14"),
-        ({"expression": "Patient.name.where(use = home)"}, "expression", "a text in quotes is missing at position 26"),
-        (
-            {"expression": "Patient.nmae.given"},
-            "expression",
-            "Patient.nmae.given leads nowhere from Patient at position 9",
-        ),
+        ({"expression": "Patient.name.frist()"}, "expression", "frist() is no function of FHIRPath at position 14"),
+        ({"expression": "Patient.name.where(use = home)"}, "expression", "no element home at position 26"),
+        ({"expression": "Patient.nmae.given"}, "expression", "Patient has no element nmae at position 9"),
         ({"expression": "Patient.name | Patient.contact.nmae"}, "expression", "at position 32"),
+        ({"expression": "Patient.photo.first()"}, "expression", "finds Attachment, which a parameter of type string"),
         ({"expression": "Encounter.status"}, "expression", "says nothing about Patient"),
         ({"expression": "Patient.photo"}, "expression", "finds Attachment, which a parameter of type string cannot"),
         ({"expression": None}, "expression", "says by its expression what it finds"),
@@ -253,7 +250,7 @@ PATIENT = "http://hl7.org/fhir/SearchParameter/"
                 ],
             },
             "component[1].expression",
-            "familie leads nowhere from HumanName at position 1",
+            "HumanName has no element familie at position 1",
         ),
         (
             {
@@ -587,3 +584,51 @@ def test_the_capability_statement_says_how_a_parameter_may_be_asked(held: Fhir) 
     assert said["born"] == "prefixes: eq, gt, lt"
     assert said["house"] == "modifiers: :[type]; chains: house.name"
     assert said["gender"] is None
+
+
+BIRTH_TIME = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"
+
+
+def test_expressions_that_are_more_than_paths(served: Served) -> None:
+    fhir = served.client
+    names = [{"use": "official", "given": ["Ada"], "family": "King"}, {"given": ["Bea"], "period": {"end": "2020"}}]
+    time_ = {"extension": [{"url": BIRTH_TIME, "valueDateTime": "1990-05-05T03:00:00Z"}]}
+    person = {"resourceType": "Patient", "id": "a", "name": names, "birthDate": "1990-05-05", "_birthDate": time_}
+    gp = [{"reference": "Organization/o"}, {"reference": "Practitioner/p"}]
+    fhir.put("Organization/o", {"resourceType": "Organization", "id": "o", "name": "Home"})
+    for each in (
+        parameter("first-given", "Patient.name.first().given.first()"),
+        parameter("former", "Patient.name.where(period.end.exists() and (use.empty() or use != 'official')).given"),
+        parameter("born-at", f"Patient.birthDate.extension('{BIRTH_TIME}').value", type="date"),
+        parameter("named", "Patient.name.exists()", type="token"),
+        parameter("first-gp", "Patient.generalPractitioner.first()", type="reference", target=["Organization"]),
+        parameter(
+            "first-name",
+            "Patient.name.first()",
+            type="composite",
+            component=[
+                {"definition": PATIENT + "individual-given", "expression": "given.last()"},
+                {"definition": PATIENT + "individual-family", "expression": "family"},
+            ],
+        ),
+    ):
+        assert fhir.put(f"SearchParameter/{each['code']}", each | {"id": each["code"]}).status_code == 201, each
+    fhir.put("Patient/a", person | {"generalPractitioner": gp})
+    fhir.put("Patient/b", {"resourceType": "Patient", "id": "b"})
+    for search, ids in (
+        ("first-given=ada", ["a"]),
+        ("first-given=bea", []),
+        ("former=bea", ["a"]),
+        ("born-at=1990-05-05T03:00:00Z", ["a"]),
+        ("born-at=ge1990-05-06", []),
+        ("named=false", ["b"]),
+        ("first-gp=Organization/o", ["a"]),
+        ("first-gp=Practitioner/p", []),
+        ("first-gp:Organization.name=home", ["a"]),
+        ("first-name=ada$king", ["a"]),
+        ("first-name=bea$king", []),
+        ("first-given:missing=true", ["b"]),
+        ("_sort=first-given", ["a", "b"]),
+    ):
+        assert fhir.ids(f"Patient?{search}", headers=STRICT) == ids, search
+    assert fhir.ids("Organization?_has:Patient:first-gp:first-given=ada", headers=STRICT) == ["o"]

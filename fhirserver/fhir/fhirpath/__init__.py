@@ -8,6 +8,7 @@ http://hl7.org/fhirpath/N1/, https://hl7.org/fhir/R4/fhirpath.html
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -24,7 +25,7 @@ from fhirserver.fhir.fhirpath.temporal import Temporal
 from fhirserver.fhir.fhirpath.types import type_of
 from fhirserver.fhir.units import CALENDAR, UCUM
 
-__all__ = ["Expression", "FhirPathError", "Hooks", "Node", "compile_expression", "path_text"]
+__all__ = ["Expression", "FhirPathError", "Finder", "Hooks", "Node", "compile_expression", "finder", "path_text"]
 
 
 class Expression:
@@ -84,6 +85,25 @@ def compile_expression(text: str, definitions: Definitions | None = None, *, on:
     if on is not None:
         check(expression.tree, on, definitions)
     return expression
+
+
+Finder = Callable[[dict[str, Any], str, dict[str, Any]], list[Node]]
+
+
+def finder(tree: Expr, definitions: Definitions, *, hooks: Hooks, steps: int) -> Finder:
+    """A function of an element, its type and its resource, which answers what is found from there, with types.
+
+    It ends after so many steps: FhirPathError.
+    """
+    elements = _elements(definitions)
+    run = Compiler(elements, metered=True).collection(tree)
+
+    def find(element: dict[str, Any], type_: str, resource: dict[str, Any]) -> list[Node]:
+        root = elements.root(resource)
+        focus = root if element is resource else Node(element, type_)
+        return [_node(item) for item in run([focus], Scope(elements, focus, root, root, hooks, None, steps))]
+
+    return find
 
 
 @lru_cache(16)

@@ -28,6 +28,7 @@ from fhirserver.fhir.fhirpath.operators import (
     limited,
     listed,
     membership,
+    metered,
     signed,
     the_focus,
     variable,
@@ -53,10 +54,17 @@ from fhirserver.fhir.fhirpath.values import arithmetic, bounded, distinct, equal
 
 
 class Compiler:
-    def __init__(self, elements: Elements) -> None:
+    """`metered`: whatever is made counts, for expressions from outside that run often."""
+
+    def __init__(self, elements: Elements, *, metered: bool = False) -> None:
         self.elements = elements
+        self.metered = metered
 
     def collection(self, node: Expr) -> Run:
+        run = self.plain(node)
+        return metered(run) if self.metered and not isinstance(node, Literal) else run
+
+    def plain(self, node: Expr) -> Run:
         match node:
             case Literal(values):
                 items = list(values)
@@ -156,7 +164,7 @@ class Compiler:
         left, right = self.collection(left_node), self.collection(right_node)
 
         def union(focus: Items, scope: Scope) -> Items:
-            return distinct(limited(left(focus, scope) + right(focus, scope)))
+            return distinct(limited(left(focus, scope) + right(focus, scope)), scope.spend)
 
         def concatenation(focus: Items, scope: Scope) -> Items:
             a, b = (single(run(focus, scope)) for run in (left, right))

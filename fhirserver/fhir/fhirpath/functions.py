@@ -69,11 +69,11 @@ def _superset(items: Items, scope: Scope, other: Items) -> Items:
 
 
 def _is_distinct(items: Items, scope: Scope) -> Items:
-    return [len(distinct(items)) == len(items)]
+    return [len(distinct(items, scope.spend)) == len(items)]
 
 
 def _union(items: Items, scope: Scope, other: Items) -> Items:
-    return distinct(items + other)
+    return distinct(items + other, scope.spend)
 
 
 def _combine(items: Items, scope: Scope, other: Items) -> Items:
@@ -84,7 +84,7 @@ def _combine(items: Items, scope: Scope, other: Items) -> Items:
 
 def _intersect(items: Items, scope: Scope, other: Items) -> Items:
     scope.spend(len(items) * len(other))
-    return distinct([item for item in items if contains(other, item)])
+    return distinct([item for item in items if contains(other, item)], scope.spend)
 
 
 def _exclude(items: Items, scope: Scope, other: Items) -> Items:
@@ -204,7 +204,7 @@ FUNCTIONS: dict[str, Function] = {
     "skip": Function(_skip, 1, 1),
     "take": Function(_take, 1, 1),
     "single": Function(_single, 0, 0),
-    "distinct": Function(lambda items, scope: distinct(items), 0, 0),
+    "distinct": Function(lambda items, scope: distinct(items, scope.spend), 0, 0),
     "isDistinct": Function(_is_distinct, 0, 0),
     "subsetOf": Function(_subset, 1, 1),
     "supersetOf": Function(_superset, 1, 1),

@@ -104,6 +104,19 @@ def walk_from(base: Run, steps: list[Callable[[Items], Items]]) -> Run:
     return lambda focus, scope: onward(base(focus, scope), scope)
 
 
+def metered(run: Run) -> Run:
+    def counted(focus: Items, scope: Scope) -> Items:
+        found = run(focus, scope)
+        cost = len(found) + 1
+        if cost == 2:  # a text, which a function may look through
+            value = found[0].value if type(found[0]) is Node else found[0]
+            cost += len(value) >> 7 if type(value) is str else 0
+        scope.spend(cost)
+        return found
+
+    return counted
+
+
 def filtered(run: Run, test: TypeTest) -> Run:
     return lambda focus, scope: [item for item in run(focus, scope) if test(item)]
 

@@ -234,6 +234,7 @@ def _extension(compiler: Compiler, node: Call) -> Run:
     def run(focus: Items, scope: Scope) -> Items:
         wanted = single(url(focus, scope), "the URL of an extension")
         extensions = step(target(focus, scope))
+        scope.spend(len(extensions))
         return [item for item in extensions if type(item.value) is dict and item.value.get("url") == wanted]
 
     return run

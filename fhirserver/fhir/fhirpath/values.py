@@ -240,12 +240,12 @@ def contains(items: list[Any], item: Any) -> bool:
     return any(equal_items(other, item) is True for other in items)
 
 
-def distinct(items: list[Any]) -> list[Any]:
-    """Without repetitions, in order; strings and numbers by hash, the rest one by one."""
+def distinct(items: list[Any], spend: Callable[[int], None]) -> list[Any]:
+    """Without repetitions, in order; times and quantities, of which some are neither equal nor not, one by one."""
     if len(items) < 2:
         return items
     out: list[Any] = []
-    seen: set[tuple[bool, Any]] = set()
+    seen: set[Any] = set()
     others: list[Any] = []
     for item in items:
         value = system(item)
@@ -254,12 +254,25 @@ def distinct(items: list[Any]) -> list[Any]:
             if key in seen:
                 continue
             seen.add(key)
-        elif contains(others, value):
-            continue
+        elif type(value) is Node:
+            held = (_hashable(value.value), _hashable(value.sibling))
+            if held in seen:
+                continue
+            seen.add(held)
         else:
+            spend(len(others))
+            if contains(others, value):
+                continue
             others.append(value)
         out.append(item)
     return out
+
+
+def _hashable(value: Any) -> Any:
+    """Equal where JSON values are equal."""
+    if type(value) is dict:
+        return frozenset((name, _hashable(each)) for name, each in value.items())
+    return tuple(map(_hashable, value)) if type(value) is list else value
 
 
 def bounded(text: str) -> str:
