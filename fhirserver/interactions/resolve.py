@@ -307,11 +307,14 @@ async def _named_from(ctx: Context, far: Far, type_: str, chain: Chain) -> list[
 
 
 async def _far(ctx: Context, found: Found, type_: str, criterion: Criterion) -> Filter:
-    """The filter of what meets a criterion and may be seen."""
-    authorize(ctx.caller, "search", type_)
-    query = restrict(ctx.caller, Query(type_, criteria=(criterion,)))
-    query = await resolve(ctx, query, found)
-    return staying(ctx, type_, narrowed(query, query_filter(query, ctx.now()), ctx.registry))
+    return await visible(ctx, Query(type_, criteria=(criterion,)), found)
+
+
+async def visible(ctx: Context, query: Query, found: Found | None = None) -> Filter:
+    """The filter of what a query matches and the caller may see: of all that comes beside what was asked for."""
+    authorize(ctx.caller, "search", query.type_)
+    query = await resolve(ctx, restrict(ctx.caller, query), Found() if found is None else found)
+    return staying(ctx, query.type_, narrowed(query, query_filter(query, ctx.now()), ctx.registry))
 
 
 def staying(ctx: Context, type_: str, filter_: Filter) -> Filter:

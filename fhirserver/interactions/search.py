@@ -22,11 +22,11 @@ from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.partial import flagged, marked, refuse_fragments, refuse_unfinished
-from fhirserver.interactions.resolve import Found, resolve
+from fhirserver.interactions.resolve import Found, resolve, visible
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.bounds import narrowed
 from fhirserver.search.compartments import compartments, types_in
-from fhirserver.search.filters import counting, query_filter
+from fhirserver.search.filters import conjunction, counting, query_filter
 from fhirserver.search.includes import fields, forward, reverse
 from fhirserver.search.paging import (
     SCORED,
@@ -276,13 +276,12 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
     while fresh and (includes or revincludes):
         filters: list[tuple[str, Document]] = []
         for type_, rows in fresh.items():
-            filters += forward(type_, includes, rows, ctx.registry)
+            for target, referred in forward(type_, includes, rows, ctx.registry):
+                filters.append((target, conjunction([await visible(ctx, Query(target)), referred])))
             for source, criterion in reverse(type_, revincludes, rows, ctx.registry):
-                restricted = restrict(ctx.caller, Query(source, criteria=(criterion,)))
-                filters.append((source, query_filter(restricted, ctx.now())))
+                filters.append((source, await visible(ctx, Query(source, criteria=(criterion,)))))
         fresh = {}
         for type_, filter_ in filters:
-            authorize(ctx.caller, "search", type_)
             room = INCLUDED + 1 - len(found)
             here = sum(known == type_ for known, _ in seen)
             wanted = fields(type_, again, back, ctx.registry)

@@ -14,18 +14,21 @@ from typing import Any, NamedTuple
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
-from fhirserver.fhir import dates
+from fhirserver.fhir import dates, json
 from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
-from fhirserver.fhir.references import mentioned
+from fhirserver.fhir.references import mentioned, parse
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.interactions.resolve import visible
 from fhirserver.interactions.summary import Part, part_of, trim
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.care_dates import Days, days, within
 from fhirserver.search.compartments import types_in
+from fhirserver.search.filters import conjunction
+from fhirserver.search.query import Query
 from fhirserver.store.blobs import unpack
 from fhirserver.store.hops import one_budget
 from fhirserver.store.record import Place, record, referred
@@ -33,6 +36,7 @@ from fhirserver.store.resources import Document
 
 COMMON = ("_since", "_type", "_count", "_elements", "_summary", "_cursor")
 PARAMETERS = {"Patient": ("start", "end", *COMMON), "Encounter": COMMON}
+SECURED = b'"securityContext"'
 REFERRED = 5_000  # resources that come with a page
 DEFINITION = "http://hl7.org/fhir/OperationDefinition/{}-everything"
 
@@ -119,11 +123,12 @@ async def _filters(ctx: Context, type_: str, reference: str, asked: Asked) -> di
     """What to look at. Where types outside of the compartment are asked for, all that may refer to them."""
     possible = frozenset(types_in(type_))
     looked_at = possible if asked.types is None or asked.types - possible else asked.types
-    filter_: Document = {"compartments": reference, "deleted": None}
-    if asked.since is not None:
-        filter_["updated"] = {"$gte": asked.since}
-    here = looked_at.intersection(await ctx.store.types())
-    return {each: filter_ | within(each, asked.care) for each in here}
+    since: Document = {} if asked.since is None else {"updated": {"$gte": asked.since}}
+    filters: dict[str, Document] = {}
+    for each in looked_at.intersection(await ctx.store.types()):
+        inside = await visible(ctx, Query(each, compartment=reference))
+        filters[each] = conjunction([inside, since, within(each, asked.care)])
+    return filters
 
 
 def _place(row: object) -> Place:
@@ -143,21 +148,42 @@ async def _referred(
 ) -> list[Found]:
     """What a page refers to outside of the record. What is in the record comes on a page of its own."""
     here = {each[:2] for each in page}
-    foreign = {"$elemMatch": {"$regex": "^Patient/", "$nin": sorted(patients)}}
+    own = _of_no_other(patients)
     filters: dict[str, Document] = {}
     for type_, ids in mentioned((each.body for each in page), ctx.base_url).items():
         missing = sorted(id_ for id_ in ids if (type_, id_) not in here)
         if missing and type_ in ctx.definitions.resource_types and asked.wants(type_):
-            authorize(ctx.caller, "search", type_)
-            filters[type_] = {
-                "_id": {"$in": missing},
-                "deleted": None,
-                "$and": [{"compartments": {"$ne": reference}}, {"compartments": {"$not": foreign}}],
-            }
+            known: Document = {"_id": {"$in": missing}, "$and": [{"compartments": {"$ne": reference}}, own]}
+            filters[type_] = conjunction([await visible(ctx, Query(type_)), known])
     found = await referred(ctx.store, filters, REFERRED + 1)
     if len(found) > REFERRED:
         raise Outcome(422, "too-costly", f"more than {REFERRED:,} resources would come with a page; lower _count")
-    return [Found(type_, id_, unpack(packed)) for type_, id_, packed in found]
+    return await _released(ctx, [Found(type_, id_, unpack(packed)) for type_, id_, packed in found], own)
+
+
+def _of_no_other(patients: Iterable[str]) -> Document:
+    """What is in the compartment of no patient but these."""
+    return {"compartments": {"$not": {"$elemMatch": {"$regex": "^Patient/", "$nin": sorted(patients)}}}}
+
+
+async def _released(ctx: Context, found: list[Found], own: Document) -> list[Found]:
+    """A Binary may be seen by who may see its context: https://hl7.org/fhir/R4/binary.html#security"""
+    contexts = {each: _context(each, ctx.base_url) for each in found if SECURED in each.body and each.type == "Binary"}
+    if not contexts:
+        return found
+    filters: dict[str, Document] = {}
+    for type_ in {place[0] for place in contexts.values()} & ctx.definitions.resource_types:
+        named: Document = {"_id": {"$in": sorted(id_ for each, id_ in contexts.values() if each == type_)}, **own}
+        filters[type_] = conjunction([await visible(ctx, Query(type_)), named])
+    seen = {(type_, id_) for type_, id_, _ in await referred(ctx.store, filters, REFERRED)}
+    return [each for each in found if each not in contexts or contexts[each] in seen]
+
+
+def _context(binary: Found, base_url: str) -> Place:
+    """Nobody sees what cannot be found: a context elsewhere, or one that is no reference."""
+    context = json.resource(binary.body).get("securityContext", {})
+    literal = parse(context.get("reference", "").removeprefix(f"{base_url}/"))
+    return (literal.type, literal.id) if literal and literal.base is None else ("", "")
 
 
 def _entries(ctx: Context, found: Iterable[Found], part: Part, mode: str) -> list[bytes]:

@@ -54,7 +54,7 @@ def fields(
 def forward(
     type_: str, includes: Iterable[Include], documents: Sequence[Mapping[str, Any]], registry: Registry
 ) -> list[tuple[str, Filter]]:
-    """For each type that the documents refer to, the filter that finds it: only what lies on this server can be."""
+    """For each type that the documents refer to, which of it they do: only what lies on this server can be."""
     ids: dict[str, set[str]] = {}
     urls: dict[str, set[str]] = {}
     for include in includes:
@@ -71,7 +71,7 @@ def forward(
     _bound(urls, DEFINITIONS)
     found: list[tuple[str, Filter]] = [(each, {"_id": {"$in": sorted(known)}}) for each, known in ids.items()]
     found += [(each, _defined_by(known)) for each, known in urls.items() if known]
-    return [(each, {"deleted": None, **filter_}) for each, filter_ in found]
+    return found
 
 
 def _bound(known: Mapping[str, set[str]], most: int) -> None:

@@ -248,3 +248,30 @@ def test_what_bytes_mention_is_what_references_say(node: Any) -> None:
         if literal and literal.base in (None, BASE):
             expected.setdefault(literal.type, set()).add(literal.id)
     assert mentioned([json.encode(node)], BASE) == expected
+
+
+def test_a_binary_of_another_patients_context_stays_there(fhir: Fhir) -> None:
+    """https://hl7.org/fhir/R4/binary.html#security"""
+    contexts = {
+        "plain": None,
+        "own": "Patient/secured",
+        "document": "DocumentReference/secured",
+        "absolute": f"{fhir.base_url}/Patient/secured",
+        "foreign": "Patient/other-secured",
+        "foreign-document": "DocumentReference/other-secured",
+        "elsewhere": "http://example.org/fhir/Patient/secured",
+        "unknown": "DocumentReference/nobody",
+    }
+    for id_ in ("secured", "other-secured"):
+        fhir.put(f"Patient/{id_}", {"resourceType": "Patient", "id": id_})
+        attached = [{"attachment": {"url": f"Binary/{each}"}} for each in contexts]
+        document = {"resourceType": "DocumentReference", "id": id_, "status": "current", "content": attached}
+        document["subject"] = {"reference": f"Patient/{id_}"}
+        assert fhir.put(f"DocumentReference/{id_}", document).is_success
+    for id_, context in contexts.items():
+        binary = {"resourceType": "Binary", "id": id_, "contentType": "text/plain", "data": "aGk="}
+        secured = {"securityContext": {"reference": context}} if context else {}
+        assert fhir.put(f"Binary/{id_}", binary | secured).is_success
+    entries = fhir.bundle("Patient/secured/$everything")["entry"]
+    found = {each["resource"]["id"] for each in entries if each["resource"]["resourceType"] == "Binary"}
+    assert found == {"plain", "own", "document", "absolute"}
