@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
@@ -264,14 +265,20 @@ class _Reader:
         self.parameters = registry[type_]
         self.typed = Typed(self.parameters["_id"], base_url, registry.definitions.resource_types)
         self.criteria: list[Criterion] = []
-        self.chains = Chains(registry, self._elsewhere)
-        self.filters = Filters(registry, self.chains, self.typed)
         self.sort: list[SortKey] = []
         self.includes: list[Include] = []
         self.revincludes: list[Include] = []
         self.elements: list[str] = []
         self.once: dict[str, str] = {}
         self.values = 0
+
+    @cached_property  # few searches need it, and it refers back: a cycle that only the collector would find
+    def chains(self) -> Chains:
+        return Chains(self.registry, self._elsewhere)
+
+    @cached_property
+    def filters(self) -> Filters:
+        return Filters(self.registry, self.chains, self.typed)
 
     def read(self, name: str, value: str) -> None:
         code, colon, modifier = name.partition(":")
