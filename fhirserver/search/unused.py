@@ -29,6 +29,8 @@ def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iter
             frozenset({"_include", "_revinclude"}),
             "_include and _revinclude cannot be mixed with _summary=text, which is about the matches",
         )
+    if not asked.elements:
+        return
     known = _names(definitions, definitions.resource_types if asked.inclusions else types)
     for name in asked.elements:
         if name not in known:
