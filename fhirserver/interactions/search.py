@@ -6,10 +6,9 @@ are decoded only when a part of them is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import zip_longest
 from typing import NamedTuple
 
 from fhirserver.access.policy import authorize, restrict
@@ -43,9 +42,10 @@ from fhirserver.search.paging import (
 )
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.query import Query, parse_each
+from fhirserver.store.blobs import unpack
 from fhirserver.store.estimates import Estimate, estimate
 from fhirserver.store.hops import one_budget, together
-from fhirserver.store.resources import Document, Stored, stored
+from fhirserver.store.resources import Document
 
 INCLUDED = 5_000
 FEW_TYPES = 8  # as many are asked without asking first which of them have ever been written
@@ -190,12 +190,11 @@ async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result
     if first.summary == "count" or first.count == 0:
         return Result([], [("self", None)], await _total(ctx, first, queries, filters))
     page = await _page(ctx, first, queries, filters)
-    versions = [stored(row.type, row.document) for row in page.rows]
-    entries = _entries(ctx, first, versions, "match", [row.document.get(SCORED) for row in page.rows])
+    entries = _entries(ctx, first, page.rows, "match")
     entries += _entries(ctx, first, await _included(ctx, first, page.rows), "include")
     total: Estimate | None = None
     if first.total != "none" and page.next is None and first.cursor is None:
-        total = Estimate(len(versions))
+        total = Estimate(len(page.rows))
     elif first.total in ("accurate", "estimate"):
         total = await _total(ctx, first, queries, filters)
     links: list[tuple[str, Cursor | None]] = [("self", None)]
@@ -264,10 +263,10 @@ async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) 
     return [Row(part.type, document) for part, documents in zip(parts, found, strict=True) for document in documents]
 
 
-async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[Stored]:
+async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[Row]:
     """_include and _revinclude of the matches and, where they iterate, of what that brings: each resource once."""
     seen = {(row.type, row.document["_id"]) for row in matches}
-    found: list[Stored] = []
+    found: list[Row] = []
     fresh: dict[str, list[Document]] = {}
     for row in matches:
         fresh.setdefault(row.type, []).append(row.document)
@@ -288,7 +287,7 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
             rows = await ctx.store.find(type_, filter_, [("_id", 1)], room + here, wanted)
             new = [row for row in rows if (type_, row["_id"]) not in seen]
             seen.update((type_, row["_id"]) for row in new)
-            found += (stored(type_, row) for row in new)
+            found += (Row(type_, row) for row in new)
             if new:
                 fresh.setdefault(type_, []).extend(new)
             if len(found) > INCLUDED:
@@ -302,16 +301,14 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
 # the answer
 
 
-def _entries(
-    ctx: Context, query: Query, versions: Iterable[Stored], mode: str, scores: Iterable[float | None] = ()
-) -> list[bytes]:
+def _entries(ctx: Context, query: Query, rows: Sequence[Row], mode: str) -> list[bytes]:
+    if not rows:
+        return []
     part = Part(query.summary, frozenset(query.elements))
-    return [
-        entry(
-            f"{ctx.base_url}/{version.reference}",
-            version.body if part.whole else trim(ctx.definitions, version.body, part),
-            mode=mode,
-            score=score,
-        )
-        for version, score in zip_longest(versions, scores)
-    ]
+    base, whole = ctx.base_url, part.whole
+    entries = []
+    for type_, document in rows:
+        body = unpack(document["body"])
+        resource = body if whole else trim(ctx.definitions, body, part)
+        entries.append(entry(f"{base}/{type_}/{document['_id']}", resource, mode=mode, score=document.get(SCORED)))
+    return entries

@@ -25,6 +25,7 @@ from pymongo.write_concern import WriteConcern
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.store.blobs import pack, unpack
 from fhirserver.store.commit import DUPLICATE_KEY, Write, Written, write_together
+from fhirserver.store.documents import documents
 from fhirserver.store.faults import of_bulk_write, overtaken, within_budget
 from fhirserver.store.mirror import CODECS, encoded, mirrored
 from fhirserver.store.schema import CLAIMS, ensure, history_of
@@ -120,6 +121,7 @@ class Store:
         space: Space | None = None,
     ) -> None:
         self.database = database.with_options(codec_options=CODECS)
+        self.naive = database.with_options(codec_options=CODECS.with_options(tz_aware=False))
         self.mirror = mirror
         self.timeout = timeout
         self.search_ms = search_ms
@@ -197,15 +199,16 @@ class Store:
         computed: Document | None = None,
         among: Document | None = None,
     ) -> list[Document]:
-        """Current documents with `_id`, version, updated, body, and the named fields, within the search budget.
+        """Current documents with `_id`, body and the named fields, within the search budget; times are naive.
 
         `computed` are fields to sort by that no document has; `among` is a filter that may be about them.
         """
-        projection = BODY | dict.fromkeys(fields, 1)
+        projection = {"body": 1} | dict.fromkeys(fields, 1)
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             if not computed:
-                cursor = self[type_].find(filter_, projection, sort=list(sort), limit=limit, session=self.session)
-                return await timed(self, type_, finding(filter_, dict(sort), limit), cursor.to_list())
+                asked = finding(filter_, dict(sort), limit)
+                command = {"find": type_, **asked, "projection": projection, "batchSize": limit}
+                return await timed(self, type_, asked, documents(self, command))
             stages: list[Document] = [
                 {"$match": filter_},
                 {"$set": computed},
@@ -214,12 +217,16 @@ class Store:
                 {"$limit": limit},
                 {"$project": projection},
             ]
-            found = await self[type_].aggregate(stages, session=self.session)
-            return await timed(self, type_, {"pipeline": stages}, found.to_list())
+            command = {"aggregate": type_, "pipeline": stages, "cursor": {"batchSize": limit}}
+            return await timed(self, type_, {"pipeline": stages}, documents(self, command))
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
-        return [stored(type_, document) for document in await self.find(type_, filter_, [("_id", 1)], limit)]
+        asked = finding(filter_, {"_id": 1}, limit)
+        command = {"find": type_, **asked, "projection": BODY, "batchSize": limit}
+        with pymongo.timeout(self.search_ms / 1000), within_budget():
+            found = await timed(self, type_, asked, documents(self, command, zoned=True))
+        return [stored(type_, document) for document in found]
 
     async def aggregate(self, type_: str, stages: Sequence[Document]) -> list[Document]:
         """What a pipeline makes of the current documents, within the search budget."""
