@@ -1,16 +1,17 @@
 """Many resources at once, each under the id that it has: what a bulk load does with them.
 
 Every resource is validated and indexed as in an update; one that is here already, word for word, gets no new version.
-Batches are written unordered and at once, without a transaction: a load that is cut off is run again, and goes on.
+Batches of one type are written unordered and at once, without a transaction: a load that is cut off is run again, and
+goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import islice
 
 from bson.errors import BSONError
 from pymongo.errors import PyMongoError
@@ -26,9 +27,11 @@ from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.store.faults import refusal
 from fhirserver.store.resources import Change, Conflict
 
-BATCH = 250
+PIECE = 100  # resources that are looked at before the writes under way get their turn
+BATCH = 250  # resources of one type that are written together
 IN_FLIGHT = 3  # while the database writes some batches, the next one is prepared
-Identity = tuple[str, str]
+Batch = dict[str, Resource]  # by id
+Running = dict[asyncio.Task[None], tuple[str, KeysView[str]]]
 
 
 @dataclass(slots=True)
@@ -50,20 +53,21 @@ async def load(ctx: Context, resources: Iterable[Resource], progress: Callable[[
     """Store them all. A resource that is refused is named in the receipt and the rest goes on."""
     authorize(ctx.caller, "load", None)
     receipt = Receipt()
-    running: dict[asyncio.Task[None], frozenset[Identity]] = {}
-    batches = _batches(resources)
+    running: Running = {}
+    waiting: dict[str, Batch] = defaultdict(dict)
+    pieces = _pieces(resources)
     try:
         # in a thread: reading a large file or waiting for a generator must not stop the writes that are under way
-        while batch := await asyncio.to_thread(next, batches, None):
-            prepared = _prepared(ctx, batch, receipt)
-            writes = frozenset((type_, resource["id"]) for type_, found in prepared.items() for resource in found)
-            # of two versions of one resource the later one must be written later
-            while len(running) >= IN_FLIGHT or not all(map(writes.isdisjoint, running.values())):
-                await _one_less(running)
-            running[asyncio.create_task(_write(ctx, prepared, receipt))] = writes
+        while piece := await asyncio.to_thread(next, pieces, None):
+            for type_, resource in _prepared(ctx, piece, receipt):
+                if len(waiting[type_]) == BATCH or resource["id"] in waiting[type_]:
+                    await _start(ctx, type_, waiting.pop(type_), running, receipt)
+                waiting[type_][resource["id"]] = resource
             if progress is not None:
-                progress(len(batch))
+                progress(len(piece))
             await asyncio.sleep(0)
+        for type_, batch in waiting.items():
+            await _start(ctx, type_, batch, running, receipt)
         while running:
             await _one_less(running)
     finally:
@@ -73,32 +77,32 @@ async def load(ctx: Context, resources: Iterable[Resource], progress: Callable[[
     return receipt
 
 
-async def _one_less(running: dict[asyncio.Task[None], frozenset[Identity]]) -> None:
+async def _start(ctx: Context, type_: str, batch: Batch, running: Running, receipt: Receipt) -> None:
+    """Write a batch as soon as there is room: of two versions of one resource the later one must be written later."""
+    while len(running) >= IN_FLIGHT or any(
+        t == type_ and not batch.keys().isdisjoint(ids) for t, ids in running.values()
+    ):
+        await _one_less(running)
+    running[asyncio.create_task(_write(ctx, type_, [*batch.values()], receipt))] = type_, batch.keys()
+    await asyncio.sleep(0)
+
+
+async def _one_less(running: Running) -> None:
     done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         del running[task]
         task.result()
 
 
-def _batches(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
-    """Lists of at most BATCH resources; an id that comes again starts a new one."""
-    batch: list[Resource] = []
-    seen: set[tuple[Any, Any]] = set()
-    for resource in resources:
-        key = (resource.get("resourceType"), resource.get("id"))
-        if len(batch) == BATCH or (key[1] is not None and key in seen):
-            yield batch
-            batch, seen = [], set()
-        batch.append(resource)
-        seen.add(key)
-    if batch:
-        yield batch
+def _pieces(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
+    rest = iter(resources)
+    while piece := [*islice(rest, PIECE)]:
+        yield piece
 
 
-def _prepared(ctx: Context, batch: list[Resource], receipt: Receipt) -> dict[str, list[Resource]]:
-    """The valid ones by type, with ids."""
-    by_type: dict[str, list[Resource]] = defaultdict(list)
-    for resource in batch:
+def _prepared(ctx: Context, piece: list[Resource], receipt: Receipt) -> Iterator[tuple[str, Resource]]:
+    """The valid ones, with their types, and with ids."""
+    for resource in piece:
         receipt.asked += 1
         type_ = str(resource.get("resourceType"))
         if type_ not in ctx.definitions.resource_types:
@@ -109,32 +113,30 @@ def _prepared(ctx: Context, batch: list[Resource], receipt: Receipt) -> dict[str
         except Outcome as refusal:
             receipt.failed.append((f"{type_}/{resource.get('id', '?')}", str(refusal)))
         else:
-            by_type[type_].append(resource if "id" in resource else resource | {"id": new_id()})
-    return by_type
+            yield type_, resource if "id" in resource else resource | {"id": new_id()}
 
 
-async def _write(ctx: Context, by_type: dict[str, list[Resource]], receipt: Receipt) -> None:
-    for type_, resources in by_type.items():
-        ctx = ctx.fresh()
-        await ctx.store.ensure(type_)
-        current = {v.id: v for v in await ctx.store.read_stored(type_, [r["id"] for r in resources])}
-        same = {id_ for r in resources if (id_ := r["id"]) in current and unchanged(r, current[id_])}
-        changes = [written(ctx, r, r["id"], current.get(r["id"])) for r in resources if r["id"] not in same]
-        failed: set[str] = set()
-        try:
-            await _write_all(ctx, type_, changes)
-        except (Conflict, Outcome, BSONError, PyMongoError) as error:  # others write the same ones, or one is refused
-            if not isinstance(error, (Conflict, Outcome)) and _fault_of_the_resource(error) is None:
-                raise
-            failed = await _one_by_one(ctx, type_, changes, receipt)
-        versions = {id_: current[id_].version for id_ in same}
-        versions |= {change.id: change.version for change in changes if change.id not in failed}
-        found = await ctx.store.read_versions(type_, versions)
-        kept = {id_ for id_, version in versions.items() if found.get(id_, 0) >= version}
-        receipt.counted += len(kept)
-        receipt.unchanged += len(kept & same)
-        if stored := len(kept - same):
-            receipt.stored[type_] += stored
+async def _write(ctx: Context, type_: str, resources: list[Resource], receipt: Receipt) -> None:
+    ctx = ctx.fresh()
+    await ctx.store.ensure(type_)
+    current = {v.id: v for v in await ctx.store.read_stored(type_, [r["id"] for r in resources])}
+    same = {id_ for r in resources if (id_ := r["id"]) in current and unchanged(r, current[id_])}
+    changes = [written(ctx, r, r["id"], current.get(r["id"])) for r in resources if r["id"] not in same]
+    failed: set[str] = set()
+    try:
+        await _write_all(ctx, type_, changes)
+    except (Conflict, Outcome, BSONError, PyMongoError) as error:  # others write the same ones, or one is refused
+        if not isinstance(error, (Conflict, Outcome)) and _fault_of_the_resource(error) is None:
+            raise
+        failed = await _one_by_one(ctx, type_, changes, receipt)
+    versions = {id_: current[id_].version for id_ in same}
+    versions |= {change.id: change.version for change in changes if change.id not in failed}
+    found = await ctx.store.read_versions(type_, versions)
+    kept = {id_ for id_, version in versions.items() if found.get(id_, 0) >= version}
+    receipt.counted += len(kept)
+    receipt.unchanged += len(kept & same)
+    if stored := len(kept - same):
+        receipt.stored[type_] += stored
 
 
 async def _write_all(ctx: Context, type_: str, changes: list[Change]) -> None:

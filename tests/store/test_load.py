@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import randbytes
 from typing import Any
 from uuid import uuid4
 
@@ -98,11 +100,42 @@ def test_a_load_that_is_overtaken_writes_nevertheless(mongodb: str) -> None:
 def test_a_resource_that_no_document_can_hold_is_named_and_the_rest_goes_on(mongodb: str) -> None:
     async def story(ctx: Context) -> None:
         film = {"resourceType": "Binary", "contentType": "video/mp4"}
-        films = [film | {"id": "long", "data": "AAAA" * 4_300_000}, film | {"id": "short", "data": "AAAA"}]
+        noise = b64encode(randbytes(18_000_000)).decode()  # no compression makes less of it
+        films = [film | {"id": "long", "data": noise}, film | {"id": "short", "data": "AAAA"}]
         receipt = await load(ctx, [patient("a", "First"), *films])
         assert receipt.stored == {"Patient": 1, "Binary": 1}
         assert [place for place, _ in receipt.failed] == ["Binary/long"]
         assert "16 MB" in receipt.failed[0][1]
+
+    run(mongodb, story)
+
+
+def test_what_is_no_resource_is_named_and_the_rest_goes_on(mongodb: str) -> None:
+    async def story(ctx: Context) -> None:
+        odd: list[dict[str, Any]] = [
+            {"resourceType": "Patient", "id": {}},
+            {"resourceType": [], "id": "a"},
+            {"id": "b"},
+        ]
+        receipt = await load(ctx, [*odd, patient("c", "First")])
+        assert (receipt.asked, receipt.stored, receipt.missing) == (4, {"Patient": 1}, 0)
+        assert [place for place, _ in receipt.failed] == ["Patient/{}", "[]/a", "None/b"]
+
+    run(mongodb, story)
+
+
+def test_types_that_take_turns_in_a_file_are_written_whole(mongodb: str) -> None:
+    async def story(ctx: Context) -> None:
+        basic = {"resourceType": "Basic", "code": {"text": "a note"}}
+        file = [item for i in range(600) for item in (patient(f"p{i % 400}", f"V{i}"), basic | {"id": f"b{i}"})]
+        told: list[int] = []
+        receipt = await load(ctx, iter(file), told.append)
+        assert (receipt.stored, receipt.missing, sum(told)) == ({"Patient": 600, "Basic": 600}, 0, 1200)
+        assert [await family(ctx, "p7"), await family(ctx, "p7", 1), await family(ctx, "p399")] == [
+            "V407",
+            "V7",
+            "V399",
+        ]
 
     run(mongodb, story)
 
@@ -129,7 +162,7 @@ def test_reindex_leaves_a_newer_version_alone(mongodb: str) -> None:
         await load(ctx, [patient("a", "Second")])
         old = await ctx.store.vread("Patient", "a", 1)
         assert old is not None
-        stale = Change("Patient", "a", 1, old.updated, old.body, {}, {"family": ["first"]}, {}, [])
+        stale = Change("Patient", "a", 1, old.updated, old.body, patient("a", "First"), {"family": ["first"]}, {}, [])
         assert await ctx.store.derive([stale]) == 0
         found = await ctx.store["Patient"].find_one({"_id": "a"})
         assert found is not None
