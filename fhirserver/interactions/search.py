@@ -23,7 +23,7 @@ from fhirserver.interactions.links import page_url
 from fhirserver.interactions.partial import flagged, marked, refuse_fragments, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, visible
 from fhirserver.interactions.summary import Part, trim
-from fhirserver.search.bounds import narrowed
+from fhirserver.search.bounds import by_id, narrowed
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.filters import conjunction, counting, query_filter
 from fhirserver.search.includes import fields, forward, reverse
@@ -189,7 +189,8 @@ async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result
     filters = [narrowed(query, query_filter(query, ctx.now()), ctx.registry) for query in queries]
     if first.summary == "count" or first.count == 0:
         return Result([], [("self", None)], await _total(ctx, first, queries, filters))
-    page = await _page(ctx, first, queries, filters)
+    ordered = [by_id(query, filter_, ctx.registry) for query, filter_ in zip(queries, filters, strict=True)]
+    page = await _page(ctx, first, queries, ordered)
     entries = _entries(ctx, first, page.rows, "match")
     entries += _entries(ctx, first, await _included(ctx, first, page.rows), "include")
     total: Estimate | None = None

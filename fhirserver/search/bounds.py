@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from fhirserver.fhir.definitions import r4
+from fhirserver.search.compartments import members_by
 from fhirserver.search.criteria import Clause, Dates, Number, Quantity, Reference, Value
 from fhirserver.search.expressions import RefersTo, Route, parse, routes
 from fhirserver.search.filters import Filter, conjunction, in_base_units, nearby, stored
@@ -42,6 +43,19 @@ def narrowed(query: Query, filter_: Filter, registry: Registry) -> Filter:
     fields = dict.fromkeys(field for others in begun for field in others if field.startswith("sort."))
     found = [{"search.patient": {"$in": _forms(each)}} for each in patients]
     return conjunction([filter_, *found, *(each for field in fields for each in _about(field, known, query.type_))])
+
+
+def by_id(query: Query, filter_: Filter, registry: Registry) -> Filter:
+    """The filter of a page in the order of ids, in which what refers to a patient lies in the patient's compartment.
+
+    Not of a count, which the index of the reference alone can answer.
+    """
+    if query.sort:
+        return filter_
+    for each in query.criteria:
+        if isinstance(each, Clause) and each.modifier is None and _member(each, query.type_, registry):
+            return conjunction([filter_, {"compartments": {"$in": _forms(each)}}])
+    return filter_
 
 
 @lru_cache(1_000)
@@ -93,7 +107,8 @@ def _forms(clause: Clause) -> list[str]:
     return [form for value in clause.values if isinstance(value, Reference) for form in value.forms]
 
 
-def _few(clause: Clause, to: str = "") -> bool:
+def _few(clause: Clause, to: str | tuple[str, ...] = "") -> bool:
+    """Whether it names few, of which all begin like this."""
     forms = _forms(clause)
     return 0 < len(forms) <= FEW and all(form.startswith(to) and "/_history/" not in form for form in forms)
 
@@ -104,6 +119,14 @@ def _patients(known: Known, type_: str, registry: Registry) -> list[Clause]:
     if patient is None or not all(_widens(each.parameter, patient, type_) for each in asked):
         return []
     return [Clause(patient, None, each.values) for each in asked if _few(each, "Patient/")]
+
+
+def _member(clause: Clause, type_: str, registry: Registry) -> bool:
+    """Whether what a clause finds is in the compartments of what it names."""
+    code, subject = clause.parameter.code, registry[type_].get("subject")
+    if code == "patient" and subject is not None and _widens(subject, clause.parameter, type_):
+        code = "subject"
+    return _few(clause, members_by(type_, code))
 
 
 def _widens(subject: Parameter, patient: Parameter, type_: str) -> bool:

@@ -47,6 +47,11 @@ def memberships(type_: str, id_: str | None, search: Mapping[str, Any]) -> list[
     return list(found)
 
 
+def members_by(type_: str, code: str) -> tuple[str, ...]:
+    """How references by a parameter begin that make a resource a member of what they lead to."""
+    return next((prefixes for each, prefixes in _by_parameter(type_) if each == code), ())
+
+
 def _table() -> Mapping[str, Mapping[str, list[str]]]:
     table: Mapping[str, Mapping[str, list[str]]] = search_table()["compartments"]
     return table

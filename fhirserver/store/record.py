@@ -11,7 +11,8 @@ from fhirserver.store.faults import within_budget
 from fhirserver.store.resources import Document, Store
 from fhirserver.store.union import union
 
-TOGETHER = 32  # collections in one round trip: few records have resources of more types
+FEW, TOGETHER = 4, 32  # collections in one round trip: a page of 50 is mostly full after the first few
+OF_A_TYPE = 25  # resources of one type that a record may well have
 FOCUS = {"body": 1, "updated": 1, "deleted": 1, "compartments": 1}
 Place = tuple[str, str]
 
@@ -33,10 +34,12 @@ async def record(
     first: Sequence[tuple[str, list[Document]]] = [(focus[0], [{"$match": {"_id": focus[1]}}, {"$project": shown}])]
     found: list[Document] = []
     about: Document | None = None
+    at, ahead = 0, min(max(FEW, limit // OF_A_TYPE), TOGETHER)
     with pymongo.timeout(store.search_ms / 1000), within_budget():
-        for at in range(0, max(1, len(types)), TOGETHER):
+        while first or at < len(types):
             room = limit - len(found)
-            branches = [_branch(type_, filters[type_], room, after) for type_ in types[at : at + TOGETHER]]
+            branches = [_branch(type_, filters[type_], room, after) for type_ in types[at : at + ahead]]
+            at, ahead = at + ahead, min(2 * ahead, TOGETHER)
             merge: list[Document] = [{"$sort": {"type": 1, "_id": 1}}, {"$limit": room + len(first)}]
             documents = await union(store, [*first, *branches], merge)
             if first and documents and not documents[0]["type"]:

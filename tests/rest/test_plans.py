@@ -76,6 +76,8 @@ def world(serve):
 PLANS = {
     "Observation?patient=p3&_sort=-date": ("patient-date", 1, 3),
     "Observation?subject=Patient/p3&_sort=-date": ("patient-date", 1, 3),
+    "Observation?patient=p3": ("compartments", 1, 3),
+    "Observation?subject=Patient/p3&status=final": ("compartments", 1, 3),
     f"Observation?patient=p3&code={PAIN}&_sort=-date": ("code-patient", 1.5, 3),
     f"Observation?subject=Patient/p3&code={PAIN}&_sort=-date": ("code-patient", 1.5, 3),
     f"Observation?patient=p3&code={PAIN}&date=2014&_sort=-date": ("patient-date", 2, 3),

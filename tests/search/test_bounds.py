@@ -14,7 +14,7 @@ from queries import BASE, NOW, read
 
 from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.units import UCUM
-from fhirserver.search.bounds import FEW, narrowed
+from fhirserver.search.bounds import FEW, by_id, narrowed
 from fhirserver.search.criteria import PREFIXES, Clause, Reference
 from fhirserver.search.filters import query_filter
 from fhirserver.search.index import Indexer
@@ -81,7 +81,7 @@ def test_a_filter_that_knows_the_indexes_finds_the_same(
         plain = query_filter(query, NOW)
         both = [
             {each["_id"] for each in collection.find(filter_, {"_id": 1})}
-            for filter_ in (plain, narrowed(query, plain, REGISTRY))
+            for filter_ in (plain, by_id(query, narrowed(query, plain, REGISTRY), REGISTRY))
         ]
         assert both[0] == both[1], text
 
@@ -117,3 +117,20 @@ def test_a_long_list_of_a_chain_is_said_once() -> None:
     query = Query("Observation", criteria=tuple(clauses))
     plain = query_filter(query, NOW)
     assert narrowed(query, plain, REGISTRY) == plain
+
+
+def test_what_is_asked_of_a_patient_without_an_order_lies_in_the_compartment() -> None:
+    for text, said in [
+        ("patient=Patient/1", ["Patient/1"]),
+        ("subject=Patient/1,Patient/2&status=final", ["Patient/1", "Patient/2"]),
+        ("encounter=Encounter/1", ["Encounter/1"]),
+        ("subject=Group/1", None),
+        ("subject=Patient/1,Group/1", None),
+        ("patient=Patient/1/_history/2", None),
+        ("patient=http://else.org/Patient/1", None),
+        ("patient=Patient/1&_sort=-date", None),
+        ("focus=Patient/1", None),
+    ]:
+        query = read("Observation", text)
+        filter_ = by_id(query, query_filter(query, NOW), REGISTRY)
+        assert filter_.get("compartments") == (said and {"$in": said}), text
