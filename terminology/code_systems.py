@@ -140,7 +140,8 @@ class CodeSystem:
                 code="not-supported",
             )
         if code not in self._nodes:
-            raise invalid(f"{code[:80]!r} is not a code of code system {self.url}", code="not-found")
+            of_it = "of the fragment that is here of" if self.content == "fragment" else "of"
+            raise invalid(f"{code[:80]!r} is not a code {of_it} code system {self.url}", code="not-found")
         seen, ahead = {code}, [code]
         while ahead:
             fresh = steps.get(ahead.pop(), {}).keys() - seen

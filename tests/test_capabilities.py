@@ -28,6 +28,19 @@ def test_both_statements_are_valid_fhir(fhir):
     assert fhir.get("metadata?mode=nonsense").status_code == 400
 
 
+def test_what_is_said_to_have_others_above_and_below_has(fhir):
+    for resource in fhir.get("metadata").json()["rest"][0]["resource"]:
+        said = {each["name"]: each.get("documentation", "") for each in resource["searchParam"]}
+        along = {name: text.partition(" along ")[2].partition(":")[0] for name, text in said.items()}
+        asked = [f"{name}:{way}={to}/x" for name, to in along.items() if to for way in ("above", "below")]
+        asked += [f"{name}:below=urn:x|1" for name, text in said.items() if text.endswith("version of the URL")]
+        answer = fhir.get(f"{resource['type']}?{'&'.join(asked)}", headers={"Prefer": "handling=strict"})
+        assert answer.status_code == 200, answer.text
+        if resource["type"] == "Encounter":
+            assert said["location"] == ":above and :below along Location:partof"
+            assert not said["patient"]
+
+
 def test_what_is_listed_answers(fhir):
     """Every search parameter of every type is accepted strictly, and every operation is there."""
     statement = fhir.get("metadata").json()["rest"][0]

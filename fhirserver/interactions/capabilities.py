@@ -13,6 +13,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.hierarchies import along
 from fhirserver.interactions.own_operations import canonical
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.uses import said
@@ -127,7 +128,7 @@ def _resource(ctx: Context, type_: str) -> dict[str, Any]:
         out["searchInclude"] = ["*", *includes]
     if reverse := sorted(_reverse(ctx).get(type_, ())):
         out["searchRevInclude"] = reverse
-    listed = [FILTER, LIST, *(_parameter(p) for p in parameters.values())]
+    listed = [FILTER, LIST, *(_parameter(p, along(ctx.registry, type_, p)) for p in parameters.values())]
     out["searchParam"] = sorted(listed, key=lambda parameter: parameter["name"])
     if operations := _operations(ctx, type_):
         out["operation"] = operations
@@ -150,8 +151,8 @@ def _reverse_of(registry: Any, types: frozenset[str]) -> dict[str, set[str]]:
     return out
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
-    said_of = {"definition": parameter.url, "documentation": said(parameter)}
+def _parameter(parameter: Parameter, modifiers: str = "") -> dict[str, Any]:
+    said_of = {"definition": parameter.url, "documentation": said(parameter) or modifiers}
     return {"name": parameter.code, "type": parameter.type} | {name: text for name, text in said_of.items() if text}
 
 

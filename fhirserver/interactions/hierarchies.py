@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.partial import refuse_unfinished
+from fhirserver.search.canonicals import by_url
 from fhirserver.search.criteria import Clause, Criterion, Reference, shown
 from fhirserver.search.filters import Filter, path
 from fhirserver.search.parameters import Parameter, Registry
@@ -38,6 +39,17 @@ def upward(registry: Registry, type_: str) -> Parameter | None:
         if parameter is not None and parameter.type == "reference" and type_ in registry.reference_targets(type_, code):
             return parameter
     return None
+
+
+def along(registry: Registry, type_: str, parameter: Parameter) -> str:
+    """What `:above` and `:below` of a parameter follow, for the CapabilityStatement; empty where they are refused."""
+    if parameter.type != "reference" or parameter.uses.modifiers is not None:
+        return ""
+    if by_url(registry, parameter, type_):
+        return ":above and :below by the version of the URL"
+    targets = registry.reference_targets(type_, parameter.code)
+    ways = [f"{target}:{way.code}" for target in targets if (way := upward(registry, target)) is not None]
+    return f":above and :below along {', '.join(ways)}" if ways else ""
 
 
 async def in_hierarchy(ctx: Context, far: Far, targets: Sequence[str], clause: Clause) -> tuple[str, ...]:

@@ -79,16 +79,19 @@ def _less_precise(canonical: str) -> list[str]:
 def versioned(registry: Registry, type_: str, clause: Clause) -> Criterion:
     """`url=http://…|3` of definitions themselves: by their URL, and by their version."""
     parameter, modifier, values = clause
+    if (parameter.code, parameter.type) != ("url", "uri"):
+        return clause
     version = registry[type_].get("version")
-    if (parameter.code, parameter.type) != ("url", "uri") or version is None or version.type != "token":
+    if version is None or version.type != "token":
         return clause
     parts: list[Criterion] = []
     for value in (value for value in values if isinstance(value, str) and "|" in value):
         url, _, said = value.partition("|")
-        forms = [Clause(version, None, (Token(None, said),))]
+        named = [Clause(version, None, (Token(None, said),))]
         if modifier == "below":
-            forms += [Clause(version, "sw", (Token(None, said + separator),)) for separator in ".+-"]
-        parts.append(AllOf((Clause(parameter, None, (url,)), AnyOf(tuple(forms)))))
+            named += [Clause(version, "sw", (Token(None, said + separator),)) for separator in ".+-"]
+        whole = Clause(parameter, None, (url,))
+        parts.append(AllOf((whole, AnyOf(tuple(named)))) if said else whole)
     if not parts:
         return clause
     if modifier == "ne":

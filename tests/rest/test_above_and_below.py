@@ -118,6 +118,7 @@ def test_versions_of_canonical_urls(world: Fhir, search: str, found: str) -> Non
         (f"url={VS}", "new next none old"),
         (f"url={VS}|1.0", "old"),
         (f"url={VS}|1", ""),
+        (f"url={VS}|", "new next none old"),
         (f"url={VS}|1.0,{VS}/other", "old other"),
         (f"url={VS}|1.0,{VS}/other|1.0,{VS}|10", "next old other"),
         (f"url:below={VS}|1", "new old"),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhirserver.search.criteria import Clause, Negation
+from fhirserver.search.parameters import r4_registry
+
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
+
+    from fhirserver.context import Caller
+    from fhirserver.search.query import Query
 
 STRICT = {"Prefer": "handling=strict"}
 AFAR = "http://elsewhere.example.org/fhir/Location/campus"
@@ -125,6 +132,18 @@ EVERYWHERE = "at-house at-wing at-ward at-bed at-annex visit"
 )
 def test_hierarchies_are_walked(world: Fhir, query: str, found: str) -> None:
     assert sorted(world.ids(query.replace("[base]", world.base_url), headers=STRICT)) == sorted(found.split())
+
+
+def test_what_may_not_be_seen_leads_nowhere(world: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it will be with an access law that lets no one see the wing."""
+
+    def seen(caller: Caller, query: Query) -> Query:
+        hidden = Negation(Clause(r4_registry()["Location"]["_id"], None, ("wing",)))
+        return replace(query, criteria=(*query.criteria, hidden)) if query.type_ == "Location" else query
+
+    monkeypatch.setattr("fhirserver.interactions.resolve.restrict", seen)
+    assert sorted(world.ids("Encounter?location:below=house")) == ["at-annex", "at-house", "visit"]
+    assert sorted(world.ids("Encounter?location:above=bed")) == ["at-bed", "at-ward", "at-wing"]
 
 
 def test_what_was_deleted_leads_nowhere(world: Fhir) -> None:

@@ -487,7 +487,11 @@ def test_a_fragment_is_no_ground_for_a_write_or_a_statistic(world):
         assert world.delete(f"Observation?{asked}").status_code == 400
         assert world.get(f"Observation/$lastn?patient=Patient/her&{asked}").status_code == 400
     assert found(world, f"code:in={VS}/piece") == {"y"}
-    assert world.get(f"Observation?code:below={PIECE}|far").json()["issue"][0]["code"] == "not-found"
+    (issue,) = world.get(f"Observation?code:below={PIECE}|far").json()["issue"]
+    assert issue["code"] == "not-found"
+    assert (
+        issue["diagnostics"] == f"code:below: 'far' is not a code of the fragment that is here of code system {PIECE}"
+    )
 
 
 def test_a_value_set_is_expanded_once_in_a_search_of_all_types(world, monkeypatch):
