@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from fhirserver.access.policy import restrict
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.interactions.exchange import Pairs, versions_of
 from fhirserver.interactions.partial import refuse_fragments, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, staying
@@ -57,6 +57,8 @@ def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
         max_count=ctx.settings.max_count,
     )
     refuse_unfinished(ctx, query)
+    if query.contained != "false":
+        raise invalid("_contained: a condition is about resources, not about what they contain", code="not-supported")
     if not query.criteria:
         raise Outcome(
             412,

@@ -6,7 +6,7 @@ are decoded only when a part of them is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -25,14 +25,18 @@ from fhirserver.interactions.resolve import Found, resolve, visible
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.bounds import by_id, narrowed
 from fhirserver.search.compartments import compartments, types_in
+from fhirserver.search.containers import in_containers
 from fhirserver.search.filters import conjunction, counting, query_filter
 from fhirserver.search.includes import fields, forward, reverse
 from fhirserver.search.paging import (
+    INSIDE,
     SCORED,
+    WITHIN,
     Cursor,
     Page,
     Row,
     Slice,
+    apart,
     bands,
     decode_cursor,
     encode_cursor,
@@ -55,7 +59,7 @@ async def search_type(ctx: Context, request: Request, type_: str) -> Answer:
     """`GET Type?…` and `POST Type/_search`."""
     authorize(ctx.caller, "search", type_)
     ctx = _context(ctx, request)
-    return await searched(ctx, request, (parsed(ctx, request, type_, request.pairs),))
+    return await searched(ctx, request, of_type(ctx, request, type_))
 
 
 async def search_compartment(ctx: Context, request: Request, compartment: str, id_: str, member: str) -> Answer:
@@ -75,7 +79,7 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
     if member == "*":
         queries = of_types(ctx, request, types_in(compartment))
     else:
-        queries = (parsed(ctx, request, member, request.pairs),)
+        queries = of_type(ctx, request, member)
     return await searched(ctx, request, tuple(replace(query, compartment=reference) for query in queries))
 
 
@@ -113,8 +117,13 @@ def of_types(ctx: Context, request: Request, possible: Sequence[str] = ()) -> tu
     return tuple(replace(query, used=(*named, *query.used)) for query in queries)
 
 
+def of_type(ctx: Context, request: Request, type_: str) -> tuple[Query, ...]:
+    """A query of one type, or of contained resources one for each type that may contain them."""
+    return _parsed_each(ctx, request, (type_,), request.pairs)
+
+
 def parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:
-    """The query of these pairs, as far as the caller may see."""
+    """The query of these pairs, as far as the caller may see; they do not ask for what is contained."""
     (query,) = _parsed_each(ctx, request, (type_,), pairs)
     return query
 
@@ -131,6 +140,9 @@ def _parsed_each(ctx: Context, request: Request, types: Sequence[str], pairs: Pa
     )
     if ctx.store.trace is not None:
         ctx.store.trace.parsed()
+    if queries[0].contained != "false":  # of one type, which looks through all
+        authorize(ctx.caller, "search", None)
+        queries = in_containers(queries[0], ctx.definitions)
     return tuple(restrict(ctx.caller, query) for query in queries)
 
 
@@ -216,16 +228,21 @@ async def existing(ctx: Context, queries: Sequence[Query]) -> Sequence[Query]:
 
 async def _total(ctx: Context, first: Query, queries: Sequence[Query], filters: Sequence[Document]) -> Estimate:
     """Of all pages: https://hl7.org/fhir/R4/search.html#total. `_maxresults` bounds what is counted, too."""
-    pairs = [(query.type_, counting(filter_)) for query, filter_ in zip(queries, filters, strict=True)]
-    if first.total == "estimate":
-        found = await together(ctx.store, [partial(estimate, ctx.store, *pair) for pair in pairs])
-    else:
-        counts = await together(ctx.store, [partial(ctx.store.count, *pair, first.most) for pair in pairs])
-        found = [Estimate(number) for number in counts]
+    asks: list[Callable[[], Awaitable[Estimate]]] = []
+    for query, filter_ in zip(queries, filters, strict=True):
+        if first.total == "estimate" and query.inside is None:
+            asks.append(partial(estimate, ctx.store, query.type_, counting(filter_)))
+        else:
+            asks.append(partial(_count, ctx, query, filter_, first.most))
+    found = await together(ctx.store, asks)
     number = sum(each.number for each in found)
     if first.most is not None and number >= first.most:
         return Estimate(first.most)
     return Estimate(number, "; ".join(each.how for each in found if each.how) or None)
+
+
+async def _count(ctx: Context, query: Query, filter_: Document, most: int | None) -> Estimate:
+    return Estimate(await ctx.store.count(query.type_, counting(filter_), most, apart(query, filter_)))
 
 
 async def _page(ctx: Context, first: Query, queries: Sequence[Query], filters: Sequence[Document]) -> Page:
@@ -254,14 +271,20 @@ async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) 
             part.filter,
             part.sort,
             limit,
-            (*sorted_by, *fields(part.type, first.includes, first.revincludes, ctx.registry)),
-            part.computed,
-            part.among,
+            (*sorted_by, *_referring(ctx, first, part)),
+            part.stages,
         )
         for part in parts
     ]
     found = await together(ctx.store, asks)
-    return [Row(part.type, document) for part, documents in zip(parts, found, strict=True) for document in documents]
+    return [Row(part.place, document) for part, documents in zip(parts, found, strict=True) for document in documents]
+
+
+def _referring(ctx: Context, first: Query, part: Slice) -> tuple[str, ...]:
+    """The fields that inclusions start from."""
+    if part.apart:
+        return (INSIDE,) if first.includes else ()
+    return fields(part.type, first.includes, first.revincludes, ctx.registry)
 
 
 async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[Row]:
@@ -270,7 +293,9 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
     found: list[Row] = []
     fresh: dict[str, list[Document]] = {}
     for row in matches:
-        fresh.setdefault(row.type, []).append(row.document)
+        inner = row.type.partition("#")[2]
+        start = {"search": row.document.get(INSIDE, {})} if inner else row.document
+        fresh.setdefault(inner or row.type, []).append(start)
     includes, revincludes = query.includes, query.revincludes
     again, back = (tuple(each for each in asked if each.iterate) for asked in (includes, revincludes))
     while fresh and (includes or revincludes):
@@ -278,12 +303,13 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         for type_, rows in fresh.items():
             for target, referred in forward(type_, includes, rows, ctx.registry):
                 filters.append((target, conjunction([await visible(ctx, Query(target)), referred])))
-            for source, criterion in reverse(type_, revincludes, rows, ctx.registry):
+            known = [row for row in rows if "_id" in row]  # nothing else refers to what is contained
+            for source, criterion in reverse(type_, revincludes, known, ctx.registry):
                 filters.append((source, await visible(ctx, Query(source, criteria=(criterion,)))))
         fresh = {}
         for type_, filter_ in filters:
             room = INCLUDED + 1 - len(found)
-            here = sum(known == type_ for known, _ in seen)
+            here = sum(each == type_ for each, _ in seen)
             wanted = fields(type_, again, back, ctx.registry)
             rows = await ctx.store.find(type_, filter_, [("_id", 1)], room + here, wanted)
             new = [row for row in rows if (type_, row["_id"]) not in seen]
@@ -309,7 +335,16 @@ def _entries(ctx: Context, query: Query, rows: Sequence[Row], mode: str) -> list
     base, whole = ctx.base_url, part.whole
     entries = []
     for type_, document in rows:
-        body = unpack(document["body"])
+        reference, body = f"{type_}/{document['_id']}", unpack(document["body"])
+        if WITHIN in document:
+            reference, body = _inner(type_.partition("#")[0], document, body)
         resource = body if whole else trim(ctx.definitions, body, part)
-        entries.append(entry(f"{base}/{type_}/{document['_id']}", resource, mode=mode, score=document.get(SCORED)))
+        entries.append(entry(f"{base}/{reference}", resource, mode=mode, score=document.get(SCORED)))
     return entries
+
+
+def _inner(container: str, document: Document, body: bytes) -> tuple[str, bytes]:
+    """The reference and the body of a contained resource, by its id in the container."""
+    id_ = document[WITHIN]
+    found = next(each for each in json.resource(body)["contained"] if each.get("id") == id_)
+    return f"{container}/{document['_id']}#{id_}", json.encode(found)

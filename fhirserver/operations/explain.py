@@ -14,7 +14,7 @@ from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.explanation import explanation, watched
-from fhirserver.interactions.search import existing, of_types, parsed, searched
+from fhirserver.interactions.search import existing, of_type, of_types, searched
 from fhirserver.operations.parameters import given
 from fhirserver.operations.registry import operation
 
@@ -58,6 +58,6 @@ async def explain(ctx: Context, request: Request, type_: str, _: None) -> Answer
         if name != "_explain":
             pairs.append((name, value))
     request = replace(request, path=(type_,) if type_ else (), pairs=tuple(pairs))
-    queries = (parsed(ctx, request, type_, request.pairs),) if type_ else of_types(ctx, request)
+    queries = of_type(ctx, request, type_) if type_ else of_types(ctx, request)
     await searched(ctx, request, queries)
     return Answer(status=200, body=json.encode(await explanation(ctx, await existing(ctx, queries) or queries[:1])))

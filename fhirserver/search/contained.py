@@ -142,6 +142,11 @@ class Leading:
         self._looked[type_, code] = monotonic()
 
 
+def of_container(criterion: Criterion) -> bool:
+    """Whether a criterion is about when a resource was written: what is contained is, with its container."""
+    return isinstance(criterion, Clause) and kind(criterion.parameter) == "instant"
+
+
 def unasked(criterion: Criterion) -> str | None:
     """Why a criterion cannot be asked of contained resources, if it cannot."""
     match criterion:

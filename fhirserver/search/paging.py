@@ -20,6 +20,7 @@ import bson
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.seals import seal, unseal
+from fhirserver.search.contained import field
 from fhirserver.search.filters import Filter, conjunction, disjunction, path
 from fhirserver.search.full_text import score
 from fhirserver.search.index import LAST
@@ -29,6 +30,8 @@ _OPTIONS: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(tz_aware=True)
 
 
 SCORED = "score"  # the field that a score is computed into
+INSIDE = "inside"  # the index values of the contained resource that a row is about
+WITHIN = "within"  # and its id
 
 
 class Key(NamedTuple):
@@ -41,7 +44,7 @@ class Key(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A document of a type."""
+    """A document of a type; as `MedicationRequest#Medication` a contained resource with its container's document."""
 
     type: str
     document: dict[str, Any]
@@ -62,7 +65,7 @@ class Cursor(NamedTuple):
 class Slice(NamedTuple):
     """A part of the order in one type: what to find, how to sort, and what to compute for that, as `find` cannot.
 
-    `among` is what to find among the computed.
+    `among` is what to find among the computed; `apart` takes documents apart before, for rows of another `place`.
     """
 
     type: str
@@ -70,6 +73,14 @@ class Slice(NamedTuple):
     sort: list[tuple[str, int]]
     computed: dict[str, Any]
     among: Filter
+    apart: Sequence[dict[str, Any]] = ()
+    place: str = ""
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """What lies between finding and sorting."""
+        computed = [{"$set": self.computed}] if self.computed else []
+        return [*self.apart, *computed, *([{"$match": self.among}] if self.among else [])]
 
 
 class Page(NamedTuple):
@@ -81,7 +92,12 @@ class Page(NamedTuple):
 
 
 def keys(query: Query) -> tuple[Key, ...]:
-    """The order within a type; without _sort by `_id`, which grows with time."""
+    """The order within a type; without _sort by `_id`, which grows with time. A container may have several rows."""
+    found = _keys(query)
+    return (*found, Key(WITHIN, found[-1].descending, False, computed=True)) if query.inside else found
+
+
+def _keys(query: Query) -> tuple[Key, ...]:
     found = []
     for code, parameter, descending, largest in query.sort:
         if code == SCORE:
@@ -108,7 +124,7 @@ def sort_fields(query: Query) -> list[str]:
 def bands(queries: Sequence[Query], filters: Sequence[Filter], cursor: Cursor | None = None) -> list[list[Slice]]:
     """What to find one after the other until the page is full; the rows of each are merged. One query for each type."""
     backward = cursor is not None and cursor.backward
-    pairs = sorted(zip(queries, filters, strict=True), key=lambda pair: pair[0].type_, reverse=backward)
+    pairs = sorted(zip(queries, filters, strict=True), key=lambda pair: pair[0].place, reverse=backward)
     found = [slices(query, filter_, cursor) for query, filter_ in pairs]
     if pairs and not queries[0].sort:
         return [[each] for own in found for each in own if each]
@@ -126,7 +142,7 @@ def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[
             sort.append((f"absent_{i}", -1 if backward else 1))
         sort.append((key.field, -1 if key.descending != backward else 1))
     for key in order:
-        if key.computed:
+        if key.computed and key.field != WITHIN:
             computed[key.field] = score(query.criteria) if key.field == SCORED else _largest(key)
     found: list[Slice | None] = []
     for parts in _parts(query, order, cursor):
@@ -135,8 +151,22 @@ def slices(query: Query, filter_: Filter, cursor: Cursor | None = None) -> list[
             continue
         late = [part for part in parts if any(key.computed for key in order) and not _of_stored(part, order[0])]
         early = [part for part in parts if part not in late]
-        found.append(Slice(query.type_, conjunction([filter_, *early]), sort, computed, conjunction(late)))
+        whole, among = conjunction([filter_, *early]), conjunction(late)
+        found.append(Slice(query.type_, whole, sort, computed, among, apart(query, filter_), query.place))
     return found
+
+
+def apart(query: Query, filter_: Filter) -> list[dict[str, Any]]:
+    """The stages that make a row of each contained resource that matches: of one at a time the same is asked again."""
+    if query.inside is None:
+        return []
+    elements = f"search.{field(query.inside)}"
+    return [
+        {"$set": {INSIDE: f"${elements}"}},
+        {"$unwind": f"${INSIDE}"},
+        {"$set": {elements: [f"${INSIDE}"], WITHIN: f"${INSIDE}._id"}},
+        {"$match": filter_},
+    ]
 
 
 def _of_stored(part: Filter, first: Key) -> bool:
@@ -174,7 +204,7 @@ def _sort(rows: list[Row], key: Key, backward: bool) -> None:
 
 def _before_type(query: Query, order: Sequence[Key]) -> int:
     """How many keys come before the type in the order: those that were asked for."""
-    return len(order) if any(key.code == "_id" for key in query.sort) else len(order) - 1
+    return len(order) - (query.inside is not None) - (not any(key.code == "_id" for key in query.sort))
 
 
 def room(query: Query, cursor: Cursor | None = None) -> int:
@@ -256,8 +286,8 @@ def _onward(query: Query, order: Sequence[Key], cursor: Cursor | None) -> list[F
     if cursor is None:
         return []
     before = _before_type(query, order)
-    later = (query.type_ > cursor.type) != cursor.backward
-    if query.type_ == cursor.type:
+    later = (query.place > cursor.type) != cursor.backward
+    if query.place == cursor.type:
         beyond = _beyond(order, cursor)
     elif before == 0:
         return [] if later else None
@@ -307,12 +337,13 @@ def _value(document: Mapping[str, Any], key: Key) -> Any:
     """`sort.date` of a document, or where it is sorted by the last of several the last; None where it is missing."""
     head, _, code = key.field.partition(".")
     if not code:
-        return document[head]
+        return document.get(head)
     found = document.get("sort") or {}
     return found.get(code + LAST, found.get(code)) if key.descending else found.get(code)
 
 
 def _purpose(query: Query) -> bytes:
     """What decides which rows there are and in what order."""
-    criteria = [pair for pair in query.used if pair[0] not in RESULT or pair[0] == "_sort"]
+    deciding = ("_sort", "_contained", "_containedType")
+    criteria = [pair for pair in query.used if pair[0] not in RESULT or pair[0] in deciding]
     return repr((query.type_, query.compartment, criteria)).encode()

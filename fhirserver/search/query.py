@@ -17,6 +17,7 @@ from typing import NamedTuple
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
 from fhirserver.search.canonicals import versioned
 from fhirserver.search.chains import Chains, is_chain
+from fhirserver.search.contained import field, of_container, unasked
 from fhirserver.search.criteria import (
     LIST,
     MAX_LENGTH,
@@ -52,7 +53,18 @@ MAX_SORT_KEYS = 4
 
 # https://hl7.org/fhir/R4/search.html#return
 ONCE = frozenset(
-    {"_count", "_maxresults", "_cursor", "_total", "_summary", "_contained", "_explain", "_format", "_pretty"}
+    {
+        "_count",
+        "_maxresults",
+        "_cursor",
+        "_total",
+        "_summary",
+        "_contained",
+        "_containedType",
+        "_explain",
+        "_format",
+        "_pretty",
+    }
 )
 INCLUSIONS = frozenset({"_include", "_revinclude"})
 ITERATE = frozenset({"iterate", "recurse"})  # the second is what STU3 called it
@@ -61,6 +73,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "_total": ("none", "estimate", "accurate"),
     "_summary": ("true", "text", "data", "count", "false"),
     "_contained": ("false", "true", "both"),
+    "_containedType": ("container", "contained"),
     "_explain": ("true", "false"),
 }
 
@@ -85,6 +98,8 @@ class Query:
     """What to find (what meets all criteria), and how to answer. `total` is None where the client does not say.
 
     `most` is how many matches all pages together have at most (`_maxresults`, docs/search.md).
+    `contained` and `contained_type` are what the client says; `inside` is the type of contained resources, where these
+    are the matches themselves.
     `ignored` is what was not used and why, `used` the pairs that were, as they were written. `partial`: not every
     resource is indexed for what is asked, so that nobody can say how many match.
     """
@@ -102,9 +117,17 @@ class Query:
     cursor: str | None = None
     explain: bool = False
     compartment: str | None = None
+    contained: str = "false"
+    contained_type: str = "container"
+    inside: str | None = None
     ignored: tuple[Issue, ...] = ()
     used: tuple[tuple[str, str], ...] = ()
     partial: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where its matches stand among those of other types: what a type contains comes after what is of it."""
+        return self.type_ if self.inside is None else f"{self.type_}{field(self.inside)}"
 
 
 def parse(
@@ -142,7 +165,11 @@ def parse_each(
 ) -> tuple[Query, ...]:
     """A query for each type, alike but for what the parameters are there: what one of them does not know, none uses."""
     _check_size(pairs)
-    readers = [_Reader(type_, registry, base_url) for type_ in types]
+    said = dict(pairs)
+    contained, kind_ = said.get("_contained", "false") != "false", said.get("_containedType", "container")
+    if contained and len(types) > 1:
+        raise invalid("_contained: contained resources are searched by one type", code="not-supported")
+    readers = [_Reader(type_, registry, base_url, containers=contained and kind_ == "container") for type_ in types]
     ignored: list[Issue] = []
     used: list[tuple[str, str]] = []
     for name, value in pairs:
@@ -159,6 +186,8 @@ def parse_each(
     for reader in readers:
         check_repeats(reader.criteria)
     first = readers[0]
+    if contained:
+        _check_contained(first)
     ignored += _foreign_units(first.criteria)
     includes = tuple(dict.fromkeys(each for reader in readers for each in reader.includes))
     revincludes = tuple(dict.fromkeys(each for reader in readers for each in reader.revincludes))
@@ -170,7 +199,8 @@ def parse_each(
         used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
     summary = first.once.get("_summary", "false")
     parts = Parts(first.elements, summary, bool(includes or revincludes))
-    for names, sentence in unused(registry.definitions, types, parts):
+    answered = registry.definitions.resource_types if contained else types
+    for names, sentence in unused(registry.definitions, answered, parts):
         if strict:
             raise invalid(sentence, code="not-supported")
         ignored.append(Issue("warning", "not-supported", f"{sentence}; it was ignored"))
@@ -191,11 +221,24 @@ def parse_each(
             elements=tuple(dict.fromkeys(first.elements)),
             cursor=first.once.get("_cursor"),
             explain=first.once.get("_explain") == "true",
+            contained=first.once.get("_contained", "false"),
+            contained_type=first.once.get("_containedType", "container"),
             ignored=tuple(ignored),
             used=tuple(pair for pair in used if pair[0] != "_cursor"),
         )
         for reader in readers
     )
+
+
+def _check_contained(reader: _Reader) -> None:
+    """Of what is contained, what is known of it alone can be asked; it has no place in an order but its container's."""
+    for criterion in reader.criteria:
+        if (reason := unasked(criterion)) and not of_container(criterion):
+            raise invalid(reason, code="not-supported")
+    for key in reader.sort:
+        if key.code not in ("_id", "_lastUpdated"):
+            sentence = f"_sort: {key.code}: contained resources are sorted by _id or _lastUpdated of what contains them"
+            raise invalid(sentence, code="not-supported")
 
 
 def _foreign_units(criteria: Iterable[Criterion]) -> Iterator[Issue]:
@@ -258,8 +301,9 @@ def _check_size(pairs: Sequence[tuple[str, str]]) -> None:
 class _Reader:
     """Collects what the pairs say, one at a time."""
 
-    def __init__(self, type_: str, registry: Registry, base_url: str) -> None:
+    def __init__(self, type_: str, registry: Registry, base_url: str, *, containers: bool = False) -> None:
         self.type = type_
+        self.containers = containers  # are what inclusions start from
         self.registry = registry
         self.base_url = base_url
         self.parameters = registry[type_]
@@ -367,8 +411,6 @@ class _Reader:
             raise invalid("stands twice")
         if name in CHOICES and value not in CHOICES[name]:
             raise invalid(f"{shown(value)!r} is none of {', '.join(CHOICES[name])}")
-        if name == "_contained" and value != "false":
-            raise Unknown("_contained: contained resources are not searched")
         if name in ("_count", "_maxresults"):
             _whole_number(value, least=int(name == "_maxresults"))
         self.once[name] = value
@@ -416,10 +458,11 @@ class _Reader:
             value = f"{self.type}:*"
         elif value == "*":
             raise invalid("* would look through every type; name those that are wanted: Observation:*, Condition:*")
-        found = including(value, self.registry, None if forward or iterate else self.type, iterate)
+        toward = None if forward or iterate or self.containers else self.type
+        found = including(value, self.registry, toward, iterate)
         if not found:
             raise Unknown(f"{code}: {shown(value)} names no reference known here")
-        if forward and not iterate and found[0].source != self.type:
+        if forward and not iterate and not self.containers and found[0].source != self.type:
             sentence = f"{shown(value)} starts from {found[0].source}, which is not what is searched"
             raise Unknown(f"{code}: {sentence}; _include:iterate starts from what was included")
         (self.includes if forward else self.revincludes).extend(found)

@@ -196,29 +196,22 @@ class Store:
         sort: Sequence[tuple[str, int]],
         limit: int,
         fields: Iterable[str] = (),
-        computed: Document | None = None,
-        among: Document | None = None,
+        stages: Sequence[Document] = (),
     ) -> list[Document]:
         """Current documents with `_id`, body and the named fields, within the search budget; times are naive.
 
-        `computed` are fields to sort by that no document has; `among` is a filter that may be about them.
+        `stages` make of what matches what is sorted.
         """
         projection = {"body": 1} | dict.fromkeys(fields, 1)
         with pymongo.timeout(self.search_ms / 1000), within_budget():
-            if not computed:
+            if not stages:
                 asked = finding(filter_, dict(sort), limit)
                 command = {"find": type_, **asked, "projection": projection, "batchSize": limit}
                 return await timed(self, type_, asked, documents(self, command))
-            stages: list[Document] = [
-                {"$match": filter_},
-                {"$set": computed},
-                *([{"$match": among}] if among else []),
-                {"$sort": dict(sort)},
-                {"$limit": limit},
-                {"$project": projection},
-            ]
-            command = {"aggregate": type_, "pipeline": stages, "cursor": {"batchSize": limit}}
-            return await timed(self, type_, {"pipeline": stages}, documents(self, command))
+            shown: list[Document] = [{"$sort": dict(sort)}, {"$limit": limit}, {"$project": projection}]
+            pipeline = [{"$match": filter_}, *stages, *shown]
+            command = {"aggregate": type_, "pipeline": pipeline, "cursor": {"batchSize": limit}}
+            return await timed(self, type_, {"pipeline": pipeline}, documents(self, command))
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
@@ -233,8 +226,12 @@ class Store:
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             return await (await self[type_].aggregate(list(stages), session=self.session, allowDiskUse=True)).to_list()
 
-    async def count(self, type_: str, filter_: Document, limit: int | None = None) -> int:
-        """How many match; no more than `limit` are counted."""
+    async def count(
+        self, type_: str, filter_: Document, limit: int | None = None, stages: Sequence[Document] = ()
+    ) -> int:
+        """How many match, or how many `stages` make of them; no more than `limit` are counted."""
+        if stages:
+            return await self._count_made(type_, filter_, limit, stages)
         bounded = {} if limit is None else {"limit": limit}
         command = {"query": filter_, **bounded}
         with pymongo.timeout(self.search_ms / 1000), within_budget():
@@ -243,6 +240,14 @@ class Store:
                 return number
             counting = self[type_].count_documents(filter_, session=self.session, **bounded)
             return await timed(self, type_, command, counting)
+
+    async def _count_made(self, type_: str, filter_: Document, limit: int | None, stages: Sequence[Document]) -> int:
+        bounded = [] if limit is None else [{"$limit": limit}]
+        pipeline: list[Document] = [{"$match": filter_}, *stages, *bounded, {"$count": "found"}]
+        with pymongo.timeout(self.search_ms / 1000), within_budget():
+            found = await self[type_].aggregate(pipeline, session=self.session)
+            counted = await timed(self, type_, {"pipeline": pipeline}, found.to_list())
+        return counted[0]["found"] if counted else 0
 
     async def types(self) -> list[str]:
         """The resource types that have ever been written."""

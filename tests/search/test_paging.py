@@ -174,13 +174,12 @@ def fetch(world: World, queries: Sequence[Query], cursor: Cursor | None) -> Page
         found: list[Row] = []
         for each in band:
             collection = world[each.type]
-            if each.computed:
-                ordered: list[Document] = [{"$set": each.computed}, {"$sort": dict(each.sort)}, {"$limit": limit}]
-                ordered.insert(1, {"$match": each.among})
+            if each.stages:
+                ordered: list[Document] = [*each.stages, {"$sort": dict(each.sort)}, {"$limit": limit}]
                 some = [*collection.aggregate([{"$match": each.filter}, *ordered])]
             else:
                 some = [*collection.find(each.filter, {"updated": 1, "sort": 1}, sort=each.sort, limit=limit)]
-            found += [Row(each.type, row) for row in some]
+            found += [Row(each.place, row) for row in some]
         rows += merged(found, first, cursor)[:limit]
         if len(rows) > first.count:
             break

@@ -230,7 +230,6 @@ UNKNOWN = [
     ("Observation", "_include=Observation:patient:Group", "names no reference"),
     ("Patient", "_revinclude=Observation:encounter", "_revinclude: Observation:encounter names no reference"),
     ("Patient", "_include=Observation:subject", "starts from Observation, which is not what is searched"),
-    ("Patient", "_contained=true", "_contained: contained resources are not searched"),
 ]
 
 
