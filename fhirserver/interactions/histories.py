@@ -13,7 +13,7 @@ from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.summary import Part, part, trim
-from fhirserver.store.history import Place, Span
+from fhirserver.store.history import Place, Span, history_of_one
 from fhirserver.store.history import history as versions
 from fhirserver.store.resources import Stored
 
@@ -30,13 +30,19 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     span = _span(values)
     after = _place(verified(ctx.secret, values["_cursor"], "_history")) if "_cursor" in values else None
     total = None
+    found: list[Stored] = []
     if id_ and type_:
         current = await ctx.store.read(type_, id_)
         if current is None:
             raise not_found(f"{type_}/{id_}")
+        if after is not None and (after.type, after.id) != (type_, id_):
+            raise invalid("_cursor belongs to the history of something else", "_cursor")
         total = current.version if span == Span() else None
-    types = [type_] if type_ else await ctx.store.types()
-    found = await versions(ctx.store, types, count + 1, id_=id_, span=span, after=after) if count else []
+        if count:
+            found = await history_of_one(ctx.store, current, count + 1, span=span, after=after)
+    elif count:
+        types = [type_] if type_ else await ctx.store.types()
+        found = await versions(ctx.store, types, count + 1, span=span, after=after)
     page, more = found[:count], len(found) > count
     path = "/".join((*request.path,))
     used = [(name, value) for name, value in request.pairs if name in PARAMETERS]

@@ -1,6 +1,7 @@
 """The versions of resources, newest first: of one resource, of a type, of everything.
 
-Current versions and earlier ones lie in two collections per type; one aggregation merges them.
+Current versions and earlier ones lie in two collections per type. Of one resource the earlier ones are a range of
+`_id`; of many, one aggregation merges the two.
 https://hl7.org/fhir/R4/http.html#history
 """
 
@@ -12,9 +13,10 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pymongo
-from bson import MaxKey, MinKey
+from bson import MinKey
 
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.store.documents import documents
 from fhirserver.store.faults import within_budget
 from fhirserver.store.resources import BODY, Document, Store, Stored, stored
 from fhirserver.store.schema import history_of
@@ -39,9 +41,9 @@ class Span(NamedTuple):
 
 
 async def history(
-    store: Store, types: Sequence[str], limit: int, *, id_: str | None = None, span: Span, after: Place | None = None
+    store: Store, types: Sequence[str], limit: int, *, span: Span, after: Place | None = None
 ) -> list[Stored]:
-    """At most `limit` versions. A copy that a crash left behind shows once."""
+    """At most `limit` versions of all resources of these types. A copy that a crash left behind shows once."""
     if not types:
         return []
     whole = span.high is not None  # which version was current needs all versions before it
@@ -50,7 +52,7 @@ async def history(
     branches = [
         (
             history_of(type_) if past else type_,
-            list(_branch(type_, past, id_, span, None if whole else after, 2 * limit)),
+            list(_branch(type_, past, span, None if whole else after, 2 * limit)),
         )
         for type_ in types
         for past in (False, True)
@@ -69,17 +71,46 @@ async def history(
     return [stored(row["type"], row | {"_id": row["id"]}) for row in unique.values()][:limit]
 
 
-def _branch(
-    type_: str, past: bool, id_: str | None, span: Span, after: Place | None, limit: int
-) -> Iterator[dict[str, Any]]:
-    match: Document = {}
-    if id_ is not None:
-        every = {"$gte": {"id": id_, "version": MinKey()}, "$lte": {"id": id_, "version": MaxKey()}}
-        match["_id"] = every if past else id_
-    if span.since is not None:
-        match["updated"] = {"$gte": span.since}
-    if span.high is not None:
-        match.setdefault("updated", {})["$lt"] = span.high
+async def history_of_one(
+    store: Store, current: Stored, limit: int, *, span: Span, after: Place | None = None
+) -> list[Stored]:
+    """At most `limit` versions of one resource, from the current one down or below a place."""
+    if after is not None and span.low is not None and after.updated <= span.low:
+        return []
+    newest = [current] if after is None and _within(span, current.updated) else []
+    below = min(after.version if after else current.version, current.version)
+    found = newest
+    if below > 1 and len(newest) < limit:  # a copy of the current one may lie there since a crash
+        found = newest + await _earlier(store, current, below, limit - len(newest), span)
+    if span.low is None:
+        return found
+    at = next((place for place, version in enumerate(found) if version.updated <= span.low), limit)
+    return found[: at + 1]  # what was current when it began, and nothing before
+
+
+def _within(span: Span, time: datetime) -> bool:
+    return (span.since is None or time >= span.since) and (span.high is None or time < span.high)
+
+
+async def _earlier(store: Store, current: Stored, below: int, limit: int, span: Span) -> list[Stored]:
+    """A range of the index on `_id`."""
+    type_, id_ = current.type, current.id
+    filter_: Document = {"_id": {"$gte": {"id": id_, "version": MinKey()}, "$lt": {"id": id_, "version": below}}}
+    filter_ |= _written(span)
+    command = {"find": history_of(type_), "filter": filter_, "sort": {"_id": -1}, "limit": limit, "batchSize": limit}
+    with pymongo.timeout(store.search_ms / 1000), within_budget():
+        found = await documents(store, {**command, "projection": BODY}, zoned=True)
+    return [stored(type_, row | {"_id": id_, "version": row["_id"]["version"]}) for row in found]
+
+
+def _written(span: Span) -> Document:
+    bounds = {"$gte": span.since, "$lt": span.high}
+    known = {operator: time for operator, time in bounds.items() if time is not None}
+    return {"updated": known} if known else {}
+
+
+def _branch(type_: str, past: bool, span: Span, after: Place | None, limit: int) -> Iterator[dict[str, Any]]:
+    match = _written(span)
     if after is not None:
         match = {"$and": [match, _below(after, type_, past)]}
     yield {"$match": match}

@@ -79,6 +79,19 @@ def test_since_and_at(fhir):
     assert rows.count("PUT t") + rows.count("POST t") == 3
 
 
+def test_pages_of_one_resource_hold_what_is_asked_by_the_rules_read_naively(fhir):
+    make(fhir, "Patient", "windows", 5)
+    entries = fhir.bundle("Patient/windows/_history")["entry"]
+    times = [e["response"]["lastModified"] for e in reversed(entries)]  # of versions 1 to 5
+    for number, time_ in enumerate(times):
+        current, since = [number + 1], [*range(len(times), number, -1)]
+        for query, expected in ((f"_at={time_}", current), (f"_since={time_}", since)):
+            rows = [row for page in pages(fhir, f"Patient/windows/_history?{query}&_count=1") for row in page]
+            assert rows == ["POST windows" if version == 1 else "PUT windows" for version in expected], query
+            whole = fhir.bundle(f"Patient/windows/_history?{query}")["entry"]
+            assert [e["response"]["etag"] for e in whole] == [f'W/"{version}"' for version in expected]
+
+
 def test_bad_parameters_are_refused(fhir):
     assert fhir.get("Patient/_history?_since=then").status_code == 400
     assert fhir.get("Patient/_history?_count=-1").status_code == 400
@@ -89,9 +102,12 @@ def test_bad_parameters_are_refused(fhir):
 
 
 def test_a_cursor_is_not_good_elsewhere(fhir):
+    make(fhir, "Patient", "other", 1)
     make(fhir, "Patient", "c", 2)
     link = next(x["url"] for x in fhir.bundle("Patient/_history?_count=1")["link"] if x["relation"] == "next")
     cursor = link.rsplit("_cursor=", 1)[1]
+    elsewhere = fhir.get(f"Patient/other/_history?_cursor={cursor}")
+    assert elsewhere.status_code == 400, elsewhere.text
     forged = ("A" if cursor[0] != "A" else "B") + cursor[1:]
     assert fhir.get(f"Patient/_history?_cursor={forged}").status_code == 400
 
