@@ -117,10 +117,10 @@ def _prepared(ctx: Context, piece: list[Resource], receipt: Receipt) -> Iterator
 
 
 async def _write(ctx: Context, type_: str, resources: list[Resource], receipt: Receipt) -> None:
-    ctx = ctx.fresh()
     await ctx.store.ensure(type_)
     current = {v.id: v for v in await ctx.store.read_stored(type_, [r["id"] for r in resources])}
     same = {id_ for r in resources if (id_ := r["id"]) in current and unchanged(r, current[id_])}
+    ctx = ctx.fresh()  # whatever was waited for until here
     changes = [written(ctx, r, r["id"], current.get(r["id"])) for r in resources if r["id"] not in same]
     failed: set[str] = set()
     try:

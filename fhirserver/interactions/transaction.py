@@ -61,6 +61,7 @@ async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: P
     steps = [_step(ctx, entry, index, strict) for index, entry in enumerate(entries)]
     _check_urls(steps)
     await ctx.store.ensure(*sorted({step.type for step in steps if step.type in ctx.definitions.resource_types}))
+    ctx = ctx.fresh()
     try:
         with ctx.indexer.in_use():
             answers = await ctx.store.transact(

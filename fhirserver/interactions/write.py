@@ -71,7 +71,7 @@ async def delete(ctx: Context, request: Request, type_: str, id_: str) -> Answer
         if current is None or current.deleted:
             return Answer(status=204, wrote=True, stored=current)
         await check_unreferenced(bound, {current.reference})
-        return await _save(bound, deleted(bound, current), 204)
+        return await _save(bound, lambda now: deleted(now, current), 204)
 
     return await _alone(ctx, type_, once, id_)
 
@@ -190,7 +190,7 @@ def _check_links(ctx: Context, resource: Resource) -> None:
 async def _insert(ctx: Context, resource: Resource, id_: str) -> Answer:
     _check_links(ctx, resource)
     await check_references(ctx, {resource["resourceType"]: resource})
-    return await _save(ctx, written(ctx, resource, id_), 201)
+    return await _save(ctx, lambda now: written(now, resource, id_), 201)
 
 
 async def _replace(ctx: Context, request: Request, resource: Resource, id_: str) -> Answer:
@@ -205,15 +205,20 @@ async def _replace(ctx: Context, request: Request, resource: Resource, id_: str)
 async def _next_version(ctx: Context, resource: Resource, current: Stored) -> Answer:
     _check_links(ctx, resource)
     await check_references(ctx, {resource["resourceType"]: resource})
-    return await _save(ctx, written(ctx, resource, current.id, current), 201 if current.deleted else 200)
+    return await _save(ctx, lambda now: written(now, resource, current.id, current), 201 if current.deleted else 200)
 
 
-async def _save(ctx: Context, change: Change, status: int) -> Answer:
-    """One atomic write; of a search parameter, in a transaction with what it changes."""
-    if change.type == SEARCH_PARAMETER:
-        (stored,) = await write_all(ctx, [change])
-    else:
-        with ctx.indexer.in_use():
+async def _save(ctx: Context, made: Callable[[Context], Change], status: int) -> Answer:
+    """One atomic write; of a search parameter, in a transaction with what it changes.
+
+    It is indexed by the rules of now, not of when the request began, and these are in use until it is stored.
+    """
+    ctx = ctx.fresh()
+    with ctx.indexer.in_use():
+        change = made(ctx)
+        if change.type == SEARCH_PARAMETER:
+            (stored,) = await write_all(ctx, [change])
+        else:
             stored = await ctx.store.write(change)
     return Answer(status=status, body=change.body or b"", stored=stored, wrote=True)
 
@@ -234,6 +239,7 @@ async def _together(ctx: Context, type_: str, once: Callable[[Context], Awaitabl
     if ctx.store.session is not None:
         return await once(ctx)
     await ctx.store.ensure(type_)
+    ctx = ctx.fresh()
     try:
         with ctx.indexer.in_use():
             answer = await ctx.store.transact(lambda store: once(replace(ctx, store=store)))

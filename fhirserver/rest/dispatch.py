@@ -62,6 +62,7 @@ async def _serve(
             format_, pretty = _presentation(incoming, asked.pairs)
         asks_nobody = asked.path == ("metadata",)
         async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive, _client(scope)):
+            ctx = ctx.fresh()  # the body and the turn may have been waited for
             status, content, more = await _answer(ctx, asked, returned)
         if raw and status == 200:
             content, kind = content_of(content)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -20,7 +19,7 @@ from fhirserver.search.custom import Row, concerned, fitting
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import Registry
 from fhirserver.store import generations, jobs
-from fhirserver.store.generations import BEAT_SECONDS, SILENT_SECONDS, State
+from fhirserver.store.generations import BEAT_SECONDS, State
 from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store
 
@@ -53,7 +52,9 @@ class Live:
         self._state = State()
         self._former: list[Indexer] = []
         self._lock = asyncio.Lock()
-        self._said = (0, monotonic())  # the generation of the last beat, and when it was
+        self._said = 0  # the generation of the last beat
+        self._late: int | None = None  # the generation that was written here when others may have stopped waiting
+        self._attended = True
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -76,8 +77,10 @@ class Live:
             state = await generations.read(self._store)
             if state != self._state:
                 self._take(state)
+                self._attended = False
                 await self._beat()
-                await self._attend()
+            if not self._attended:
+                self._attended = await self._attend()
         return self.rules
 
     async def follow(self) -> None:
@@ -97,10 +100,16 @@ class Live:
         while True:
             await asyncio.sleep(DRAINING_SECONDS if self._oldest < self.rules.indexer.generation else BEAT_SECONDS)
             try:
-                await self.renew()
-                await self._beat()
+                await self.pulse()
             except PyMongoError as error:
                 log.debug("no beat: %s", error)
+
+    async def pulse(self) -> None:
+        """Look whether there is something new, and let the others know."""
+        await self.renew()
+        await self._beat()
+        if self._late is not None:
+            await self._make_good(self._late)
 
     @property
     def _oldest(self) -> int:
@@ -109,17 +118,26 @@ class Live:
         return min((each.generation for each in self._former), default=self.rules.indexer.generation)
 
     async def _beat(self) -> None:
-        (before, at), generation = self._said, self._oldest
-        await generations.beat(self._store, self._server, generation)
-        self._said = generation, monotonic()
-        if before < generation and monotonic() - at > SILENT_SECONDS:
-            await self._look_again(before)
+        before, generation = self._said, self._oldest
+        silent = await generations.beat(self._store, self._server, generation)
+        self._said = generation
+        if silent and self._late is None:
+            self._late = before
 
-    async def _look_again(self, before: int) -> None:
-        """Others took this server for dead, so what it wrote meanwhile may be behind: its types are looked through."""
-        late = [row for row in self._state.rows if row["since"] > before]
-        for type_ in {type_ for row in late for type_ in concerned(row)}:
-            await self._ask(type_, self._state.generation, f"after {self._server}")
+    async def _make_good(self, before: int) -> None:
+        """Others took this server for dead, so what it wrote meanwhile may be behind what they finished.
+
+        Now they wait for it again: what is newer than the state that is read here, they finish with it.
+        """
+        await self.renew()
+        if self._oldest < self.rules.indexer.generation:
+            return  # something is being written still; soon again
+        types = {type_ for row in self._state.rows if row["since"] > before for type_ in concerned(row)}
+        if types:
+            log.warning("this server was silent for long: %s is looked through again", ", ".join(sorted(types)))
+            await generations.uncover(self._store, types, before)
+            await self.renew()
+        self._late = None
 
     def _take(self, state: State) -> None:
         registry, indexer, _ = self.rules
@@ -136,11 +154,14 @@ class Live:
         self.rules = Rules(registry, indexer, building)
         self._state = state
 
-    async def _attend(self) -> None:
-        """Types that hold nothing are covered at once; the others get a job. All servers ask for the same one."""
+    async def _attend(self) -> bool:
+        """Types that hold nothing are covered at once; the others get a job. All servers ask for the same one.
+
+        False where a write of an older generation is under way somewhere, so that nobody can say yet what is covered.
+        """
         wanted = self._wanted()
         if not wanted:
-            return
+            return True
         settled = not await generations.lagging(self._store, max(wanted.values()))
         covered: dict[int, list[str]] = {}
         for type_, since in wanted.items():
@@ -152,6 +173,7 @@ class Live:
             await generations.cover(self._store, types, since)
         if covered:
             self._take(await generations.read(self._store))
+        return settled
 
     def _wanted(self) -> dict[str, int]:
         """The generation that each type is to be indexed for."""
@@ -163,16 +185,24 @@ class Live:
     async def job(self, type_: str) -> Job | None:
         """The job that indexes a type for its new parameters."""
         generation = self._wanted().get(type_)
-        return (
-            None if generation is None else await jobs.read(self._store, jobs.identity(KIND, _key(type_, generation)))
-        )
+        if generation is None:
+            return None
+        key = f"{type_} {generation}"
+        found = job = await jobs.read(self._store, jobs.identity(KIND, key))
+        while job is not None and job.state == "done":
+            found, job = job, await jobs.read(self._store, jobs.identity(KIND, _after(key, job)))
+        return job or found
 
-    async def _ask(self, type_: str, generation: int, why: str = "") -> None:
-        await self._enqueue(KIND, _key(type_, generation, why), {"type": type_, "generation": generation})
+    async def _ask(self, type_: str, generation: int) -> None:
+        """Another job where the last one is done and something is behind all the same."""
+        key, arguments = f"{type_} {generation}", {"type": type_, "generation": generation}
+        job: Job = await self._enqueue(KIND, key, arguments)
+        while job.state == "done":
+            job = await self._enqueue(KIND, _after(key, job), arguments)
 
 
-def _key(type_: str, generation: int, why: str = "") -> str:
-    return f"{type_} {generation} {why}".rstrip()
+def _after(key: str, job: Job) -> str:
+    return f"{key} after {job.id}"
 
 
 def usable(published: Registry, rows: Iterable[Row]) -> Registry:

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from pymongo import ReturnDocument
+
 from fhirserver.store.resources import Document, Store
 from fhirserver.store.schema import SERVER, SERVERS
 
 BEAT_SECONDS = 4.0
-SILENT_SECONDS = 12.0  # by the clock of the database
+SILENT_SECONDS = 12.0  # by the clock of the database; who was silent for so long is not waited for
+NOTICED_SECONDS = SILENT_SECONDS - BEAT_SECONDS  # who was silent for so long may not have been waited for
 
 _STATE = {"_id": "search"}
 
@@ -45,6 +48,11 @@ async def cover(store: Store, types: Iterable[str], generation: int) -> None:
     await store[SERVER].update_one(_STATE, {"$max": {f"covered.{type_}": generation for type_ in types}})
 
 
+async def uncover(store: Store, types: Iterable[str], generation: int) -> None:
+    """Documents of these types may be behind anything later than this generation."""
+    await store[SERVER].update_one(_STATE, {"$min": {f"covered.{type_}": generation for type_ in types}})
+
+
 def behind(generation: int) -> Document:
     """The documents that lack index values of this generation."""
     return {"deleted": None, "generation": {"$not": {"$gte": generation}}}
@@ -66,10 +74,14 @@ async def changes(store: Store) -> AsyncIterator[None]:
 # servers
 
 
-async def beat(store: Store, server: str, generation: int) -> None:
-    """This server lives, and writes nothing older than this generation."""
-    change = {"$set": {"generation": generation}, "$currentDate": {"beat": True}}
-    await store[SERVERS].update_one({"_id": server}, change, upsert=True)
+async def beat(store: Store, server: str, generation: int) -> bool:
+    """This server lives, and writes nothing older than this generation. Whether it was silent for long before."""
+    heard = {"$gt": ["$beat", {"$subtract": ["$$NOW", int(NOTICED_SECONDS * 1000)]}]}
+    change = [{"$set": {"generation": generation, "beat": "$$NOW", "silent": {"$not": [heard]}}}]
+    document = await store[SERVERS].find_one_and_update(
+        {"_id": server}, change, {"silent": 1}, upsert=True, return_document=ReturnDocument.AFTER
+    )
+    return document is None or bool(document["silent"])
 
 
 async def leave(store: Store, server: str) -> None:
