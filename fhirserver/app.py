@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from typing import Any
@@ -94,11 +94,19 @@ async def _following(opened: Sequence[Context]) -> AsyncIterator[None]:
             tasks += [asyncio.create_task(ctx.live.follow()), asyncio.create_task(follow(ctx))]
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _ended(tasks)
         for live in lives:
             await live.leave()
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel until it is heard: where an answer arrives in the same moment, the driver can lose a cancellation."""
+    pending = {*tasks}
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=0.2)
+        await asyncio.gather(*done, return_exceptions=True)
 
 
 async def _opened(
