@@ -12,7 +12,7 @@ from fhirserver.access.policy import restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.interactions.exchange import Pairs, versions_of
-from fhirserver.interactions.partial import refuse_fragments, refuse_unfinished
+from fhirserver.interactions.partial import refuse_lacks, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, staying
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query, parse
@@ -80,7 +80,7 @@ async def matches(ctx: Context, query: Query, limit: int = 2, *, deleting: bool 
     async with one_budget(ctx.store):
         found = Found()
         query = await resolve(ctx, restrict(ctx.caller, query), found)
-        refuse_fragments(found.fragments)
+        refuse_lacks(found.lacks)
         filter_ = query_filter(query, ctx.now())
         return await ctx.store.find_stored(
             query.type_, filter_ if deleting else staying(ctx, query.type_, filter_), limit

@@ -1,6 +1,7 @@
 """Searches that may not find all, or more: flagged or refused, as `Prefer: handling` says.
 
-By a parameter whose index is being built, or by codes of a code system of which only a fragment is here.
+By a parameter whose index is being built, by codes of a code system of which only a fragment is here, or by a parameter
+for which contained resources are not indexed.
 https://hl7.org/fhir/R4/search.html#errors, docs/adr/0005-custom-search-parameters.md
 """
 
@@ -31,11 +32,25 @@ class Fragment(NamedTuple):
         return f"{self.parameter}: {lack}"
 
 
-def flagged(query: Query, fragments: Iterable[Fragment], strict: bool) -> Query:
+class Unindexed(NamedTuple):
+    """A new parameter, and a type of which some documents contain resources that are not indexed for it."""
+
+    parameter: str
+    container: str
+
+    def __str__(self) -> str:
+        lack = (
+            f"what each {self.container} contains is indexed for this new search parameter by {self.container}/$reindex"
+        )
+        return f"{self.parameter}: {lack}"
+
+
+Lack = Fragment | Unindexed
+
+
+def flagged(query: Query, lacks: Iterable[Lack], strict: bool) -> Query:
     """With a warning for each. Who asked to be refused rather than misunderstood is."""
-    issues = [
-        Issue("warning", "incomplete", f"{each}: what it finds may be too little or too much") for each in fragments
-    ]
+    issues = [Issue("warning", "incomplete", f"{each}: what it finds may be too little or too much") for each in lacks]
     if not issues:
         return query
     if strict:
@@ -43,9 +58,9 @@ def flagged(query: Query, fragments: Iterable[Fragment], strict: bool) -> Query:
     return replace(query, ignored=(*query.ignored, *issues), partial=True)
 
 
-def refuse_fragments(fragments: Iterable[Fragment]) -> None:
+def refuse_lacks(lacks: Iterable[Lack]) -> None:
     """Where a guess would do harm, as in a condition or a statistic."""
-    for each in fragments:
+    for each in lacks:
         raise Outcome(400, "incomplete", f"{each}, so that it is not known what matches")
 
 

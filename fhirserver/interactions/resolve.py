@@ -19,12 +19,13 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
-from fhirserver.interactions.partial import Fragment
+from fhirserver.interactions.partial import Fragment, Lack, Unindexed
 from fhirserver.interactions.terminology import service
 from fhirserver.search.bounds import narrowed
 from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers, related
 from fhirserver.search.coded import Coded, apart, coded, tokens
 from fhirserver.search.contained import REFERRED, unasked
+from fhirserver.search.contained import field as contained_key
 from fhirserver.search.criteria import (
     RESOLVED,
     AllOf,
@@ -51,7 +52,9 @@ from fhirserver.search.filters import (
     query_filter,
 )
 from fhirserver.search.index import repeats
+from fhirserver.search.mentioned import named as named_in
 from fhirserver.search.query import Query
+from fhirserver.store.generations import behind as older_than
 from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls
 from terminology.value_sets import Expanded
 
@@ -63,12 +66,12 @@ ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 class Found:
     """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked.
 
-    `fragments` are (parameter with modifier, code system) where more of the system would have to be here to be sure.
+    `lacks` are why that may be too little or too much.
     """
 
     references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
     forms: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
-    fragments: dict[Fragment, None] = field(default_factory=dict)
+    lacks: dict[Lack, None] = field(default_factory=dict)
 
 
 async def resolve(ctx: Context, query: Query, found: Found) -> Query:
@@ -103,7 +106,7 @@ class _Resolution:
             case Within(parameter, part):
                 return Within(parameter, await self.of(part))
             case Contained(type_, part, by):
-                return Contained(type_, await self._inner(type_).of(part), by)
+                return await self._checked(Contained(type_, await self._inner(type_).of(part), by))
             case Chain():
                 return await self._chain(criterion)
 
@@ -141,7 +144,16 @@ class _Resolution:
         self._size += size
         if self._size > LISTED_BYTES:
             raise _too_many(chain)
-        return [*parts]
+        return [*parts] if self._contained else [await self._checked(part) for part in parts]
+
+    async def _checked(self, contained: Contained) -> Contained:
+        """Whether all that such a type contains is indexed for what is asked."""
+        behind = self._ctx.live.behind(self._type, named_in(self._type, contained))
+        if behind:
+            older = {f"search.{contained_key(contained.type_)}": {"$exists": True}, **older_than(max(behind.values()))}
+            if await matching_ids(self._ctx.store, self._type, older, 1):
+                self._found.lacks.update({Unindexed(code, self._type): None for code in behind})
+        return contained
 
     async def _leads_inside(self, code: str) -> bool:
         leading = self._ctx.indexer.leading
@@ -242,7 +254,7 @@ class _Resolution:
             found = Expanded({url: reached}, frozenset({url} if system.content == "fragment" else ()))
         else:
             found = await service(self._ctx).members(str(value))
-        self._found.fragments.update({Fragment(_name(clause), url): None for url in sorted(found.fragments)})
+        self._found.lacks.update({Fragment(_name(clause), url): None for url in sorted(found.fragments)})
         return [*tokens(found.codes, asked)]
 
 

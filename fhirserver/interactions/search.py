@@ -20,7 +20,7 @@ from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_url
-from fhirserver.interactions.partial import flagged, marked, refuse_fragments, refuse_unfinished
+from fhirserver.interactions.partial import flagged, marked, refuse_lacks, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, visible
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.bounds import by_id, narrowed
@@ -151,7 +151,7 @@ async def filter_of(ctx: Context, query: Query) -> Document:
     refuse_unfinished(ctx, query)
     found = Found()
     query = await resolve(ctx, query, found)
-    refuse_fragments(found.fragments)
+    refuse_lacks(found.lacks)
     return narrowed(query, query_filter(query, ctx.now()), ctx.registry)
 
 
@@ -171,7 +171,7 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         queries = await existing(ctx, queries)
         led = Found()
         resolved = [await resolve(ctx, query, led) for query in queries]
-        first = flagged(first, led.fragments, request.strict)
+        first = flagged(first, led.lacks, request.strict)
         entries, links, total = await _found(ctx, first, resolved)
     issues, total = first.ignored, None if first.partial else total
     if total is not None and total.how is not None:

@@ -22,6 +22,7 @@ Json = dict[str, Any]
 REFERRED = "#"  # the key of the parameters by which contained resources are referred to
 HOPS = 3  # references in a row that a chain follows within a container
 COPIED = 1_000_000  # characters that elements within elements may have; with more, chains end sooner
+VALUE = 100  # characters of a value that is no text
 FRESH_SECONDS = 1.0
 
 
@@ -105,7 +106,7 @@ def _depth(inside: Mapping[str, Inner]) -> int:
     """How many hops there is room for: of those that refer to each other in circles, each hop multiplies the copies."""
     if not any(target in inside for each in inside.values() for target in each.references):
         return 1
-    own = {id_: len(repr(each.values)) for id_, each in inside.items()}
+    own = {id_: _size(each.values) for id_, each in inside.items()}
     size = own
     for hops in range(1, HOPS):
         size = {
@@ -115,6 +116,12 @@ def _depth(inside: Mapping[str, Inner]) -> int:
         if sum(size.values()) - sum(own.values()) > COPIED:
             return hops
     return HOPS
+
+
+def _size(values: Json) -> int:
+    """In characters, roughly."""
+    lists = (each for each in values.values() if isinstance(each, list))
+    return sum(len(value) if isinstance(value, str) else VALUE for each in lists for value in each)
 
 
 class Leading:

@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from fhirserver.search.custom import Row, concerned, fitting
 from fhirserver.search.index import Indexer
+from fhirserver.search.mentioned import Named
 from fhirserver.search.parameters import Registry
 from fhirserver.store import generations, jobs
 from fhirserver.store.generations import BEAT_SECONDS, State
@@ -60,6 +61,15 @@ class Live:
     def rows(self) -> Sequence[Row]:
         """Of the custom parameters."""
         return self._state.rows
+
+    def behind(self, container: str, named: Iterable[Named]) -> dict[str, int]:
+        """Of these parameters those that not all contained in a type may be indexed for, and since when they are known.
+
+        A new parameter has the resources of its own types indexed, not what contains such resources.
+        """
+        covered = self._state.covered.get(container, 0)
+        new = {(type_, row["code"]): row["since"] for row in self.rows for type_ in concerned(row)}
+        return {code: new[type_, code] for type_, code in named if new.get((type_, code), 0) > covered}
 
     async def enter(self) -> None:
         """Before anything is served. Until the state is read here, this server counts as one that is behind."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymongo import MongoClient
 
 if TYPE_CHECKING:
-    from conftest import Fhir
+    from conftest import Fhir, Serve
 
 RX = "http://example.org/medications"
 STRICT = {"Prefer": "handling=strict"}
@@ -356,3 +357,79 @@ def test_an_update_and_a_deletion_are_seen_at_once(record: Fhir) -> None:
     record.delete(f"{R}/r9")
     assert record.bundle(search)["total"] == 0
     assert record.ids(f"{R}?medication.code=newer") == []
+
+
+# what is stored already
+
+
+def test_what_an_earlier_release_stored_is_found_after_a_reindex(serve: Serve, mongodb: str) -> None:
+    served = serve()
+    fhir = served.client
+    fhir.put(f"{R}/old", request("old", medication("m", "abc")))
+    with MongoClient[Json](mongodb) as client:
+        requests = client[served.settings.database][R]
+        requests.update_one({"_id": "old"}, {"$unset": {"search.#": 1, "search.#Medication": 1}})
+    assert fhir.ids("Medication?code=abc&_contained=true") == []
+    said = fhir.post(f"{R}/old/$reindex")
+    assert said.status_code == 200, said.text
+    assert "#Medication" in said.text
+    assert fhir.ids("Medication?code=abc&_contained=true") == ["old"]
+    assert fhir.ids(f"{R}?medication.code=abc") == ["old"]
+
+
+LOT = {
+    "resourceType": "SearchParameter",
+    "url": "http://example.org/fhir/SearchParameter/lot",
+    "name": "Lot",
+    "status": "active",
+    "description": "The lot of a medication",
+    "code": "lot",
+    "base": ["Medication"],
+    "type": "string",
+    "expression": "Medication.batch.lotNumber",
+}
+
+
+def test_a_new_parameter_finds_what_is_contained_and_says_what_it_may_miss(serve: Serve) -> None:
+    served = serve()
+    fhir = served.client
+    lots = {id_: medication("m", "abc", batch={"lotNumber": "L7"}) for id_ in ("old", "new")}
+    fhir.put(f"{R}/old", request("old", lots["old"]))
+    fhir.put("SearchParameter/lot", LOT | {"id": "lot"})
+    served.work()
+    fhir.put(f"{R}/new", request("new", lots["new"]))
+    searches = ("Medication?lot=l7&_contained=true", f"{R}?medication.lot=l7")
+    for search in searches:
+        bundle = fhir.bundle(search)
+        assert [each["resource"]["id"] for each in entries(bundle)] == ["new"]
+        (outcome,) = entries(bundle, "outcome")
+        assert f"lot: what each {R} contains is indexed" in outcome["resource"]["issue"][0]["diagnostics"]
+        assert "total" not in bundle
+        assert fhir.get(search, headers=STRICT).status_code == 400
+    assert fhir.delete(f"{R}?medication.lot=l7").status_code == 400
+    assert fhir.ids("Medication?code=abc&_contained=true", headers=STRICT) == ["new", "old"]
+    assert fhir.post(f"{R}/$reindex").status_code == 202
+    served.work()
+    for search in searches:
+        assert fhir.ids(search, headers=STRICT) == ["new", "old"]
+
+
+def test_a_chain_from_what_is_contained_follows_canonical_urls(serve: Serve) -> None:
+    fhir = serve().client
+    base = {"resourceType": "Questionnaire", "url": "http://example.org/q", "status": "active"}
+    for version in ("1", "2"):
+        fhir.put(
+            f"Questionnaire/q{version}", base | {"id": f"q{version}", "version": version, "title": f"Form {version}"}
+        )
+    for id_, canonical in (("any", ""), ("one", "|1"), ("two", "|2")):
+        inner = {"resourceType": "QuestionnaireResponse", "id": "a", "status": "completed"}
+        inner |= {"questionnaire": f"http://example.org/q{canonical}"}
+        fhir.put(
+            f"Observation/{id_}",
+            {"resourceType": "Observation", "id": id_, "status": "final", "code": coded("x"),
+             "derivedFrom": [to("#a")], "contained": [inner]},
+        )  # fmt: skip
+    search = "QuestionnaireResponse?questionnaire.title=form 1&_contained=true"
+    assert fhir.ids(search, headers=STRICT) == ["any", "one"]
+    chain = "Observation?derived-from:QuestionnaireResponse.questionnaire.title=form 2"
+    assert fhir.ids(chain, headers=STRICT) == ["any", "two"]
