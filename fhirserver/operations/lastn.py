@@ -116,7 +116,7 @@ async def _texts(ctx: Context, ids: Sequence[str]) -> dict[str, str]:
 
 def _codes(row: Document) -> frozenset[str]:
     """The codings, out of all the forms in which they are found: `system|code`, or `|code` where it has no system."""
-    forms = [form for form in row.get("codes", ()) if "|" in form and not form.endswith("|")]
+    forms = [form for form in row.get("codes", ()) if "|" in form and not form.endswith(("|", " "))]
     return frozenset(form for form in forms if not any(other.endswith(f"|{form}") for other in forms))
 
 

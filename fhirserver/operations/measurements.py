@@ -16,6 +16,7 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.units import SAME, UCUM, Conversion, base, conversion
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.search import filter_of, parsed
+from fhirserver.search.criteria import Token
 from fhirserver.search.values import decimal128
 
 Stage = dict[str, Any]
@@ -47,7 +48,13 @@ def both(filter_: Stage, other: Stage) -> Stage:
 
 def having(filter_: Stage, code: str) -> Stage:
     """What matches and has this code, in itself or in a component."""
-    return both(filter_, {"search.combo-code": {"$eq": code}})
+    return both(filter_, {"search.combo-code": {"$in": forms(code)}})
+
+
+def forms(code: str) -> list[str]:
+    """The stored forms of `system|code` or of a code: as it is, and in any case."""
+    system, bar, plain = code.rpartition("|")
+    return [*Token(system if bar else None, plain, any_case=True).forms]
 
 
 def measurements(filter_: Stage, codes: Sequence[str]) -> list[Stage]:
@@ -60,7 +67,9 @@ def measurements(filter_: Stage, codes: Sequence[str]) -> list[Stage]:
         {"$match": filter_},
         {"$project": {"time": "$sort.date", "m": f"$search.{PARAMETER}"}},
         {"$unwind": "$m"},
-        {"$match": {"m.combo-code": {"$in": list(codes)}}} if codes else {"$match": {}},
+        {"$match": {"m.combo-code": {"$in": [form for code in codes for form in forms(code)]}}}
+        if codes
+        else {"$match": {}},
         {"$unwind": value},
         {"$match": {"$expr": {"$eq": [f"{value}.lo", f"{value}.hi"]}}},
         {

@@ -20,7 +20,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.exchange import Answer, Request
-from fhirserver.operations.measurements import Stage, both, having, matching, measurements, one_unit, quantity
+from fhirserver.operations.measurements import Stage, both, forms, having, matching, measurements, one_unit, quantity
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.operations.statistics import STATISTICS, WITHOUT_UNIT, Sample, daily, regression, squared
@@ -159,7 +159,7 @@ async def _group(ctx: Context, everything: Stage, code: str) -> Group:
     rows = await _rows(ctx, measurements(own, [code]))
     if rows:
         return Group(code, own, rows)
-    panels = both(everything, {"search.code": {"$eq": code}})
+    panels = both(everything, {"search.code": {"$in": forms(code)}})
     members = await _members(ctx, everything, panels)
     whole_ = {"$or": [panels, both(everything, {"_id": {"$in": members}})]} if members else panels
     rows = await _rows(ctx, measurements(whole_, []))
@@ -184,8 +184,10 @@ async def _members(ctx: Context, everything: Stage, panels: Stage) -> list[str]:
 async def _results(ctx: Context, group: Group, unit: str | None) -> list[Result]:
     """One for each code that was measured; one without values where none was."""
     by_code: dict[str, list[Json]] = {}
+    asked_for = frozenset(forms(group.code))
     for row in group.rows:
-        by_code.setdefault(group.code if group.code in row["codes"] else row["codes"][0], []).append(row)
+        asked = not asked_for.isdisjoint(row["codes"])
+        by_code.setdefault(group.code if asked else row["codes"][0], []).append(row)
     results = []
     for code, rows in (by_code or {group.code: []}).items():
         chosen = one_unit(Counter(row.get("unit") for row in rows), unit if rows else None)

@@ -51,7 +51,8 @@ def named(stored: Iterable[Sequence[str]]) -> set[str]:
 def namings(document: Mapping[str, Any]) -> int:
     """In how many ways a definition may be named by URL; a parameter of one's own may give it many URLs."""
     search = document.get("search", {})
-    return max(1, len(search.get("url", ()))) * max(1, len(search.get("version", ())))
+    versions = [form for form in search.get("version", ()) if not form.endswith(" ")]
+    return max(1, len(search.get("url", ()))) * max(1, len(versions))
 
 
 def related(clause: Clause) -> Criterion:
@@ -110,9 +111,14 @@ def leading_to(parameter: Parameter, type_: str, documents: Iterable[Mapping[str
         forms.append(f"{type_}/{document['_id']}")
         for url in search.get("url", ()):
             urls.append(url)
-            forms += [f"{url}|{version}" for version in search.get("version", ()) if "|" not in version]
+            forms += [f"{url}|{version}" for version in search.get("version", ()) if _is_version(version)]
     exact = Clause(parameter, None, (Reference(tuple(forms)),))
     return AnyOf((exact, Clause(parameter, UNVERSIONED, tuple(dict.fromkeys(urls))))) if urls else exact
+
+
+def _is_version(form: str) -> bool:
+    """One of the forms in which a version is stored is the version itself."""
+    return "|" not in form and not form.endswith(" ")
 
 
 def referred_to(registry: Registry, type_: str, stored: Iterable[Sequence[str]]) -> Criterion:

@@ -143,7 +143,9 @@ def _other(operator: str) -> Callable[..., Filter]:
 
 def _other_token(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:
     """Coded, and in no coding like this: the codings of a concept say the same thing in other words."""
-    return {field: {"$exists": True, "$nin": [value.form for value in values if isinstance(value, Token)]}}
+    return {
+        field: {"$exists": True, "$nin": [form for value in values if isinstance(value, Token) for form in value.forms]}
+    }
 
 
 def _instant_contains(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:

@@ -17,7 +17,7 @@ from fhirserver.fhir import dates
 from fhirserver.fhir.outcome import invalid
 from fhirserver.fhir.units import UCUM, base
 from fhirserver.search.parameters import Parameter
-from fhirserver.search.values import fold
+from fhirserver.search.values import any_case, fold
 from fhirserver.search.words import words
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
@@ -43,15 +43,27 @@ _kinds = {"_id": "id", "_lastUpdated": "instant", "_text": "text", "_content": "
 
 
 class Token(NamedTuple):
-    """`system|code`. A `system` of None was not said, one of "" is said to be absent; a `code` of None is any."""
+    """`system|code`. A `system` of None was not said, one of "" is said to be absent; a `code` of None is any.
+
+    `any_case`: where its system does not tell codes apart by their case, or nobody knows.
+    """
 
     system: str | None
     code: str | None
+    any_case: bool = False
 
     @property
     def form(self) -> str:
         """As the index stores it."""
         return self.code or "" if self.system is None else f"{self.system}|{self.code or ''}"
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Also that of the same code in any case, where it may have another."""
+        code = any_case(self.system, self.code) if self.any_case and self.code else None
+        if code is None:
+            return (self.form,)
+        return self.form, code if self.system is None else f"{self.system}|{code}"
 
 
 class Codes(NamedTuple):
@@ -191,12 +203,16 @@ class Unknown(Exception):
 
 
 class Typed(NamedTuple):
-    """What a value is read against: its parameter, the type a modifier names, the server's URL, the resource types."""
+    """What a value is read against: its parameter, the type a modifier names, the server's URL, the resource types.
+
+    `any_case`: there may be codes among the values that differ in nothing but their case and mean the same.
+    """
 
     parameter: Parameter
     base_url: str
     resource_types: frozenset[str]
     target: str | None = None
+    any_case: bool = True
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -265,11 +281,11 @@ def token(text: str, typed: Typed) -> Token:
     """https://hl7.org/fhir/R4/search.html#token"""
     match [unescape(part) for part in split(text, "|")]:
         case [code]:
-            return Token(None, code)
+            return Token(None, code, typed.any_case)
         case ["", code] if code:
-            return Token("", code)
+            return Token("", code, typed.any_case)
         case [system, code] if system:
-            return Token(system, code or None)
+            return Token(system, code or None, typed.any_case)
     raise invalid(f"{text[:80]!r} is not a token: write code, system|code, system| or |code")
 
 

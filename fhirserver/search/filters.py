@@ -289,7 +289,7 @@ def _ancestry(url: str) -> list[str]:
 
 
 def _forms(values: Sequence[Value]) -> list[str]:
-    plain = [value.form for value in values if isinstance(value, Token)]
+    plain = [form for value in values if isinstance(value, Token) for form in value.forms]
     return [*plain, *(form for value in values if isinstance(value, Codes) for form in value.forms)]
 
 

@@ -43,7 +43,7 @@ FORMS: Mapping[tuple[str, str], Mapping[str, Forms]] = {
     ("token", "ContactPoint"): {"": values.contact_point},
     ("token", "boolean"): {"": values.boolean},
     ("token", "string"): {"": values.code},
-    ("token", "uri"): {"": values.code},
+    ("token", "uri"): {"": values.name},
     ("string", "string"): {"": values.string},
     ("string", "HumanName"): {"": values.human_name, FAMILY: values.family},
     ("string", "Address"): {"": values.address},
@@ -213,6 +213,19 @@ def one_place(found: Sequence[Route]) -> bool:
     """Whether these lead to one element that does not repeat: of a choice of types it has one."""
     places = {(route.steps[:-1], route.element and route.element.name) for route in found}
     return len(places) < 2 and not any(route.repeats for route in found)
+
+
+@lru_cache(4096)
+def tells_case(definitions: Definitions, parameter: Parameter, type_: str) -> bool:
+    """Whether all values of a token differ by their case. https://hl7.org/fhir/R4/search.html#token"""
+    if parameter.type != "token" or not parameter.expression:
+        return False
+    return all(
+        route.type in ("Identifier", "boolean")
+        or definitions.is_a(route.type, "uri")
+        or (route.type == "code" and values.cased(implied_system(route)))
+        for route in routes(definitions, parse(parameter.expression), type_)
+    )
 
 
 def implied_system(route: Route) -> str | None:

@@ -127,10 +127,36 @@ def _parts(value: Json, single: tuple[str, ...], repeated: tuple[str, ...]) -> l
 # token: https://hl7.org/fhir/R4/search.html#token
 
 
+# What R4 publishes says `caseSensitive`, but for the tables of HL7 v2; `sid` are the systems of others.
+_CASED = ("http://hl7.org/fhir/", "http://terminology.hl7.org/CodeSystem/")
+_NOT_SAID = ("http://hl7.org/fhir/sid/", "http://terminology.hl7.org/CodeSystem/v2-")
+_CASED_TOO = frozenset({UCUM, "http://dicom.nema.org/resources/ontology/DCM"})
+
+
+def cased(system: str | None) -> bool:
+    """Whether codes of a system are known to differ by their case. In doubt they do not, as R4 asks."""
+    return system is not None and (
+        system in _CASED_TOO or (system.startswith(_CASED) and not system.startswith(_NOT_SAID))
+    )
+
+
+def any_case(system: str | None, code: str) -> str | None:
+    """What is stored beside a code that may be written in another case: it ends in a space, as no code does."""
+    lower = code.casefold()
+    return None if lower == code.upper() or cased(system) else f"{lower} "
+
+
 def _token(system: str | None, code: str | None) -> tuple[str, ...]:
     if code is None:
         return () if system is None else (f"{system}|",)
-    return (code, f"|{code}") if system is None else (f"{system}|{code}", code, f"{system}|")
+    forms = name(code) if system is None else [f"{system}|{code}", code, f"{system}|"]
+    lower = any_case(system, code)
+    return tuple(forms) if lower is None else (*forms, f"{system or ''}|{lower}", lower)
+
+
+def name(text: str) -> list[str]:
+    """Of what has no system, and is the same in the same case only."""
+    return [text, f"|{text}"]
 
 
 _cached_token = lru_cache(_CACHE)(_token)
@@ -171,7 +197,11 @@ def concept_text(value: Json) -> list[str]:
 
 
 def identifier(value: Json) -> list[str]:
-    return [*_token(value.get("system"), value.get("value"))]
+    """With its case, as Identifier.value says: https://hl7.org/fhir/R4/datatypes.html#Identifier"""
+    system, number = value.get("system"), value.get("value")
+    if number is None:
+        return [] if system is None else [f"{system}|"]
+    return name(number) if system is None else [f"{system}|{number}", number, f"{system}|"]
 
 
 def identifier_text(value: Json) -> list[str]:
@@ -191,7 +221,10 @@ def identifier_of_type(value: Json) -> list[str]:
 
 def contact_point(value: Json) -> list[str]:
     number = value.get("value")
-    return [] if number is None else [number]
+    if number is None:
+        return []
+    lower = any_case(None, number)
+    return [number] if lower is None else [number, lower]
 
 
 def boolean(value: bool) -> list[str]:
@@ -222,7 +255,7 @@ def _alone(forms: list[str]) -> bool:
 
 
 def _codes(forms: list[str]) -> list[str]:
-    return [form for form in forms if "|" not in form] or forms
+    return [form for form in forms if "|" not in form and form[-1:] != " "] or forms
 
 
 # date: https://hl7.org/fhir/R4/search.html#date

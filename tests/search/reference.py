@@ -186,11 +186,12 @@ def quantity_value_matches(value: str, target: Json, base: str, now: datetime) -
 
 
 def token_matches(value: str, target: Coding, base: str, now: datetime) -> bool:
-    """https://hl7.org/fhir/R4/search.html#token"""
+    """Case counts where a code system is known to say so: https://hl7.org/fhir/R4/search.html#token"""
     system, bar, code = value.rpartition("|")
-    if not bar:
-        return target[1] == value
-    return target == (system or None, code) if code else target[0] == system
+    if bar and not code:
+        return target[0] == system
+    written, asked = (target[1] or "", code) if target[0] == UCUM else ((target[1] or "").lower(), code.lower())
+    return written == asked and (not bar or target[0] == (system or None))
 
 
 def reference_matches(value: str, target: str, base: str, now: datetime) -> bool:

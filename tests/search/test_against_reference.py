@@ -117,7 +117,7 @@ def test_strings(
 # several values, several parameters, modifiers: tokens, references, units
 
 codings = st.fixed_dictionaries(
-    {}, optional={"system": st.sampled_from(["urn:a", "urn:b"]), "code": st.sampled_from("xyz")}
+    {}, optional={"system": st.sampled_from(["urn:a", "urn:b", UCUM]), "code": st.sampled_from("xyzXY1")}
 ).filter(bool)
 concepts = st.lists(codings, min_size=1, max_size=3).map(lambda each: {"coding": each})
 PEOPLE = ["Practitioner/1", "Organization/1", "Patient/2", f"{BASE}/Practitioner/1", "http://else.org/Practitioner/1"]
@@ -153,8 +153,11 @@ observations = st.builds(
     ),
 )
 prefixes = st.sampled_from(["", *PREFIXES])
+MORE = ["|x", "|X", "|z", "urn:c|x", f"{UCUM}|x", f"{UCUM}|X"]
 VALUES: dict[str, st.SearchStrategy[str]] = {
-    "category": st.sampled_from(["x", "y", "nothing", "urn:a|x", "urn:b|y", "urn:a|", "|x", "|z", "urn:c|x"]),
+    "category": st.sampled_from(
+        ["x", "y", "X", "1", "nothing", "urn:a|x", "urn:a|X", "urn:A|x", "urn:b|y", "urn:a|", *MORE]
+    ),
     "performer": st.sampled_from([*PEOPLE, "1", "2", "3", "Organization/2", f"{BASE}/Patient/2"]),
     "date": st.builds(lambda prefix, text: prefix + text, prefixes, date_texts),
     "combo-value-quantity": st.builds(

@@ -21,8 +21,10 @@ from fhirserver.fhir.json import decode
 from fhirserver.search import values
 from fhirserver.search.compartments import compartments, parameters_for, types_in
 from fhirserver.search.expressions import member, parse, routes
-from fhirserver.search.index import FORMS, LAST, NO_FORMS, Indexer, raw_function, repeats
+from fhirserver.search.index import FORMS, LAST, NO_FORMS, Indexer, raw_function, repeats, tells_case
 from fhirserver.search.parameters import Parameter, r4_registry
+from terminology.canonical import Canonical
+from terminology.published import published, published_urls
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 BASE = "http://localhost:8000/fhir"
@@ -65,26 +67,40 @@ BEATS_FORMS |= {"in": "s-1", "from": Decimal128("1.2"), "to": Decimal128("1.2")}
 TABLE: list[tuple[dict[str, Any], str, Any]] = [
     # token
     ({"resourceType": "Observation", "code": PULSE}, "code", PULSE_FORMS),
-    ({"resourceType": "Observation", "code": concept("|x")}, "code", ["|x", "x", "|"]),
-    ({"resourceType": "Observation", "code": {"coding": [{"code": "x"}]}}, "code", ["x", "|x"]),
+    ({"resourceType": "Observation", "code": concept("|x")}, "code", ["|x", "x", "|", "|x ", "x "]),
+    ({"resourceType": "Observation", "code": {"coding": [{"code": "x"}]}}, "code", ["x", "|x", "|x ", "x "]),
+    ({"resourceType": "Observation", "code": {"coding": [{"code": "1"}]}}, "code", ["1", "|1"]),
+    (
+        {"resourceType": "Observation", "code": concept("urn:s|R5")},
+        "code",
+        ["urn:s|R5", "R5", "urn:s|", "urn:s|r5 ", "r5 "],
+    ),
+    ({"resourceType": "Observation", "code": concept(f"{UCUM}|mL")}, "code", [f"{UCUM}|mL", "mL", f"{UCUM}|"]),
+    ({"resourceType": "Patient", "telecom": [{"system": "email", "value": "A@B"}]}, "email", ["A@B", "a@b "]),
+    ({"resourceType": "Patient", "identifier": [{"system": "s", "value": "Ab"}]}, "identifier", ["s|Ab", "Ab", "s|"]),
+    (
+        {"resourceType": "Patient", "communication": [{"language": concept("l|en-US")}]},
+        "language",
+        ["l|en-US", "en-US", "l|", "l|en-us ", "en-us "],
+    ),
     ({"resourceType": "Observation", "code": {"coding": [{"system": "urn:s"}]}}, "code", ["urn:s|"]),
-    ({"resourceType": "Observation", "code": concept("s|a", "s|b")}, "code", ["s|a", "a", "s|", "s|b", "b"]),
+    ({"resourceType": "Observation", "code": concept("s|1", "s|2")}, "code", ["s|1", "1", "s|", "s|2", "2"]),
     ({"resourceType": "Observation", "code": concept("s|a|Größe", text="A  b")}, "code:text", ["a b", "grosse"]),
     ({"resourceType": "Observation", "code": concept(text="pulse")}, "code", []),
     ({"resourceType": "Observation", "code": concept(text="pulse")}, "code:text", ["pulse"]),
     ({"resourceType": "Observation", "code": PULSE}, "code:text", None),
     ({"resourceType": "Observation"}, "code", None),
     (
-        {"resourceType": "Observation", "code": PULSE, "component": [{"code": concept("s|a")}]},
+        {"resourceType": "Observation", "code": PULSE, "component": [{"code": concept("s|1")}]},
         "combo-code",
-        [*PULSE_FORMS, "s|a", "a", "s|"],
+        [*PULSE_FORMS, "s|1", "1", "s|"],
     ),
     (
         {"resourceType": "Observation", "status": "final"},
         "status",
         ["http://hl7.org/fhir/observation-status|final", "final", "http://hl7.org/fhir/observation-status|"],
     ),
-    ({"resourceType": "Task", "intent": "order"}, "intent", ["order", "|order"]),
+    ({"resourceType": "Task", "intent": "order"}, "intent", ["order", "|order", "|order ", "order "]),
     ({"resourceType": "Patient", "active": True}, "active", ["true"]),
     ({"resourceType": "Patient", "active": False}, "active", ["false"]),
     ({"resourceType": "Patient"}, "deceased", ["false"]),
@@ -103,9 +119,13 @@ TABLE: list[tuple[dict[str, Any], str, Any]] = [
     ({"resourceType": "Patient", "telecom": [{"system": "phone", "value": "1"}]}, "phone", ["1"]),
     ({"resourceType": "Patient", "telecom": [{"system": "phone", "value": "1"}]}, "telecom", ["1"]),
     ({"resourceType": "Patient", "telecom": [{"system": "email", "value": "1"}]}, "phone", None),
-    ({"resourceType": "Patient", "meta": {"tag": [{"system": "s", "code": "t"}]}}, "_tag", ["s|t", "t", "s|"]),
+    (
+        {"resourceType": "Patient", "meta": {"tag": [{"system": "s", "code": "t"}]}},
+        "_tag",
+        ["s|t", "t", "s|", "s|t ", "t "],
+    ),
     ({"resourceType": "Patient", "meta": {"tag": [{"display": "New"}]}}, "_tag:text", ["new"]),
-    ({"resourceType": "Patient", "meta": {"security": [{"code": "R"}]}}, "_security", ["R", "|R"]),
+    ({"resourceType": "Patient", "meta": {"security": [{"code": "R"}]}}, "_security", ["R", "|R", "|r ", "r "]),
     ({"resourceType": "Patient", "id": "1", "meta": {"lastUpdated": "2024-01-01T00:00:00Z"}}, "_id", None),
     ({"resourceType": "Patient", "id": "1", "meta": {"lastUpdated": "2024-01-01T00:00:00Z"}}, "_lastUpdated", None),
     ({"resourceType": "MessageHeader", "eventUri": "urn:e"}, "event", ["urn:e", "|urn:e"]),
@@ -516,7 +536,7 @@ def test_a_new_parameter_is_indexed_like_the_published_ones() -> None:
     indexer = Indexer(r4(), r4_registry().with_(race), BASE)
     inner = {"url": "category", "valueCoding": {"system": "s", "code": "c"}}
     patient = {"resourceType": "Patient", "extension": [{"url": "http://example.org/race", "extension": [inner]}]}
-    assert indexer.entry(patient).search["race"] == ["s|c", "c", "s|"]
+    assert indexer.entry(patient).search["race"] == ["s|c", "c", "s|", "s|c ", "c "]
 
 
 @given(st.text(max_size=40))
@@ -587,6 +607,33 @@ def test_what_does_not_repeat_has_one_value_in_every_example() -> None:
                 assert len([each for each in found[code] if str(each)[-1:] != " "]) <= 1, (name, code)
                 seen.add((type_, code))
     assert len(seen) > 100
+
+
+def test_case_counts_where_what_is_published_says_so() -> None:
+    """But for a supplement, and for a few code systems under addresses of their own, whose case is not relied on."""
+    said = {url: published(Canonical("CodeSystem", url)) or {} for url in published_urls("CodeSystem")}
+    differing = {url for url, each in said.items() if (each.get("caseSensitive") is True) != values.cased(url)}
+    assert len(said) > 1000
+    assert len(differing) < 12
+    assert not [url for url in differing if values.cased(url) and said[url].get("content") != "supplement"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "code", "case"),
+    [
+        ("Patient", "gender", True),
+        ("Patient", "identifier", True),
+        ("Patient", "active", True),
+        ("Observation", "status", True),
+        ("MessageHeader", "event", False),
+        ("Observation", "code", False),
+        ("Patient", "email", False),
+        ("Task", "intent", False),
+        ("ValueSet", "version", False),
+    ],
+)
+def test_whether_case_counts_wherever_a_parameter_looks(type_: str, code: str, case: bool) -> None:
+    assert tells_case(r4(), r4_registry()[type_][code], type_) == case
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,12 @@ from fhirserver.search.includes import Include
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query import parse
 
+
+def token(system: str | None, code: str | None) -> Token:
+    """Of which nobody knows that its case matters."""
+    return Token(system, code, any_case=True)
+
+
 LOINC = "http://loinc.org"
 
 
@@ -33,27 +39,27 @@ def day(year: int, month: int = 1, day: int = 1, *time: int) -> datetime:
 
 VALUE_TABLE: list[tuple[str, str, list[Any]]] = [
     # token
-    ("Observation", "code=8867-4", [Token(None, "8867-4")]),
-    ("Observation", f"code={LOINC}|8867-4", [Token(LOINC, "8867-4")]),
-    ("Observation", f"code={LOINC}|", [Token(LOINC, None)]),
-    ("Observation", "code=|8867-4", [Token("", "8867-4")]),
-    ("Observation", "code=a,b", [Token(None, "a"), Token(None, "b")]),
-    ("Observation", r"code=a\,b", [Token(None, "a,b")]),
-    ("Observation", r"code=a\|b", [Token(None, "a|b")]),
-    ("Observation", r"code=s\|t|c", [Token("s|t", "c")]),
-    ("Observation", r"code=a\$b", [Token(None, "a$b")]),
-    ("Observation", r"code=a\\,b", [Token(None, "a\\"), Token(None, "b")]),
-    ("Observation", r"code=a\\\,b", [Token(None, "a\\,b")]),
-    ("Observation", r"code=a\b", [Token(None, r"a\b")]),
-    ("Observation", "code=a\\", [Token(None, "a\\")]),
-    ("Observation", "code=$where", [Token(None, "$where")]),
-    ("Observation", "code:not=a", [Token(None, "a")]),
+    ("Observation", "code=8867-4", [token(None, "8867-4")]),
+    ("Observation", f"code={LOINC}|8867-4", [token(LOINC, "8867-4")]),
+    ("Observation", f"code={LOINC}|", [token(LOINC, None)]),
+    ("Observation", "code=|8867-4", [token("", "8867-4")]),
+    ("Observation", "code=a,b", [token(None, "a"), token(None, "b")]),
+    ("Observation", r"code=a\,b", [token(None, "a,b")]),
+    ("Observation", r"code=a\|b", [token(None, "a|b")]),
+    ("Observation", r"code=s\|t|c", [token("s|t", "c")]),
+    ("Observation", r"code=a\$b", [token(None, "a$b")]),
+    ("Observation", r"code=a\\,b", [token(None, "a\\"), token(None, "b")]),
+    ("Observation", r"code=a\\\,b", [token(None, "a\\,b")]),
+    ("Observation", r"code=a\b", [token(None, r"a\b")]),
+    ("Observation", "code=a\\", [token(None, "a\\")]),
+    ("Observation", "code=$where", [token(None, "$where")]),
+    ("Observation", "code:not=a", [token(None, "a")]),
     ("Observation", "code:text=Heart rate", ["Heart rate"]),
     ("Patient", "identifier:of-type=http://t|MR|12", ["http://t|MR|12"]),
     ("Patient", r"identifier:of-type=http://t|MR|1\|2", ["http://t|MR|1|2"]),
     ("Patient", "active=true", [Token(None, "true")]),
     ("Patient", "_id=1,2", ["1", "2"]),
-    ("Patient", "_tag=http://t|x", [Token("http://t", "x")]),
+    ("Patient", "_tag=http://t|x", [token("http://t", "x")]),
     # string and uri
     ("Patient", "name=Eve", ["Eve"]),
     ("Patient", "name=Eve,Adam", ["Eve", "Adam"]),
@@ -107,12 +113,12 @@ VALUE_TABLE: list[tuple[str, str, list[Any]]] = [
     (
         "Observation",
         f"code-value-quantity={LOINC}|8480-6$gt100||mm[Hg]",
-        [Composite((Token(LOINC, "8480-6"), Quantity(number("100", "99.5", "100.5", "gt"), "mm[Hg]")))],
+        [Composite((token(LOINC, "8480-6"), Quantity(number("100", "99.5", "100.5", "gt"), "mm[Hg]")))],
     ),
     (
         "Observation",
         r"code-value-concept=a\$b$c,d$e",
-        [Composite((Token(None, "a$b"), Token(None, "c"))), Composite((Token(None, "d"), Token(None, "e")))],
+        [Composite((token(None, "a$b"), token(None, "c"))), Composite((token(None, "d"), token(None, "e")))],
     ),
 ]
 
