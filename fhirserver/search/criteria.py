@@ -59,11 +59,13 @@ class Token(NamedTuple):
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """Also that of the same code in any case, where it may have another."""
+        """Those by which it is found: of a system where case does not matter, the one that all spellings share."""
         code = any_case(self.system, self.code) if self.any_case and self.code else None
         if code is None:
             return (self.form,)
-        return self.form, code if self.system is None else f"{self.system}|{code}"
+        if self.system is None:  # also of systems that tell codes apart by their case
+            return self.form, code
+        return (f"{self.system}|{code}",)
 
 
 class Codes(NamedTuple):

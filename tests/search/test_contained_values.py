@@ -34,7 +34,7 @@ def test_a_contained_resource_has_the_values_of_its_own_parameters_and_who_refer
     (medication,) = found["#Medication"]
     maker = {key: value for key, value in found["#Organization"][0].items() if key != REFERRED}
     assert medication["_id"] == "m"
-    assert medication["code"] == ["x", "|x"]
+    assert medication["code"] == ["x", "|x", "|x ", "x "]
     assert medication[REFERRED] == ["medication"]
     assert medication["#Organization"] == [maker | {REFERRED: ["manufacturer"]}]
     assert maker["name"] == ["acme"]

@@ -243,7 +243,7 @@ def test_what_a_query_finds(search: Callable[[str, str], str], type_: str, text:
 
 SHAPES: list[tuple[str, Document]] = [
     ("", {}),
-    ("code=a,b|c", {"search.code": {"$in": ["a", "a ", "b|c", "b|c "]}}),
+    ("code=a,b|c", {"search.code": {"$in": ["a", "a ", "b|c "]}}),
     ("code=8867-4", {"search.code": {"$in": ["8867-4"]}}),
     ("status=final", {"search.status": {"$in": ["final"]}}),
     ("identifier=http://mrn|aB", {"search.identifier": {"$in": ["http://mrn|aB"]}}),
@@ -251,7 +251,7 @@ SHAPES: list[tuple[str, Document]] = [
         "category=http://terminology.hl7.org/CodeSystem/observation-category|vital-signs",
         {"search.category": {"$in": ["http://terminology.hl7.org/CodeSystem/observation-category|vital-signs"]}},
     ),
-    ("code=http://x|aB", {"search.code": {"$in": ["http://x|aB", "http://x|ab "]}}),
+    ("code=http://x|aB", {"search.code": {"$in": ["http://x|ab "]}}),
     ("code:not=a", {"search.code": {"$nin": ["a", "a "]}}),
     ("code=a&code=b", {"search.code": {"$in": ["a", "a "]}, "$and": [{"search.code": {"$in": ["b", "b "]}}]}),
     ("code:text=A+b", {"search.code:text": {"$regex": r"(?:^| )a\+b"}}),
