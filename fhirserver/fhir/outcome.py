@@ -13,8 +13,16 @@ from typing import Any, NamedTuple
 _unwritable = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+# The systems of the codings in `details`: which rule of ours, which invariant, which profile it was that was broken.
+RULE, CONSTRAINT, PROFILE = "urn:healthmate:rule", "urn:healthmate:constraint", "urn:healthmate:profile"
+
+
 class Issue(NamedTuple):
-    """One issue. `expression` is a FHIRPath that locates it; `line` and `column` count from 1 in the source text."""
+    """One issue. `expression` is a FHIRPath that locates it; `line` and `column` count from 1 in the source text.
+
+    Of validation: `rule` is a code that stays the same over releases (docs/validation.md), `constraint` the key of the
+    invariant that is broken, `profile` the canonical URL of the profile that asks for it.
+    """
 
     severity: str
     code: str
@@ -22,9 +30,15 @@ class Issue(NamedTuple):
     expression: str | None = None
     line: int | None = None
     column: int | None = None
+    rule: str | None = None
+    constraint: str | None = None
+    profile: str | None = None
 
     def json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"severity": self.severity, "code": self.code, "diagnostics": _written(self.diagnostics)}
+        named = ((RULE, self.rule), (CONSTRAINT, self.constraint), (PROFILE, self.profile))
+        if codings := [{"system": system, "code": code} for system, code in named if code is not None]:
+            out["details"] = {"coding": codings}
         if self.line is not None:
             column = "" if self.column is None else f", column {self.column}"
             out["location"] = [f"line {self.line}{column}"]

@@ -1,20 +1,59 @@
 """Required bindings: the codes that may stand in an element. https://hl7.org/fhir/R4/terminologies.html#required
 
-A value set that the table does not hold (mime types, UCUM) cannot be checked here and passes.
+A value set of more codes than a table can hold is checked by how its codes are written.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from fhirserver.fhir.definitions import Element
-from fhirserver.validation.primitives import Problem
+from fhirserver.fhir.definitions import Binding, Element
+from fhirserver.validation.findings import Finding, Problem, Question
+from fhirserver.validation.primitives import Check
+from fhirserver.validation.references import Container
 from fhirserver.validation.words import nearest, one_of, shown
 
 Systems = dict[str, frozenset[str]]
 Codes = Mapping[str, Systems]
 Concept = Callable[[dict[str, Any]], Problem | None]
+
+
+class Written(NamedTuple):
+    """Codes that are known by how they are written."""
+
+    right: Callable[[str], object]
+    said: str
+
+
+_NAME = r"[A-Za-z0-9!#$&^_.+*-]{1,127}"
+WRITTEN: dict[str, Written] = {
+    "http://hl7.org/fhir/ValueSet/mimetypes": Written(
+        re.compile(rf"{_NAME}/{_NAME}(?: ?;[^\x00-\x1f]*)?|xml|json|ttl").fullmatch,
+        "a MIME type is written type/subtype: https://www.rfc-editor.org/rfc/rfc6838",
+    ),
+    "http://hl7.org/fhir/ValueSet/currencies": Written(
+        re.compile(r"[A-Z]{3}").fullmatch, "a currency is three capital letters of ISO 4217"
+    ),
+}
+
+
+def written(element: Element) -> Check | None:
+    """The check of a required binding to codes that are known by how they are written."""
+    if element.binding is None or element.binding.strength != "required":
+        return None
+    known = WRITTEN.get(element.binding.value_set.partition("|")[0])
+    if known is None:
+        return None
+    right, said = known
+
+    def check(value: object) -> Problem | None:
+        if type(value) is str and right(value):
+            return None
+        return Problem("code-invalid", f"{shown(value)}: {said}", "binding")
+
+    return check
 
 
 class Bound:
@@ -28,7 +67,8 @@ class Bound:
     def refusal(self, code: object) -> Problem:
         meant = nearest(code, self.codes) if isinstance(code, str) else ""
         allowed = one_of(self.codes)
-        return "code-invalid", f"{shown(code)} is not in the value set {self.value_set}{meant}; its codes: {allowed}"
+        said = f"{shown(code)} is not in the value set {self.value_set}{meant}; its codes: {allowed}"
+        return Problem("code-invalid", said, "binding")
 
     def coding(self, coding: dict[str, Any]) -> Problem | None:
         """A Coding, or a Quantity by the code of its unit."""
@@ -37,14 +77,16 @@ class Bound:
             return None
         if code in self.codes:
             systems = one_of(system for system, codes in self.systems.items() if code in codes)
-            return "code-invalid", f"the code {shown(code)} has the system {systems}; here it is {shown(system)}"
+            said = f"the code {shown(code)} has the system {systems}; here it is {shown(system)}"
+            return Problem("code-invalid", said, "binding")
         return self.refusal(code)
 
     def concept(self, concept: dict[str, Any]) -> Problem | None:
         codings = concept.get("coding", ())
         problems = [self.coding(coding) for coding in codings]
         if not problems:
-            return "code-invalid", f"a code from {self.value_set} is required, one of {one_of(self.codes)}"
+            said = f"a code from {self.value_set} is required, one of {one_of(self.codes)}"
+            return Problem("code-invalid", said, "binding")
         return None if None in problems else problems[0]
 
 
@@ -55,6 +97,16 @@ def bound(element: Element, codes: Codes) -> Bound | None:
     value_set = element.binding.value_set
     systems = codes.get(value_set) or codes.get(value_set.partition("|")[0])
     return Bound(value_set, systems) if systems else None
+
+
+def asked(binding: Binding, type_: str) -> Callable[[Any, Container], list[Finding]]:
+    """A question about each value, for the terminology service."""
+    strength, value_set = binding.strength, binding.value_set
+
+    def ask(value: Any, container: Container) -> list[Finding]:
+        return [Question(strength, value_set, type_, value)]
+
+    return ask
 
 
 CONCEPTS: dict[str, Callable[[Bound], Concept]] = {

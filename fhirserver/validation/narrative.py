@@ -5,7 +5,7 @@ from __future__ import annotations
 from lxml import etree
 
 from fhirserver.fhir.xml.names import DIV, XHTML
-from fhirserver.validation.primitives import Problem
+from fhirserver.validation.findings import Problem
 from fhirserver.validation.words import kind, shown
 
 # chapters 7 to 11 (but 9.4) and 15 of HTML 4, and links and images
@@ -29,6 +29,7 @@ _harmless = ATTRIBUTES - _links - {"style"}
 _schemes = ("javascript:", "vbscript:", "data:text/html")
 _styles = ("javascript:", "expression(", "@import", "-moz-binding")
 
+IMAGE = f"{{{XHTML}}}img"
 _tags = frozenset(f"{{{XHTML}}}{name}" for name in _elements.split())
 _parser = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=False, remove_pis=False
@@ -37,31 +38,37 @@ _parser = etree.XMLParser(
 
 def narrative(value: object) -> Problem | None:
     if type(value) is not str:
-        return "structure", f"expected a JSON string (xhtml), found {kind(value)}"
+        return Problem("structure", f"expected a JSON string (xhtml), found {kind(value)}", "json-type")
     for mark in _misread:
         if mark in value:
-            return "invariant", f"a narrative may not hold {mark} (txt-1)"
+            return _refused(f"a narrative may not hold {mark}")
     try:
         div = etree.fromstring(value.encode(), _parser)
     except etree.XMLSyntaxError as error:
-        return "invariant", f"the narrative is not well-formed XML (txt-1): {str(error.msg)[:120]}"
+        return _refused(f"the narrative is not well-formed XML: {str(error.msg)[:120]}")
     except UnicodeEncodeError:
-        return "invariant", "the narrative holds characters that are none (txt-1)"
+        return _refused("the narrative holds characters that are none")
     if div.getprevious() is not None or div.getnext() is not None or value.lstrip().startswith("<?"):
-        return "invariant", "a narrative is one <div> and nothing beside it (txt-1)"
+        return _refused("a narrative is one <div> and nothing beside it")
     if div.tag != DIV:
-        return "invariant", f'a narrative is a <div xmlns="{XHTML}">, not {shown(str(div.tag))} (txt-1)'
+        return _refused(f'a narrative is a <div xmlns="{XHTML}">, not {shown(str(div.tag))}')
     for node in div.iter():
         tag = node.tag
         if tag not in _tags:
             if tag is etree.Comment:
                 continue
             what = f"<{etree.QName(tag).localname[:60]}>" if type(tag) is str else "entities and instructions"
-            return "invariant", f"a narrative may not hold {what} (txt-1)"
+            return _refused(f"a narrative may not hold {what}")
         for name, text in node.items():
             if name not in _harmless and (problem := _attribute(str(name), str(text))):
-                return "invariant", f"{problem} (txt-1)"
+                return _refused(f"{problem}")
+    if not "".join(map(str, div.itertext())).strip() and div.find(f".//{IMAGE}") is None:
+        return Problem("invariant", "a narrative says or shows something (txt-2)", "narrative", "txt-2")
     return None
+
+
+def _refused(said: str) -> Problem:
+    return Problem("invariant", f"{said} (txt-1)", "narrative", "txt-1")
 
 
 def _attribute(name: str, text: str) -> str | None:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from fhirserver.validation.findings import Problem
 from fhirserver.validation.words import kind, shown
 
-Problem = tuple[str, str]
 Check = Callable[[object], Problem | None]
 
 MAX_STRING: Final = 1024 * 1024
@@ -42,11 +42,11 @@ _no_seconds = re.compile(rf"{_DAY}T[0-9]{{2}}:[0-9]{{2}}(?:{_ZONE})?")
 
 
 def _mistyped(value: object, type_: str, expected: str) -> Problem:
-    return "structure", f"expected a JSON {expected} ({type_}), found {kind(value)}"
+    return Problem("structure", f"expected a JSON {expected} ({type_}), found {kind(value)}", "json-type")
 
 
 def _empty(type_: str) -> Problem:
-    return "value", f"an empty {type_} is no value; leave the element out"
+    return Problem("value", f"an empty {type_} is no value; leave the element out", "empty")
 
 
 def _string(type_: str) -> Check:
@@ -56,12 +56,11 @@ def _string(type_: str) -> Check:
         if not value:
             return _empty(type_)
         if not value.isprintable() and (found := _forbidden.search(value)):
-            return (
-                "value",
-                f"the character U+{ord(found[0]):04X} at position {found.start()} may not stand in a {type_}",
-            )
+            where = f"U+{ord(found[0]):04X} at position {found.start()}"
+            return Problem("value", f"the character {where} may not stand in a {type_}", "format")
         if len(value) > MAX_STRING:
-            return "too-long", f"a {type_} has at most {MAX_STRING:,} characters; this one has {len(value):,}"
+            said = f"a {type_} has at most {MAX_STRING:,} characters; this one has {len(value):,}"
+            return Problem("too-long", said, "max-length")
         return None
 
     return check
@@ -76,7 +75,7 @@ def _text(type_: str, right: Callable[[str], object], rule: str) -> Check:
         if not value:
             return _empty(type_)
         if not right(value):
-            return "value", f"{shown(value)} is no valid {type_}: {rule}"
+            return Problem("value", f"{shown(value)} is no valid {type_}: {rule}", "format")
         return None
 
     return check
@@ -101,9 +100,9 @@ def _calendar(type_: str, pattern: re.Pattern[str], explain: Callable[[str], str
         if not value:
             return _empty(type_)
         if pattern.fullmatch(value) is None:
-            return "value", f"{shown(value)} is no valid {type_}: {explain(value)}"
+            return Problem("value", f"{shown(value)} is no valid {type_}: {explain(value)}", "format")
         if value[8:10] > "28" and int(value[8:10]) > (days := monthrange(int(value[:4]), int(value[5:7]))[1]):
-            return "value", f"{shown(value)} is no valid {type_}: {value[:7]} has {days} days"
+            return Problem("value", f"{shown(value)} is no valid {type_}: {value[:7]} has {days} days", "format")
         return None
 
     return check
@@ -131,9 +130,10 @@ def _integer(type_: str, low: int) -> Check:
 
     def check(value: object) -> Problem | None:
         if type(value) is int:
-            return None if low <= value <= high else ("value", f"{shown(value)} is outside {low:,} to {high:,}")
+            outside = f"{shown(value)} is outside {low:,} to {high:,}"
+            return None if low <= value <= high else Problem("value", outside, "value-range")
         if type(value) is Decimal:
-            return "value", f"{shown(value)} is no valid {type_}: it has no fraction and no exponent"
+            return Problem("value", f"{shown(value)} is no valid {type_}: it has no fraction and no exponent", "format")
         return _mistyped(value, type_, "number")
 
     return check
@@ -141,7 +141,7 @@ def _integer(type_: str, low: int) -> Check:
 
 def _decimal(value: object) -> Problem | None:
     if type(value) is Decimal:
-        return None if value.is_finite() else ("value", f"{value} is no valid decimal")
+        return None if value.is_finite() else Problem("value", f"{value} is no valid decimal", "format")
     return None if type(value) is int else _mistyped(value, "decimal", "number")
 
 
@@ -161,7 +161,7 @@ def _base64(value: object) -> Problem | None:
     except ValueError:
         whole = b""
     rule = "groups of four of A-Z a-z 0-9 + /, the last filled up with ="
-    return None if whole else ("value", f"{shown(value)} is no valid base64Binary: it has {rule}")
+    return None if whole else Problem("value", f"{shown(value)} is no valid base64Binary: it has {rule}", "format")
 
 
 _uri_rule = "it has no white space and no control characters"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from fhirserver.validation.primitives import Problem
+from fhirserver.fhir.fhirpath import Hooks
+from fhirserver.fhir.fhirpath.scope import NO_HOOKS
+from fhirserver.validation.findings import Problem
 from fhirserver.validation.words import one_of, shown
 
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
@@ -25,12 +27,14 @@ def _place(url: str) -> re.Match[str] | None:
 
 
 class Container:
-    """The resource that contained resources and `#` references belong to."""
+    """The resource that contained resources and `#` references belong to; `inner` is the one that is being checked."""
 
-    __slots__ = ("_contained", "_sound", "resource")
+    __slots__ = ("_contained", "_pointers", "_sound", "hooks", "inner", "resource")
 
-    def __init__(self, resource: dict[str, Any]) -> None:
-        self.resource = resource
+    def __init__(self, resource: dict[str, Any], hooks: Hooks = NO_HOOKS) -> None:
+        self.resource = self.inner = resource
+        self.hooks = hooks
+        self._pointers: tuple[set[str], set[int]] | None = None
         self._contained: dict[str, str] | None = None
         self._sound = True
 
@@ -51,6 +55,34 @@ class Container:
         """Whether `#id` leads somewhere; also said when what is contained is broken, which is reported there."""
         return not id_ or id_ in self.contained() or not self._sound
 
+    def pointers(self) -> tuple[set[str], set[int]]:
+        """The `#id` that anything says, and the contained resources (by identity) that point at their container."""
+        if self._pointers is None:
+            named: set[str] = set()
+            up: set[int] = set()
+            for inner in self.resource.get("contained", ()):
+                pointing = set(_pointing(inner))
+                named |= pointing
+                if "#" in pointing:
+                    up.add(id(inner))
+            named.update(_pointing({key: each for key, each in self.resource.items() if key != "contained"}))
+            self._pointers = named, up
+        return self._pointers
+
+
+def _pointing(node: Any) -> Iterator[str]:
+    """Whatever text begins with `#`: references, canonicals and other URIs."""
+    ahead = [node]
+    while ahead:
+        here = ahead.pop()
+        if type(here) is str:
+            if here[:1] == "#":
+                yield here
+        elif type(here) is dict:
+            ahead += here.values()
+        elif type(here) is list:
+            ahead += here
+
 
 Target = Callable[[dict[str, Any], Container], Problem | None]
 
@@ -67,20 +99,24 @@ def target(allowed: tuple[str, ...], known: frozenset[str]) -> Target:
             if url[:1] == "#":
                 type_ = container.contained().get(url[1:]) if len(url) > 1 else container.resource.get("resourceType")
                 if not container.holds(url[1:]):
-                    return "invariant", f"{shown(url)} is not the id of a contained resource (ref-1)"
+                    said = f"{shown(url)} is not the id of a contained resource (ref-1)"
+                    return Problem("invariant", said, "reference-contained", "ref-1")
             elif found := _place(url):
                 if found["type"] in known:
                     type_ = found["type"]
                 elif not found["server"]:
-                    return "value", f"{shown(url)} points at {found['type']}, which is no resource type of FHIR R4"
+                    said = f"{shown(url)} points at {found['type']}, which is no resource type of FHIR R4"
+                    return Problem("value", said, "reference-target")
         if declared is not None:
             declared = declared.removeprefix(STRUCTURE)
             if type_ is None:
                 type_ = declared if declared in known else None
             elif declared != type_ and declared in known:
-                return "value", f"the reference {shown(url)} points at {type_}, but its type says {declared}"
+                said = f"the reference {shown(url)} points at {type_}, but its type says {declared}"
+                return Problem("value", said, "reference-target")
         if anything or type_ in targets or type_ not in known:
             return None
-        return "value", f"a reference to {type_} is not allowed here; it may point at {one_of(targets)}"
+        said = f"a reference to {type_} is not allowed here; it may point at {one_of(targets)}"
+        return Problem("value", said, "reference-target")
 
     return check

@@ -1,8 +1,9 @@
 """The rules that a StructureDefinition states, compiled to one closure per type, each when it is first met.
 
-Elements, JSON types, cardinality, choices, formats, required codes, reference targets, containment:
+Elements, JSON types, cardinality, choices, formats, required codes, reference targets, containment, invariants:
 https://hl7.org/fhir/R4/json.html and https://hl7.org/fhir/R4/elementdefinition.html. What is right costs one dictionary
-look-up and one call per property; where it is wrong, each level puts its own step before the expression.
+look-up and one call per property; where it is wrong, each level puts its own step before the expression. What rests on
+an element being right (the invariants of it and of what holds it) is asked only where it is: one cause is one issue.
 """
 
 from __future__ import annotations
@@ -11,56 +12,63 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from fhirserver.fhir.definitions import Definitions, Element, TypeDefinition
-from fhirserver.fhir.outcome import Issue
+from fhirserver.fhir.definitions import Constraint, Definitions, Element, TypeDefinition
 from fhirserver.fhir.xml import is_attribute
-from fhirserver.validation.bindings import CONCEPTS, Codes, bound
+from fhirserver.validation.bindings import CONCEPTS, Codes, asked, bound, written
+from fhirserver.validation.bundles import bundle_rules
+from fhirserver.validation.findings import MOST_ISSUES, Finding, Issues, Problem, issue, located, under, wrong
+from fhirserver.validation.invariants import invariants
 from fhirserver.validation.narrative import narrative
-from fhirserver.validation.primitives import PRIMITIVES, Check, Problem
+from fhirserver.validation.primitives import PRIMITIVES, Check
 from fhirserver.validation.properties import (
-    MOST_ISSUES,
-    Issues,
     Json,
     Rule,
     TypeCheck,
     extended,
-    issue,
     many,
     missing,
     no_array,
     one,
     primitive,
     primitives,
-    under,
     unknown,
 )
 from fhirserver.validation.references import Container, target
 from fhirserver.validation.words import kind, nearest, one_of, shown
 
+Ask = Callable[[Any, Container], list[Finding]]
+
 
 class Structure(dict[str, TypeCheck]):
-    """The check of a type by its name."""
+    """The check of a type by its name. `thorough`: warnings too, and questions about bindings that are not required."""
 
-    def __init__(self, definitions: Definitions, codes: Codes) -> None:
+    def __init__(self, definitions: Definitions, codes: Codes, *, thorough: bool = False) -> None:
         super().__init__()
         self.definitions = definitions
         self.codes = codes
+        self.thorough = thorough
 
     def __missing__(self, name: str) -> TypeCheck:
         self[name] = check = self._compile(self.definitions.types[name])
         return check
 
     def resource(self, value: object, container: Container | None = None) -> Issues:
-        """A resource of whatever type it says it is."""
+        """A resource of whatever type it says it is; in a `container`, one that is contained."""
         if type(value) is not dict:
-            return issue("structure", f"a resource is a JSON object, not {kind(value)}")
+            return issue("structure", f"a resource is a JSON object, not {kind(value)}", "json-type")
         type_ = value.get("resourceType")
         if type_ is None:
-            return issue("required", "a resource says what it is: resourceType is missing")
+            return issue("required", "a resource says what it is: resourceType is missing", "resource-type")
         if type(type_) is not str or type_ not in self.definitions.resource_types:
             meant = nearest(type_, self.definitions.resource_types) if type(type_) is str else ""
-            return issue("structure", f"{shown(type_)} is no resource type of FHIR R4{meant}")
-        return self[type_](value, container or Container(value))
+            return issue("structure", f"{shown(type_)} is no resource type of FHIR R4{meant}", "resource-type")
+        if container is None:
+            return self[type_](value, Container(value))
+        outer, container.inner = container.inner, value
+        try:
+            return self[type_](value, container)
+        finally:
+            container.inner = outer
 
     def _compile(self, definition: TypeDefinition) -> TypeCheck:
         rules = self._rules(definition)
@@ -78,12 +86,13 @@ class Structure(dict[str, TypeCheck]):
         ]
         name = definition.name
         find = rules.get
+        rest = self._asked_of(definition)
 
         def check(node: object, container: Container) -> Issues:
             if type(node) is not dict:
-                return issue("structure", f"expected a JSON object ({name}), found {kind(node)}")
+                return issue("structure", f"expected a JSON object ({name}), found {kind(node)}", "json-type")
             if not node:
-                return issue("structure", "an object is never empty; leave the element out")
+                return issue("structure", "an object is never empty; leave the element out", "empty")
             found: Issues = None
             for key, value in node.items():
                 rule = find(key)
@@ -98,14 +107,23 @@ class Structure(dict[str, TypeCheck]):
             for element, types in choices:
                 held = [key for key in node if key in types]
                 if len(held) > 1 and len({types[key] for key in held}) > 1:
-                    given = one_of(held)
-                    problems = issue(
-                        "structure", f"{element.name}[x] has one value; here are {given}", f".{element.name}"
-                    )
-                    found = (found or []) + problems
+                    said = f"{element.name}[x] has one value; here are {one_of(held)}"
+                    found = (found or []) + issue("structure", said, "choice-type", f".{element.name}")
+            if rest and not wrong(found):
+                for each in rest:
+                    if more := each(node, container):
+                        found = found + more if found else more
             return found
 
         return check
+
+    def _asked_of(self, definition: TypeDefinition) -> tuple[Ask, ...]:
+        """Of a whole value of the type, once its parts are right."""
+        found = invariants(definition.constraints, definition.name, self.definitions, warnings=self.thorough)
+        rest: list[Ask] = [each.findings for each in found]
+        if definition.name == "Bundle":
+            rest.append(bundle_rules)
+        return tuple(rest)
 
     def _rules(self, definition: TypeDefinition) -> dict[str, Rule]:
         """A rule per JSON property, compiled when its first value comes: types hold each other, few are used."""
@@ -137,6 +155,8 @@ class Structure(dict[str, TypeCheck]):
 
     def _primitive(self, element: Element, type_: str) -> Check:
         check = narrative if type_ == "xhtml" else PRIMITIVES[type_]
+        if type_ == "code" and (how := written(element)):
+            return lambda value: check(value) or how(value)
         binding = bound(element, self.codes) if type_ == "code" else None
         if binding is None:
             return check
@@ -152,25 +172,44 @@ class Structure(dict[str, TypeCheck]):
     def _item(self, element: Element, type_: str) -> TypeCheck:
         if type_ in ("Resource", "DomainResource"):
             return lambda value, container: self.resource(value)
-        more: list[Callable[[Json, Container], Problem | None]] = []
-        if type_ == "Reference":
-            more.append(target(element.targets.get(type_, ()), self.definitions.resource_types))
-        if type_ in CONCEPTS and (binding := bound(element, self.codes)):
-            concept = CONCEPTS[type_](binding)
-            more.append(lambda value, container: concept(value))
-        if not more:
-            return self[type_]
         structure = self[type_]
+        known = invariants(self._constraints(element, type_), type_, self.definitions, warnings=self.thorough)
+        rest: list[Ask] = self._targets(element, type_) + self._bindings(element, type_)
+        rest += [each.findings for each in known]
+        if not rest:
+            return structure
 
         def check(value: Any, container: Container) -> Issues:
-            if found := structure(value, container):
+            found = structure(value, container)
+            if wrong(found):
                 return found
-            for rule in more:
-                if problem := rule(value, container):
-                    return issue(*problem)
-            return None
+            for each in rest:
+                if more := each(value, container):
+                    found = found + more if found else more
+            return found
 
         return check
+
+    def _constraints(self, element: Element, type_: str) -> tuple[Constraint, ...]:
+        """Where an element repeats the content of another, that one's: https://hl7.org/fhir/R4/elementdefinition.html"""
+        if self.definitions.types[type_].kind != "backbone":
+            return element.constraints
+        owner, _, name = type_.rpartition(".")
+        return self.definitions.types[owner].by_name[name].constraints
+
+    def _targets(self, element: Element, type_: str) -> list[Ask]:
+        if type_ != "Reference":
+            return []
+        check = target(element.targets.get(type_, ()), self.definitions.resource_types)
+        return [lambda value, container: located(problem) if (problem := check(value, container)) else []]
+
+    def _bindings(self, element: Element, type_: str) -> list[Ask]:
+        if type_ not in CONCEPTS or element.binding is None:
+            return []
+        if binding := bound(element, self.codes):
+            concept = CONCEPTS[type_](binding)
+            return [lambda value, container: located(problem) if (problem := concept(value)) else []]
+        return [asked(element.binding, type_)] if self.thorough and element.binding.strength != "example" else []
 
     def _extended(self, element: Element, key: str) -> Rule:
         return extended(element, key, self["Element"]) if element.many else one(element, self["Element"])
@@ -180,16 +219,19 @@ class Structure(dict[str, TypeCheck]):
         if type(value) is not list or not value:
             return no_array("contained", "contained", value)
         if node is not container.resource:
-            return issue("invariant", "a contained resource contains no others (dom-2)", ".contained")
-        found: list[Issue] = []
+            said = "a contained resource contains no others (dom-2)"
+            return issue("invariant", said, "contained", ".contained", "dom-2")
+        found: list[Finding] = []
         seen: set[str] = set()
         for index, inner in enumerate(value):
             problems = self.resource(inner, container) or []
             id_ = inner.get("id") if type(inner) is dict else None
-            if not problems and id_ is None:
-                problems = issue("required", "a contained resource has an id, so that it can be referred to", ".id")
+            if not wrong(problems) and id_ is None:
+                said = "a contained resource has an id, so that it can be referred to"
+                problems = issue("required", said, "contained", ".id")
             elif isinstance(id_, str) and id_ in seen:
-                problems = problems + issue("value", f"two contained resources have the id {shown(id_)}", ".id")
+                said = f"two contained resources have the id {shown(id_)}"
+                problems = problems + issue("value", said, "contained", ".id")
             elif isinstance(id_, str):
                 seen.add(id_)
             found += under(f".contained[{index}]", problems)

@@ -28,16 +28,20 @@ def library(id_: str, version: str) -> dict[str, Any]:
     }
 
 
+def organization(id_: str, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Organization", "id": id_, "identifier": [{"value": id_}], **more}
+
+
 def measure(id_: str, canonical: str) -> dict[str, Any]:
     return {"resourceType": "Measure", "id": id_, "status": "active", "library": [canonical]}
 
 
 RESOURCES: list[dict[str, Any]] = [
-    {"resourceType": "Organization", "id": "top"},
-    {"resourceType": "Organization", "id": "mid", "partOf": ref("Organization/top")},
-    {"resourceType": "Organization", "id": "low", "partOf": ref("Organization/mid")},
-    {"resourceType": "Organization", "id": "a", "partOf": ref("Organization/b")},
-    {"resourceType": "Organization", "id": "b", "partOf": ref("Organization/a")},
+    organization("top"),
+    organization("mid", partOf=ref("Organization/top")),
+    organization("low", partOf=ref("Organization/mid")),
+    organization("a", partOf=ref("Organization/b")),
+    organization("b", partOf=ref("Organization/a")),
     {"resourceType": "Patient", "id": "ada", "managingOrganization": ref("Organization/low")},
     {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}, "subject": ref("Patient/ada")},
     {
@@ -154,6 +158,7 @@ def test_iterating_reaches_the_closure(graphs: Fhir, parents: list[int], start: 
         {
             "resource": {
                 "resourceType": "Organization",
+                "identifier": [{"value": "x"}],
                 "id": f"{name}-{i}",
                 "partOf": ref(f"Organization/{name}-{p}"),
             },

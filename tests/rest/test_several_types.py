@@ -37,7 +37,7 @@ def procedure(id_: str, who: str, when: str | None = None) -> dict[str, Any]:
 
 # In the order in which they are written.
 RESOURCES: list[dict[str, Any]] = [
-    {"resourceType": "Organization", "id": "org"},
+    {"resourceType": "Organization", "id": "org", "identifier": [{"value": "org"}]},
     {"resourceType": "Patient", "id": "ada", "name": [{"family": "Lovelace"}], "managingOrganization": ref(ORG)},
     {"resourceType": "Patient", "id": "ben", "name": [{"family": "Zed"}]},
     observation("o1", "a", "Patient/ada", "2024-01-01"),

@@ -51,7 +51,7 @@ CONDITION: dict[str, Any] = {
 }
 BUNDLE: dict[str, Any] = {
     "resourceType": "Bundle",
-    "type": "collection",
+    "type": "searchset",
     "total": 1,
     "entry": [{"fullUrl": "http://example.org/fhir/Patient/p1", "resource": PATIENT}, {"resource": OBSERVATION}],
 }
@@ -239,7 +239,7 @@ BREACHES: list[tuple[dict[str, Any], str, object, str, str | None]] = [
     (O, "contained", [], "structure", "Observation.contained"),
     (P, "contained", {"resourceType": "Device"}, "structure", "Patient.contained"),
     (P, "contained.1", {"resourceType": "Device"}, "required", "Patient.contained[1].id"),
-    (P, "contained.1", {"resourceType": "Organization", "id": "o"}, "value", "Patient.contained[1].id"),
+    (P, "contained.1", {"resourceType": "Organization", "id": "o", "name": "x"}, "value", "Patient.contained[1].id"),
     # narrative
     (P, "text.div", 5, "structure", "Patient.text.div"),
     (P, "text.div", "<p>x</p>", "invariant", "Patient.text.div"),

@@ -26,9 +26,11 @@ RESOURCE: dict[str, Any] = json.resource(
             "contained": [{"resourceType": "Organization", "id": "o", "name": "Clinic"}],
             "name": [{"given": ["a", null], "_given": [null, {"id": "g"}]}],
             "managingOrganization": {"reference": "#o", "type": "Organization"}}}, {
-        "resource": {"resourceType": "Condition", "subject": {"reference": "Patient/1"}, "onsetAge": {"value": 1.50},
+        "request": {"method": "POST", "url": "Condition"},
+        "resource": {"resourceType": "Condition", "subject": {"reference": "Patient/1"}, "onsetString": "at 1.50",
             "clinicalStatus": {"coding": [{"code": "active",
                 "system": "http://terminology.hl7.org/CodeSystem/condition-clinical"}]}}}, {
+        "request": {"method": "POST", "url": "Binary"},
         "resource": {"resourceType": "Binary", "contentType": "text/plain", "data": "aGk="}}]}"""
 )
 

@@ -14,6 +14,13 @@ from fhirserver.validation.validate import Validator
 EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 
 BROKEN = {
+    "ActivityDefinition-blood-tubes-supply": "ActivityDefinition.text.div",  # a narrative that says nothing (txt-2)
+    "ActivityDefinition-heart-valve-replacement": "ActivityDefinition.text.div",
+    "EventDefinition-example": "EventDefinition.text.div",
+    "Questionnaire-zika-virus-exposure-assessment": "Questionnaire.text.div",
+    "Bundle-10bb101f-a121-4264-a920-67be9cb82c74": "Bundle.entry[2].fullUrl",  # …/Patient/pat12 is the Patient pat2
+    "Bundle-3a0707d3-549e-4467-b8b8-5a2ab3800efe": "Bundle.entry[3].fullUrl",
+    "Bundle-lri-example": "Bundle.entry[1].fullUrl",
     "DeviceMetric-example": "DeviceMetric.parent",  # points at a DeviceDefinition; only Device is allowed
     "DeviceUseStatement-example": "DeviceUseStatement.reasonReference[0]",  # points at a Procedure
     "MedicationRequest-medrx0301": "MedicationRequest.dispenseRequest.performer",  # a Practitioner, not an Organization

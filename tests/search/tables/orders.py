@@ -7,6 +7,10 @@ from typing import Any
 from . import LOINC, Resource, Table, coding, concept, observation
 
 
+def phone(value: str) -> Resource:
+    return {"system": "phone", "value": value}
+
+
 def patient(id_: str, *families: str, **elements: Any) -> Resource:
     names = {"name": [{"family": family} for family in families]} if families else {}
     return {"resourceType": "Patient", "id": id_} | names | elements
@@ -28,10 +32,10 @@ WORLD = [
     patient("p2", "Adams", birthDate="1990-06-01"),
     patient("p3", "adams", birthDate="1980", gender="female"),
     patient("p4", birthDate="2000-01-01", gender="male"),
-    patient("p5", "Zed", "Brown", telecom=[{"value": "3"}, {"value": "9"}, {"value": "5"}]),
+    patient("p5", "Zed", "Brown", telecom=[phone("3"), phone("9"), phone("5")]),
     patient("p6", "MULLER", gender="female"),
-    patient("p7", "Clark", "Young", telecom=[{"value": "4"}]),
-    patient("p8", "Yates", telecom=[{"value": "1"}, {"value": "6"}]),
+    patient("p7", "Clark", "Young", telecom=[phone("4")]),
+    patient("p8", "Yates", telecom=[phone("1"), phone("6")]),
     {
         "resourceType": "Condition",
         "id": "c1",

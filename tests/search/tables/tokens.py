@@ -32,7 +32,8 @@ def of_type(value: str, *codes: str, **more: Any) -> Resource:
 
 
 def composition(id_: str, *codes: str) -> Resource:
-    sections = [{"title": code, "code": concept(coding(SECTIONS, code))} for code in codes]
+    entry = {"entry": [{"display": "x"}]}
+    sections = [{"title": code, "code": concept(coding(SECTIONS, code))} | entry for code in codes]
     return {
         "resourceType": "Composition",
         "id": id_,
