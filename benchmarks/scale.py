@@ -1,10 +1,13 @@
 """The same searches at 100,000 and at 1,000,000 resources: latency, keys examined per result, bytes per resource.
 
-    python -m benchmarks.scale [--sizes 100000,1000000] [--patients 10] [--mirror] [--write]
+    python -m benchmarks.scale [--sizes 100000,1000000] [--patients 10] [--mirror] [--data FOLDER] [--write]
 
 Each size gets a database of its own in a temporary folder, filled through `load` with validation on. Then every shape
 is asked over HTTP, one request after the other, each with other values; MongoDB's profiler says what such a request
-examined. Patient shapes ask about one patient, population shapes about all.
+examined, and /proc what CPU it cost the server and the database: other work on the machine makes it wait, but is not in
+that. Patient shapes ask about one patient, population shapes about all.
+
+With `--data FOLDER` databases are kept there, and one that is there already is asked without loading it again.
 """
 
 from __future__ import annotations
@@ -77,6 +80,7 @@ SHAPES = (
     Shape("population", "last updated", "Observation?_lastUpdated=ge{today}&_sort=-_lastUpdated"),
     Shape("population", "no criteria", "Observation"),
     Shape("population", "_has", "Patient?_has:Condition:patient:code={condition}&_count=20"),
+    Shape("population", "_has, observations", "Patient?_has:Observation:patient:code={code}&_count=20"),
     Shape("population", "chained", "Condition?subject:Patient.family={family}&_count=20"),
     Shape("population", "system, two types", "?_type=Patient,Condition&_count=20"),
 )
@@ -168,9 +172,10 @@ def sizes(db: Database[Row]) -> Row:
     }
 
 
-def asked(client: httpx.Client, db: Database[Row], shape: Shape, found: Values) -> Row:
+def asked(client: httpx.Client, db: Database[Row], shape: Shape, found: Values, processes: Processes) -> Row:
     rng = random.Random(shape.name)
     times, results = [], []
+    before = processes.cpu()
     for number in range(WARM + ROUNDS):
         url = shape.url.format(**found.some(rng))
         start = time.perf_counter()
@@ -180,11 +185,14 @@ def asked(client: httpx.Client, db: Database[Row], shape: Shape, found: Values) 
         if number >= WARM:
             times.append(seconds * 1000)
             results.append(_matches(answer.json()))
+    server, cpu = (after - start for after, start in zip(processes.cpu(), before, strict=True))
     examined = _examined(client, db, [shape.url.format(**found.some(rng)) for _ in range(5)])
     times.sort()
     return {
         "p50_ms": round(statistics.median(times), 1),
         "p95_ms": round(times[int(len(times) * 0.95)], 1),
+        "server_cpu_ms": round(server / (WARM + ROUNDS) * 1000, 1),
+        "database_cpu_ms": round(cpu / (WARM + ROUNDS) * 1000, 1),
         "results": round(statistics.mean(results), 1),
         **examined,
     }
@@ -217,8 +225,11 @@ def _examined(client: httpx.Client, db: Database[Row], urls: list[str]) -> Row:
 def measured(folder: Path, originals: list[bytes], resources: int, mirror: bool) -> Row:
     settings = Settings.model_validate({"data": folder, "mirror": mirror})
     os.environ["HEALTHMATE_MIRROR"] = str(mirror)
-    with database(settings) as full:
-        outcome = asyncio.run(filled(full, originals, resources))
+    loaded = folder / "loaded.json"
+    if not loaded.exists():
+        with database(settings) as full:
+            loaded.write_text(json.dumps(asyncio.run(filled(full, originals, resources))))
+    outcome: Row = json.loads(loaded.read_text())
     for base, processes in running(folder):
         url = embedded.attach(folder)
         if url is None:
@@ -227,7 +238,9 @@ def measured(folder: Path, originals: list[bytes], resources: int, mirror: bool)
             db = mongo[settings.database]
             outcome |= sizes(db)
             found = values(db)
-            outcome["shapes"] = {f"{shape.of}: {shape.name}": asked(client, db, shape, found) for shape in SHAPES}
+            outcome["shapes"] = {
+                f"{shape.of}: {shape.name}": asked(client, db, shape, found, processes) for shape in SHAPES
+            }
             outcome["memory_mb"] = _memory(processes)
     return outcome
 
@@ -244,11 +257,11 @@ def lines(outcomes: dict[int, Row]) -> Iterator[str]:
     for size, outcome in outcomes.items():
         facts = ", ".join(f"{key} {value}" for key, value in outcome.items() if key != "shapes")
         yield f"{size:,}: {facts}"
-    yield f"{'shape':42}" + "".join(f"{size:>12,} p50   p95  keys/result" for size in outcomes) + "   growth of p50"
+    yield f"{'shape':42}" + "".join(f"{size:>12,} p50   p95  CPU db  keys/result" for size in outcomes) + "   of p50"
     first, *_, last = (outcome["shapes"] for outcome in (*outcomes.values(), *outcomes.values()))
     for name in first:
         cells = "".join(
-            f"{row['p50_ms']:>16}{row['p95_ms']:>6}{row['keys_per_result']:>13}"
+            f"{row['p50_ms']:>16}{row['p95_ms']:>6}{row['database_cpu_ms']:>8}{row['keys_per_result']:>13}"
             for row in (outcome["shapes"][name] for outcome in outcomes.values())
         )
         yield f"{name:42}{cells}{last[name]['p50_ms'] / first[name]['p50_ms']:>16.2f}"
@@ -259,6 +272,7 @@ def main(given: list[str] | None = None) -> dict[int, Row]:
     arguments.add_argument("--sizes", default="100000,1000000")
     arguments.add_argument("--patients", type=int, default=10, help="lives that are told again and again")
     arguments.add_argument("--mirror", action="store_true", help="store each resource as a plain document too")
+    arguments.add_argument("--data", type=Path, help="folder that keeps the databases")
     arguments.add_argument("--lives", type=Path, help="folder that keeps the generated lives")
     arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
     asked_for = arguments.parse_args(given)
@@ -266,7 +280,8 @@ def main(given: list[str] | None = None) -> dict[int, Row]:
     with tempfile.TemporaryDirectory() as folder:
         originals = lives(asked_for.patients, asked_for.lives or Path(folder))
         for size in map(int, asked_for.sizes.split(",")):
-            outcomes[size] = measured(Path(folder) / str(size), originals, size, asked_for.mirror)
+            place = (asked_for.data or Path(folder)) / str(size)
+            outcomes[size] = measured(place, originals, size, asked_for.mirror)
             if asked_for.write:  # after each size: what comes next takes long
                 target = RESULTS / f"{date.today()}-scale.json"
                 target.write_text(json.dumps(outcomes, indent=2) + "\n")
