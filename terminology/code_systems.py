@@ -204,6 +204,9 @@ class CodeSystem:
         found = frozenset.intersection(*map(self.filtered, filters)) if filters else self.codes
         return found - self.inactive if active else found
 
+    async def ordered(self, codes: Codes) -> Sequence[str]:
+        return [code for code in self._nodes if code in codes]
+
     async def below(self, code: str) -> Codes:
         return self.lower(code)
 

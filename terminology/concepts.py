@@ -123,6 +123,10 @@ class System(Protocol):
         """The codes that pass all of the filters; `active`: without inactive ones."""
         ...
 
+    async def ordered(self, codes: Codes) -> Sequence[str]:
+        """Codes of the system in the order in which they are to be shown."""
+        ...
+
     async def below(self, code: str) -> Codes:
         """The concept and all that it subsumes."""
         ...

@@ -1,16 +1,23 @@
-"""ValueSet/$validate-code. https://hl7.org/fhir/R4/valueset-operation-validate-code.html"""
+"""ValueSet/$validate-code and $expand. https://hl7.org/fhir/R4/valueset-operations.html"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.terminology import service
 from fhirserver.operations.coded import Values, asked, rules, said, unknown
-from fhirserver.operations.parameters import complex_, given, once, parameters, taken
+from fhirserver.operations.parameters import complex_, given, once, parameters, taken, truth
 from fhirserver.operations.registry import operation
 from terminology.canonical import Canonical
+from terminology.expansions import Wanted, contains, expansion
 from terminology.service import Service
 from terminology.value_sets import Present, ValueSet
 from terminology.verdicts import any_in_value_set
@@ -20,6 +27,12 @@ VALIDATE = (
     *("url", "valueSet", "valueSetVersion", "code", "system", "systemVersion", "display", "coding"),
     *("codeableConcept", "date", "abstract", "displayLanguage", "inferSystem"),
 )
+EXPAND = (
+    *("url", "valueSet", "valueSetVersion", "filter", "date", "offset", "count", "includeDesignations", "designation"),
+    *("includeDefinition", "activeOnly", "excludeNested", "excludeNotForUI", "displayLanguage"),
+)
+SAID = ("url", "version", "name", "title", "status", "experimental", "date", "publisher", "description", "identifier")
+MOST_FILTER = 200  # characters
 INLINE = "the value set of this request"
 
 
@@ -55,3 +68,87 @@ async def validate_code(ctx: Context, request: Request, type_: str, id_: str | N
     value_set, present = await meant(known, values, id_)
     verdict = await any_in_value_set(known, value_set, present, codings, chosen)
     return Answer(status=200, body=parameters(*said(verdict)))
+
+
+@operation("expand", "ValueSet", instance=False, definition=f"{HL7}expand")
+@operation("expand", "ValueSet", instance=True, definition=f"{HL7}expand")
+async def expand(ctx: Context, request: Request, type_: str, id_: str | None) -> Answer:
+    """The value set with its codes. https://hl7.org/fhir/R4/valueset-operation-expand.html"""
+    authorize(ctx.caller, "expand", type_)
+    values = taken("$expand", given(ctx, request), EXPAND)
+    wanted = _wanted(values)
+    asked_, present = await meant(service(ctx), values, id_)
+    found = await expansion(asked_, present, wanted)
+    source = present.value_sets[asked_].resource
+    said = {name: source[name] for name in SAID if name in source}
+    if truth(values, "includeDefinition") and "compose" in source:
+        said["compose"] = source["compose"]
+    echoed = [*_echoed(values), *(_parameter("version", "Uri", each) for each in found.used if "|" in each)]
+    answer = {
+        "resourceType": "ValueSet",
+        "status": "active",
+        **said,
+        "expansion": {
+            "identifier": f"urn:uuid:{uuid4()}",
+            "timestamp": instant(ctx.now()),
+            "total": found.total,
+            **({"offset": wanted.offset} if wanted.count is not None or wanted.offset else {}),
+            **({"parameter": echoed} if echoed else {}),
+            **({"contains": listed} if (listed := contains(found.members, wanted)) else {}),
+        },
+    }
+    return Answer(status=200, body=json.encode(answer))
+
+
+def _wanted(values: Values) -> Wanted:
+    filter_ = once(values, "filter")
+    if filter_ is not None and (not filter_.strip() or len(filter_) > MOST_FILTER):
+        raise invalid(f"filter: some words are expected, at most {MOST_FILTER} characters", "filter")
+    count, offset = _number(values, "count"), _number(values, "offset") or 0
+    languages = tuple(_language(str(each)) for each in values.get("designation", ()))
+    paged = count is not None or offset > 0
+    return Wanted(
+        filter_,
+        offset,
+        count,
+        truth(values, "includeDesignations") is True or bool(languages),
+        languages,
+        once(values, "displayLanguage"),
+        truth(values, "activeOnly") is True,
+        truth(values, "excludeNested") is False and filter_ is None and not paged,
+        truth(values, "excludeNotForUI") is True,
+    )
+
+
+def _language(token: str) -> str:
+    """`designation=urn:ietf:bcp:47|de`, or the language alone."""
+    system, bar, code = token.rpartition("|")
+    if bar and system != "urn:ietf:bcp:47":
+        raise invalid("designation: a language is expected, as urn:ietf:bcp:47|de", "designation", code="not-supported")
+    return code
+
+
+def _number(values: Values, name: str) -> int | None:
+    text = once(values, name)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise invalid(f"{name}={text[:80]} is not a whole number from 0", name)
+    return int(text)
+
+
+def _echoed(values: Values) -> Iterator[dict[str, Any]]:
+    """What was asked, but for the value set itself."""
+    for name, many in values.items():
+        if name not in ("url", "valueSet", "valueSetVersion"):
+            for value in many:
+                if value in ("true", "false"):
+                    yield _parameter(name, "Boolean", value == "true")
+                elif name in ("count", "offset"):
+                    yield _parameter(name, "Integer", int(value))
+                else:
+                    yield _parameter(name, "String", value)
+
+
+def _parameter(name: str, type_: str, value: object) -> dict[str, Any]:
+    return {"name": name, f"value{type_}": value}

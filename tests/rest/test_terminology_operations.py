@@ -331,6 +331,132 @@ def test_matches_have_all_that_is_asked(world: Fhir) -> None:
     assert values(world.post("CodeSystem/$find-matches", body)) == {"match": [dog, cat]}
 
 
+def expanded(answer: Any) -> Json:
+    assert answer.status_code == 200, answer.text
+    found: Json = answer.json()["expansion"]
+    return found
+
+
+def codes(nodes: list[Json]) -> list[Any]:
+    """The codes, with those below in a list behind theirs."""
+    return [
+        part
+        for each in nodes
+        for part in (each["code"], codes(each["contains"]) if "contains" in each else None)
+        if part
+    ]
+
+
+def test_an_expansion_holds_the_codes_with_their_names(world: Fhir) -> None:
+    answer = world.get(f"ValueSet/$expand?url={PETS}")
+    assert (answer.json()["url"], answer.json()["version"]) == (PETS, "1")
+    assert "compose" not in answer.json()
+    found = expanded(answer)
+    assert found["total"] == 4
+    assert found["identifier"].startswith("urn:uuid:")
+    assert found["parameter"] == [{"name": "version", "valueUri": f"{ANIMALS}|2"}]
+    assert found["contains"] == [
+        {"system": ANIMALS, "version": "2", "code": "dog", "display": "Dog"},
+        {"system": ANIMALS, "version": "2", "code": "cat", "display": "Cat"},
+        {"system": ANIMALS, "version": "2", "code": "dodo", "display": "Dodo", "inactive": True},
+        {"system": "http://example.org/other", "code": "fries", "display": "Chips"},
+    ]
+
+
+ALL = {"resourceType": "ValueSet", "status": "draft", "compose": {"include": [{"system": ANIMALS}]}}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["animal", "dog", "poodle", "cat", "dodo"]),
+        ("excludeNested=true", ["animal", "dog", "poodle", "cat", "dodo"]),
+        ("excludeNested=false", ["animal", ["dog", ["poodle"], "cat", "dodo"]]),
+        ("excludeNested=false&excludeNotForUI=true", ["dog", ["poodle"], "cat", "dodo"]),
+        ("excludeNotForUI=true", ["dog", "poodle", "cat", "dodo"]),
+        ("activeOnly=true", ["animal", "dog", "poodle", "cat"]),
+        ("count=2", ["animal", "dog"]),
+        ("count=2&offset=3", ["cat", "dodo"]),
+        ("count=0", []),
+        ("offset=4", ["dodo"]),
+        ("filter=do", ["dog", "dodo"]),
+        ("filter=DOG", ["dog"]),
+        ("filter=hund", ["dog"]),
+        ("filter=d&count=1", ["dog"]),
+        ("filter=cow", []),
+    ],
+)
+def test_what_an_expansion_is_asked_for(world: Fhir, query: str, expected: list[Any]) -> None:
+    asked = [(name, value) for name, _, value in (each.partition("=") for each in query.split("&")) if name]
+    numbers = ("count", "offset")
+    parts: list[Json] = [
+        {"name": name, "valueInteger": int(value)}
+        if name in numbers
+        else {"name": name, "valueBoolean": value == "true"}
+        if value in ("true", "false")
+        else {"name": name, "valueString": value}
+        for name, value in asked
+    ]
+    body = {"resourceType": "Parameters", "parameter": [{"name": "valueSet", "resource": ALL}, *parts]}
+    found = expanded(world.post("ValueSet/$expand", body))
+    assert codes(found.get("contains", [])) == expected
+
+
+def test_designations_come_where_they_are_asked_for(world: Fhir) -> None:
+    chien = {"language": "fr-CA", "use": {"code": "synonym"}, "value": "Chien"}
+    hund = {"language": "de", "value": "Hund"}
+    for query, names, display in (
+        ("includeDesignations=true", [hund, chien], "Dog"),
+        ("designation=urn:ietf:bcp:47%7Cfr", [chien], "Dog"),
+        ("designation=de&displayLanguage=de", [hund], "Hund"),
+        ("displayLanguage=fr-CA", None, "Chien"),
+    ):
+        dog = expanded(world.get(f"ValueSet/pets/$expand?{query}"))["contains"][0]
+        assert (dog.get("designation"), dog["display"]) == (names, display)
+
+
+def test_the_definition_comes_where_it_is_asked_for(world: Fhir) -> None:
+    assert world.get("ValueSet/pets/$expand?includeDefinition=true").json()["compose"] == VALUE_SET["compose"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "sentence"),
+    [
+        ("away/$expand", 400, "needs code system http://example.org/nowhere, which is not here"),
+        ("$expand?url=urn:gone", 404, "urn:gone is not known here"),
+        ("$expand", 400, "no value set is named"),
+        ("pets/$expand?count=-1", 400, "whole number from 0"),
+        ("pets/$expand?filter=", 400, "some words are expected"),
+        ("pets/$expand?designation=urn:x%7Cde", 400, "a language is expected"),
+        ("pets/$expand?context=x", 400, "has no parameter 'context'"),
+    ],
+)
+def test_an_expansion_that_cannot_be_made_is_refused(world: Fhir, query: str, status: int, sentence: str) -> None:
+    answer = world.get(f"ValueSet/{query}")
+    assert answer.status_code == status
+    assert sentence in answer.json()["issue"][0]["diagnostics"]
+
+
+def test_too_many_codes_at_once_are_refused_and_paged(world: Fhir) -> None:
+    concepts = [{"code": f"c{number:05}", "display": f"Concept {number}"} for number in range(10_001)]
+    large = {
+        "resourceType": "CodeSystem",
+        "url": "urn:large",
+        "status": "active",
+        "content": "complete",
+        "concept": concepts,
+    }
+    assert world.put("CodeSystem/large", large | {"id": "large"}).status_code == 201
+    inline = {"resourceType": "ValueSet", "status": "draft", "compose": {"include": [{"system": "urn:large"}]}}
+    refused = world.post("ValueSet/$expand", posted(valueSet=("resource", inline)))
+    assert (refused.status_code, refused.json()["issue"][0]["code"]) == (422, "too-costly")
+    page = posted(valueSet=("resource", inline), count=("Integer", 2), offset=("Integer", 9_999))
+    found = expanded(world.post("ValueSet/$expand", page))
+    assert (found["total"], codes(found["contains"])) == (10_001, ["c09999", "c10000"])
+    named = posted(valueSet=("resource", inline), filter=("String", "concept 777"))
+    assert codes(expanded(world.post("ValueSet/$expand", named))["contains"])[0] == "c00777"
+
+
 def test_a_change_counts_at_once_here_and_soon_on_every_server(serve: Serve) -> None:
     here, there = serve(database="changing").client, serve(database="changing").client
     asked = "ValueSet/$validate-code?url=urn:vs&system=urn:s&code=a"

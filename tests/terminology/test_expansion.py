@@ -22,7 +22,8 @@ from fhirserver.store.resources import now
 from terminology import value_sets
 from terminology.canonical import Candidate, Canonical, canonical, latest, version_order
 from terminology.code_systems import CodeSystem
-from terminology.concepts import Filter
+from terminology.concepts import Concept, Filter
+from terminology.expansions import Wanted, contains, expansion, listing, rank
 from terminology.published import published, published_set, published_system, published_urls
 from terminology.value_sets import Code, Expansion, Present, ValueSet, common, holds, listed_codes, united
 from terminology.value_sets import expand as expanding
@@ -452,3 +453,51 @@ def test_what_a_fragment_leaves_open(value_set: Json, codes: dict[str, Any], uns
     found = asyncio.run(expanding(VS, present({each["url"]: each for each in (PART, WHOLE)}, sets)))
     assert found.codes == codes
     assert found.fragments == (frozenset({"urn:part"}) if unsure else frozenset())
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds())
+def test_what_is_shown_is_what_is_in_it_each_code_once(world) -> None:
+    systems, sets = world
+    asked = present(systems, sets)
+    for url in SETS:
+        listed = [*asyncio.run(listing(Canonical("ValueSet", url), asked))]
+        assert sorted(listed) == sorted(
+            (s, c) for s, c in itertools.product(SYSTEMS, CODES) if in_set(systems, sets, url, s, c)
+        )
+
+
+@given(worlds(), st.integers(0, 5), st.integers(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_pages_are_parts_of_the_whole_and_nesting_loses_nothing(world, offset: int, count: int) -> None:
+    asked = present(*world)
+    for url in SETS:
+        whole = asyncio.run(expansion(Canonical("ValueSet", url), asked, Wanted()))
+        page = asyncio.run(expansion(Canonical("ValueSet", url), asked, Wanted(offset=offset, count=count)))
+        assert [*page.members] == [*whole.members][offset : offset + count]
+        assert page.total == whole.total == len(whole.members)
+        nested = contains(whole.members, Wanted(nested=True))
+        assert sorted(flat(nested)) == sorted((each.system, each.concept.code) for each in whole.members)
+
+
+def flat(nodes: list[Json]):
+    for each in nodes:
+        yield each["system"], each["code"]
+        yield from flat(each.get("contains", []))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("heart attack", 0),
+        ("Heart  ATTACK", 0),
+        ("heart", 1),
+        ("att heart", 2),
+        ("22298006", 0),
+        ("art", None),
+        ("!", None),
+    ],
+)
+def test_names_are_ranked(text: str, place: int | None) -> None:
+    found = rank(Concept("22298006", "Heart attack"), text)
+    assert (found and found[0]) == place
