@@ -12,6 +12,7 @@ from typing import Any
 import re2
 
 from fhirserver.fhir.outcome import invalid
+from terminology.canonical import Canonical
 from terminology.concepts import Codes, Concept, Designation, Filter, Property
 
 Json = Mapping[str, Any]
@@ -69,6 +70,10 @@ class CodeSystem:
     @property
     def usable(self) -> bool:
         return self.content in CONTENT
+
+    def needs(self) -> Iterator[Canonical]:
+        """Nothing: a code system stands for itself."""
+        yield from ()
 
     def __contains__(self, code: str) -> bool:
         return code in self._nodes

@@ -7,9 +7,11 @@ from time import monotonic
 
 from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
+from terminology.concept_maps import ConceptMap
 from terminology.value_sets import Expanded, Present, ValueSet, size
 
 Identity = tuple[str, int] | None  # a stored version of a resource; None where nothing is stored
+Definition = ValueSet | CodeSystem | ConceptMap
 MOST_CODES = 500_000
 TRUSTED_SECONDS = 2.0  # of silence from who tells of changes
 
@@ -32,7 +34,7 @@ class Terminology:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Canonical | tuple[str, int], tuple[Gathered | ValueSet | CodeSystem, int]] = {}
+        self._kept: dict[Canonical | tuple[str, int], tuple[Gathered | Definition, int]] = {}
         self._codes = 0
         self._heard = -TRUSTED_SECONDS
         self.epoch = 0
@@ -57,11 +59,11 @@ class Terminology:
         found = self._kept.get(asked)
         return found[0] if found is not None and isinstance(found[0], Gathered) else None
 
-    def compiled(self, stored: tuple[str, int]) -> ValueSet | CodeSystem | None:
+    def compiled(self, stored: tuple[str, int]) -> Definition | None:
         found = self._kept.get(stored)
         return None if found is None or isinstance(found[0], Gathered) else found[0]
 
-    def keep(self, key: Canonical | tuple[str, int], value: Gathered | ValueSet | CodeSystem) -> None:
+    def keep(self, key: Canonical | tuple[str, int], value: Gathered | Definition) -> None:
         """Also again, after its expansion became known."""
         self._drop(key)
         self._kept[key] = value, _size(value)
@@ -75,10 +77,11 @@ class Terminology:
             self._codes -= dropped[1]
 
 
-def _size(value: Gathered | ValueSet | CodeSystem) -> int:
+def _size(value: Gathered | Definition) -> int:
     """In codes; 100 more for each, so that many small ones are bounded too. What is kept twice counts twice."""
     if not isinstance(value, Gathered):
         return 100 + value.size
     held = sum(each.size for each in value.present.value_sets.values())
+    held += sum(each.size for each in value.present.concept_maps.values())
     held += sum(each.size for each in value.present.code_systems.values() if isinstance(each, CodeSystem))
     return 100 + len(value.used) + held + (size(value.expansion.codes) if value.expansion else 0)

@@ -1,4 +1,4 @@
-"""The code systems and value sets that FHIR R4 publishes, where no stored one has the URL.
+"""The code systems, value sets and concept maps that FHIR R4 publishes, where no stored one has the URL.
 
 Made by tools/build_definitions.py. Where each one lies is read when the first is asked for; a resource, when it is.
 https://hl7.org/fhir/R4/terminologies-systems.html
@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/terminologies-systems.html
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ import zstandard
 
 from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
+from terminology.concept_maps import ConceptMap
+from terminology.kept import Definition
 from terminology.value_sets import ValueSet
 
 DATA = Path(__file__).parent / "data"
-KEPT = 256  # systems, and value sets, in memory
+KEPT = 256  # half of the definitions that stay in memory
 Json = dict[str, Any]
 
 
@@ -51,13 +54,35 @@ def published(asked: Canonical) -> Json | None:
     return found if asked.version in (None, found.get("version")) else None
 
 
-@lru_cache(KEPT)
+MADE: dict[str, Callable[[Json], Definition]] = {
+    "ValueSet": ValueSet,
+    "CodeSystem": CodeSystem,
+    "ConceptMap": ConceptMap,
+}
+
+
+@lru_cache(2 * KEPT)
+def published_definition(asked: Canonical) -> Definition | None:
+    found = published(asked)
+    return None if found is None else MADE[asked.type](found)
+
+
 def published_system(asked: Canonical) -> CodeSystem | None:
-    found = published(asked)
-    return None if found is None else CodeSystem(found)
+    found = published_definition(asked)
+    return found if isinstance(found, CodeSystem) else None
 
 
-@lru_cache(KEPT)
 def published_set(asked: Canonical) -> ValueSet | None:
-    found = published(asked)
-    return None if found is None else ValueSet(found)
+    found = published_definition(asked)
+    return found if isinstance(found, ValueSet) else None
+
+
+@cache
+def published_maps() -> dict[str, list[tuple[str | None, Canonical]]]:
+    """By the system that they are from: the systems that they are to, and the maps."""
+    found: dict[str, list[tuple[str | None, Canonical]]] = {}
+    for url in published_urls("ConceptMap"):
+        asked = Canonical("ConceptMap", url)
+        for group in ConceptMap(published(asked) or {}).groups:
+            found.setdefault(group.source or "", []).append((group.target, asked))
+    return found

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, Protocol
 from fhirserver.fhir.outcome import invalid, too_costly
 from terminology.canonical import Candidate, Canonical, canonical
 from terminology.code_systems import CodeSystem
+from terminology.concept_maps import ConceptMap
 from terminology.concepts import System
-from terminology.kept import Gathered, Identity, Terminology
-from terminology.published import published_set, published_system
+from terminology.kept import Definition, Gathered, Identity, Terminology
+from terminology.published import MADE, published_definition, published_maps
 from terminology.value_sets import Expanded, Present, ValueSet, expand
 
 MOST_RESOURCES = 500  # value sets and code systems that one value set is made of
@@ -31,6 +32,10 @@ class Read(NamedTuple):
 
 class Source(Protocol):
     """What is stored, as far as the caller may see it."""
+
+    async def maps(self, systems: tuple[str, str | None]) -> Collection[Canonical]:
+        """The concept maps from a system, to another where one is named."""
+        ...
 
     async def candidates(self, asked: Collection[Canonical]) -> Mapping[Canonical, Candidate | None]:
         """The stored resource that each canonical means."""
@@ -69,12 +74,12 @@ class Service:
         self._kept.keep(asked, found)
         return found
 
-    async def inline(self, value_set: ValueSet, asked: Canonical) -> Gathered:
-        """A value set that came with a request, with all that it leads to."""
+    async def inline(self, definition: ValueSet | ConceptMap, asked: Canonical) -> Gathered:
+        """What came with a request, with all that it leads to."""
         gathering = _Gathering(self._source, self._kept)
-        gathering.value_sets[asked] = value_set
+        gathering.take(asked, definition)
         gathering.used[asked] = None
-        await gathering.all_of({*value_set.needs()} - {asked})
+        await gathering.all_of({*definition.needs()} - {asked})
         return gathering.done()
 
     async def _unchanged(self, used: Mapping[Canonical, Identity]) -> bool:
@@ -108,6 +113,14 @@ class Service:
             raise invalid(f"code system {url[:200]} {what}, so nothing is known to be above or below", code="not-found")
         return found
 
+    async def concept_maps(self, source: str, target: str | None) -> list[Canonical]:
+        """The maps from a system, to another where one is named: those that are stored, and those that R4 publishes."""
+        found = dict.fromkeys(await self._source.maps((source, target)))
+        for to, asked in published_maps().get(source, ()):
+            if target in (None, to):
+                found[asked] = None
+        return [*found]
+
 
 class _Gathering:
     """A value set or code system with all that it is made of, one level of it after the other."""
@@ -119,19 +132,22 @@ class _Gathering:
         self.used: dict[Canonical, Identity] = {}
         self.value_sets: dict[Canonical, ValueSet] = {}
         self.code_systems: dict[Canonical, System] = {}
+        self.concept_maps: dict[Canonical, ConceptMap] = {}
 
     def done(self) -> Gathered:
-        return Gathered(self.used, Present(self.value_sets, self.code_systems), self._epoch)
+        return Gathered(self.used, Present(self.value_sets, self.code_systems, self.concept_maps), self._epoch)
 
     async def all_of(self, roots: set[Canonical]) -> None:
         ahead = roots
         while ahead:
             if len(self.used) + len(ahead) > MOST_RESOURCES:
                 names = ", ".join(sorted(str(each) for each in roots))[:200]
-                raise too_costly(f"{names} is made of more than {MOST_RESOURCES} value sets and code systems")
+                raise too_costly(
+                    f"{names} is made of more than {MOST_RESOURCES} value sets, code systems and concept maps"
+                )
             found = await self._source.candidates(ahead)
             fresh: set[Canonical] = set()
-            for type_ in ("ValueSet", "CodeSystem"):
+            for type_ in MADE:
                 wanted = {asked: found[asked] for asked in ahead if asked.type == type_}
                 fresh.update(await self._read(type_, wanted))
             ahead = fresh - self.used.keys()
@@ -150,22 +166,23 @@ class _Gathering:
                 identity = (identity[0], read[each.id].version)
                 known = self._compile(identity, type_, read[each.id].resource)
             self.used[asked] = identity
-            needed += self._take(asked, known if known is not None else _published(asked))
+            needed += self.take(asked, known if known is not None else published_definition(asked))
         return needed
 
-    def _compile(self, identity: tuple[str, int], type_: str, resource: Json) -> ValueSet | CodeSystem:
-        made = ValueSet(resource) if type_ == "ValueSet" else CodeSystem(resource)
+    def _compile(self, identity: tuple[str, int], type_: str, resource: Json) -> Definition:
+        made = MADE[type_](resource)
         self._kept.keep(identity, made)
         return made
 
-    def _take(self, asked: Canonical, known: ValueSet | System | None) -> Iterable[Canonical]:
-        if isinstance(known, ValueSet):
-            self.value_sets[asked] = known
-            return known.needs()
-        if known is not None:
-            self.code_systems[asked] = known
-        return ()
-
-
-def _published(asked: Canonical) -> ValueSet | System | None:
-    return published_set(asked) if asked.type == "ValueSet" else published_system(asked)
+    def take(self, asked: Canonical, known: Definition | None) -> Iterable[Canonical]:
+        """What this needs in turn."""
+        match known:
+            case ValueSet():
+                self.value_sets[asked] = known
+            case CodeSystem():
+                self.code_systems[asked] = known
+            case ConceptMap():
+                self.concept_maps[asked] = known
+            case None:
+                return ()
+        return known.needs()

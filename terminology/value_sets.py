@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, reduce
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from terminology.canonical import Canonical, canonical
 from terminology.code_systems import filters_of
+from terminology.concept_maps import ConceptMap
 from terminology.concepts import Filter, System
 
 Json = Mapping[str, Any]
@@ -102,9 +104,15 @@ def _part(each: Json) -> Part:
 class Present:
     """What there is of what was asked for, by canonical."""
 
-    def __init__(self, value_sets: Mapping[Canonical, ValueSet], code_systems: Mapping[Canonical, System]) -> None:
+    def __init__(
+        self,
+        value_sets: Mapping[Canonical, ValueSet],
+        code_systems: Mapping[Canonical, System],
+        concept_maps: Mapping[Canonical, ConceptMap] = MappingProxyType({}),
+    ) -> None:
         self.value_sets = value_sets
         self.code_systems = code_systems
+        self.concept_maps = concept_maps
 
     def value_set(self, asked: Canonical, within: tuple[Canonical, ...] = ()) -> ValueSet:
         """`within` are the value sets that this one is a part of, from the outside in. Raises a 400 Outcome."""

@@ -8,7 +8,7 @@ Writes files of zstd-compressed JSON. The same wheel always gives the same bytes
 types.json.zst        {type name or backbone path: {kind, base, abstract, constraints, elements, regex}}
 parameters.json.zst   the search parameters, without their prose, and the compartment definitions
 codes.json.zst        {value set: {system: [code]}} for every value set with a required binding that can be enumerated
-r4.zst                every CodeSystem and ValueSet without its prose, many to a frame; r4.index.json.zst says where
+r4.zst                every CodeSystem, ConceptMap and ValueSet without its prose, many to a frame; r4.index says where
 """
 
 from __future__ import annotations
@@ -243,8 +243,8 @@ FRAME = 1 << 17  # bytes of JSON that are compressed together
 
 
 def terminology(definitions: list[Json]) -> None:
-    """Every code system and value set, in frames, and an index: {type: {url: [frame, its length, begin, end]}}."""
-    index: dict[str, dict[str, list[int]]] = {"CodeSystem": {}, "ValueSet": {}}
+    """Code systems, concept maps and value sets in frames, and an index: {type: {url: [frame, length, begin, end]}}."""
+    index: dict[str, dict[str, list[int]]] = {"CodeSystem": {}, "ConceptMap": {}, "ValueSet": {}}
     out, frame, waiting = bytearray(), bytearray(), list[list[int]]()
 
     def close() -> None:

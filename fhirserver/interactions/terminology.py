@@ -1,4 +1,4 @@
-"""Where the terminology service finds what is stored: value sets, code systems and their versions, by canonical URL."""
+"""Where the terminology service finds what is stored: its definitions and their versions, by canonical URL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from terminology.canonical import Candidate, Canonical, latest
 from terminology.service import Read, Service
 
 MOST_VERSIONS = 5_000  # with the URLs that are asked for at once
-KINDS = ("ValueSet", "CodeSystem")
+KINDS = ("ValueSet", "CodeSystem", "ConceptMap")
+MOST_MAPS = 100  # from one system
 AGAIN_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,20 @@ class _Stored:
                 candidates = await self._with_urls(type_, {each.url for each in wanted})
                 found |= {each: latest(each, candidates.get(each.url, ())) for each in wanted}
         return found
+
+    async def maps(self, systems: tuple[str, str | None]) -> list[Canonical]:
+        ctx, (source, target) = self._ctx, systems
+        parameters = ctx.registry["ConceptMap"]
+        asked = [Clause(parameters["source-system"], None, (source,))]
+        if target is not None:
+            asked.append(Clause(parameters["target-system"], None, (target,)))
+        query = restrict(ctx.caller, Query("ConceptMap", criteria=tuple(asked)))
+        found: Document = {"$match": query_filter(query, ctx.now())}
+        stages: list[Document] = [found, {"$limit": MOST_MAPS + 1}, {"$project": {"_id": 1}}]
+        rows = await ctx.store.aggregate("ConceptMap", stages)
+        if len(rows) > MOST_MAPS:
+            raise too_costly(f"more than {MOST_MAPS} concept maps are from {source[:200]}; name one by its url")
+        return [Canonical("ConceptMap", f"ConceptMap/{row['_id']}") for row in rows]
 
     async def read(self, type_: str, ids: Collection[str]) -> dict[str, Read]:
         documents = await self._ctx.store.read_many(type_, ids)

@@ -2,6 +2,7 @@
 
 from fhirserver.operations import (
     code_systems,
+    concept_maps,
     everything,
     explain,
     lastn,
@@ -16,6 +17,7 @@ from fhirserver.operations.registry import OPERATIONS
 __all__ = [
     "OPERATIONS",
     "code_systems",
+    "concept_maps",
     "everything",
     "explain",
     "lastn",
