@@ -216,10 +216,10 @@ def one_place(found: Sequence[Route]) -> bool:
 
 
 @lru_cache(4096)
-def tells_case(definitions: Definitions, parameter: Parameter, type_: str) -> bool:
-    """Whether all values of a token differ by their case. https://hl7.org/fhir/R4/search.html#token"""
+def case_matters(definitions: Definitions, parameter: Parameter, type_: str) -> bool:
+    """Whether all values differ by their case. https://hl7.org/fhir/R4/search.html#token"""
     if parameter.type != "token" or not parameter.expression:
-        return False
+        return parameter.type == "reference"
     return all(
         route.type in ("Identifier", "boolean")
         or definitions.is_a(route.type, "uri")

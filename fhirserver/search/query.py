@@ -39,7 +39,7 @@ from fhirserver.search.criteria import (
 from fhirserver.search.filter_criteria import Filters
 from fhirserver.search.full_text import sought
 from fhirserver.search.includes import Include, including
-from fhirserver.search.index import repeats, tells_case
+from fhirserver.search.index import case_matters, repeats
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.text_language import parse as parse_text
 from fhirserver.search.unused import Parts, unused
@@ -393,7 +393,7 @@ class _Reader:
         self, parameter: Parameter, modifier: str | None
     ) -> tuple[Typed, str | None, Callable[[str, Typed], Value]]:
         """How the values are read under this modifier. https://hl7.org/fhir/R4/search.html#modifiers"""
-        exact = parameter.type == "reference" or tells_case(self.registry.definitions, parameter, self.type)
+        exact = case_matters(self.registry.definitions, parameter, self.type)
         typed = self.typed._replace(parameter=parameter, any_case=not exact)
         if modifier == "missing" and parameter is not LIST:
             check_modifier(parameter, modifier)

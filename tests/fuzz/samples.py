@@ -5,7 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from fhirserver.fhir import json
 from fhirserver.fhir.definitions import Element, TypeDefinition, r4, required_codes
+from fhirserver.validation.validate import Validator
 
 R4 = r4()
 TYPES = sorted(R4.resource_types)
@@ -35,10 +37,36 @@ LEFT_OUT = ("id", "meta", "extension", "modifierExtension", "contained", "implic
 DEPTH = 4
 
 
+# what their invariants ask beyond that
+NEEDED: dict[str, dict[str, Any]] = {
+    "Appointment": {"participant": [{"type": [{"text": "x"}], "status": "accepted"}], "status": "proposed"},
+    "CapabilityStatement": {"rest": [{"mode": "server"}], "kind": "requirements", "description": "x"},
+    "Linkage": {"item": [{"type": "source", "resource": {"display": "x"}}] * 2},
+    "MolecularSequence": {"coordinateSystem": 0},
+    "StructureDefinition": {
+        "type": "Patient",
+        "kind": "resource",
+        "abstract": False,
+        "derivation": "constraint",
+        "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Patient",
+        "differential": {"element": [{"id": "Patient", "path": "Patient"}]},
+    },
+}
+MIME = "http://hl7.org/fhir/ValueSet/mimetypes"
+ATTEMPTS = 60
+VALIDATOR = Validator(R4, required_codes())
+
+
 def sample(type_: str, seed: int, share: float = 0.2) -> dict[str, Any]:
-    """A resource with all that it must have, and a share of what it may have."""
-    random = Random(seed)
-    return {"resourceType": type_} | _object(random, R4.types[type_], share, 0)
+    """A valid resource with all that it must have, and a share of what it may have."""
+    for attempt in range(ATTEMPTS):
+        random = Random(seed + attempt * 1_000)
+        less = share * (1 - attempt / ATTEMPTS)
+        found = {"resourceType": type_} | _object(random, R4.types[type_], less, 0) | NEEDED.get(type_, {})
+        issues = VALIDATOR.issues(json.resource(json.encode(found)))
+        if not issues:
+            return found
+    raise AssertionError(f"no sample of {type_}: {issues}")
 
 
 def _object(random: Random, definition: TypeDefinition, share: float, depth: int) -> dict[str, Any]:
@@ -75,6 +103,8 @@ def _value(random: Random, element: Element, type_: str, share: float, depth: in
         return {"reference": f"{'Patient' if target == 'Resource' else target}/1"}
     if type_ == "Extension":
         return {"url": "http://example.org/x", "valueString": "x"}
+    if element.binding and element.binding.value_set.startswith(MIME):
+        return "text/plain"
     if type_ in PRIMITIVES:
         return PRIMITIVES[type_]
     return _object(random, R4.types[type_], max(share, 0.05), depth) or {"id": "e"}

@@ -26,6 +26,7 @@ LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 TREE = "http://example.org/cs/tree"
 SEARCHED = ("Patient", "Observation", "Location", "List", "ValueSet", "MedicationRequest", "SearchParameter")
 prefers = st.sampled_from(((b"Prefer", b"handling=strict"), (b"Prefer", b"handling=lenient")))
+TEMPERATURE = {"system": LOINC, "code": "8310-5"}
 
 
 def observation(number: int) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def observation(number: int) -> dict[str, Any]:
         "subject": {"reference": f"Patient/p-{number % 3}"},
         "effectiveDateTime": f"2024-0{1 + number % 9}-11T10:00:00Z",
         "valueQuantity": quantity,
-        "component": [{"code": {"coding": codes}, "valueQuantity": quantity}],
+        "component": [{"code": {"coding": [TEMPERATURE]}, "valueQuantity": quantity}],
         "note": [{"text": "the heart (left) failed, or did not"}],
     }
 

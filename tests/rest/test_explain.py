@@ -48,7 +48,7 @@ def test_what_was_understood_and_what_the_database_did(world):
         world, f"Observation/$explain?patient=Patient/ada&code={LOINC}|8867-4&_sort=-date&_count=2&colour=x"
     )
     assert [parts(each, "parameter") for each in parts(said, "criterion")] == [["patient"], ["code"]]
-    assert parts(parts(said, "criterion")[1], "value") == [f"system={LOINC}, code=8867-4"]
+    assert parts(parts(said, "criterion")[1], "value") == [f"system={LOINC}, code=8867-4, any_case=True"]
     (ignored,) = parts(said, "ignored")
     assert "colour is not a search parameter" in parts(ignored, "reason")[0]
     (step,) = parts(said, "step")

@@ -21,7 +21,7 @@ from fhirserver.fhir.json import decode
 from fhirserver.search import values
 from fhirserver.search.compartments import compartments, parameters_for, types_in
 from fhirserver.search.expressions import member, parse, routes
-from fhirserver.search.index import FORMS, LAST, NO_FORMS, Indexer, raw_function, repeats, tells_case
+from fhirserver.search.index import FORMS, LAST, NO_FORMS, Indexer, case_matters, raw_function, repeats
 from fhirserver.search.parameters import Parameter, r4_registry
 from terminology.canonical import Canonical
 from terminology.published import published, published_urls
@@ -633,7 +633,7 @@ def test_case_counts_where_what_is_published_says_so() -> None:
     ],
 )
 def test_whether_case_counts_wherever_a_parameter_looks(type_: str, code: str, case: bool) -> None:
-    assert tells_case(r4(), r4_registry()[type_][code], type_) == case
+    assert case_matters(r4(), r4_registry()[type_][code], type_) == case
 
 
 @pytest.mark.parametrize(
