@@ -38,11 +38,22 @@ DEPTH = 4
 
 
 # what their invariants ask beyond that
+ALLERGY = "http://terminology.hl7.org/CodeSystem/allergyintolerance"
 NEEDED: dict[str, dict[str, Any]] = {
+    "AllergyIntolerance": {
+        "clinicalStatus": {"coding": [{"system": f"{ALLERGY}-clinical", "code": "active"}]},
+        "verificationStatus": {"coding": [{"system": f"{ALLERGY}-verification", "code": "confirmed"}]},
+    },
     "Appointment": {"participant": [{"type": [{"text": "x"}], "status": "accepted"}], "status": "proposed"},
+    "AppointmentResponse": {"actor": {"display": "x"}},
     "CapabilityStatement": {"rest": [{"mode": "server"}], "kind": "requirements", "description": "x"},
+    "Consent": {"policyRule": {"text": "x"}},
+    "EventDefinition": {"trigger": [{"type": "named-event", "name": "x"}]},
+    "ImmunizationRecommendation": {"recommendation": [{"vaccineCode": [{"text": "x"}], "forecastStatus": {"text": "x"}}]},
+    "InsurancePlan": {"name": "x"},
     "Linkage": {"item": [{"type": "source", "resource": {"display": "x"}}] * 2},
     "MolecularSequence": {"coordinateSystem": 0},
+    "Organization": {"name": "x"},
     "StructureDefinition": {
         "type": "Patient",
         "kind": "resource",
@@ -51,6 +62,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Patient",
         "differential": {"element": [{"id": "Patient", "path": "Patient"}]},
     },
+    "TerminologyCapabilities": {"kind": "requirements", "description": "x"},
 }
 MIME = "http://hl7.org/fhir/ValueSet/mimetypes"
 ATTEMPTS = 60
