@@ -49,7 +49,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "CapabilityStatement": {"rest": [{"mode": "server"}], "kind": "requirements", "description": "x"},
     "Consent": {"policyRule": {"text": "x"}},
     "EventDefinition": {"trigger": [{"type": "named-event", "name": "x"}]},
-    "ImmunizationRecommendation": {"recommendation": [{"vaccineCode": [{"text": "x"}], "forecastStatus": {"text": "x"}}]},
+    "ImmunizationRecommendation": {
+        "recommendation": [{"vaccineCode": [{"text": "x"}], "forecastStatus": {"text": "x"}}]
+    },
     "InsurancePlan": {"name": "x"},
     "Linkage": {"item": [{"type": "source", "resource": {"display": "x"}}] * 2},
     "MolecularSequence": {"coordinateSystem": 0},
