@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, KeysView
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+import pymongo
 from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 
@@ -29,6 +30,8 @@ from fhirserver.store.resources import Change, Conflict
 
 PIECE = 100  # resources that are looked at before the writes under way get their turn
 BATCH = 250  # resources of one type that are written together
+PART_BYTES = 2_000_000  # of JSON in one command: some resources refer to thousands, and each reference is an index key
+BATCH_SECONDS = 60.0  # nobody waits for an answer: a busy database may take its time
 IN_FLIGHT = 3  # while the database writes some batches, the next one is prepared
 Batch = dict[str, Resource]  # by id
 Running = dict[asyncio.Task[None], tuple[str, KeysView[str]]]
@@ -117,6 +120,11 @@ def _prepared(ctx: Context, piece: list[Resource], receipt: Receipt) -> Iterator
 
 
 async def _write(ctx: Context, type_: str, resources: list[Resource], receipt: Receipt) -> None:
+    with pymongo.timeout(BATCH_SECONDS):
+        await _write_batch(ctx, type_, resources, receipt)
+
+
+async def _write_batch(ctx: Context, type_: str, resources: list[Resource], receipt: Receipt) -> None:
     await ctx.store.ensure(type_)
     current = {v.id: v for v in await ctx.store.read_stored(type_, [r["id"] for r in resources])}
     same = {id_ for r in resources if (id_ := r["id"]) in current and unchanged(r, current[id_])}
@@ -143,10 +151,26 @@ async def _write_all(ctx: Context, type_: str, changes: list[Change]) -> None:
     """Search parameters in a transaction with what they change; nothing else needs one."""
     with ctx.indexer.in_use():
         if type_ != SEARCH_PARAMETER:
-            await ctx.store.write_all(changes)
+            for part in _parts(changes):
+                await ctx.store.write_all(part)
             return
         await ctx.store.transact(lambda store: write_all(replace(ctx, store=store), changes))
     await take(ctx)
+
+
+def _parts(changes: list[Change]) -> Iterator[list[Change]]:
+    """What one command writes each."""
+    part: list[Change] = []
+    size = 0
+    for change in changes:
+        weight = len(change.body or b"")
+        if part and size + weight > PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(change)
+        size += weight
+    if part:
+        yield part
 
 
 async def _one_by_one(ctx: Context, type_: str, changes: list[Change], receipt: Receipt) -> set[str]:

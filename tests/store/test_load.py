@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import randbytes
@@ -15,7 +15,7 @@ from fhirserver.app import contexts
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.interactions.exchange import Request
-from fhirserver.interactions.load import load
+from fhirserver.interactions.load import PART_BYTES, load
 from fhirserver.interactions.reindex import reindex, silent
 from fhirserver.interactions.write import update
 from fhirserver.process import OPERATOR, summary
@@ -136,6 +136,32 @@ def test_types_that_take_turns_in_a_file_are_written_whole(mongodb: str) -> None
             "V7",
             "V399",
         ]
+
+    run(mongodb, story)
+
+
+def test_resources_that_refer_to_thousands_are_written_a_few_at_a_time(mongodb: str) -> None:
+    def provenance(number: int) -> dict[str, Any]:
+        return {
+            "resourceType": "Provenance",
+            "id": f"p{number}",
+            "target": [{"reference": f"Observation/{'x' * 50}{i}"} for i in range(3_000)],
+            "recorded": "2024-05-01T10:00:00Z",
+            "agent": [{"who": {"display": "x"}}],
+        }
+
+    async def story(ctx: Context) -> None:
+        commands: list[int] = []
+        write_all = ctx.store.write_all
+
+        async def counted(changes: Sequence[Change]) -> list[Stored]:
+            commands.append(sum(len(change.body or b"") for change in changes))
+            return await write_all(changes)
+
+        ctx.store.write_all = counted  # type: ignore[method-assign]  # what one command carries
+        assert (await load(ctx, [provenance(number) for number in range(20)])).stored == {"Provenance": 20}
+        assert len(commands) > 1
+        assert max(commands) <= PART_BYTES
 
     run(mongodb, story)
 
