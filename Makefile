@@ -88,7 +88,7 @@ fuzz: install-dev
 
 UNUSED := configparser contourpy cycler fonttools jsonpath-ng jsonschema jsonschema-specifications kiwisolver matplotlib \
 	networkx numpy pandas pillow referencing rpds-py scipy tzdata
-UNUSED_AT_RUN_TIME := attrs certifi charset-normalizer fhir-core fhir-resources pyparsing requests urllib3
+UNUSED_AT_RUN_TIME := attrs charset-normalizer fhir-core fhir-resources pyparsing requests urllib3
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-allow-unsafe \
 	--all-build-deps --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 

@@ -38,6 +38,13 @@ def default_base_url(host: str, port: int) -> str:
     return f"http://{f'[{named}]' if ':' in named else named}:{port}/fhir"
 
 
+def default_auth_url(base_url: str) -> str:
+    """Beside the FHIR base: https://example.org/auth for https://example.org/fhir."""
+    scheme, _, rest = base_url.rstrip("/").partition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme}://" + "/".join((host, *path.split("/")[:-1], "auth"))
+
+
 class Settings(BaseSettings):
     """The settings of one server. Field descriptions are what `healthmate settings` prints."""
 
@@ -81,6 +88,12 @@ class Settings(BaseSettings):
         default_factory=lambda values: default_base_url(values["host"], values["port"]),
         pattern=r"^https?://[^/\s]+(/[^\s?#]*)?$",
         description="public FHIR base, as clients see it",
+    )
+    auth_url: str = Field(
+        default_factory=lambda values: default_auth_url(values["base_url"]) if "base_url" in values else "",
+        pattern=r"^https?://[^/\s]+(/[^\s?#]*)?$",
+        description="public base of the authorization server, as clients and browsers see it; with tenants, each has"
+        " its own below it. A proxy passes it on to /auth",
     )
     open: bool = Field(False, description="answer without authorization; loopback only")
     demo: int = Field(0, ge=0, le=10_000, description="synthetic patients to generate when the database is empty")
@@ -148,7 +161,7 @@ class Settings(BaseSettings):
             raise ValueError("the broker is a Redis: redis://[user:password@]host[:port][/number], rediss:// with TLS")
         return url
 
-    @field_validator("base_url")
+    @field_validator("base_url", "auth_url")
     @classmethod
     def _without_slash(cls, url: str) -> str:
         return url.rstrip("/")
@@ -172,6 +185,7 @@ class Settings(BaseSettings):
                 "tenants": (),
                 "database": f"{self.database}-{name}",
                 "base_url": f"{self.base_url}/{name}",
+                "auth_url": f"{self.auth_url}/{name}",
                 "secret": secret and SecretStr(secret.hex()),
             }
         )

@@ -96,3 +96,10 @@ def test_a_page_is_not_larger_than_the_largest_page() -> None:
 
 def test_a_misspelt_variable_is_found() -> None:
     assert unknown_variables(["HEALTHMATE_PROT", "HEALTHMATE_PORT", "PATH"]) == ["HEALTHMATE_PROT"]
+
+
+def test_the_authorization_server_stands_beside_the_fhir_base() -> None:
+    assert Settings(port=8080).auth_url == "http://localhost:8080/auth"
+    assert Settings(base_url="https://example.org/health/fhir/").auth_url == "https://example.org/health/auth"
+    assert Settings(base_url="https://fhir.example.org").auth_url == "https://fhir.example.org/auth"
+    assert Settings(auth_url="https://id.example.org/").of_tenant("north").auth_url == "https://id.example.org/north"

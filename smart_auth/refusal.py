@@ -1,0 +1,46 @@
+"""The one refusal of the authorization server: an error of OAuth that carries its HTTP status.
+
+https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class Refused(Exception):
+    """`error` is a code that RFC 6749 or its successors name; `description` is a sentence for who writes the app."""
+
+    def __init__(
+        self, error: str, description: str, status: int = 400, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+        self.status = status
+        self.headers = headers or {}
+
+    def response(self) -> JSONResponse:
+        body = {"error": self.error, "error_description": self.description}
+        return JSONResponse(body, self.status, {**NO_STORE, **self.headers})
+
+
+def invalid_request(description: str) -> Refused:
+    return Refused("invalid_request", description)
+
+
+def invalid_client(description: str) -> Refused:
+    """401: the client could not prove who it is."""
+    return Refused("invalid_client", description, 401, {"WWW-Authenticate": 'Basic realm="healthmate"'})
+
+
+def invalid_grant(description: str) -> Refused:
+    return Refused("invalid_grant", description)
+
+
+def invalid_scope(description: str) -> Refused:
+    return Refused("invalid_scope", description)

@@ -1,0 +1,48 @@
+"""What every handler of the authorization server gets first, as the FHIR interactions get `ctx`."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhirserver.settings import Settings
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """The authorization server of one record: `issuer` is its own base URL, `fhir` that of the record."""
+
+    database: AsyncDatabase[Document]
+    settings: Settings
+    now: Callable[[], datetime]
+
+    @property
+    def issuer(self) -> str:
+        return self.settings.auth_url
+
+    @property
+    def fhir(self) -> str:
+        return self.settings.base_url
+
+    def __getitem__(self, name: str) -> AsyncCollection[Document]:
+        """The collection `auth.[name]`."""
+        return self.database[f"auth.{name}"]
+
+
+def new_secret() -> str:
+    """256 bits that nobody guesses, as text for a URL or a header."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> str:
+    """What is kept of a secret that was handed out. It is random, so that a fast hash is as good as a slow one."""
+    return hashlib.sha256(secret.encode()).hexdigest()
