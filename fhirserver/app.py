@@ -38,10 +38,13 @@ from fhirserver.store.resources import Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.store.space import Space, space_of
 from fhirserver.validation.validate import Validator
+from smart_auth.app import create as authorizing
+from smart_auth.server import Auth
 from terminology.kept import Terminology
 
 log = logging.getLogger(__name__)
 FHIR = "/fhir"
+AUTH = "/auth"
 SPARE_CONNECTIONS = 36  # of whoever asks for more than one at once, and of what happens beside requests
 _host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
@@ -149,6 +152,7 @@ def assemble(
         operations=OPERATIONS,
         enqueue=enqueue,
         terminology=terminology,
+        auth=Auth(database, settings, now),
         caller=ANYONE if settings.open else NOBODY,
     )
 
@@ -191,6 +195,7 @@ class Application:
         self.settings = settings
         self.post = post
         self.contexts: dict[str, Context] = {}
+        self.authorizing: dict[str, ASGIApp] = {}
         at_work, wide = settings.max_at_work, settings.max_wide_at_work
         self.queue = Queue(
             at_work,
@@ -212,6 +217,8 @@ class Application:
             await send(send_, 421, b"this server is open, so it answers under its own name only\n", [PLAIN])
         elif path.startswith(FHIR) and (len(path) == len(FHIR) or path[len(FHIR)] == "/"):
             await self._fhir(scope, receive, send_)
+        elif path.startswith(AUTH) and (len(path) == len(AUTH) or path[len(AUTH)] == "/"):
+            await self._auth(scope, receive, send_)
         elif path == "/healthz":
             await send(send_, 200, b"ok\n", [PLAIN])
         elif path == "/readyz":
@@ -233,6 +240,16 @@ class Application:
         if ctx.rules is not ctx.live.rules:
             ctx = self.contexts[tenant] = ctx.fresh()
         await serve(ctx, self.queue, self.bodies, prefix, scope, receive, send_)
+
+    async def _auth(self, scope: Scope, receive: Receive, send_: Send) -> None:
+        """The authorization server of the record; with tenants, the first segment says whose."""
+        tenant = scope["path"][len(AUTH) + 1 :].partition("/")[0] if self.settings.tenants else ""
+        app = self.authorizing.get(tenant)
+        if app is None:
+            await send(send_, 404, b"Nothing is here: a tenant logs in below /auth/[tenant]\n", [PLAIN])
+            return
+        root = scope.get("root_path", "") + AUTH + (f"/{tenant}" if tenant else "")
+        await app({**scope, "root_path": root}, receive, send_)
 
     def _addressed_here(self, scope: Scope) -> bool:
         """Whether the Host is this machine: a web page that rebinds its own name to 127.0.0.1 must not read records.
@@ -257,6 +274,7 @@ class Application:
         await receive()
         try:
             async with contexts(self.settings, self.post) as self.contexts:
+                self.authorizing = {tenant: authorizing(ctx.auth) for tenant, ctx in self.contexts.items()}
                 await send_({"type": "lifespan.startup.complete"})
                 await receive()
         except Exception as error:

@@ -15,6 +15,7 @@ from fhirserver.settings import Settings
 from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store
 from fhirserver.validation.validate import Validator
+from smart_auth.server import Auth
 from terminology.kept import Terminology
 
 
@@ -88,6 +89,7 @@ class Context:
     operations: Mapping[tuple[str, str, bool], Operation]
     enqueue: Enqueue
     terminology: Terminology
+    auth: Auth
     caller: Caller = NOBODY
     leaving: Mapping[str, Set[str]] = field(default_factory=dict)
 

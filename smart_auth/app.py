@@ -1,0 +1,87 @@
+"""The authorization server as an ASGI application, one for each record. `fhirserver.app` mounts it at /auth.
+
+A handler takes `auth` and the request, and answers or raises `Refused`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from uuid import uuid4
+
+from pymongo.errors import PyMongoError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fhirserver.telemetry import request_id
+from smart_auth.refusal import Refused
+from smart_auth.server import Auth
+
+log = logging.getLogger(__name__)
+Handler = Callable[[Auth, Request], Awaitable[Response]]
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept",
+    "Access-Control-Max-Age": "600",
+}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+ROUTES: dict[str, dict[str, Handler]] = {}  # {path below the issuer: {method: handler}}
+CROSS_ORIGIN: frozenset[str] = frozenset()
+_id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+
+
+def create(auth: Auth) -> ASGIApp:
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        await Refused("not_found", "nothing is here", 404).response()(scope, receive, send)
+
+    routes = [_route(auth, path, methods) for path, methods in ROUTES.items()]
+    return Router(routes=routes, redirect_slashes=False, default=nothing)
+
+
+def _route(auth: Auth, path: str, methods: dict[str, Handler]) -> Route:
+    """Cookies are of no use across origins, so only what brings its own token or is public may be asked from there."""
+    cors = CORS if path in CROSS_ORIGIN else {}
+
+    async def endpoint(request: Request) -> Response:
+        name = request.headers.get("x-request-id", "")
+        request_id.set(name if _id.fullmatch(name) else uuid4().hex)
+        answer = await _answered(auth, methods, request, cors)
+        for header, value in {**HEADERS, **cors}.items():
+            answer.headers.setdefault(header, value)
+        return answer
+
+    return Route(path, endpoint, methods=METHODS)
+
+
+async def _handled(auth: Auth, methods: dict[str, Handler], request: Request, cors: Mapping[str, str]) -> Response:
+    if request.method == "OPTIONS" and cors:
+        return Response(status_code=204)
+    handler = methods.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        raise Refused("invalid_request", f"use {' or '.join(methods)}", 405, {"Allow": ", ".join(methods)})
+    return await handler(auth, request)
+
+
+async def _answered(auth: Auth, methods: dict[str, Handler], request: Request, cors: Mapping[str, str]) -> Response:
+    try:
+        return await _handled(auth, methods, request, cors)
+    except Refused as refused:
+        return refused.response()
+    except PyMongoError as error:
+        log.warning("the database refused: %s", error)
+        said = "the database does not answer; try again soon"
+        return Refused("temporarily_unavailable", said, 503, {"Retry-After": "2"}).response()
+    except Exception:
+        log.exception("unexpected")
+        said = f"an unexpected error, logged as request {request_id.get()}"
+        return Refused("server_error", said, 500).response()
