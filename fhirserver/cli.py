@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +23,14 @@ from fhirserver.interactions import parameters
 from fhirserver.interactions import reindex as reindexing
 from fhirserver.interactions.capabilities import statement
 from fhirserver.interactions.load import Receipt, load
+from fhirserver.interactions.releases import load_release
 from fhirserver.process import PortTaken, database, operator, summary
 from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
 from fhirserver.store.check import findings
 from fhirserver.store.connect import DatabaseRefused
 from fhirserver.store.faults import refusal
+from terminology.releases.files import NotARelease
+from terminology.releases.kinds import KINDS
 
 RESOURCE_TYPES = 146  # https://hl7.org/fhir/R4/resourcelist.html
 REASONS_SHOWN = 20
@@ -100,6 +104,54 @@ def load_package(path: Path, data: Path | None, tenant: str | None) -> None:
     """Store the profiles, value sets, search parameters… of a FHIR package."""
     unread: list[files.Unread] = []
     _finish(_load(_record(data, tenant), files.package(path, r4(), unread.append)), unread)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(sorted(KINDS)))
+@click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="FILE")
+@click.option("--version", help="What the release is called.  [default: as its files say]")
+@data_option
+@tenant_option
+def load_terminology(kind: str, path: Path, version: str | None, data: Path | None, tenant: str | None) -> None:
+    """Keep a release of a code system as its publisher gives it out: a zip, its folder, or a file.
+
+    Cut off, it is run again and goes on. docs/terminology.md says where to get each, and what its licence asks.
+    """
+    with _Bars() as bars:
+        try:
+            receipt = _with_context(
+                _record(data, tenant), lambda ctx: load_release(ctx, kind, path, version, bars.report)
+            )
+        except NotARelease as error:
+            raise click.ClickException(str(error)) from error
+    here = "was here already, unchanged; it is current now" if receipt.resumed is None else "is current now"
+    after = f" ({receipt.resumed:,} of them by an earlier run)" if receipt.resumed else ""
+    click.echo(f"{receipt.url}|{receipt.version} {here}: {receipt.concepts:,} concepts{after}.")
+    if receipt.counted != receipt.concepts:
+        click.echo(f"but the database holds {receipt.counted:,} of them, so it is not used; run it again", err=True)
+        sys.exit(1)
+
+
+class _Bars:
+    """A progress bar for one thing after the other."""
+
+    def __init__(self) -> None:
+        self._shown = ExitStack()
+        self._what = ""
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.close()
+
+    def report(self, what: str, done: int, total: int) -> None:
+        if what != self._what:
+            self._shown.close()
+            self._what = what
+            self._bar = self._shown.enter_context(click.progressbar(length=total, label=what))
+        self._bar.update(done - self._bar.pos)
 
 
 @main.command()

@@ -29,7 +29,11 @@ def canonical(type_: str, text: str) -> Canonical:
 
 
 class Candidate(NamedTuple):
-    """A stored resource that has the URL: its id, stored version, and what decides which is the latest."""
+    """What is stored and has the URL: its id, stored version, and what decides which is the latest.
+
+    `release`: not a resource, but a code system in collections of its own; `id` is its key. `whole`: a code system
+    with all of its concepts.
+    """
 
     id: str
     stored: int
@@ -37,6 +41,12 @@ class Candidate(NamedTuple):
     version: str
     status: str
     updated: datetime
+    release: bool = False
+    whole: bool = True
+
+    def identity(self, type_: str) -> tuple[str, int]:
+        """What is compiled from it is kept by this."""
+        return f"{'releases' if self.release else type_}/{self.id}", self.stored
 
 
 def latest(asked: Canonical, candidates: Iterable[Candidate]) -> Candidate | None:

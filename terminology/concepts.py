@@ -5,11 +5,14 @@ https://hl7.org/fhir/R4/codesystem-definitions.html#CodeSystem.concept
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Json = Mapping[str, Any]
 Codes = frozenset[str]
+
+_word = re.compile(r"[^\W_]+")
 
 
 class Designation(NamedTuple):
@@ -75,6 +78,11 @@ def speaks(one: str, asked: str) -> bool:
 
 def folded(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+def words(text: str) -> list[str]:
+    """In small letters; what is neither letter nor digit stands between them."""
+    return _word.findall(text.casefold())
 
 
 class Filter(NamedTuple):

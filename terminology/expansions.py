@@ -5,14 +5,13 @@ https://hl7.org/fhir/R4/valueset-operation-expand.html. Membership alone is in v
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from terminology.canonical import Canonical
-from terminology.concepts import Concept, Designation, folded, speaks
+from terminology.concepts import Concept, Designation, folded, speaks, words
 from terminology.value_sets import MOST, Code, Part, Present, ValueSet, absent
 
 Json = dict[str, Any]
@@ -20,7 +19,6 @@ Listed = dict[Code, Mapping[str, Any] | None]  # in order, with what the value s
 
 WHOLE = 10_000  # codes that are answered at once
 NARROWED = 50_000  # codes of which all are looked at
-_word = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,22 +214,22 @@ def rank(concept: Concept, text: str) -> tuple[int, int] | None:
     The same; the beginning; the beginnings of words, all of them in any order. Short names before long ones.
     """
     wanted = folded(text)
-    words = _word.findall(wanted)
+    asked = words(wanted)
     best: tuple[int, int] | None = None
     for name in (concept.code, *concept.names()):
-        fits = _fits(folded(name), wanted, words)
+        fits = _fits(folded(name), wanted, asked)
         if fits is not None and (best is None or (fits, len(name)) < best):
             best = fits, len(name)
     return best
 
 
-def _fits(name: str, wanted: str, words: Sequence[str]) -> int | None:
+def _fits(name: str, wanted: str, asked: Sequence[str]) -> int | None:
     if name == wanted:
         return 0
     if name.startswith(wanted):
         return 1
-    there = _word.findall(name)
-    if words and all(any(each.startswith(word) for each in there) for word in words):
+    there = words(name)
+    if asked and all(any(each.startswith(word) for each in there) for word in asked):
         return 2
     return None
 

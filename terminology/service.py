@@ -17,6 +17,7 @@ from terminology.concept_maps import ConceptMap
 from terminology.concepts import System
 from terminology.kept import Definition, Gathered, Identity, Terminology
 from terminology.published import MADE, published_definition, published_maps
+from terminology.releases.release import Release
 from terminology.value_sets import Expanded, Present, ValueSet, expand
 
 MOST_RESOURCES = 500  # value sets and code systems that one value set is made of
@@ -43,6 +44,10 @@ class Source(Protocol):
 
     async def read(self, type_: str, ids: Collection[str]) -> Mapping[str, Read]:
         """By id, those that are still there."""
+        ...
+
+    async def release(self, key: str) -> Release | None:
+        """A code system in collections of its own, if it is still there."""
         ...
 
 
@@ -86,8 +91,7 @@ class Service:
         """Whether everything still means what it meant."""
         found = await self._source.candidates(used.keys())
         return all(
-            used[asked] == (None if chosen is None else (f"{asked.type}/{chosen.id}", chosen.stored))
-            for asked, chosen in found.items()
+            used[asked] == (None if chosen is None else chosen.identity(asked.type)) for asked, chosen in found.items()
         )
 
     # questions
@@ -154,20 +158,28 @@ class _Gathering:
 
     async def _read(self, type_: str, wanted: Mapping[Canonical, Candidate | None]) -> list[Canonical]:
         """What these need in turn."""
-        chosen = [(f"{type_}/{each.id}", each.stored) for each in wanted.values() if each is not None]
-        compiled = {identity: self._kept.compiled(identity) for identity in chosen}
-        unread = {reference.partition("/")[2] for (reference, _), known in compiled.items() if known is None}
+        compiled = {each: self._kept.compiled(each.identity(type_)) for each in wanted.values() if each is not None}
+        unread = {each.id for each, known in compiled.items() if known is None and not each.release}
         read = await self._source.read(type_, unread) if unread else {}
         needed: list[Canonical] = []
         for asked, each in wanted.items():
-            identity = None if each is None else (f"{type_}/{each.id}", each.stored)
-            known = compiled[identity] if identity else None
-            if identity is not None and each is not None and known is None and each.id in read:
-                identity = (identity[0], read[each.id].version)
-                known = self._compile(identity, type_, read[each.id].resource)
+            identity, known = None, None
+            if each is not None:
+                identity, known = each.identity(type_), compiled[each]
+                if known is None and each.release:
+                    known = await self._released(identity, each.id)
+                elif known is None and each.id in read:
+                    identity = identity[0], read[each.id].version
+                    known = self._compile(identity, type_, read[each.id].resource)
             self.used[asked] = identity
             needed += self.take(asked, known if known is not None else published_definition(asked))
         return needed
+
+    async def _released(self, identity: tuple[str, int], key: str) -> Release | None:
+        found = await self._source.release(key)
+        if found is not None:
+            self._kept.keep(identity, found)
+        return found
 
     def _compile(self, identity: tuple[str, int], type_: str, resource: Json) -> Definition:
         made = MADE[type_](resource)
@@ -179,7 +191,7 @@ class _Gathering:
         match known:
             case ValueSet():
                 self.value_sets[asked] = known
-            case CodeSystem():
+            case CodeSystem() | Release():
                 self.code_systems[asked] = known
             case ConceptMap():
                 self.concept_maps[asked] = known

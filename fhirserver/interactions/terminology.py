@@ -19,6 +19,9 @@ from fhirserver.search.query import Query
 from fhirserver.store.resources import Document, stored
 from fhirserver.store.watching import changes
 from terminology.canonical import Candidate, Canonical, latest
+from terminology.releases import releases
+from terminology.releases.release import Release
+from terminology.releases.schema import RELEASES
 from terminology.service import Read, Service
 
 MOST_VERSIONS = 5_000  # with the URLs that are asked for at once
@@ -49,7 +52,14 @@ class _Stored:
             if wanted:
                 candidates = await self._with_urls(type_, {each.url for each in wanted})
                 found |= {each: latest(each, candidates.get(each.url, ())) for each in wanted}
+        systems = [each for each in found if each.type == "CodeSystem"]
+        if systems:
+            large = await releases.candidates(self._ctx.store.database, systems)
+            found |= {each: chosen for each, chosen in large.items() if not _whole(found[each])}
         return found
+
+    async def release(self, key: str) -> Release | None:
+        return await releases.release(self._ctx.store.database, key, self._ctx.store.search_ms)
 
     async def maps(self, systems: tuple[str, str | None]) -> list[Canonical]:
         ctx, (source, target) = self._ctx, systems
@@ -78,6 +88,8 @@ class _Stored:
         query = Query(type_, criteria=(AnyOf((Clause(parameters["url"], None, tuple(urls)), named)),))
         fields: dict[str, Any] = {"version": 1, "updated": 1, "url": "$search.url"}
         fields |= {"business": "$sort.version", "status": "$sort.status"}
+        if type_ == "CodeSystem":
+            fields["whole"] = {"$in": ["complete", {"$ifNull": ["$search.content-mode", []]}]}
         stages: list[Document] = [
             {"$match": query_filter(restrict(ctx.caller, query), ctx.now())},
             {"$limit": MOST_VERSIONS + 1},
@@ -92,9 +104,15 @@ class _Stored:
         for row in rows:
             version, status = row.get("business", ""), row.get("status", "")
             for url in (*row.get("url", ()), f"{type_}/{row['_id']}"):
-                candidate = Candidate(row["_id"], row["version"], url, version, status, row["updated"])
+                whole = row.get("whole", True)
+                candidate = Candidate(row["_id"], row["version"], url, version, status, row["updated"], whole=whole)
                 found.setdefault(url, []).append(candidate)
         return found
+
+
+def _whole(found: Candidate | None) -> bool:
+    """A release goes before a resource without concepts, or with some of them."""
+    return found is not None and found.whole
 
 
 async def follow(ctx: Context) -> None:
@@ -102,7 +120,7 @@ async def follow(ctx: Context) -> None:
     kept = ctx.terminology
     while True:
         try:
-            async for changed in changes(ctx.store, KINDS):
+            async for changed in changes(ctx.store, (*KINDS, RELEASES)):
                 if changed:
                     kept.changed()
                 kept.heard()

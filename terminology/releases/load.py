@@ -1,0 +1,156 @@
+"""A release into the database: staged, put in order, written in batches, indexed, counted, and made current.
+
+A load that was cut off is run again with the same files: it reads them again and goes on writing where it was. What
+was there before stays current until all of the new one is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, CollectionInvalid
+from pymongo.write_concern import WriteConcern
+
+from terminology.releases.closure import Line, lines
+from terminology.releases.files import Files
+from terminology.releases.kinds import KINDS, Described
+from terminology.releases.schema import COMPRESSED, INDEXES, RELEASES, Document, concepts_of, document
+from terminology.releases.staging import Staging
+
+BATCH = 2_000  # concepts
+DUPLICATE_KEY = 11000
+LINGER_SECONDS = 3.0  # longer than what is kept of a release is used without a second look
+
+Report = Callable[[str, int, int], None]  # (what is being done, how much of it, of how much)
+Database = AsyncDatabase[Document]
+
+
+class Receipt(NamedTuple):
+    """`counted` is what the database holds of the `concepts` of the release, asked afterwards.
+
+    `resumed` is how many an earlier run had written; None where there was nothing to do.
+    """
+
+    url: str
+    version: str
+    concepts: int
+    counted: int
+    resumed: int | None
+
+
+def silent(what: str, done: int, total: int) -> None: ...
+
+
+async def load(database: Database, kind: str, path: Path, version: str | None, report: Report = silent) -> Receipt:
+    """Raises NotARelease where the files are not what they should be."""
+    rows = database[RELEASES]
+    with TemporaryDirectory(prefix="healthmate-") as folder, Staging(Path(folder) / "staging") as staging:
+        with Files(path) as files:
+            key = f"{kind}-{(await asyncio.to_thread(files.fingerprint))[:16]}"
+        row = await rows.find_one({"_id": key}) or {}
+        if row.get("state") == "ready" and version in (None, row["version"]):
+            await rows.update_one({"_id": key}, {"$set": {"current": _now()}})
+            return Receipt(row["url"], row["version"], row["total"], await _counted(database, key), None)
+        described = await asyncio.to_thread(_read, kind, path, staging, report)
+        total = await asyncio.to_thread(staging.sealed)
+        said = described._replace(version=version or described.version)
+        named = {"kind": kind, **said._asdict(), "properties": sorted(staging.names), "total": total}
+        await rows.update_one(
+            {"_id": key},
+            {"$set": named | {"state": "loading"}, "$setOnInsert": {"written": 0, "begun": _now()}},
+            upsert=True,
+        )
+        resumed: int = row.get("written", 0)
+        await _write(database, key, resumed, total, staging, report)
+    await _index(database[concepts_of(key)], report)
+    counted = await _counted(database, key)
+    if counted == total:
+        await rows.update_one({"_id": key}, {"$set": {"state": "ready", "current": _now()}})
+        await _drop_earlier(database, key, said)
+    return Receipt(said.url, said.version, total, counted, resumed)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _read(kind: str, path: Path, staging: Staging, report: Report) -> Described:
+    done, total = 0, 0
+
+    def read(count: int) -> None:
+        nonlocal done
+        done += count
+        report("reading", min(done, total), total)
+
+    with Files(path, read) as files:
+        total = files.size()
+        return KINDS[kind](files, staging)
+
+
+# writing
+
+
+async def _write(database: Database, key: str, first: int, total: int, staging: Staging, report: Report) -> None:
+    """While the database takes a batch, the next one is made."""
+    collection = await _collection(database, concepts_of(key))
+    above = await asyncio.to_thread(lines, total, staging.parents, staging.children)
+    made = await asyncio.to_thread(_batch, staging, above, first)
+    for n in range(first, total, BATCH):
+        report("writing", n, total)
+        ahead = asyncio.create_task(asyncio.to_thread(_batch, staging, above, n + BATCH))
+        try:
+            await _insert(collection, made)
+            await database[RELEASES].update_one({"_id": key}, {"$set": {"written": n + len(made)}})
+        finally:
+            made = await ahead
+    report("writing", total, total)
+
+
+def _batch(staging: Staging, above: Sequence[Line], first: int) -> list[Document]:
+    return [document(each, above[each.n]) for each in staging.batch(first, BATCH)]
+
+
+async def _collection(database: Database, name: str) -> AsyncCollection[Document]:
+    """The row that says how far the load has come waits for the journal, and with it all that was written before."""
+    with suppress(CollectionInvalid):
+        await database.create_collection(name, storageEngine=COMPRESSED)
+    return database[name].with_options(write_concern=WriteConcern(w=1, j=False))
+
+
+async def _insert(collection: AsyncCollection[Document], documents: Sequence[Document]) -> None:
+    """Those that a run before wrote are the same."""
+    try:
+        await collection.insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
+            raise
+
+
+async def _index(collection: AsyncCollection[Document], report: Report) -> None:
+    for done, index in enumerate(INDEXES):
+        report("indexing", done, len(INDEXES))
+        await collection.create_indexes([index])
+    report("indexing", len(INDEXES), len(INDEXES))
+
+
+async def _counted(database: Database, key: str) -> int:
+    return await database[concepts_of(key)].count_documents({})
+
+
+async def _drop_earlier(database: Database, key: str, said: Described) -> None:
+    """What this very version was before. Who still looks at it has a moment to notice."""
+    others = {"url": said.url, "version": said.version, "_id": {"$ne": key}}
+    gone: list[Any] = [row["_id"] async for row in database[RELEASES].find(others, {"_id": 1})]
+    if gone:
+        await database[RELEASES].delete_many({"_id": {"$in": gone}})
+        await asyncio.sleep(LINGER_SECONDS)
+        for each in gone:
+            await database.drop_collection(concepts_of(each))

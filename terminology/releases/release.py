@@ -1,0 +1,166 @@
+"""A release in the database as a code system. What it is asked goes to the database; little of it is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ExecutionTimeout
+
+from fhirserver.fhir.outcome import invalid, too_costly
+from terminology.canonical import Canonical
+from terminology.concepts import Codes, Concept, Filter
+from terminology.releases.filters import below, condition
+from terminology.releases.schema import TOLD, Document, concept, concepts_of
+
+REMEMBERED = 4_096  # concepts
+AT_ONCE = 10_000  # codes in one question
+MOST_MATCHING = 50_000  # of a regular expression
+BATCH = 10_000  # rows of an answer, as far as 16 MB go
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Recent(Generic[K, V]):
+    """What was asked last; the oldest is forgotten first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        return self._known.get(key)
+
+    def keep(self, key: K, value: V) -> V:
+        if len(self._known) >= self._most:
+            del self._known[next(iter(self._known))]
+        self._known[key] = value
+        return value
+
+
+class Release:
+    """A `concepts.System`, of one row of `releases`; what it says never changes.
+
+    Each question has so many milliseconds.
+    """
+
+    content = "complete"
+    usable = True
+    size = REMEMBERED  # as `kept` counts
+
+    def __init__(self, database: AsyncDatabase[Document], row: Mapping[str, Any], milliseconds: int) -> None:
+        self.url: str = row["url"]
+        self.version: str | None = row["version"]
+        self.name: str = row["name"]
+        self.kind: str = row["kind"]
+        self.properties = frozenset[str](row["properties"])
+        self._collection = database[concepts_of(row["_id"])]
+        self._milliseconds = milliseconds
+        self._known: _Recent[str, tuple[Concept, int, tuple[int, ...]]] = _Recent(REMEMBERED)
+        self._passed: _Recent[tuple[str, tuple[Filter, ...]], bool] = _Recent(REMEMBERED)
+
+    def needs(self) -> Iterator[Canonical]:
+        yield from ()
+
+    async def _found(self, filter_: Document, projection: Document, sort: str | None = None) -> list[Document]:
+        order = [(sort, 1)] if sort else None
+        try:
+            cursor = self._collection.find(
+                filter_, projection, batch_size=BATCH, max_time_ms=self._milliseconds, sort=order
+            )
+            return await cursor.to_list()
+        except ExecutionTimeout as error:
+            raise too_costly(f"{self.name} is too large to answer this in time; ask for less of it") from error
+
+    # one code
+
+    async def _one(self, code: str) -> tuple[Concept, int, tuple[int, ...]] | None:
+        """With its place, and those of all above it."""
+        known = self._known.get(code)
+        if known is None:
+            found = await self._collection.find_one(
+                {"_id": code}, TOLD | {"n": 1, "line": 1}, max_time_ms=self._milliseconds
+            )
+            if found is None:
+                return None
+            known = self._known.keep(code, (concept(found), found["n"], tuple(found["line"])))
+        return known
+
+    async def _present(self, code: str) -> tuple[Concept, int, tuple[int, ...]]:
+        found = await self._one(code)
+        if found is None:
+            raise invalid(f"{code[:80]!r} is not a code of code system {self.url}", code="not-found")
+        return found
+
+    async def concept(self, code: str) -> Concept | None:
+        found = await self._one(code)
+        return None if found is None else found[0]
+
+    async def place(self, code: str) -> int:
+        return (await self._present(code))[1]
+
+    async def line(self, code: str) -> Collection[int]:
+        return (await self._present(code))[2]
+
+    async def over(self, code: str) -> Collection[str]:
+        return (await self._present(code))[0].parents
+
+    async def subsumes(self, one: str, other: str) -> bool:
+        _, _, line = await self._present(other)
+        found = await self._one(one)
+        return found is not None and found[1] in line
+
+    async def passes(self, code: str, filters: Sequence[Filter]) -> bool:
+        key = code, tuple(filters)
+        known = self._passed.get(key)
+        if known is None:
+            known = self._passed.keep(key, await self.has(await self._all(filters, {"_id": code})))
+        return known
+
+    async def matching(self, field: str, fits: Callable[[str], bool]) -> list[str]:
+        cursor = self._collection.find({}, {field: 1}, batch_size=BATCH, max_time_ms=self._milliseconds)
+        found: list[str] = []
+        async for row in cursor:
+            texts = row.get(field, ())
+            if any(map(fits, (texts,) if isinstance(texts, str) else texts)):
+                found.append(row["_id"])
+            if len(found) > MOST_MATCHING:
+                raise too_costly(f"more than {MOST_MATCHING:,} codes of {self.name} fit the regular expression")
+        return found
+
+    async def has(self, document: Document) -> bool:
+        return await self._collection.find_one(document, {"_id": 1}, max_time_ms=self._milliseconds) is not None
+
+    # many
+
+    async def _all(self, filters: Sequence[Filter], *others: Document) -> Document:
+        asked = [each for each in (*others, *[await condition(self, each) for each in filters]) if each]
+        return {"$and": asked} if asked else {}
+
+    async def concepts(self, codes: Collection[str]) -> Mapping[str, Concept]:
+        found: dict[str, Concept] = {}
+        asked = sorted(codes)
+        for at in range(0, len(asked), AT_ONCE):
+            rows = await self._found({"_id": {"$in": asked[at : at + AT_ONCE]}}, TOLD)
+            found |= {row["_id"]: concept(row) for row in rows}
+        return found
+
+    async def selected(self, filters: Sequence[Filter], *, active: bool = False) -> Codes:
+        usable = [{"inactive": None}] if active else []
+        return frozenset([row["_id"] for row in await self._found(await self._all(filters, *usable), {"_id": 1})])
+
+    async def ordered(self, codes: Codes) -> Sequence[str]:
+        places: dict[str, int] = {}
+        asked = sorted(codes)
+        for at in range(0, len(asked), AT_ONCE):
+            rows = await self._found({"_id": {"$in": asked[at : at + AT_ONCE]}}, {"n": 1})
+            places |= {row["_id"]: row["n"] for row in rows}
+        return sorted(places, key=places.__getitem__)
+
+    async def below(self, code: str) -> Codes:
+        return frozenset([row["_id"] for row in await self._found(await below(self, code), {"_id": 1})])
+
+    async def above(self, code: str) -> Codes:
+        line = await self.line(code)
+        return frozenset([row["_id"] for row in await self._found({"n": {"$in": [*line]}}, {"_id": 1})])

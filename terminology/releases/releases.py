@@ -1,0 +1,49 @@
+"""The releases that are there, and which of them is meant: versions lie side by side, one of them is current."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from terminology.canonical import Candidate, Canonical
+from terminology.releases.release import Release
+from terminology.releases.schema import RELEASES, Document
+
+MOST_MS = 5_000
+
+
+async def candidates(database: AsyncDatabase[Document], asked: Collection[Canonical]) -> dict[Canonical, Candidate]:
+    """Those that there are: in the version asked for, else the one that was made current last."""
+    filter_ = {"url": {"$in": sorted({each.url for each in asked})}, "state": "ready"}
+    rows = await database[RELEASES].find(filter_, max_time_ms=MOST_MS).sort("current", -1).to_list()
+    found: dict[Canonical, Candidate] = {}
+    for each in asked:
+        row = next((row for row in rows if row["url"] == each.url and _is(row["version"], each.version)), None)
+        if row is not None:
+            found[each] = _candidate(row)
+    return found
+
+
+def _is(version: str, asked: str | None) -> bool:
+    """Of SNOMED CT, an edition may be named without the date. https://hl7.org/fhir/R4/snomedct.html"""
+    return asked is None or version == asked or version.startswith(f"{asked}/version/")
+
+
+def _candidate(row: Document) -> Candidate:
+    current = row["current"].replace(tzinfo=UTC)
+    return Candidate(
+        row["_id"],
+        int(current.timestamp() * 1000),
+        row["url"],
+        row["version"],
+        "active",
+        current,
+        release=True,
+    )
+
+
+async def release(database: AsyncDatabase[Document], key: str, milliseconds: int) -> Release | None:
+    row = await database[RELEASES].find_one({"_id": key, "state": "ready"}, max_time_ms=MOST_MS)
+    return None if row is None else Release(database, row, milliseconds)

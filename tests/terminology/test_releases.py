@@ -1,0 +1,214 @@
+"""Releases of large code systems: loaded as an operator does, asked as a client does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rf2
+from click.testing import CliRunner, Result
+from conftest import Fhir, Serve
+
+from fhirserver import telemetry
+from fhirserver.cli import main
+
+SNOMED = "http://snomed.info/sct"
+VERSION = f"{SNOMED}/{rf2.EDITION}/version/{rf2.DATE}"
+Load = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def world(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fhir, Load]:
+    """A server, and the command that loads releases into its database."""
+    served = serve()
+    settings = served.settings
+    environment = {
+        "HEALTHMATE_MONGODB_URL": str(settings.mongodb_url.get_secret_value()) if settings.mongodb_url else ""
+    }
+    environment["HEALTHMATE_DATABASE"] = settings.database
+
+    def load(kind: str, path: Path, *options: str) -> Result:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(telemetry, "configure", lambda level: None)
+            return CliRunner().invoke(main, ["load-terminology", kind, str(path), *options], env=environment)
+
+    return served.client, load
+
+
+@pytest.fixture(scope="module")
+def fhir(world: tuple[Fhir, Load], tmp_path_factory: pytest.TempPathFactory) -> Fhir:
+    """With the small SNOMED CT."""
+    client, load = world
+    done = load("snomed", rf2.release(tmp_path_factory.mktemp("rf2")))
+    assert done.exit_code == 0, done.output
+    assert f"{VERSION} is current now: {len(rf2.CONCEPTS)} concepts." in done.output
+    return client
+
+
+def named(answer: dict[str, Any], name: str) -> list[Any]:
+    """The values of the parameters with a name."""
+    found = [each for each in answer["parameter"] if each["name"] == name]
+    return [each.get("part") or next(value for key, value in each.items() if key.startswith("value")) for each in found]
+
+
+def looked_up(fhir: Fhir, code: str, **more: str) -> dict[str, Any]:
+    answer = fhir.get("CodeSystem/$lookup", params={"system": SNOMED, "code": code} | more)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def properties(answer: dict[str, Any]) -> set[tuple[str, Any]]:
+    found = set()
+    for part in named(answer, "property"):
+        code, value = (next(v for k, v in each.items() if k.startswith("value")) for each in part[:2])
+        found.add((code, value))
+    return found
+
+
+def test_a_code_is_described_as_the_release_does(fhir: Fhir) -> None:
+    found = looked_up(fhir, "50")
+    assert named(found, "display") == ["Heart attack"]
+    assert named(found, "version") == [VERSION]
+    names = [{p["name"]: p.get("valueString") for p in part}["value"] for part in named(found, "designation")]
+    assert names == ["Heart attack", "Heart attack (disorder)", "Myocardial infarction", 'Herz"infarkt']
+    assert {("parent", "30"), ("parent", "40"), ("80", "72"), ("inactive", False)} <= properties(found)
+    assert {("child", "30"), ("child", "40")} <= properties(looked_up(fhir, "20"))
+    assert ("inactive", True) in properties(looked_up(fhir, "60"))
+    assert ("81", 500) in properties(looked_up(fhir, "95"))
+    assert named(looked_up(fhir, "50", displayLanguage="de"), "display") == ['Herz"infarkt']
+
+
+@pytest.mark.parametrize(
+    ("asked", "result"),
+    [
+        ({"code": "50"}, True),
+        ({"code": "50", "display": "myocardial  INFARCTION"}, True),
+        ({"code": "50", "display": "Broken heart"}, False),
+        ({"code": "51"}, False),
+        ({"code": "50", "version": VERSION}, True),
+        ({"code": "50", "version": f"{SNOMED}/{rf2.EDITION}"}, True),
+        ({"code": "50", "version": f"{SNOMED}/{rf2.CORE}"}, False),
+    ],
+)
+def test_codes_and_names_are_checked(fhir: Fhir, asked: dict[str, str], result: bool) -> None:
+    answer = fhir.get("CodeSystem/$validate-code", params={"url": SNOMED} | asked).json()
+    assert named(answer, "result") == [result], answer
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "outcome"),
+    [
+        ("20", "50", "subsumes"),
+        ("50", "20", "subsumed-by"),
+        ("30", "40", "not-subsumed"),
+        ("50", "50", "equivalent"),
+        ("10", "60", "not-subsumed"),
+    ],
+)
+def test_subsumption_goes_all_the_way(fhir: Fhir, a: str, b: str, outcome: str) -> None:
+    answer = fhir.get("CodeSystem/$subsumes", params={"system": SNOMED, "codeA": a, "codeB": b}).json()
+    assert named(answer, "outcome") == [outcome]
+
+
+def filtered(fhir: Fhir, *filters: tuple[str, str, str], **wanted: Any) -> list[str]:
+    include: dict[str, Any] = {"system": SNOMED}
+    if filters:
+        include["filter"] = [dict(zip(("property", "op", "value"), each, strict=True)) for each in filters]
+    value_set = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [include]}}
+    parameters = [{"name": "valueSet", "resource": value_set}]
+    parameters += [{"name": name, f"value{type_}": value} for name, (type_, value) in wanted.items()]
+    answer = fhir.post("ValueSet/$expand", {"resourceType": "Parameters", "parameter": parameters})
+    assert answer.status_code == 200, answer.text
+    return [each["code"] for each in answer.json()["expansion"].get("contains", [])]
+
+
+@pytest.mark.parametrize(
+    ("filters", "codes"),
+    [
+        ([("concept", "is-a", "20")], "20 30 40 50"),
+        ([("concept", "descendent-of", "20")], "30 40 50"),
+        ([("concept", "is-not-a", "10")], "60"),
+        ([("concept", "generalizes", "50")], "10 20 30 40 50"),
+        ([("concept", "in", "90")], "30 50"),
+        ([("concept", "in", "30, 40")], "30 40"),
+        ([("concept", "is-a", "20"), ("concept", "not-in", "30,40")], "20 50"),
+        ([("80", "=", "72")], "50"),
+        ([("80", "exists", "true")], "30 50"),
+        ([("80", "exists", "false"), ("concept", "is-a", "20")], "20 40"),
+        ([("parent", "=", "20")], "30 40"),
+        ([("child", "=", "50")], "30 40"),
+        ([("display", "=", "Heart")], "71"),
+        ([("display", "regex", ".*[Hh]eart.*"), ("concept", "is-a", "20")], "30 50"),
+        ([("80", "regex", "7.")], "30 50"),
+        ([("code", "regex", "5.*")], "50"),
+    ],
+)
+def test_filters_are_answered_by_the_database(fhir: Fhir, filters: list[tuple[str, str, str]], codes: str) -> None:
+    assert filtered(fhir, *filters) == codes.split()
+
+
+def test_what_is_no_filter_is_refused_with_a_reason(fhir: Fhir) -> None:
+    for filter_, reason in (
+        (("concept", "is-a", "51"), "'51' is not a code of code system"),
+        (("colour", "=", "red"), "no property 'colour'"),
+        (("80", "exists", "maybe"), "true or false"),
+        (("80", "regex", "("), "not a regular expression"),
+    ):
+        include = {"system": SNOMED, "filter": [dict(zip(("property", "op", "value"), filter_, strict=True))]}
+        value_set = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [include]}}
+        parameters = {"resourceType": "Parameters", "parameter": [{"name": "valueSet", "resource": value_set}]}
+        answer = fhir.post("ValueSet/$expand", parameters)
+        assert answer.status_code == 400, answer.text
+        assert reason in answer.json()["issue"][0]["diagnostics"]
+
+
+def test_a_search_finds_what_is_below(fhir: Fhir) -> None:
+    for id_, code in (("a", "50"), ("b", "40"), ("c", "60")):
+        condition = {
+            "resourceType": "Condition",
+            "id": id_,
+            "subject": {"reference": "Patient/1"},
+            "clinicalStatus": {
+                "coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]
+            },
+            "code": {"coding": [{"system": SNOMED, "code": code}]},
+        }
+        assert fhir.put(f"Condition/{id_}", condition).status_code == 201
+    assert sorted(fhir.ids(f"Condition?code:below={SNOMED}|30")) == ["a"]
+    assert sorted(fhir.ids(f"Condition?code:below={SNOMED}|20")) == ["a", "b"]
+    assert sorted(fhir.ids(f"Condition?code:above={SNOMED}|50")) == ["a", "b"]
+
+
+def test_versions_lie_side_by_side_and_the_last_one_loaded_is_current(
+    fhir: Fhir, world: tuple[Fhir, Load], tmp_path: Path
+) -> None:
+    _, load = world
+    later = rf2.release(tmp_path / "later", "20260701", without=["50"])
+    archive = Path(shutil.make_archive(str(tmp_path / "SnomedCT_Later"), "zip", later))
+    done = load("snomed", archive)
+    assert done.exit_code == 0, done.output
+    question = {"url": SNOMED, "code": "50"}
+    assert named(fhir.get("CodeSystem/$validate-code", params=question).json(), "result") == [False]
+    earlier = fhir.get("CodeSystem/$validate-code", params=question | {"version": VERSION}).json()
+    assert named(earlier, "result") == [True]
+    again = load("snomed", rf2.release(tmp_path / "again"))
+    assert "was here already, unchanged; it is current now" in again.output
+    assert named(fhir.get("CodeSystem/$validate-code", params=question).json(), "result") == [True]
+
+
+def test_a_resource_without_its_concepts_does_not_hide_the_release(fhir: Fhir) -> None:
+    resource = {"resourceType": "CodeSystem", "id": "sct", "url": SNOMED, "status": "active", "content": "not-present"}
+    assert fhir.put("CodeSystem/sct", resource).status_code == 201
+    assert named(looked_up(fhir, "50"), "display") == ["Heart attack"]
+
+
+def test_what_is_no_release_is_said(world: tuple[Fhir, Load], tmp_path: Path) -> None:
+    _, load = world
+    (tmp_path / "empty").mkdir()
+    done = load("snomed", tmp_path / "empty")
+    assert done.exit_code == 1
+    assert "there is no file of concepts" in done.output
