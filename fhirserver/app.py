@@ -39,6 +39,7 @@ from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.store.space import Space, space_of
 from fhirserver.validation.validate import Validator
 from smart_auth.app import create as authorizing
+from smart_auth.schema import ensure as ensure_accounts
 from smart_auth.server import Auth
 from terminology.kept import Terminology
 
@@ -117,6 +118,7 @@ async def _opened(
 ) -> Context:
     database = client[settings.database]
     await ensure_shared(database)
+    await ensure_accounts(database)
     return assemble(settings, database, await _secret(database, settings), space, tell)
 
 

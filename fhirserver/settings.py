@@ -95,6 +95,19 @@ class Settings(BaseSettings):
         description="public base of the authorization server, as clients and browsers see it; with tenants, each has"
         " its own below it. A proxy passes it on to /auth",
     )
+    login_failures_per_address: int = Field(
+        5,
+        ge=1,
+        description="failed log-ins from one address before it has to wait; more where many people share one. For an"
+        " account it is always 5",
+    )
+    password_score: int = Field(
+        3, ge=0, le=4, description="least score of a new password by zxcvbn: 3 holds against a stolen database"
+    )
+    breached_passwords: Path | None = Field(
+        None,
+        description="file of stolen passwords, lines SHA1:COUNT in order as haveibeenpwned.com gives them. Unset: none",
+    )
     open: bool = Field(False, description="answer without authorization; loopback only")
     demo: int = Field(0, ge=0, le=10_000, description="synthetic patients to generate when the database is empty")
     secret: SecretStr | None = Field(
@@ -134,7 +147,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line to log")
 
-    @field_validator("data", "mongod")
+    @field_validator("data", "mongod", "breached_passwords")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()

@@ -17,6 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.telemetry import request_id
+from smart_auth import login, pages
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
 
@@ -35,7 +36,10 @@ CORS = {
     "Access-Control-Max-Age": "600",
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-ROUTES: dict[str, dict[str, Handler]] = {}  # {path below the issuer: {method: handler}}
+ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: handler}}
+    **{f"/{name}": {"GET": pages.file} for name in pages.FILES},
+    **login.ROUTES,
+}
 CROSS_ORIGIN: frozenset[str] = frozenset()
 _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 

@@ -23,7 +23,7 @@ FORM = "application/x-www-form-urlencoded"
 
 async def form(request: Request) -> dict[str, str]:
     """The form that a request carries."""
-    if _media(request) != FORM:
+    if media(request) != FORM:
         raise Refused("invalid_request", f"send a form, Content-Type: {FORM}", 415)
     return fields(await body(request))
 
@@ -50,7 +50,7 @@ def fields(encoded: bytes) -> dict[str, str]:
 
 async def document(request: Request) -> Mapping[str, Any]:
     """The JSON object that a request carries."""
-    if _media(request) != "application/json":
+    if media(request) != "application/json":
         raise Refused("invalid_request", "send JSON, Content-Type: application/json", 415)
     try:
         found = json.loads((await body(request)).decode())
@@ -77,5 +77,5 @@ async def body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-def _media(request: Request) -> str:
+def media(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,68 @@
+"""Logging in and out, by a page or as JSON."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from smart_auth import passwords, sessions, throttle, users, visits
+from smart_auth.refusal import Refused
+from smart_auth.server import Auth
+from smart_auth.users import User
+from smart_auth.visits import Visit
+
+HOME = "/account"
+_path = re.compile(r"/[A-Za-z0-9._~%!$&'()*+,;=:@?/\-]*")
+
+
+def back(visit: Visit) -> str:
+    """Where to go on afterwards: below the issuer, so that no link of ours leads somebody elsewhere."""
+    path = visit.text("next", 8000)
+    return path if _path.fullmatch(path) and not path.startswith("//") else HOME
+
+
+async def proved(auth: Auth, request: Request, login: str, password: str) -> User:
+    """The person who knows the password. Who it is that does not, nor whether there is such an account, is not told."""
+    place = throttle.key("address", throttle.address(request))
+    account = throttle.key("account", users.folded(login))
+    await throttle.admit(auth, place, auth.settings.login_failures_per_address)
+    await throttle.admit(auth, account)
+    person = await users.by_login(auth, login)
+    right, renewed = await passwords.verified(password, person.password if person else None)
+    if person is None or not right or person.disabled:
+        raise Refused("access_denied", "the log-in name or the password is wrong", 401, {"WWW-Authenticate": "Session"})
+    await throttle.proved(auth, account)
+    await throttle.refund(auth, place)
+    if renewed is not None:
+        await users.change(auth, person.id, {"password": renewed})
+    return person
+
+
+async def _page(visit: Visit, refused: Refused | None) -> Response:
+    return visit.page(
+        "login", refused, leads_away=True, next=back(visit), login=str(visit.fields.get("login", ""))[:254]
+    )
+
+
+async def _log_in(visit: Visit) -> Response:
+    person = await proved(
+        visit.auth, visit.request, visit.text("login", needed=True), visit.text("password", needed=True)
+    )
+    answer = visit.done({"user": person.id, "name": person.name}, back(visit))
+    await sessions.start(visit.auth, visit.request, answer, person, ["pwd"])
+    return answer
+
+
+async def _log_out(visit: Visit) -> Response:
+    answer = visit.done({}, "/login")
+    await sessions.end(visit.auth, visit.request)
+    sessions.forget(visit.auth, answer)
+    return answer
+
+
+ROUTES = {
+    "/login": {"GET": visits.shown(_page), "POST": visits.submitted(_log_in, _page)},
+    "/logout": {"POST": visits.submitted(_log_out)},
+}

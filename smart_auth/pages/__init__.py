@@ -1,0 +1,55 @@
+"""What a browser sees: Jinja2 templates, one style sheet, and no script inside a page.
+
+https://www.w3.org/TR/CSP3/
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from smart_auth.refusal import Refused
+from smart_auth.server import Auth
+
+_STRICT = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+FILES = {"style.css": "text/css; charset=utf-8", "passkeys.js": "text/javascript; charset=utf-8"}
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("smart_auth", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(auth: Auth, name: str, status: int = 200, *, leads_away: bool = False, **values: Any) -> HTMLResponse:
+    """A page. Browsers hold `form-action` against redirects too, so it is left out where a form leads to an app."""
+    html = _templates().get_template(f"{name}.html").render(base=auth.issuer, **values)
+    policy = _STRICT if leads_away else f"{_STRICT}; form-action 'self'"
+    return HTMLResponse(html, status, {"Content-Security-Policy": policy, "Cache-Control": "no-store"})
+
+
+async def file(auth: Auth, request: Request) -> Response:
+    """A file that pages load."""
+    name = request.url.path.rpartition("/")[2]
+    if name not in FILES:
+        raise Refused("not_found", "nothing is here", 404)
+    headers = {"Content-Type": FILES[name], "Cache-Control": "public, max-age=3600"}
+    return Response(_content(name), headers=headers)
+
+
+@cache
+def _content(name: str) -> bytes:
+    return resources.files("smart_auth.pages").joinpath(name).read_bytes()

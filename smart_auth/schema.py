@@ -1,0 +1,29 @@
+"""The indexes of the collections `auth.*`. What expires says when in `expires`, and MongoDB forgets it then."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.write_concern import WriteConcern
+
+from smart_auth.server import Document
+
+EXPIRES = IndexModel("expires", expireAfterSeconds=0, name="expires")
+
+INDEXES: dict[str, tuple[IndexModel, ...]] = {
+    "users": (
+        IndexModel("login", unique=True, name="login"),
+        IndexModel([("created", ASCENDING), ("_id", ASCENDING)], name="created"),
+    ),
+    "sessions": (EXPIRES, IndexModel("user", name="user")),
+    "throttle": (EXPIRES,),
+}
+
+
+async def ensure(database: AsyncDatabase[Document]) -> None:
+    """Make the indexes that are missing; harmless when they are there."""
+    database = database.with_options(write_concern=WriteConcern(w=1))
+    made = (database[f"auth.{name}"].create_indexes([*indexes]) for name, indexes in INDEXES.items())
+    await asyncio.gather(*made)

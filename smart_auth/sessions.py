@@ -1,0 +1,133 @@
+"""Who is logged in in a browser: a cookie that holds a secret, kept as its SHA-256.
+
+https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from smart_auth import users
+from smart_auth.server import Auth, Document, digest, new_secret
+from smart_auth.users import User
+
+LIFE = timedelta(hours=12)
+IDLE = timedelta(hours=1)
+HALF_LIFE = timedelta(minutes=10)  # from the password to the second factor
+SEEN_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`methods` say how the person proved who they are: https://www.rfc-editor.org/rfc/rfc8176
+
+    Until a second factor that the account asks for is shown, a session is `half` and opens nothing but that page.
+    """
+
+    id: str
+    user: User
+    methods: tuple[str, ...]
+    half: bool
+    at: datetime
+    seen: datetime
+    expires: datetime
+
+
+def cookie_name(auth: Auth) -> str:
+    """Records of one origin have a session each. A prefix has the browser refuse what a sibling domain sets."""
+    url = urlsplit(auth.issuer)
+    return ("__Host-" if url.scheme == "https" else "") + "session" + url.path.rstrip("/").replace("/", "-")
+
+
+def secret_of(auth: Auth, request: Request) -> str | None:
+    return request.cookies.get(cookie_name(auth)) or None
+
+
+async def current(auth: Auth, request: Request) -> Session | None:
+    """The session that the request's cookie opens, when the person is all the way in."""
+    session = await begun(auth, request)
+    return None if session is None or session.half else session
+
+
+async def begun(auth: Auth, request: Request) -> Session | None:
+    """The same, also when a second factor is still to be shown."""
+    secret = secret_of(auth, request)
+    if secret is None:
+        return None
+    now = auth.now()
+    document = await auth["sessions"].find_one({"_id": digest(secret), "expires": {"$gt": now}})
+    if document is None:
+        return None
+    person = await users.find(auth, document["user"])
+    if person is None or person.disabled:
+        return None
+    if now - document["seen"] > SEEN_EVERY:
+        alive = min(document["until"], now + IDLE)
+        await auth["sessions"].update_one({"_id": document["_id"]}, {"$set": {"seen": now, "expires": alive}})
+    return _session(document, person)
+
+
+def _session(document: Document, person: User) -> Session:
+    return Session(
+        id=document["_id"],
+        user=person,
+        methods=tuple(document["methods"]),
+        half=document["half"],
+        at=document["at"],
+        seen=document["seen"],
+        expires=document["expires"],
+    )
+
+
+async def start(
+    auth: Auth, request: Request, response: Response, person: User, methods: Sequence[str], *, half: bool = False
+) -> None:
+    """A new session in this browser. One that it had before ends: its secret may be known to who set it."""
+    await end(auth, request)
+    secret, now = new_secret(), auth.now()
+    until = now + (HALF_LIFE if half else LIFE)
+    await auth["sessions"].insert_one(
+        {
+            "_id": digest(secret),
+            "user": person.id,
+            "methods": list(methods),
+            "half": half,
+            "at": now,
+            "seen": now,
+            "until": until,
+            "expires": min(until, now + IDLE),
+            "agent": request.headers.get("user-agent", "")[:200],
+            "address": request.client.host if request.client else "",
+        }
+    )
+    secure = auth.issuer.startswith("https:")
+    response.set_cookie(cookie_name(auth), secret, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+async def end(auth: Auth, request: Request) -> None:
+    secret = secret_of(auth, request)
+    if secret is not None:
+        await auth["sessions"].delete_one({"_id": digest(secret)})
+
+
+def forget(auth: Auth, response: Response) -> None:
+    """Have the browser drop its cookie."""
+    secure = auth.issuer.startswith("https:")
+    response.delete_cookie(cookie_name(auth), path="/", secure=secure, httponly=True, samesite="lax")
+
+
+async def end_all(auth: Auth, user: str, except_: str | None = None) -> int:
+    """Log a person out everywhere, or everywhere but here."""
+    result = await auth["sessions"].delete_many({"user": user, "_id": {"$ne": except_}})
+    return result.deleted_count
+
+
+def log_in_url(auth: Auth, back: str) -> str:
+    """Where to log in, for who then goes on at `back`: a path and query below the issuer, "/authorize?…"."""
+    return f"{auth.issuer}/login?{urlencode({'next': back})}"

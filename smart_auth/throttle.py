@@ -1,0 +1,75 @@
+"""Guessing gets slow: after five failures each further try has to wait, twice as long every time, up to 15 minutes.
+
+An attempt counts as a failure until it proves right, in the command that admits it: a hundred at once are not a hundred
+tries. Nobody is locked out for good. https://cheatsheetseries.owasp.org/cheatsheets/Authentication_Cheat_Sheet.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+from datetime import UTC, datetime, timedelta
+
+from pymongo import ReturnDocument
+from starlette.requests import Request
+
+from smart_auth.refusal import Refused
+from smart_auth.server import Auth, Document
+
+FREE = 5
+FIRST_WAIT = 30.0
+LONGEST_WAIT = 900.0
+FORGOTTEN = timedelta(minutes=15)  # after the last wait
+_long_ago = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def key(kind: str, of: str) -> str:
+    """A key of fixed length, whatever was typed."""
+    return f"{kind}:{hashlib.sha256(of.encode(errors='replace')).hexdigest()}"
+
+
+def address(request: Request) -> str:
+    """Where a request comes from. Of IPv6 a household has a /64, and can take a new address for every try."""
+    host = request.client.host if request.client else ""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else host
+
+
+async def admit(auth: Auth, key_: str, free: int = FREE) -> None:
+    """Count an attempt, or refuse it with 429 and the time to wait."""
+    now = auth.now()
+    document = await auth["throttle"].find_one_and_update(
+        {"_id": key_}, _admission(now, free), upsert=True, return_document=ReturnDocument.AFTER
+    )
+    if document and not document["admitted"]:
+        wait = max(1, math.ceil((document["until"] - now).total_seconds()))
+        said = f"too many attempts; wait {wait} seconds and try again"
+        raise Refused("slow_down", said, 429, {"Retry-After": str(wait)})
+
+
+def _admission(now: datetime, free: int) -> list[Document]:
+    doubled = {"$pow": [2, {"$min": [{"$subtract": ["$failures", free]}, 16]}]}
+    wait = {"$min": [{"$multiply": [FIRST_WAIT * 1000, doubled]}, LONGEST_WAIT * 1000]}
+    until = {"$cond": [{"$gte": ["$failures", free]}, {"$add": [now, {"$toLong": wait}]}, now]}
+    return [
+        {"$set": {"admitted": {"$lte": [{"$ifNull": ["$until", _long_ago]}, now]}}},
+        {"$set": {"failures": {"$add": [{"$ifNull": ["$failures", 0]}, {"$cond": ["$admitted", 1, 0]}]}}},
+        {"$set": {"until": {"$cond": ["$admitted", until, "$until"]}}},
+        {"$set": {"expires": {"$add": ["$until", FORGOTTEN // timedelta(milliseconds=1)]}}},
+    ]
+
+
+async def proved(auth: Auth, key_: str) -> None:
+    """The attempt was right: all is forgiven."""
+    await auth["throttle"].delete_one({"_id": key_})
+
+
+async def refund(auth: Auth, key_: str) -> None:
+    """The attempt was right, but says nothing about the others by this key: it does not count."""
+    await auth["throttle"].update_one(
+        {"_id": key_, "failures": {"$gt": 0}}, {"$inc": {"failures": -1}, "$set": {"until": auth.now()}}
+    )

@@ -1,0 +1,135 @@
+"""Accounts: who a person is here, what they may be, and whose record they may open."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from smart_auth.refusal import Refused, invalid_request
+from smart_auth.server import Auth, Document
+
+ROLES = ("patient", "practitioner", "proxy", "admin")
+LONGEST_LOGIN = 254  # of an e-mail address: https://www.rfc-editor.org/errata/eid1690
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """`fhir_user` is the resource that this person is (Practitioner/1, Patient/1, RelatedPerson/1).
+
+    `patient` is the id of the person's own Patient, and `proxy_for` are those whose record they keep for them.
+    """
+
+    id: str
+    login: str
+    name: str
+    email: str | None
+    roles: frozenset[str]
+    fhir_user: str | None
+    patient: str | None
+    proxy_for: tuple[str, ...]
+    password: str | None
+    verified: bool
+    disabled: bool
+    created: datetime
+
+
+def user(document: Mapping[str, Any]) -> User:
+    return User(
+        id=document["_id"],
+        login=document["login"],
+        name=document["name"],
+        email=document.get("email"),
+        roles=frozenset(document["roles"]),
+        fhir_user=document.get("fhir_user"),
+        patient=document.get("patient"),
+        proxy_for=tuple(document.get("proxy_for", ())),
+        password=document.get("password"),
+        verified=document["verified"],
+        disabled=document["disabled"],
+        created=document["created"],
+    )
+
+
+def folded(login: str) -> str:
+    """One spelling of a log-in name: people do not remember the case of their e-mail address."""
+    return unicodedata.normalize("NFKC", login.strip()).casefold()
+
+
+def checked_login(login: str) -> str:
+    name = folded(login)
+    if not 1 <= len(name) <= LONGEST_LOGIN or not name.isprintable() or " " in name:
+        raise invalid_request(f"a log-in name has 1 to {LONGEST_LOGIN} characters and no spaces")
+    return name
+
+
+def checked_roles(roles: Collection[str]) -> list[str]:
+    for role in roles:
+        if role not in ROLES:
+            raise invalid_request(f"{role!r} is no role: there are {', '.join(ROLES)}")
+    return sorted(set(roles))
+
+
+async def find(auth: Auth, id_: str) -> User | None:
+    document = await auth["users"].find_one({"_id": id_})
+    return user(document) if document else None
+
+
+async def by_login(auth: Auth, login: str) -> User | None:
+    document = await auth["users"].find_one({"login": folded(login)})
+    return user(document) if document else None
+
+
+async def create(
+    auth: Auth,
+    login: str,
+    *,
+    name: str = "",
+    email: str | None = None,
+    roles: Collection[str] = ("patient",),
+    fhir_user: str | None = None,
+    patient: str | None = None,
+    password: str | None = None,
+    verified: bool = False,
+) -> User:
+    """A new account; `password` is a hash. 409 where the log-in name is taken."""
+    document: Document = {
+        "_id": str(uuid4()),
+        "login": checked_login(login),
+        "name": name or login,
+        "email": email,
+        "roles": checked_roles(roles),
+        "fhir_user": fhir_user,
+        "patient": patient,
+        "proxy_for": [],
+        "password": password,
+        "verified": verified,
+        "disabled": False,
+        "created": auth.now(),
+    }
+    try:
+        await auth["users"].insert_one(document)
+    except DuplicateKeyError as error:
+        raise Refused("conflict", f"there is an account {document['login']!r} already", 409) from error
+    return user(document)
+
+
+async def change(auth: Auth, id_: str, values: Mapping[str, Any]) -> User | None:
+    """Set fields of an account as they are stored."""
+    document = await auth["users"].find_one_and_update(
+        {"_id": id_}, {"$set": values}, return_document=ReturnDocument.AFTER
+    )
+    return user(document) if document else None
+
+
+async def everyone(auth: Auth, after: str = "", count: int = 100) -> AsyncIterator[User]:
+    """Accounts by their log-in name."""
+    cursor = auth["users"].find({"login": {"$gt": after}}).sort("login", 1).limit(count)
+    async for document in cursor:
+        yield user(document)

@@ -1,0 +1,185 @@
+"""Logging in and out: pages and JSON, throttled, telling nobody who has an account."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import bcrypt
+import pytest
+from brief import briefly
+from people import PASSWORD, Browser, person
+
+from fhirserver.app import contexts
+from smart_auth import passwords, sessions, users
+
+
+@pytest.fixture(scope="module")
+def served(serve: Any) -> Any:
+    """Many people share this address; what one address may do is another story."""
+    found = serve(login_failures_per_address=10_000)
+    person(found.settings, "Ada@Example.org", name="Ada <Byron>")
+    return found
+
+
+@pytest.fixture
+def browser(served: Any) -> Browser:
+    return Browser(served.settings)
+
+
+def test_a_person_logs_in_by_the_page(browser: Browser) -> None:
+    page = browser.get("/login")
+    assert page.status_code == 200
+    policy = page.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "<script>" not in page.text
+    answer = browser.submit("/login", {"login": "ada@example.org", "password": PASSWORD, "next": "/authorize?x=1"})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"{browser.base}/authorize?x=1"
+    cookie = answer.headers["set-cookie"].lower()
+    assert "session-auth=" in cookie
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+
+
+@pytest.mark.parametrize(
+    "next_", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nb"]
+)
+def test_logging_in_leads_nowhere_else(browser: Browser, next_: str) -> None:
+    answer = browser.submit("/login", {"login": "ada@example.org", "password": PASSWORD, "next": next_})
+    assert answer.headers["location"] == f"{browser.base}/account"
+
+
+def test_a_form_of_another_site_is_refused(browser: Browser) -> None:
+    fields = {"login": "ada@example.org", "password": PASSWORD}
+    assert browser.http.post(f"{browser.base}/login", data=fields).status_code == 403
+    elsewhere = {"Origin": "https://evil.example"}
+    assert browser.submit("/login", fields, headers=elsewhere).status_code == 403
+    assert browser.http.post(f"{browser.base}/login", data={**fields, "token": "0" * 64}).status_code == 403
+
+
+def test_an_unknown_name_and_a_wrong_password_look_the_same(browser: Browser) -> None:
+    known = browser.log_in("ada@example.org", "wrong")
+    unknown = browser.log_in("nobody@example.org", "wrong")
+    assert known.status_code == unknown.status_code == 401
+    assert known.json() == unknown.json()
+    page = browser.submit("/login", {"login": '"><script>alert(1)</script>', "password": "wrong"})
+    assert page.status_code == 401
+    assert "<script>alert" not in page.text
+    assert "The log-in name or the password is wrong." in page.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"login": "ada@example.org"},
+        {"login": 1, "password": "x"},
+        {"login": "a" * 501, "password": "x"},
+        {"login": "ada@example.org", "password": ["x"]},
+        {"login": "ada@example.org", "password": "x" * 501},
+        {"login": None, "password": None},
+        {"login": "\ud800", "password": "x"},
+        {"login": "ada@example.org", "password": "\udfff secret"},
+    ],
+)
+def test_what_is_no_log_in_is_refused(browser: Browser, body: dict[str, Any]) -> None:
+    assert browser.json("/login", body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"login": "a\x00b", "password": "\x00"},
+        {"login": "$ne", "password": "{}"},
+        {"login": "surrogate@example.org", "password": "x" * 129},
+    ],
+)
+def test_odd_text_is_just_wrong(browser: Browser, body: dict[str, Any]) -> None:
+    assert browser.json("/login", body).status_code == 401
+
+
+def test_log_out_ends_the_session_for_good(served: Any, browser: Browser) -> None:
+    assert browser.log_in("ada@example.org").status_code == 200
+    secret = browser.http.cookies["session-auth"]
+    assert browser.json("/logout", {}).status_code == 200
+    assert "session-auth" not in browser.http.cookies
+
+    async def kept() -> int:
+        async with contexts(served.settings) as found:
+            return await found[""].auth["sessions"].count_documents({"_id": sessions.digest(secret)})
+
+    assert briefly(kept()) == 0
+
+
+def test_after_five_failures_an_account_waits(served: Any, browser: Browser) -> None:
+    person(served.settings, "grace@example.org")
+    for _ in range(5):
+        assert browser.log_in("grace@example.org", "wrong").status_code == 401
+    refused = browser.log_in("grace@example.org")
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert browser.log_in("Ada@example.org").status_code == 200  # nobody else does
+
+
+def test_an_account_that_is_not_there_waits_as_well(browser: Browser) -> None:
+    statuses = [browser.log_in("missing@example.org", "wrong").status_code for _ in range(6)]
+    assert statuses == [401] * 5 + [429]
+
+
+def test_a_hundred_guesses_at_once_are_five(served: Any) -> None:
+    person(served.settings, "joan@example.org")
+    browsers = [Browser(served.settings) for _ in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        statuses = list(pool.map(lambda b: b.log_in("joan@example.org", "wrong").status_code, browsers))
+    assert sorted(statuses) == [401] * 5 + [429] * 7
+
+
+def test_an_address_waits_too(serve: Any) -> None:
+    served = serve()
+    person(served.settings, "ada@example.org")
+    browser = Browser(served.settings)
+    for number in range(4):
+        browser.log_in(f"guess{number}@example.org", "wrong")
+    assert browser.log_in("ada@example.org").status_code == 200  # right, so it does not count
+    browser.log_in("guess5@example.org", "wrong")
+    assert browser.log_in("ada@example.org").status_code == 429
+
+
+def test_an_old_hash_is_accepted_and_renewed(served: Any, browser: Browser) -> None:
+    long = "x" * 60 + PASSWORD
+    old = bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(4)).decode()
+    account = person(served.settings, "old@example.org", hash=old)
+    assert browser.log_in("old@example.org", long).status_code == 200
+
+    async def now() -> str | None:
+        async with contexts(served.settings) as found:
+            kept = await users.find(found[""].auth, account.id)
+            return kept.password if kept else None
+
+    assert (briefly(now()) or "").startswith("$argon2id$")
+    assert browser.log_in("old@example.org", long).status_code == 200
+    assert browser.log_in("old@example.org", long + "x").status_code == 401
+
+
+def test_a_disabled_account_is_out_at_once(served: Any, browser: Browser) -> None:
+    account = person(served.settings, "gone@example.org")
+    assert browser.log_in("gone@example.org").status_code == 200
+
+    async def disable() -> None:
+        async with contexts(served.settings) as found:
+            await users.change(found[""].auth, account.id, {"disabled": True})
+
+    briefly(disable())
+    assert browser.log_in("gone@example.org").status_code == 401
+
+
+def test_a_crowd_is_told_to_come_back() -> None:
+    async def crowd() -> list[Any]:
+        many = (passwords.verified("wrong", None) for _ in range(passwords.AT_ONCE + passwords.WAITING + 3))
+        return await asyncio.gather(*many, return_exceptions=True)
+
+    refused = [found for found in briefly(crowd()) if isinstance(found, Exception)]
+    assert [(r.status, r.headers["Retry-After"]) for r in refused] == [(503, "2")] * 3
