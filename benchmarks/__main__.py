@@ -5,10 +5,11 @@ The million resources of `benchmarks.scale` are left out here: they take a quart
 
 from __future__ import annotations
 
-from benchmarks import bulk, connections, index, load, scale
+from benchmarks import bulk, connections, index, load, scale, xml
 
 if __name__ == "__main__":
     index.main()
+    xml.main()
     bulk.main([])
     load.main(["--write"])
     connections.main(["--write"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -16,6 +16,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.xml import from_xml, to_xml
+from tests.fuzz.samples import TYPES, sample
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">'
@@ -156,7 +157,8 @@ GENDER = '<gender value="male"/>'
         ('<name><foo value="x"/></name>', "structure", "Patient.name[0].foo", "only"),
         ('<gender xmlns="u:x" value="male"/>', "structure", "Patient.gender", "not in the namespace"),
         ('<gender xmlns="" value="male"/>', "structure", "Patient.gender", "none"),
-        (f'{GENDER}<name><text value="x"/></name>', "structure", "Patient.name[0]", "too late"),
+        (f'{GENDER}<name><text value="x"/></name>', "structure", "Patient.name[0]", "name comes too late: the order of elements is fixed, and gender after it"),
+        ("<deceasedBoolean value='true'/><active value='true'/>", "structure", "Patient.active", "and deceased"),
         (f"{GENDER}<birthDate value='1974'/>{GENDER}", "structure", "Patient.gender", "twice"),
         (f"{GENDER}{GENDER}", "structure", "Patient.gender", "twice"),
         ("<name/>hello", "structure", "Patient", "text does not belong here: 'hello'"),
@@ -198,6 +200,32 @@ def test_what_is_out_of_place_is_refused(inner: str, code: str, expression: str 
     assert expression is None or issue.expression == expression
     assert words in issue.diagnostics
     assert issue.line in (1, 2)
+    assert issue.diagnostics.startswith(f"line {issue.line}, column {issue.column}: ")
+
+
+MANY_LINES = "\n" * 70_000
+
+
+@pytest.mark.parametrize(
+    ("inner", "line", "column"),
+    [
+        ("<foo/>", 1, 38),
+        ("\n  <foo/>", 2, 3),
+        (f"{GENDER}\n<name/>", 2, 1),
+        ("<name>\n\t<text value='é🙂'/><foo/></name>", 2, 20),
+        ("<name/>\n<!-- <foo/> -->\r\n  <active value='maybe'/>", 3, 3),
+        ("<text><div xmlns='http://www.w3.org/1999/xhtml'><p/>\n<p/></div></text>\n <text/>", 3, 2),
+        ("<contained>\n <Foo\n  /></contained>", 2, 2),
+        ("\n <\u0370/>", 2, 2),
+        (f"{MANY_LINES} <gender xmlns='u:x' value='male'/>", 70_001, 2),
+    ],
+)
+def test_a_refusal_says_where_the_element_begins(inner: str, line: int, column: int) -> None:
+    with pytest.raises(Outcome) as refusal:
+        patient(inner)
+    (issue,) = refusal.value.issues
+    assert (issue.line, issue.column) == (line, column)
+    assert issue.json()["location"] == [f"line {line}, column {column}"]
 
 
 @pytest.mark.parametrize(
@@ -273,6 +301,7 @@ json_values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(KEYS), json_values))
 def test_what_was_stored_unvalidated_is_written_or_refused(resource: dict[str, Any]) -> None:
     try:
@@ -288,6 +317,21 @@ def test_a_narrative_that_is_no_xml_is_written_as_text() -> None:
         assert from_xml(to_xml(resource, r4()), r4())["text"]["div"].startswith(DIV)
     declared = {"resourceType": "Patient", "text": {"div": f'<?xml version="1.0"?>{DIV}a</div>'}}
     assert from_xml(to_xml(declared, r4()), r4()) == {"resourceType": "Patient", "text": {"div": f"{DIV}a</div>"}}
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(TYPES), st.integers(0, 10_000), st.booleans())
+def test_resources_of_every_type_come_back(type_: str, seed: int, pretty: bool) -> None:
+    resource = json.resource(json.encode(sample(type_, seed, share=0.4)))
+    assert same(from_xml(to_xml(resource, r4(), pretty), r4())) == same(resource)
+
+
+@given(st.lists(st.tuples(st.sampled_from(TYPES), st.integers(0, 100)), max_size=4))
+def test_a_bundle_of_them_comes_back(seeds: list[tuple[str, int]]) -> None:
+    entries = [{"fullUrl": f"urn:x:{seed}", "resource": sample(type_, seed)} for type_, seed in seeds]
+    bundle = {"resourceType": "Bundle", "type": "collection"} | ({"entry": entries} if entries else {})
+    bundle = json.resource(json.encode(bundle))
+    assert same(from_xml(to_xml(bundle, r4()), r4())) == same(bundle)
 
 
 xml_text = st.text(

@@ -87,6 +87,17 @@ def test_unparsable_json_is_located(fhir):
     assert (answer.status_code, issue["location"]) == (400, ["line 2, column 17"])
 
 
+def test_xml_out_of_place_is_located(fhir):
+    text = """<Patient xmlns="http://hl7.org/fhir">\n  <gender value="male"/>\n  <active value="true"/>\n</Patient>"""
+    answer = fhir.request("POST", "Patient", content=text, headers={"Content-Type": "application/fhir+xml"})
+    issue = answer.json()["issue"][0]
+    assert (answer.status_code, issue["location"], issue["expression"]) == (
+        400,
+        ["line 3, column 3"],
+        ["Patient.active"],
+    )
+
+
 def test_a_duplicate_property_is_refused(fhir):
     text = '{"resourceType":"Patient","active":true,"active":false}'
     answer = fhir.request("POST", "Patient", content=text, headers={"Content-Type": "application/fhir+json"})

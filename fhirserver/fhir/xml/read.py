@@ -1,6 +1,6 @@
 """FHIR XML read as the JSON of the same resource would be. https://hl7.org/fhir/R4/xml.html
 
-Decimals stay as written, integers and booleans are typed. What is out of place is refused with its line.
+Decimals stay as written, integers and booleans are typed. What is out of place is refused with its line and column.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fhirserver.fhir.definitions import Definitions, Element
 from fhirserver.fhir.json import MAX_DEPTH, MAX_NODES
 from fhirserver.fhir.outcome import Issue, Outcome
 from fhirserver.fhir.xml.names import DIV, FHIR, PARSER, XHTML, is_attribute
+from fhirserver.fhir.xml.places import place
 
 Json = dict[str, Any]
 Read = Callable[[etree._Element, Json, int], None]  # an element, into the object, at this depth of JSON
@@ -47,10 +48,10 @@ def from_xml(text: bytes, definitions: Definitions) -> Json:
             _refuse_text(root)
         return readers.resource(root, 1)
     except _Misplaced as error:
-        where = readers.expression(error.node)
-        line = int(error.node.sourceline or 1)  # type: ignore[call-overload]
-        issue = Issue("error", error.code, f"line {line}: {error}", where, line)
-        raise Outcome(400, error.code, issue.diagnostics, issues=(issue,)) from error
+        line, column = place(text, error.node)
+        message = f"line {line}, column {column}: {error}"
+        issue = Issue("error", error.code, message, readers.expression(error.node), line, column)
+        raise Outcome(400, error.code, message, issues=(issue,)) from error
 
 
 class _Misplaced(Exception):
@@ -110,7 +111,8 @@ class _Readers(dict[str, dict[str, _Entry]]):
             if position <= last and not many and (key in out or "_" + key in out):
                 raise _Misplaced(child, f"{key} stands twice")
             if position < last:
-                raise _Misplaced(child, f"{key} comes too late: the order of elements is fixed")
+                before = next(each[1] for each in table.values() if each[0] == last)
+                raise _Misplaced(child, f"{key} comes too late: the order of elements is fixed, and {before} after it")
             last = position
             if plain:
                 attributes = child.items()
