@@ -1,6 +1,6 @@
-"""Where the elements of a text begin. Asked only of a text that is refused: lxml counts no columns, nor lines over 65,535.
+"""Where the elements of a text begin: lxml counts no columns, nor lines over 65,535.
 
-Who asks has parsed the text before, so that it has no DOCTYPE.
+Asked only of what is refused. Who asks has parsed the text before, so that it has no DOCTYPE.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def place(text: bytes, node: etree._Element) -> Place:
 
 
 def places(text: bytes) -> list[Place]:
-    """Of all elements in the order of the text; up to one whose name is none to this parser: no name of FHIR is like that."""
+    """Of all elements in the order of the text; up to one whose name is none to this parser, and so none of FHIR."""
     parser = expat.ParserCreate("UTF-8")
     found: list[Place] = []
 
