@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from terminology.canonical import Canonical
 from terminology.concepts import Concept, Designation, folded, speaks, words
+from terminology.releases.release import Page, Release
 from terminology.value_sets import MOST, Code, Part, Present, ValueSet, absent
 
 Json = dict[str, Any]
@@ -54,6 +55,9 @@ class Expansion(NamedTuple):
 
 async def expansion(asked: Canonical, present: Present, wanted: Wanted) -> Expansion:
     """Raises a 400 Outcome where the codes are not known, a 422 where there are too many to answer."""
+    large = _of_one_release(asked, present)
+    if large is not None:
+        return await _asked_of(*large, asked, wanted)
     listed = await listing(asked, present)
     paged = wanted.count is not None or wanted.offset > 0
     narrow = wanted.filter is not None or wanted.active_only or wanted.selectable_only
@@ -72,6 +76,42 @@ async def expansion(asked: Canonical, present: Present, wanted: Wanted) -> Expan
         raise _too_many(asked, len(page))
     used = dict.fromkeys(f"{each.system}|{each.version}" if each.version else each.system for each in page)
     return Expansion(total, page, tuple(used))
+
+
+def _of_one_release(asked: Canonical, present: Present) -> tuple[Release, Page] | None:
+    """Where a value set is what one release answers by itself, without all of its codes in memory."""
+    value_set = present.value_set(asked)
+    if len(value_set.includes) != 1 or value_set.excludes:
+        return None
+    (part,) = value_set.includes
+    system = present.usable(part.system) if part.system is not None else None
+    if part.listed is not None or part.value_sets or not isinstance(system, Release):
+        return None
+    return system, Page(part.filters, active=value_set.active)
+
+
+async def _asked_of(system: Release, page: Page, asked: Canonical, wanted: Wanted) -> Expansion:
+    page = page._replace(active=page.active or wanted.active_only, selectable=wanted.selectable_only)
+    if wanted.filter is None:
+        page = page._replace(offset=wanted.offset, size=wanted.count, most=WHOLE)
+    else:
+        page = page._replace(words=tuple(words(wanted.filter)), most=NARROWED)
+    try:
+        total, concepts = await system.page(page)
+    except Outcome as refusal:
+        if refusal.status != 400:
+            raise
+        raise invalid(f"value set {asked}: {refusal}", code=refusal.issues[0].code) from refusal
+    members = [Member(system.url, system.version, each) for each in concepts]
+    if wanted.filter is not None:
+        if total > NARROWED:
+            raise too_costly(f"more than {NARROWED:,} codes of value set {asked} have such a name: give more of it")
+        ranked = _ranked(members, wanted)
+        end = len(ranked) if wanted.count is None else wanted.offset + wanted.count
+        total, members = len(ranked), ranked[wanted.offset : end]
+    if len(members) > WHOLE:
+        raise _too_many(asked, total)
+    return Expansion(total, members, (f"{system.url}|{system.version}",))
 
 
 def _too_many(asked: Canonical, number: int) -> Outcome:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from contextlib import contextmanager
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ExecutionTimeout
@@ -13,6 +14,7 @@ from terminology.canonical import Canonical
 from terminology.concepts import Codes, Concept, Filter
 from terminology.releases.filters import below, condition
 from terminology.releases.schema import TOLD, Document, concept, concepts_of
+from terminology.value_sets import MOST
 
 REMEMBERED = 4_096  # concepts
 AT_ONCE = 10_000  # codes in one question
@@ -39,6 +41,21 @@ class _Recent(Generic[K, V]):
         return value
 
 
+class Page(NamedTuple):
+    """What is asked of a large code system: some of the codes that pass all filters and have all words.
+
+    A word is the beginning of one. Without `size`, all of them, and no more than one above `most`.
+    """
+
+    filters: tuple[Filter, ...]
+    words: tuple[str, ...] = ()
+    active: bool = False
+    selectable: bool = False
+    offset: int = 0
+    size: int | None = None
+    most: int = MOST
+
+
 class Release:
     """A `concepts.System`, of one row of `releases`; what it says never changes.
 
@@ -54,6 +71,7 @@ class Release:
         self.version: str | None = row["version"]
         self.name: str = row["name"]
         self.kind: str = row["kind"]
+        self._total: int = row["total"]
         self.properties = frozenset[str](row["properties"])
         self._collection = database[concepts_of(row["_id"])]
         self._milliseconds = milliseconds
@@ -63,13 +81,25 @@ class Release:
     def needs(self) -> Iterator[Canonical]:
         yield from ()
 
-    async def _found(self, filter_: Document, projection: Document, sort: str | None = None) -> list[Document]:
-        order = [(sort, 1)] if sort else None
-        try:
+    async def _found(
+        self, filter_: Document, projection: Document, sort: str | None = None, skip: int = 0, limit: int = 0
+    ) -> list[Document]:
+        with self._in_time():
             cursor = self._collection.find(
-                filter_, projection, batch_size=BATCH, max_time_ms=self._milliseconds, sort=order
+                filter_,
+                projection,
+                sort=[(sort, 1)] if sort else None,
+                skip=skip,
+                limit=limit,
+                batch_size=BATCH,
+                max_time_ms=self._milliseconds,
             )
             return await cursor.to_list()
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        try:
+            yield
         except ExecutionTimeout as error:
             raise too_costly(f"{self.name} is too large to answer this in time; ask for less of it") from error
 
@@ -121,12 +151,13 @@ class Release:
     async def matching(self, field: str, fits: Callable[[str], bool]) -> list[str]:
         cursor = self._collection.find({}, {field: 1}, batch_size=BATCH, max_time_ms=self._milliseconds)
         found: list[str] = []
-        async for row in cursor:
-            texts = row.get(field, ())
-            if any(map(fits, (texts,) if isinstance(texts, str) else texts)):
-                found.append(row["_id"])
-            if len(found) > MOST_MATCHING:
-                raise too_costly(f"more than {MOST_MATCHING:,} codes of {self.name} fit the regular expression")
+        with self._in_time():
+            async for row in cursor:
+                texts = row.get(field, ())
+                if any(map(fits, (texts,) if isinstance(texts, str) else texts)):
+                    found.append(row["_id"])
+                if len(found) > MOST_MATCHING:
+                    raise too_costly(f"more than {MOST_MATCHING:,} codes of {self.name} fit the regular expression")
         return found
 
     async def has(self, document: Document) -> bool:
@@ -138,6 +169,24 @@ class Release:
         asked = [each for each in (*others, *[await condition(self, each) for each in filters]) if each]
         return {"$and": asked} if asked else {}
 
+    async def page(self, asked: Page) -> tuple[int, list[Concept]]:
+        """How many there are, and those of a page, in the order of the release; by words, with all of them to rank."""
+        others: list[Document] = [{"inactive": None}] if asked.active else []
+        others += [{"abstract": None}] if asked.selectable else []
+        others += [{"words": {"$elemMatch": {"$gte": word, "$lt": f"{word}\U0010ffff"}}} for word in asked.words]
+        filter_ = await self._all(asked.filters, *others)
+        limit = asked.most + 1 if asked.size is None else asked.size
+        rows = await self._found(filter_, TOLD, sort="n", skip=asked.offset, limit=limit) if limit else []
+        last = bool(rows) and len(rows) < limit
+        total = asked.offset + len(rows) if last else await self._counted(filter_)
+        return total, [concept(row) for row in rows]
+
+    async def _counted(self, filter_: Document) -> int:
+        if not filter_:
+            return self._total
+        with self._in_time():
+            return await self._collection.count_documents(filter_, maxTimeMS=self._milliseconds)
+
     async def concepts(self, codes: Collection[str]) -> Mapping[str, Concept]:
         found: dict[str, Concept] = {}
         asked = sorted(codes)
@@ -147,8 +196,11 @@ class Release:
         return found
 
     async def selected(self, filters: Sequence[Filter], *, active: bool = False) -> Codes:
-        usable = [{"inactive": None}] if active else []
-        return frozenset([row["_id"] for row in await self._found(await self._all(filters, *usable), {"_id": 1})])
+        usable: list[Document] = [{"inactive": None}] if active else []
+        rows = await self._found(await self._all(filters, *usable), {"_id": 1}, limit=MOST + 1)
+        if len(rows) > MOST:
+            raise too_costly(f"these are more than {MOST:,} codes of {self.name}, more than can be held at once")
+        return frozenset([row["_id"] for row in rows])
 
     async def ordered(self, codes: Codes) -> Sequence[str]:
         places: dict[str, int] = {}

@@ -3,9 +3,9 @@
 A row: {_id: key, kind, url, version, name, properties, state, written, total, begun, current}. `current` is when the
 release was made the one that its URL means without a version; the latest counts.
 
-A concept: {_id: code, n, said, display, inactive, line, facts, words}. `said` is a `Concept` as JSON: an answer is
-made of bytes, and the rest is to search by. `n` is its place in the order of the release, `line` are the places of the
-concept and of all that subsume it, `facts` are `property=value`, `words` those of its names.
+A concept: {_id: code, n, said, display, inactive, abstract, line, facts, words}. `said` is a `Concept` as JSON, which
+is what is answered; the rest is to search by. `n` is its place in the order of the release, `line` are the places of
+the concept and of all that subsume it, `facts` are `property=value`, `words` those of its names.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def document(staged: Staged, line: Line) -> Document:
         "said": _encoder.encode(concept),
         "display": concept.display,
         "inactive": concept.inactive,
+        "abstract": concept.abstract,
         "line": [*line],
         "facts": [*dict.fromkeys([fact(*each) for each in facts])],
         "words": [*dict.fromkeys(words("\n".join((concept.code, *concept.names()))))],

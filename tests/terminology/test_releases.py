@@ -151,21 +151,6 @@ def test_filters_are_answered_by_the_database(fhir: Fhir, filters: list[tuple[st
     assert filtered(fhir, *filters) == codes.split()
 
 
-def test_what_is_no_filter_is_refused_with_a_reason(fhir: Fhir) -> None:
-    for filter_, reason in (
-        (("concept", "is-a", "51"), "'51' is not a code of code system"),
-        (("colour", "=", "red"), "no property 'colour'"),
-        (("80", "exists", "maybe"), "true or false"),
-        (("80", "regex", "("), "not a regular expression"),
-    ):
-        include = {"system": SNOMED, "filter": [dict(zip(("property", "op", "value"), filter_, strict=True))]}
-        value_set = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [include]}}
-        parameters = {"resourceType": "Parameters", "parameter": [{"name": "valueSet", "resource": value_set}]}
-        answer = fhir.post("ValueSet/$expand", parameters)
-        assert answer.status_code == 400, answer.text
-        assert reason in answer.json()["issue"][0]["diagnostics"]
-
-
 def test_a_search_finds_what_is_below(fhir: Fhir) -> None:
     for id_, code in (("a", "50"), ("b", "40"), ("c", "60")):
         condition = {
@@ -181,6 +166,75 @@ def test_a_search_finds_what_is_below(fhir: Fhir) -> None:
     assert sorted(fhir.ids(f"Condition?code:below={SNOMED}|30")) == ["a"]
     assert sorted(fhir.ids(f"Condition?code:below={SNOMED}|20")) == ["a", "b"]
     assert sorted(fhir.ids(f"Condition?code:above={SNOMED}|50")) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "wanted", "codes"),
+    [
+        ([], {"count": ("Integer", 3)}, "10 20 30"),
+        ([], {"count": ("Integer", 3), "offset": ("Integer", 11)}, "90 95"),
+        ([], {"count": ("Integer", 3), "offset": ("Integer", 99)}, ""),
+        ([], {"count": ("Integer", 0)}, ""),
+        ([], {"filter": ("String", "heart")}, "71 95 50 72 60 30"),
+        ([], {"filter": ("String", "hea att")}, "50 60"),
+        ([], {"filter": ("String", "hea att"), "activeOnly": ("Boolean", True)}, "50"),
+        ([], {"filter": ("String", "infarction myo")}, "50"),
+        ([], {"filter": ("String", "heart"), "count": ("Integer", 2), "offset": ("Integer", 1)}, "95 50"),
+        ([("concept", "is-a", "20")], {"filter": ("String", "HEART")}, "50 30"),
+        ([("concept", "is-a", "20")], {"count": ("Integer", 2), "offset": ("Integer", 1)}, "30 40"),
+        ([("concept", "is-a", "20")], {"filter": ("String", "(")}, ""),
+    ],
+)
+def test_expansions_come_in_pages_and_by_words(
+    fhir: Fhir, filters: list[tuple[str, str, str]], wanted: dict[str, tuple[str, Any]], codes: str
+) -> None:
+    assert filtered(fhir, *filters, **wanted) == codes.split()
+
+
+def test_the_total_is_of_all_pages(fhir: Fhir) -> None:
+    value_set = {
+        "resourceType": "ValueSet",
+        "id": "below",
+        "url": "urn:test:below",
+        "status": "active",
+        "compose": {
+            "include": [{"system": SNOMED, "filter": [{"property": "concept", "op": "is-a", "value": "20"}]}],
+        },
+    }
+    assert fhir.put("ValueSet/below", value_set).status_code == 201
+    for page, total in (
+        (":", 4),
+        ("count=1", 4),
+        ("count=1&offset=3", 4),
+        ("count=9&offset=9", 4),
+        ("filter=heart", 2),
+    ):
+        expansion = fhir.get(f"ValueSet/below/$expand?{page.strip(':')}").json()["expansion"]
+        assert expansion["total"] == total, page
+        if "contains" in expansion:
+            assert {"name": "version", "valueUri": f"{SNOMED}|{VERSION}"} in expansion["parameter"]
+    nested = fhir.get("ValueSet/below/$expand?excludeNested=false").json()["expansion"]["contains"]
+    assert [each["code"] for each in nested] == ["20"]
+    assert sorted(fhir.ids("Condition?code:in=urn:test:below")) == ["a", "b"]
+    held = {"url": "urn:test:below", "system": SNOMED, "code": "50"}
+    assert named(fhir.get("ValueSet/$validate-code", params=held).json(), "result") == [True]
+    held["code"] = "71"
+    assert named(fhir.get("ValueSet/$validate-code", params=held).json(), "result") == [False]
+
+
+def test_what_is_no_filter_is_refused_with_a_reason(fhir: Fhir) -> None:
+    for filter_, reason in (
+        (("concept", "is-a", "51"), "'51' is not a code of code system"),
+        (("colour", "=", "red"), "no property 'colour'"),
+        (("80", "exists", "maybe"), "true or false"),
+        (("80", "regex", "("), "not a regular expression"),
+    ):
+        include = {"system": SNOMED, "filter": [dict(zip(("property", "op", "value"), filter_, strict=True))]}
+        value_set = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [include]}}
+        parameters = {"resourceType": "Parameters", "parameter": [{"name": "valueSet", "resource": value_set}]}
+        answer = fhir.post("ValueSet/$expand", parameters)
+        assert answer.status_code == 400, answer.text
+        assert reason in answer.json()["issue"][0]["diagnostics"]
 
 
 def test_versions_lie_side_by_side_and_the_last_one_loaded_is_current(
