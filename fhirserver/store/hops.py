@@ -94,15 +94,26 @@ async def referred_urls(store: Store, type_: str, filter_: Document, field: str,
 
 
 async def referred_ids(store: Store, type_: str, filter_: Document, field: str, target: str, limit: int) -> list[str]:
-    """At most `limit` ids, each once, of the resources of a type to which what matches refers by a field."""
-    stages: list[dict[str, Any]] = [
-        {"$match": filter_},
-        {"$project": {"_id": 0, "to": f"${field}"}},
-        {"$unwind": "$to"},
-        {"$match": {"to": {"$regex": f"^{re.escape(target)}/[^/]+$"}}},  # a version stands beside what it is of
-        {"$group": {"_id": "$to"}},
-        {"$limit": limit},
-    ]
+    """At most `limit` ids, each once, of the resources of a type to which what matches refers by a field.
+
+    A scalar is grouped at once: where an index holds it after what the filter asks, MongoDB reads one key for each.
+    """
+    stages: list[dict[str, Any]] = [{"$match": filter_}]
+    if field.startswith("sort."):
+        stages += [{"$group": {"_id": f"${field}"}}, {"$match": {"_id": _one_of(target)}}]
+    else:
+        stages += [
+            {"$project": {"_id": 0, "to": f"${field}"}},
+            {"$unwind": "$to"},
+            {"$match": {"to": _one_of(target)}},
+            {"$group": {"_id": "$to"}},
+        ]
+    stages.append({"$limit": limit})
     cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
     found = await timed(store, type_, {"pipeline": stages}, cursor.to_list())
     return [document["_id"].removeprefix(f"{target}/") for document in found]
+
+
+def _one_of(type_: str) -> dict[str, str]:
+    """A reference to a resource of a type here; with a version it stands beside the one without."""
+    return {"$regex": f"^{re.escape(type_)}/[^/]+$"}

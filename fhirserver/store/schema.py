@@ -63,16 +63,9 @@ HOT: dict[str, tuple[IndexModel, ...]] = {
             },
         ),
     ),
-    "Condition": (  # with the patient, so that `_has` reads the index alone
-        _index(
-            "code-onset",
-            **{
-                "search.code": ASCENDING,
-                "sort.onset-date": DESCENDING,
-                "_id": DESCENDING,
-                "sort.patient": ASCENDING,
-            },
-        ),
+    "Condition": (
+        _index("code-onset", **{"search.code": ASCENDING, "sort.onset-date": DESCENDING, "_id": DESCENDING}),
+        _index("code-patient", **{"search.code": ASCENDING, "sort.patient": ASCENDING}),
     ),
     "Location": (_index("near", **{"search.near": GEOSPHERE}),),
 }
