@@ -38,14 +38,15 @@ from fhirserver.store.resources import Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.store.space import Space, space_of
 from fhirserver.validation.validate import Validator
+from smart_auth import schema, tokens
 from smart_auth.app import create as authorizing
-from smart_auth.schema import ensure as ensure_accounts
 from smart_auth.server import Auth
 from terminology.kept import Terminology
 
 log = logging.getLogger(__name__)
 FHIR = "/fhir"
 AUTH = "/auth"
+DISCOVERY = "/.well-known/smart-configuration"
 SPARE_CONNECTIONS = 36  # of whoever asks for more than one at once, and of what happens beside requests
 _host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
@@ -95,7 +96,8 @@ async def _following(opened: Sequence[Context]) -> AsyncIterator[None]:
     try:
         for ctx in opened:
             await ctx.live.enter()
-            tasks += [asyncio.create_task(ctx.live.follow()), asyncio.create_task(follow(ctx))]
+            followed = (ctx.live.follow(), follow(ctx), tokens.follow(ctx.auth))
+            tasks += [asyncio.create_task(each) for each in followed]
         yield
     finally:
         await _ended(tasks)
@@ -118,7 +120,7 @@ async def _opened(
 ) -> Context:
     database = client[settings.database]
     await ensure_shared(database)
-    await ensure_accounts(database)
+    await schema.ensure(database)
     return assemble(settings, database, await _secret(database, settings), space, tell)
 
 
@@ -217,6 +219,8 @@ class Application:
         path: str = scope["path"]
         if self.settings.open and not self._addressed_here(scope):
             await send(send_, 421, b"this server is open, so it answers under its own name only\n", [PLAIN])
+        elif path.startswith(FHIR) and path.endswith(DISCOVERY):
+            await self._discovery(scope, receive, send_)
         elif path.startswith(FHIR) and (len(path) == len(FHIR) or path[len(FHIR)] == "/"):
             await self._fhir(scope, receive, send_)
         elif path.startswith(AUTH) and (len(path) == len(AUTH) or path[len(AUTH)] == "/"):
@@ -252,6 +256,11 @@ class Application:
             return
         root = scope.get("root_path", "") + AUTH + (f"/{tenant}" if tenant else "")
         await app({**scope, "root_path": root}, receive, send_)
+
+    async def _discovery(self, scope: Scope, receive: Receive, send_: Send) -> None:
+        """SMART's configuration stands below the FHIR base; who is asked is the authorization server."""
+        below = scope["path"][len(FHIR) :].removesuffix(DISCOVERY)
+        await self._auth({**scope, "path": AUTH + below + DISCOVERY}, receive, send_)
 
     def _addressed_here(self, scope: Scope) -> bool:
         """Whether the Host is this machine: a web page that rebinds its own name to 127.0.0.1 must not read records.

@@ -15,15 +15,27 @@ from fhirserver.settings import Settings
 from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store
 from fhirserver.validation.validate import Validator
+from smart_auth.scopes import Scope
 from smart_auth.server import Auth
 from terminology.kept import Terminology
 
 
 class Caller(NamedTuple):
-    """Who asks. Until the authorization server lands there are two: `anyone` under --open, and nobody."""
+    """Who asks, under what scopes. `open` may do everything: anyone under --open, and the operator.
+
+    `name` is for logs; `patient` that of the launch context; `user` an account and `fhir_user` its resource;
+    `token` the id of the access token, never its secret.
+    """
 
     name: str
-    open: bool
+    open: bool = False
+    scopes: tuple[Scope, ...] = ()
+    patient: str | None = None
+    user: str | None = None
+    fhir_user: str | None = None
+    roles: frozenset[str] = frozenset()
+    client: str | None = None
+    token: str | None = None
 
 
 NOBODY = Caller("nobody", open=False)

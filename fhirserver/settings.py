@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         None,
         description="file of stolen passwords, lines SHA1:COUNT in order as haveibeenpwned.com gives them. Unset: none",
     )
+    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="hosts, separated by commas, that may be asked for the keys of a client (jwks_uri) though they are"
+        " not on the public internet, also by plain http",
+    )
     open: bool = Field(False, description="answer without authorization; loopback only")
     demo: int = Field(0, ge=0, le=10_000, description="synthetic patients to generate when the database is empty")
     secret: SecretStr | None = Field(
@@ -152,7 +157,7 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
 
-    @field_validator("tenants", mode="before")
+    @field_validator("tenants", "trusted_hosts", mode="before")
     @classmethod
     def _separated(cls, names: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names

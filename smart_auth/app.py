@@ -18,6 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.telemetry import request_id
 from smart_auth import login, pages
+from smart_auth.discovery import smart
+from smart_auth.grants import token
+from smart_auth.keys import jwks
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
 
@@ -39,8 +42,11 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: handler}}
     **{f"/{name}": {"GET": pages.file} for name in pages.FILES},
     **login.ROUTES,
+    "/token": {"POST": token},
+    "/jwks": {"GET": jwks},
+    "/.well-known/smart-configuration": {"GET": smart},
 }
-CROSS_ORIGIN: frozenset[str] = frozenset()
+CROSS_ORIGIN = frozenset(("/token", "/jwks", "/.well-known/smart-configuration"))
 _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
 

@@ -19,6 +19,10 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
     ),
     "sessions": (EXPIRES, IndexModel("user", name="user")),
     "throttle": (EXPIRES,),
+    "grants": (EXPIRES, IndexModel("client", name="client"), IndexModel("user", name="user")),
+    "tokens": (EXPIRES, IndexModel("grant", name="grant")),
+    "keys": (EXPIRES,),
+    "assertions": (EXPIRES,),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhirserver.settings import Settings
+from smart_auth.key_sets import KeySets
+from smart_auth.known import Known
 
 Document = dict[str, Any]
 
@@ -24,10 +26,16 @@ class Auth:
     database: AsyncDatabase[Document]
     settings: Settings
     now: Callable[[], datetime]
+    known: Known = field(default_factory=Known)
+    key_sets: KeySets = field(default_factory=KeySets)
 
     @property
     def issuer(self) -> str:
         return self.settings.auth_url
+
+    @property
+    def token_endpoint(self) -> str:
+        return f"{self.issuer}/token"
 
     @property
     def fhir(self) -> str:

@@ -17,6 +17,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.interactions.route import perform
+from fhirserver.rest.auth import known
 from fhirserver.rest.binary import content_of, wants_content
 from fhirserver.rest.bodies import Bodies, Body, Headers
 from fhirserver.rest.negotiation import Format, preference, wanted
@@ -57,6 +58,7 @@ async def _serve(
         query = pairs(scope["query_string"])
         raw = b"/Binary/" in scope["raw_path"] and _wants_content(prefix, scope, incoming, query)
         format_, pretty = (_accepted(incoming), False) if raw else _presentation(incoming, query)
+        ctx = await known(ctx, incoming)
         asked, returned = await _asked(ctx, body, prefix, scope, receive, incoming, query)
         if asked.pairs is not query:  # a form may say it too
             format_, pretty = _presentation(incoming, asked.pairs)

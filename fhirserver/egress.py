@@ -1,0 +1,103 @@
+"""The one way in which this server asks another for something: a GET whose address is looked at before it is used.
+
+A URL that a client gives must not reach what only this machine or its network can. The name is resolved once and the
+connection goes to the address that was looked at, so that a second answer of the DNS changes nothing.
+https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Collection
+from functools import lru_cache
+from ssl import SSLContext
+
+import httpx
+
+SECONDS = 5.0
+MOST_BYTES = 200_000
+_nat64 = ipaddress.ip_network("64:ff9b::/96")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Unreachable(Exception):
+    """It is not asked, or does not answer as it should; the text says why."""
+
+
+async def get(url: str, *, accept: str, trusted: Collection[str] = ()) -> bytes:
+    """What is there. Hosts that are `trusted` may be asked without TLS, and may have a private address."""
+    asked = _parsed(url)
+    allowed = asked.host in trusted
+    if asked.scheme != "https" and not (allowed and asked.scheme == "http"):
+        raise Unreachable(f"{url[:200]} is not https")
+    try:
+        async with asyncio.timeout(SECONDS):
+            address = await _resolved(asked, allowed)
+            return await _get(asked, address, accept)
+    except TimeoutError as error:
+        raise Unreachable(f"{asked.host} did not answer within {SECONDS:g} s") from error
+    except httpx.HTTPError as error:
+        raise Unreachable(f"{asked.host} did not answer: {error}") from error
+
+
+def _parsed(url: str) -> httpx.URL:
+    try:
+        asked = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise Unreachable(f"{url[:200]!r} is not a URL") from error
+    if not asked.host or asked.userinfo:
+        raise Unreachable(f"{url[:200]!r} is not a URL of a server")
+    return asked
+
+
+async def _resolved(asked: httpx.URL, allowed: bool) -> str:
+    """The first of its addresses, when all of them are public."""
+    port = asked.port or (443 if asked.scheme == "https" else 80)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(asked.host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unreachable(f"{asked.host} has no address") from error
+    addresses = [str(each[4][0]) for each in found]
+    if not addresses or not (allowed or all(is_public(address) for address in addresses)):
+        raise Unreachable(f"{asked.host} is not on the public internet")
+    return addresses[0]
+
+
+def is_public(address: str) -> bool:
+    return all(each.is_global and not each.is_multicast for each in _meant(ipaddress.ip_address(address)))
+
+
+def _meant(address: Address) -> list[Address]:
+    """An address, and those that it leads to through a translation."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _nat64:
+        inside.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    return [address, *(each for each in inside if each is not None)]
+
+
+@lru_cache(maxsize=1)
+def _certificates() -> SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+async def _get(asked: httpx.URL, address: str, accept: str) -> bytes:
+    headers = {"Host": asked.netloc.decode("ascii"), "Accept": accept, "User-Agent": "HealthMate"}
+    named = {"sni_hostname": asked.host}  # whose certificate it must be
+    client = httpx.AsyncClient(verify=_certificates(), trust_env=False, timeout=SECONDS, follow_redirects=False)
+    async with client, client.stream("GET", asked.copy_with(host=address), headers=headers, extensions=named) as answer:
+        if answer.status_code != 200:
+            raise Unreachable(f"{asked.host} answered {answer.status_code}")
+        chunks, size = [], 0
+        async for chunk in answer.aiter_bytes():
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise Unreachable(f"{asked.host} answered more than {MOST_BYTES:,} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)

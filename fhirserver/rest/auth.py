@@ -1,0 +1,52 @@
+"""Who asks: the access token of a request. https://www.rfc-editor.org/rfc/rfc6750"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+from fhirserver.context import Caller, Context
+from fhirserver.fhir.outcome import Outcome
+from fhirserver.rest.bodies import Headers
+from smart_auth.known import Grant
+from smart_auth.scopes import Scope, parse
+from smart_auth.tokens import find
+
+REALM = 'Bearer realm="healthmate"'
+
+
+async def known(ctx: Context, headers: Headers) -> Context:
+    """For whom the token stands for. Without one it is for who may ask at all: anyone when open, else nobody."""
+    header = headers.get(b"authorization")
+    if header is None:
+        return ctx
+    scheme, _, secret = header.decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer":
+        raise refused("only access tokens are taken here: Authorization: Bearer …", "invalid_request")
+    grant = await find(ctx.auth, secret.strip())
+    if grant is None:
+        raise refused("the access token is unknown, expired or revoked", "invalid_token")
+    return replace(ctx, caller=_caller(grant))
+
+
+def _caller(grant: Grant) -> Caller:
+    return Caller(
+        name=grant.user or grant.client,
+        scopes=_scopes(grant.scope),
+        patient=grant.patient,
+        user=grant.user,
+        fhir_user=grant.fhir_user,
+        roles=grant.roles,
+        client=grant.client,
+        token=grant.token,
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _scopes(text: str) -> tuple[Scope, ...]:
+    return tuple(scope for each in text.split() if (scope := parse(each)) is not None)
+
+
+def refused(said: str, error: str) -> Outcome:
+    challenge = f'{REALM}, error="{error}", error_description="{said}"'
+    return Outcome(401, "login", said, headers=(("www-authenticate", challenge),))

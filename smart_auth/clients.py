@@ -1,0 +1,174 @@
+"""Registered clients: which apps and services there are, how each proves itself, and what it may ask for.
+
+https://hl7.org/fhir/smart-app-launch/app-launch.html#register-app-with-ehr
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pymongo.errors import DuplicateKeyError
+
+from fhirserver.settings import is_loopback
+from smart_auth.refusal import Refused
+from smart_auth.server import Auth
+from smart_auth.tokens import revoke_all
+
+Method = Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
+METHODS: tuple[Method, ...] = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
+CODE, REFRESH, BACKEND = "authorization_code", "refresh_token", "client_credentials"
+GRANT_TYPES = (CODE, REFRESH, BACKEND)
+LISTS = ("grant_types", "redirect_uris", "contacts")
+MOST_URIS = 20
+_id = re.compile(r"[A-Za-z0-9._\-]{1,100}")
+_private_use = re.compile(r"[a-z][a-z0-9+\-]*(\.[a-z0-9+\-]+)+")  # com.example.app: RFC 8252 §7.1
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """`secret` is the digest of one; `scope` is the most it may ask for; `dynamic`: it registered itself."""
+
+    id: str
+    name: str
+    created: datetime
+    method: Method = "none"
+    grant_types: tuple[str, ...] = (CODE, REFRESH)
+    redirect_uris: tuple[str, ...] = ()
+    scope: str = ""
+    secret: str | None = None
+    jwks: Mapping[str, Any] | None = None
+    jwks_uri: str | None = None
+    launch_uri: str | None = None
+    client_uri: str | None = None
+    logo_uri: str | None = None
+    tos_uri: str | None = None
+    policy_uri: str | None = None
+    contacts: tuple[str, ...] = ()
+    dynamic: bool = False
+
+    @property
+    def confidential(self) -> bool:
+        return self.method != "none"
+
+
+async def find(auth: Auth, id_: str) -> Client | None:
+    document = await auth["clients"].find_one({"_id": id_})
+    return None if document is None else _client(document)
+
+
+async def listed(auth: Auth) -> list[Client]:
+    return [_client(document) async for document in auth["clients"].find().sort("_id")]
+
+
+async def add(auth: Auth, client: Client) -> None:
+    check(client)
+    document = {("_id" if name == "id" else name): value for name, value in asdict(client).items()}
+    try:
+        await auth["clients"].insert_one(document)
+    except DuplicateKeyError as error:
+        raise _metadata(f"there is a client {client.id} already") from error
+
+
+async def remove(auth: Auth, id_: str) -> bool:
+    """Whether there was one. What it holds ends with it."""
+    found = await auth["clients"].delete_one({"_id": id_})
+    await revoke_all(auth, {"client": id_}, "client removed")
+    return found.deleted_count == 1
+
+
+def shown(client: Client) -> dict[str, Any]:
+    """The metadata of RFC 7591, without secrets: https://www.rfc-editor.org/rfc/rfc7591#section-2"""
+    out: dict[str, Any] = {
+        "client_id": client.id,
+        "client_id_issued_at": int(client.created.timestamp()),
+        "client_name": client.name,
+        "token_endpoint_auth_method": client.method,
+        "grant_types": list(client.grant_types),
+        "scope": client.scope,
+    }
+    if CODE in client.grant_types:
+        out |= {"redirect_uris": list(client.redirect_uris), "response_types": ["code"]}
+    more = ("jwks", "jwks_uri", "launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri", "contacts")
+    return out | {name: value for name in more if (value := getattr(client, name))}
+
+
+def check(client: Client) -> None:
+    """Raise unless the client makes sense as a whole."""
+    if not _id.fullmatch(client.id):
+        raise _metadata("client_id takes 1 to 100 letters, digits, '.', '_' and '-'")
+    if not client.name or len(client.name) > 200 or not client.name.isprintable():
+        raise _metadata("client_name is 1 to 200 printable characters: people read it before they agree")
+    _check_way(client)
+    if CODE in client.grant_types:
+        if not 0 < len(client.redirect_uris) <= MOST_URIS:
+            raise Refused("invalid_redirect_uri", f"an app has 1 to {MOST_URIS} redirect_uris")
+        for uri in client.redirect_uris:
+            check_redirect(uri)
+    for name in ("launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri"):
+        if (page := getattr(client, name)) is not None and not _is_page(page):
+            raise _metadata(f"{name} is an https URL")
+
+
+def _check_way(client: Client) -> None:
+    if client.method not in METHODS:
+        raise _metadata(f"token_endpoint_auth_method is one of {', '.join(METHODS)}")
+    if not client.grant_types or not {*client.grant_types} <= {*GRANT_TYPES}:
+        raise _metadata(f"grant_types are of {', '.join(GRANT_TYPES)}")
+    if BACKEND in client.grant_types and client.method != "private_key_jwt":
+        raise _metadata("a backend service proves itself by private_key_jwt")
+    if client.method == "private_key_jwt":
+        if (client.jwks is None) == (client.jwks_uri is None):
+            raise _metadata("private_key_jwt needs either jwks or jwks_uri")
+    elif client.jwks is not None or client.jwks_uri is not None:
+        raise _metadata("jwks and jwks_uri are for private_key_jwt")
+    if client.jwks_uri is not None and not _is_page(client.jwks_uri):
+        raise _metadata("jwks_uri is an https URL")
+    if client.method.startswith("client_secret") and client.secret is None:
+        raise _metadata(f"{client.method} needs a secret")
+
+
+def check_redirect(uri: str) -> None:
+    """https anywhere, http on the user's own machine, or a scheme that is the app's own."""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError as error:
+        raise Refused("invalid_redirect_uri", f"{uri[:200]!r} is not a URL") from error
+    if "#" in uri or len(uri) > 2_000 or not uri.isascii() or not uri.isprintable() or " " in uri:
+        raise Refused("invalid_redirect_uri", f"{uri[:200]!r} has a fragment, or what does not belong into a URL")
+    secure = _is_page(uri) and not parts.username and not parts.password
+    if not secure and not _private_use.fullmatch(parts.scheme):
+        raise Refused(
+            "invalid_redirect_uri",
+            f"{uri[:200]!r} is neither https, nor http on localhost, nor has it a scheme like com.example.app",
+        )
+
+
+def _is_page(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return False
+    local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+    return (
+        uri.isascii()
+        and uri.isprintable()
+        and len(uri) <= 2_000
+        and bool(parts.hostname)
+        and (parts.scheme == "https" or local)
+    )
+
+
+def _metadata(description: str) -> Refused:
+    return Refused("invalid_client_metadata", description)
+
+
+def _client(document: Mapping[str, Any]) -> Client:
+    values: dict[str, Any] = {name: tuple(each) if name in LISTS else each for name, each in document.items()}
+    values["id"] = values.pop("_id")
+    return Client(**values)

@@ -1,0 +1,96 @@
+"""The public keys of clients, as they registered them or as their jwks_uri says, kept for a few minutes.
+
+https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any, NamedTuple
+
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey, import_key
+
+from fhirserver.egress import Unreachable, get
+
+KEPT_SECONDS = 300.0
+AGAIN_SECONDS = 10.0  # a key that is not there may be a new one, but a stranger must not have us ask all the time
+MOST_SETS = 1_000
+MOST_KEYS = 50
+SMALLEST_RSA, LARGEST_RSA = 2048, 8192
+KTY = {"RS384": "RSA", "ES384": "EC"}
+Key = RSAKey | ECKey
+
+
+class KeySets:
+    """Key sets that were fetched, by their URL, with the time; None where there was none."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, Sequence[Mapping[str, Any]]]] = {}
+
+    async def keys(self, url: str, kid: str, trusted: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Those at the URL. Asked again when they are old, or when `kid` is not among them."""
+        fetched, found = self._kept.get(url, (-KEPT_SECONDS, ()))
+        age = monotonic() - fetched
+        has = any(key.get("kid") == kid for key in found)
+        if age < AGAIN_SECONDS or (has and age < KEPT_SECONDS):
+            return found
+        try:
+            found = parsed(json.loads(await get(url, accept="application/json", trusted=trusted)))
+        except (Unreachable, ValueError, RecursionError):
+            if not has:
+                self._keep(url, ())
+                raise
+        self._keep(url, found)
+        return found
+
+    def _keep(self, url: str, found: Sequence[Mapping[str, Any]]) -> None:
+        self._kept.pop(url, None)
+        self._kept[url] = monotonic(), found
+        if len(self._kept) > MOST_SETS:
+            del self._kept[next(iter(self._kept))]
+
+
+def parsed(document: Any) -> list[Mapping[str, Any]]:
+    """The keys of a JSON Web Key Set; ValueError where it is none."""
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list) or len(keys) > MOST_KEYS or not all(isinstance(key, dict) for key in keys):
+        raise ValueError(f'not a JSON Web Key Set: {{"keys": […]}} with at most {MOST_KEYS} keys')
+    return keys
+
+
+class Chosen(NamedTuple):
+    """The one key that a token must be signed with, or why there is none."""
+
+    key: Key | None
+    reason: str = ""
+
+
+def choose(keys: Sequence[Mapping[str, Any]], algorithm: str, kid: str) -> Chosen:
+    found = [key for key in keys if key.get("kid") == kid and key.get("kty") == KTY[algorithm]]
+    if len(found) != 1:
+        return Chosen(None, f"{len(found)} keys of the client have this kid and type")
+    return imported(found[0])
+
+
+def imported(jwk: Mapping[str, Any]) -> Chosen:
+    """A public key that is strong enough. What else it says it is for was said for other algorithms too often."""
+    try:
+        if not _is_strong(jwk):
+            return Chosen(None, f"the key is neither RSA with {SMALLEST_RSA} to {LARGEST_RSA} bits, nor EC on P-384")
+        key = import_key({name: value for name, value in jwk.items() if name not in ("key_ops", "use", "alg")})
+    except (JoseError, ValueError, TypeError, KeyError):
+        return Chosen(None, "the key of the client cannot be read")
+    if not isinstance(key, RSAKey | ECKey) or key.is_private:
+        return Chosen(None, "a private key was registered, which is private no more")
+    return Chosen(key)
+
+
+def _is_strong(jwk: Mapping[str, Any]) -> bool:
+    if jwk["kty"] == "RSA":
+        modulus = urlsafe_b64decode(jwk["n"] + "==")
+        return SMALLEST_RSA <= int.from_bytes(modulus).bit_length() <= LARGEST_RSA
+    return bool(jwk["kty"] == "EC" and jwk["crv"] == "P-384")

@@ -1,0 +1,60 @@
+"""The keys that sign ID tokens. A new one every month; one that no longer signs stays published while its tokens live.
+
+https://openid.net/specs/openid-connect-core-1_0.html#RotateSigKeys
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from joserfc.jwk import RSAKey
+from pymongo.errors import DuplicateKeyError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from smart_auth.server import Auth, Document
+
+ALGORITHM = "RS256"  # what every OpenID client knows, and SMART's conformance tests ask for
+SIGNS = timedelta(days=30)
+PUBLISHED = timedelta(days=60)
+BITS = 2048
+
+
+async def signing(auth: Auth) -> RSAKey:
+    """The newest key, made when there is none or when it is old."""
+    newest = await _newest(auth)
+    if newest is None or newest["created"] <= auth.now() - SIGNS:
+        return await rotate(auth, newest)
+    return RSAKey.import_key(newest["jwk"])
+
+
+async def rotate(auth: Auth, newest: Document | None = None) -> RSAKey:
+    """The next key after the newest. Of servers that make it at the same time, one does."""
+    newest = newest or await _newest(auth)
+    number = 1 if newest is None else newest["_id"] + 1
+    key = await asyncio.to_thread(RSAKey.generate_key, BITS)
+    key = RSAKey.import_key(key.as_dict(private=True) | {"kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM})
+    now = auth.now()
+    document = {"_id": number, "jwk": key.as_dict(private=True), "created": now, "expires": now + PUBLISHED}
+    try:
+        await auth["keys"].insert_one(document)
+    except DuplicateKeyError:
+        return await signing(auth)
+    return key
+
+
+async def public(auth: Auth) -> list[Document]:
+    """The keys that tokens may be signed with, newest first."""
+    await signing(auth)
+    found = auth["keys"].find({"expires": {"$gt": auth.now()}}).sort("_id", -1)
+    return [RSAKey.import_key(each["jwk"]).as_dict(private=False) async for each in found]
+
+
+async def jwks(auth: Auth, request: Request) -> Response:
+    """GET /jwks: https://www.rfc-editor.org/rfc/rfc7517#section-5"""
+    return JSONResponse({"keys": await public(auth)}, headers={"Cache-Control": "public, max-age=300"})
+
+
+async def _newest(auth: Auth) -> Document | None:
+    return await auth["keys"].find_one({"expires": {"$gt": auth.now()}}, sort=[("_id", -1)])

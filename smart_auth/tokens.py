@@ -1,0 +1,155 @@
+"""Access and refresh tokens: opaque, kept as their digests. All of one authorization live and end together.
+
+A *grant* is what a user allowed an app, or what a backend service was given: `auth.grants`. Tokens, `auth.tokens`,
+belong to one. To revoke is one write to the grant, so that no token can slip past it, nor one that is being issued
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from pymongo.errors import PyMongoError
+
+from smart_auth.known import Grant
+from smart_auth.server import Auth, Document, digest, new_secret
+
+AGAIN_SECONDS = 1.0
+SILENT_MS = 500
+SECRET_LENGTH = 43
+CHANGED = ("revoked", "roles", "disabled", "fhir_user", "patient")  # of grants and accounts
+
+log = logging.getLogger(__name__)
+
+
+class Issued(NamedTuple):
+    access: str
+    expires_in: int
+    refresh: str | None
+
+
+async def begin(
+    auth: Auth,
+    client: str,
+    scope: str,
+    lifetime: timedelta,
+    *,
+    user: str | None = None,
+    session: str | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> str:
+    """A new grant, by its id. It is forgotten after `lifetime` unless tokens are issued that live longer."""
+    id_, now = uuid4().hex, auth.now()
+    grant = {"_id": id_, "client": client, "user": user, "session": session, "scope": scope, "context": context or {}}
+    await auth["grants"].insert_one(grant | {"issued": now, "expires": now + lifetime, "revoked": None})
+    return id_
+
+
+async def issue(auth: Auth, grant: str, scope: str, lifetime: timedelta, refresh: timedelta | None) -> Issued:
+    """Tokens of a grant: one for access, and one to get the next with, where it may be refreshed."""
+    now, access, more = auth.now(), new_secret(), new_secret()
+    common = {"grant": grant, "scope": scope, "issued": now}
+    issued = [{"_id": digest(access), "kind": "access", "expires": now + lifetime} | common]
+    if refresh is not None:
+        issued.append({"_id": digest(more), "kind": "refresh", "expires": now + refresh, "used": None} | common)
+    await auth["grants"].update_one({"_id": grant}, {"$max": {"expires": now + max(lifetime, refresh or lifetime)}})
+    await auth["tokens"].insert_many(issued)
+    return Issued(access, int(lifetime.total_seconds()), None if refresh is None else more)
+
+
+async def find(auth: Auth, secret: str) -> Grant | None:
+    """What an access token allows now; None where it is unknown, expired or revoked."""
+    if len(secret) != SECRET_LENGTH:
+        return None
+    token = digest(secret)
+    grant = auth.known.get(token)
+    if grant is None:
+        epoch = auth.known.epoch
+        grant = await _read(auth, token)
+        if grant is None:
+            return None
+        auth.known.keep(grant, epoch)
+    return grant if auth.now() < grant.expires else None
+
+
+async def _read(auth: Auth, token: str) -> Grant | None:
+    found = await auth["tokens"].find_one({"_id": token, "kind": "access"})
+    return None if found is None else await granted(auth, found)
+
+
+async def granted(auth: Auth, token: Document) -> Grant | None:
+    """What a token, as it is stored, allows as part of its grant; None where that was revoked."""
+    grant = await auth["grants"].find_one({"_id": token["grant"], "revoked": None})
+    if grant is None:
+        return None
+    return Grant(
+        id=grant["_id"],
+        token=token["_id"],
+        client=grant["client"],
+        scope=token["scope"],
+        issued=token["issued"],
+        expires=token["expires"],
+        user=grant["user"],
+        context=grant["context"],
+    )
+
+
+async def revoke(auth: Auth, grant: str, reason: str) -> None:
+    await revoke_all(auth, {"_id": grant}, reason)
+
+
+async def revoke_all(auth: Auth, which: Mapping[str, Any], reason: str) -> None:
+    """End grants: of a client, of a user, of a session."""
+    change = {"$set": {"revoked": auth.now(), "reason": reason}}
+    await auth["grants"].update_many({**which, "revoked": None}, change)
+    auth.known.changed()
+
+
+async def refreshing(auth: Auth, secret: str, client: str) -> tuple[Document, Grant] | None:
+    """Claim a refresh token, once. The second use is one too many: it, or the first, was a thief's, and the grant ends.
+
+    https://www.rfc-editor.org/rfc/rfc9700#section-4.14.2
+    """
+    asked = {"_id": digest(secret), "kind": "refresh"}
+    token = await auth["tokens"].find_one(asked)
+    grant = None if token is None or token["expires"] <= auth.now() else await granted(auth, token)
+    if token is None or grant is None or grant.client != client:
+        return None
+    claimed = await auth["tokens"].find_one_and_update(asked | {"used": None}, {"$set": {"used": auth.now()}})
+    if claimed is None:
+        await revoke(auth, grant.id, "a refresh token was used again")
+        return None
+    return token, grant
+
+
+async def follow(auth: Auth) -> None:
+    """Until it is cancelled: what is known of tokens is trusted as long as changes are told here."""
+    names = [auth[name].name for name in ("grants", "users")]
+    told = [{f"updateDescription.updatedFields.{name}": {"$exists": True}} for name in CHANGED]
+    replaced = {"operationType": "replace"}
+    stages: list[Document] = [
+        {
+            "$match": {
+                "ns.coll": {"$in": names},
+                "$or": [*told, replaced, {"operationType": "delete", "ns.coll": names[1]}],
+            }
+        },
+        {"$project": {"_id": 1}},
+    ]
+    while True:
+        try:
+            async with await auth.database.watch(stages, max_await_time_ms=SILENT_MS) as stream:
+                auth.known.changed()  # what was read before this stream began
+                while stream.alive:
+                    if await stream.try_next() is not None:
+                        auth.known.changed()
+                    auth.known.heard()
+        except PyMongoError as error:
+            log.debug("grants are not watched for a while: %s", error)
+        auth.known.lost()
+        await asyncio.sleep(AGAIN_SECONDS)

@@ -1,0 +1,69 @@
+"""What is asked of other servers does not reach what only this machine or its network can."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fhirserver.egress import Unreachable, get, is_public
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1:248:1893:25c8:1946", True),
+        ("127.0.0.1", False),
+        ("10.0.0.1", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:93.184.216.34", True),
+        ("64:ff9b::7f00:1", False),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_public_addresses(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://93.184.216.34/",
+        "https://127.0.0.1/",
+        "https://localhost/",
+        "https://[::1]/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://user:secret@93.184.216.34/",
+        "file:///etc/passwd",
+        "gopher://93.184.216.34/",
+        "https://",
+        "https://[::1",
+        "https://host.invalid/",
+        "nonsense",
+        "",
+        "https://a\x00b/",
+    ],
+)
+def test_what_is_not_asked(url: str) -> None:
+    with pytest.raises(Unreachable):
+        asyncio.run(get(url, accept="application/json"))
+
+
+def test_who_does_not_answer_is_said() -> None:
+    with pytest.raises(Unreachable, match="did not answer"):
+        asyncio.run(get("http://127.0.0.1:9/", accept="application/json", trusted=("127.0.0.1",)))
