@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from fhirserver.fhir.fhirpath import Hooks
 from fhirserver.fhir.fhirpath.scope import NO_HOOKS
-from fhirserver.validation.findings import Problem
+from fhirserver.validation.findings import Issues, Problem
 from fhirserver.validation.words import one_of, shown
 
+MOST_TRIALS: Final = 1_000_000
+NO_PROFILES: Final[Mapping[str, Known]] = MappingProxyType({})
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 
 # Type/id, with or without a server before it and a version behind it
@@ -26,17 +29,78 @@ def _place(url: str) -> re.Match[str] | None:
     return found if found and bool(found["id"]) != bool(question) else None
 
 
+class Known(Protocol):
+    """A profile, as those see it that name it."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def type(self) -> str: ...
+
+    def check(self, node: Any, container: Container) -> Issues: ...
+
+
+class Trials:
+    """What was tried in the whole that is being checked: which values conform to which profile; how much is left."""
+
+    __slots__ = ("answers", "left")
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[int, str], bool] = {}
+        self.left = MOST_TRIALS
+
+    def spend(self, trials: int) -> None:
+        self.left -= trials
+        if self.left < 0:
+            raise TooManyTrials
+
+
+class TooManyTrials(Exception):
+    """Finding the slices of values takes too long."""
+
+
 class Container:
-    """The resource that contained resources and `#` references belong to; `inner` is the one that is being checked."""
+    """The resource that contained resources and `#` references belong to; `inner` is the one that is being checked.
 
-    __slots__ = ("_contained", "_pointers", "_sound", "hooks", "inner", "resource")
+    `profiles` are those that are known, by canonical.
+    """
 
-    def __init__(self, resource: dict[str, Any], hooks: Hooks = NO_HOOKS) -> None:
+    __slots__ = ("_contained", "_pointers", "_sound", "hooks", "inner", "profiles", "resource", "trials")
+
+    def __init__(
+        self,
+        resource: dict[str, Any],
+        hooks: Hooks = NO_HOOKS,
+        profiles: Mapping[str, Known] = NO_PROFILES,
+        trials: Trials | None = None,
+    ) -> None:
         self.resource = self.inner = resource
         self.hooks = hooks
+        self.profiles = profiles
+        self.trials = trials or Trials()
         self._pointers: tuple[set[str], set[int]] | None = None
         self._contained: dict[str, str] | None = None
         self._sound = True
+
+    def entered(self, resource: dict[str, Any]) -> Container:
+        """The container of a resource within this one: of what is contained, or of an entry of a Bundle."""
+        if resource is self.resource or resource is self.inner:
+            return self
+        contained = any(resource is each for each in self.resource.get("contained", ()))
+        hooks = self.hooks if contained else self.hooks._replace(resolve=_entries(self.resource, self.hooks))
+        inside = Container(self.resource if contained else resource, hooks, self.profiles, self.trials)
+        inside.inner = resource
+        return inside
+
+    def resolve(self, reference: str) -> dict[str, Any] | None:
+        """What a reference leads to, where that is at hand."""
+        if reference[:1] != "#":
+            return self.hooks.resolve(reference) if self.hooks.resolve else None
+        if reference == "#":
+            return self.resource
+        contained = self.resource.get("contained", ())
+        return next((each for each in contained if type(each) is dict and each.get("id") == reference[1:]), None)
 
     def contained(self) -> dict[str, str]:
         """Types by id; read once, and only when something points here."""
@@ -82,6 +146,35 @@ def _pointing(node: Any) -> Iterator[str]:
             ahead += here.values()
         elif type(here) is list:
             ahead += here
+
+
+def _entries(bundle: dict[str, Any], hooks: Hooks) -> Callable[[str], dict[str, Any] | None] | None:
+    """Looks in the entries first. https://hl7.org/fhir/R4/bundle.html#references"""
+    known: dict[str, dict[str, Any]] = {}
+    for entry in bundle.get("entry", ()):
+        resource = entry.get("resource")
+        if resource is not None:
+            known.setdefault(f"{resource['resourceType']}/{resource.get('id')}", resource)
+            known[entry.get("fullUrl", "")] = resource
+    if not known:
+        return hooks.resolve
+
+    def resolve(reference: str) -> dict[str, Any] | None:
+        found = known.get(reference.partition("#")[0].partition("/_history/")[0])
+        return hooks.resolve(reference) if found is None and hooks.resolve else found
+
+    return resolve
+
+
+def target_type(reference: dict[str, Any], container: Container, known: frozenset[str]) -> str | None:
+    """The type that a reference names, by its URL or by its type."""
+    url = reference.get("reference")
+    if url is not None and url[:1] == "#":
+        return container.contained().get(url[1:]) if len(url) > 1 else container.resource.get("resourceType")
+    if url is not None and (found := _place(url)) and found["type"] in known:
+        return found["type"]
+    declared: str = reference.get("type", "").removeprefix(STRUCTURE)
+    return declared if declared in known else None
 
 
 Target = Callable[[dict[str, Any], Container], Problem | None]

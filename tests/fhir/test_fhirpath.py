@@ -349,7 +349,7 @@ def test_corrected_invariants_are_those_that_cannot_work_as_published() -> None:
     assert invariant(published["bdl-8"], r4()).holds(entry, root, root)
     assert not invariant(published["ras-2"], r4()).holds(prediction, root, root)
     assert invariant(published["ras-2"], r4()).holds(Node({}, "RiskAssessment.prediction"), root, root)
-    assert CORRECTIONS.keys() == {"tim-9", "que-7"}
+    assert CORRECTIONS.keys() == {"tim-9", "que-7", "hasComponentifValueStringEmpty"}
 
 
 XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'

@@ -1,4 +1,4 @@
-"""Invariants as expressions, and those that R4 published with a slip of the pen.
+"""Invariants as expressions, and those that were published with a slip of the pen.
 
 https://hl7.org/fhir/R4/conformance-rules.html#constraints
 """
@@ -26,6 +26,10 @@ CORRECTIONS: dict[str, Correction] = {
     "que-7": Correction(
         "operator = 'exists' implies (answer is boolean)",
         "the answer is a FHIR.boolean, and Boolean names the System type",
+    ),
+    "hasComponentifValueStringEmpty": Correction(  # of IPS, on results of radiology
+        "component.exists() or value.ofType(string).exists()",
+        "value[x] is `value` in FHIRPath: https://hl7.org/fhir/R4/fhirpath.html#polymorphism",
     ),
 }
 
