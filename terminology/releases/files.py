@@ -38,7 +38,7 @@ class Files:
 
     def __init__(self, path: Path, read: Callable[[int], None] = lambda count: None) -> None:
         self.path = path
-        self._read = read
+        self.read = read
         self._open = ExitStack()
         self.members = sorted(self._found(), key=lambda member: member.place)
 
@@ -91,27 +91,29 @@ class Files:
         try:
             with member.open() as file, io.TextIOWrapper(file, "utf-8-sig", newline="\n") as text:
                 for line in text:
-                    self._read(len(line))
+                    self.read(len(line))
                     yield line.rstrip("\r\n")
         except (UnicodeDecodeError, zipfile.BadZipFile, EOFError) as error:
             raise NotARelease(f"{member.place} cannot be read: {error}") from error
 
     def rows(self, member: Member, *columns: str, separator: str = ",") -> Iterator[tuple[str, ...]]:
-        """Of a csv or tab-separated file with a line of names: these columns of each row, in this order."""
+        """Of a csv or tab-separated file with a line of names: these columns of each row, in this order.
+
+        A column with a question mark may be missing, and is empty then.
+        """
         rows: Iterator[list[str]]
         if separator == ",":
             rows = csv.reader(f"{line}\n" for line in self.lines(member))
         else:
             rows = (line.split(separator) for line in self.lines(member) if line)
         names = next(rows, [])
-        if missing := [each for each in columns if each not in names]:
+        if missing := [each for each in columns if each.rstrip("?") not in names and not each.endswith("?")]:
             raise NotARelease(f"{member.place} has no column {missing[0]}")
-        places = [names.index(each) for each in columns]
-        least = max(places) + 1
+        places = [names.index(name) if (name := each.rstrip("?")) in names else None for each in columns]
         for number, row in enumerate(rows, 2):
-            if len(row) < least:
+            if len(row) != len(names):
                 raise NotARelease(f"{member.place}, row {number}: {len(row)} columns instead of {len(names)}")
-            yield tuple([row[place] for place in places])
+            yield tuple(["" if place is None else row[place] for place in places])
 
 
 def _of_folder(path: Path, place: str) -> Member:

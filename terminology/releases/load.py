@@ -20,8 +20,9 @@ from pymongo.errors import BulkWriteError, CollectionInvalid
 from pymongo.write_concern import WriteConcern
 
 from terminology.releases.closure import Line, lines
-from terminology.releases.files import Files
-from terminology.releases.kinds import KINDS, Described
+from terminology.releases.described import Described
+from terminology.releases.files import Files, NotARelease
+from terminology.releases.kinds import KINDS
 from terminology.releases.schema import COMPRESSED, INDEXES, RELEASES, Document, concepts_of, document
 from terminology.releases.staging import Staging
 
@@ -62,6 +63,8 @@ async def load(database: Database, kind: str, path: Path, version: str | None, r
         described = await asyncio.to_thread(_read, kind, path, staging, report)
         total = await asyncio.to_thread(staging.sealed)
         said = described._replace(version=version or described.version)
+        if not said.version:
+            raise NotARelease(f"{path.name} does not say which version it is; say it with --version")
         named = {"kind": kind, **said._asdict(), "properties": sorted(staging.names), "total": total}
         await rows.update_one(
             {"_id": key},

@@ -97,6 +97,7 @@ class Staging:
         """What is searched by, and not shown."""
         n = self._places.get(code)
         if n is not None:
+            self.names.add(name)
             self._add("facts", (n, name, value, None))
 
     def below(self, code: str, parent: str) -> None:

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rf2
-from click.testing import CliRunner, Result
+from asking import Load, filtered, looked_up, named, properties
 from conftest import Fhir, Serve
-
-from fhirserver import telemetry
-from fhirserver.cli import main
+from loading import loader
 
 SNOMED = "http://snomed.info/sct"
 VERSION = f"{SNOMED}/{rf2.EDITION}/version/{rf2.DATE}"
-Load = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def world(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fhir, Load]:
-    """A server, and the command that loads releases into its database."""
-    served = serve()
-    settings = served.settings
-    environment = {
-        "HEALTHMATE_MONGODB_URL": str(settings.mongodb_url.get_secret_value()) if settings.mongodb_url else ""
-    }
-    environment["HEALTHMATE_DATABASE"] = settings.database
-
-    def load(kind: str, path: Path, *options: str) -> Result:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(telemetry, "configure", lambda level: None)
-            return CliRunner().invoke(main, ["load-terminology", kind, str(path), *options], env=environment)
-
-    return served.client, load
+def world(serve: Serve) -> tuple[Fhir, Load]:
+    return loader(serve())
 
 
 @pytest.fixture(scope="module")
@@ -46,27 +29,6 @@ def fhir(world: tuple[Fhir, Load], tmp_path_factory: pytest.TempPathFactory) -> 
     assert done.exit_code == 0, done.output
     assert f"{VERSION} is current now: {len(rf2.CONCEPTS)} concepts." in done.output
     return client
-
-
-def named(answer: dict[str, Any], name: str) -> list[Any]:
-    """The values of the parameters with a name."""
-    found = [each for each in answer["parameter"] if each["name"] == name]
-    return [each.get("part") or next(value for key, value in each.items() if key.startswith("value")) for each in found]
-
-
-def looked_up(fhir: Fhir, code: str, **more: str) -> dict[str, Any]:
-    answer = fhir.get("CodeSystem/$lookup", params={"system": SNOMED, "code": code} | more)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def properties(answer: dict[str, Any]) -> set[tuple[str, Any]]:
-    found = set()
-    for part in named(answer, "property"):
-        code, value = (next(v for k, v in each.items() if k.startswith("value")) for each in part[:2])
-        found.add((code, value))
-    return found
 
 
 def test_a_code_is_described_as_the_release_does(fhir: Fhir) -> None:
@@ -112,18 +74,6 @@ def test_codes_and_names_are_checked(fhir: Fhir, asked: dict[str, str], result: 
 def test_subsumption_goes_all_the_way(fhir: Fhir, a: str, b: str, outcome: str) -> None:
     answer = fhir.get("CodeSystem/$subsumes", params={"system": SNOMED, "codeA": a, "codeB": b}).json()
     assert named(answer, "outcome") == [outcome]
-
-
-def filtered(fhir: Fhir, *filters: tuple[str, str, str], **wanted: Any) -> list[str]:
-    include: dict[str, Any] = {"system": SNOMED}
-    if filters:
-        include["filter"] = [dict(zip(("property", "op", "value"), each, strict=True)) for each in filters]
-    value_set = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [include]}}
-    parameters = [{"name": "valueSet", "resource": value_set}]
-    parameters += [{"name": name, f"value{type_}": value} for name, (type_, value) in wanted.items()]
-    answer = fhir.post("ValueSet/$expand", {"resourceType": "Parameters", "parameter": parameters})
-    assert answer.status_code == 200, answer.text
-    return [each["code"] for each in answer.json()["expansion"].get("contains", [])]
 
 
 @pytest.mark.parametrize(
