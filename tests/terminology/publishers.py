@@ -11,9 +11,10 @@ def loinc(folder: Path) -> Path:
     """Two glucose terms and a question with answers; parts, their hierarchy, a translation."""
     extra = folder / "AccessoryFiles"
     axes = "COMPONENT PROPERTY TIME_ASPCT SYSTEM SCALE_TYP METHOD_TYP CLASS VersionLastChanged DefinitionDescription"
+    rest = "STATUS CONSUMER_NAME CLASSTYPE SHORTNAME ORDER_OBS EXTERNAL_COPYRIGHT_NOTICE LONG_COMMON_NAME"
     _csv(
         folder / "LoincTable" / "Loinc.csv",
-        f"LOINC_NUM {axes} STATUS CONSUMER_NAME CLASSTYPE SHORTNAME ORDER_OBS EXTERNAL_COPYRIGHT_NOTICE LONG_COMMON_NAME",
+        f"LOINC_NUM {axes} {rest}",
         [
             *("1-1", "Sugar", "MCnc", "Pt", "Bld", "Qn", "", "CHEM", "2.9", "Sugar in the\nblood, as said", "ACTIVE"),
             *("Sugar, blood", "1", "Sugar Bld", "Both", "", "Sugar [Mass/volume] in Blood"),
