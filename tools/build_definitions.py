@@ -7,6 +7,7 @@ Writes files of zstd-compressed JSON. The same wheel always gives the same bytes
 
 types.json.zst        {type name or backbone path: {kind, base, abstract, constraints, elements, regex}}
 parameters.json.zst   the search parameters, without their prose, and the compartment definitions
+profiles.json.zst     the profiles and extension definitions of R4: their differentials, without prose
 codes.json.zst        {value set: {system: [code]}} for every value set with a required binding that can be enumerated
 r4.zst                every CodeSystem, ConceptMap and ValueSet without its prose, many to a frame; r4.index says where
 """
@@ -103,8 +104,7 @@ def element(node: Json, backbones: set[str]) -> Json:
 
 
 def own_constraints(node: Json) -> list[list[str]]:
-    keys = ("key", "severity", "human", "expression")
-    return [[c[key] for key in keys] for c in node.get("constraint", []) if c.get("expression")]
+    return [[c[key] for key in CONSTRAINT] for c in node.get("constraint", []) if c.get("expression")]
 
 
 def types(definitions: list[Json]) -> dict[str, Json]:
@@ -158,6 +158,32 @@ def parameters(definitions: list[Json]) -> Json:
         if d["resourceType"] == "CompartmentDefinition" and not d["id"].startswith("example")
     }
     return {"parameters": sorted(kept, key=lambda p: p["url"]), "compartments": compartments}
+
+
+PROFILE = ("url", "version", "type", "baseDefinition", "context", "contextInvariant")
+_said = "id path sliceName slicing min max type contentReference maxLength binding constraint isModifier"
+SAID = frozenset(_said.split())
+VALUES = ("fixed", "pattern", "minValue", "maxValue")
+CONSTRAINT = ("key", "severity", "human", "expression")
+
+
+def profiles(definitions: list[Json]) -> list[Json]:
+    """https://hl7.org/fhir/R4/profilelist.html"""
+    kept = []
+    for d in definitions:
+        if d["resourceType"] == "StructureDefinition" and d.get("derivation") == "constraint":
+            elements = [said(e) for e in d["differential"]["element"]]
+            kept.append({k: d[k] for k in PROFILE if k in d} | {"differential": {"element": elements}})
+    return sorted(kept, key=lambda d: d["url"])
+
+
+def said(element: Json) -> Json:
+    out = {k: v for k, v in element.items() if k in SAID or k.startswith(VALUES)}
+    if "constraint" in out:
+        out["constraint"] = [{k: c[k] for k in CONSTRAINT if k in c} for c in out["constraint"]]
+    if "binding" in out:
+        out["binding"] = {k: v for k, v in out["binding"].items() if k != "description"}
+    return out
 
 
 def concepts(nodes: list[Json], parents: tuple[str, ...] = ()) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -285,6 +311,7 @@ def main(wheel: str) -> None:
     tables = types(definitions)
     write("types", tables)
     write("parameters", parameters(definitions))
+    write("profiles", profiles(definitions))
     write("codes", codes(tables, definitions))
     terminology(definitions)
 

@@ -6,6 +6,7 @@ resource type where it can ask here. https://hl7.org/fhir/R4/elementdefinition.h
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,4 +123,11 @@ def required_codes() -> dict[str, dict[str, frozenset[str]]]:
 def search_table() -> dict[str, Any]:
     """{"parameters": [slim SearchParameter], "compartments": {compartment: {type: [parameter code]}}}."""
     table: dict[str, Any] = msgspec.json.decode(load_table("parameters"))
+    return table
+
+
+@cache
+def profile_table() -> list[dict[str, Any]]:
+    """StructureDefinitions of the profiles and extensions of R4, as differentials without prose."""
+    table: list[dict[str, Any]] = msgspec.json.Decoder(float_hook=Decimal).decode(load_table("profiles"))
     return table

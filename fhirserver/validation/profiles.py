@@ -6,15 +6,18 @@ value sets. Where it is given as a differential only, its elements are those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
-from fhirserver.fhir.definitions import Definitions
+from fhirserver.fhir.definitions import Definitions, profile_table, r4
+from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.additions import Additions, named
 from fhirserver.validation.findings import Issues, issue
 from fhirserver.validation.reading import Ask
-from fhirserver.validation.references import STRUCTURE, Container, TooManyTrials
-from fhirserver.validation.trees import Spec, tree
+from fhirserver.validation.references import STRUCTURE, Container, Known, TooManyTrials
+from fhirserver.validation.snapshots import kept, snapshot, type_elements
+from fhirserver.validation.trees import tree
 
 Json = dict[str, Any]
 
@@ -30,6 +33,13 @@ class Profiles(dict[str, "Profile"]):
                 self[f"{each.url}|{each.version}"] = each
 
 
+class Context(NamedTuple):
+    """Where an extension may stand: `element`, `extension` or `fhirpath`, and which."""
+
+    type: str
+    expression: str
+
+
 class Profile:
     """One profile, or the definition of an extension."""
 
@@ -38,11 +48,46 @@ class Profile:
         self.version: str | None = structure_definition.get("version")
         self.type: str = structure_definition["type"]
         self.base: str = structure_definition.get("baseDefinition", "")
+        self.context = tuple(
+            Context(each["type"], each["expression"]) for each in structure_definition.get("context", ())
+        )
+        self.invariants: tuple[str, ...] = tuple(structure_definition.get("contextInvariant", ()))
         self._definitions = definitions
-        self._elements: list[Json] = structure_definition["snapshot"]["element"]
-        self._ask: Ask | None = None
-        self._compiled = False
-        self.needs = frozenset(_needs(tree(self._elements), definitions))
+        self._snapshot = _kept(structure_definition.get("snapshot"))
+        self._differential = [] if self._snapshot else _kept(structure_definition.get("differential"))
+        self._asked: Ask | None = None
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """Canonicals of the profiles, definitions of extensions and value sets that it names, and of its base."""
+        named = set(_named(self._snapshot or self._differential, self._definitions))
+        if not self._snapshot and not self._of_type(self.base):
+            named.add(self.base)
+        return frozenset(named)
+
+    @cached_property
+    def modifier(self) -> bool:
+        """Whether the extension it defines changes the meaning of what it stands in."""
+        root = (self._snapshot or self._differential)[:1]
+        return any("." not in each["path"] and bool(each.get("isModifier")) for each in root)
+
+    def elements(self, profiles: Mapping[str, Known], seen: tuple[str, ...] = ()) -> Sequence[Json] | None:
+        """The elements of the snapshot, generated where there is none; None where the base is not known here."""
+        if self._snapshot:
+            return self._snapshot
+
+        def known(canonical: str) -> Sequence[Json] | None:
+            profile = profiles.get(canonical)
+            return profile.elements(profiles, (*seen, self.url)) if profile and profile.url not in seen else None
+
+        type_ = self._of_type(self.base)
+        base = type_elements(type_, self._definitions) if type_ else known(self.base)
+        return snapshot(self._differential, base, known, self._definitions) if base else None
+
+    def _of_type(self, canonical: str) -> str | None:
+        """The type of FHIR that a canonical names."""
+        name = canonical.partition("|")[0].removeprefix(STRUCTURE)
+        return name if name in self._definitions.types else None
 
     def check(self, node: Any, container: Container) -> Issues:
         """What is wrong with a value of the type, and what is to be asked; expressions begin at the value."""
@@ -50,25 +95,44 @@ class Profile:
         if type_ != self.type:
             said = f"{self.url} is a profile of {self.type}, and this is {type_}"
             return named(self.url, issue("structure", said, "type"))
-        if not self._compiled:
-            self._ask = Additions(self._definitions, self.url).of(tree(self._elements), self.type, None)
-            self._compiled = True
-        if self._ask is None:
-            return None
+        if self._asked is None:
+            self._asked = self._compiled(container.profiles)
         try:
-            found = self._ask(node, None, container)
+            found = self._asked(node, None, container)
         except TooManyTrials:
-            said = "there are too many values and slices to tell which belongs to which"
-            found = issue("too-costly", said, "depth")
+            found = issue("too-costly", "there are too many values and slices to tell which belongs to which", "depth")
         return named(self.url, found) if found else None
 
+    def _compiled(self, profiles: Mapping[str, Known]) -> Ask:
+        elements = self.elements(profiles)
+        if elements is None:
+            said = f"the profile {self.url} derives from {self.base}, which is not known here, so it is not checked"
+            return lambda value, sibling, container: [Issue("warning", "not-found", said, "", rule="profile-unknown")]
+        return Additions(self._definitions, self.url).of(tree(elements), self.type, None) or _nothing
 
-def _needs(root: Spec, definitions: Definitions) -> Iterable[str]:
-    for spec in root.within():
-        for type_ in spec.types:
-            for url in (*type_.profiles, *type_.targets):
+
+def _nothing(value: Any, sibling: Json | None, container: Container) -> Issues:
+    """A profile that repeats its type."""
+    return None
+
+
+def _kept(part: Json | None) -> list[Json]:
+    """The elements without their prose."""
+    return [kept(each) for each in part["element"]] if part else []
+
+
+def _named(elements: Iterable[Json], definitions: Definitions) -> Iterator[str]:
+    for element in elements:
+        for type_ in element.get("type", ()):
+            for url in (*type_.get("profile", ()), *type_.get("targetProfile", ())):
                 if url.removeprefix(STRUCTURE) not in definitions.types:
                     yield url
-        for binding in spec.bindings:
-            if binding.strength != "example":
-                yield binding.value_set
+        binding = element.get("binding", {})
+        if "valueSet" in binding and binding["strength"] != "example":
+            yield binding["valueSet"]
+
+
+@cache
+def published() -> Profiles:
+    """Those of R4: https://hl7.org/fhir/R4/profilelist.html, https://hl7.org/fhir/R4/extensibility-registry.html"""
+    return Profiles(Profile(each, r4()) for each in profile_table())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -39,6 +39,10 @@ class Known(Protocol):
     def type(self) -> str: ...
 
     def check(self, node: Any, container: Container) -> Issues: ...
+
+    def elements(
+        self, profiles: Mapping[str, Known], seen: tuple[str, ...] = ()
+    ) -> Sequence[dict[str, Any]] | None: ...
 
 
 class Trials:

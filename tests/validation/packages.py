@@ -12,7 +12,7 @@ import pytest
 
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
-from fhirserver.validation.profiles import Profile, Profiles
+from fhirserver.validation.profiles import Profile, Profiles, published
 
 PACKAGES = Path(__file__).parents[3] / "shared" / "data" / "packages"
 US_CORE, IPS = PACKAGES / "hl7.fhir.us.core-6.1.0.tgz", PACKAGES / "hl7.fhir.uv.ips-1.1.0.tgz"
@@ -42,8 +42,9 @@ def structure_definitions(package: Path) -> dict[str, Json]:
 
 @cache
 def profiles() -> Profiles:
+    """Those of R4, US Core and IPS."""
     known = (each for package in (US_CORE, IPS) for each in structure_definitions(package).values())
-    return Profiles(Profile(each, r4()) for each in known)
+    return Profiles([*published().values(), *(Profile(each, r4()) for each in known)])
 
 
 @cache
