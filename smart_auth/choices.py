@@ -1,0 +1,63 @@
+"""Whose record an app may be pointed at. The names are in the record, which this room knows by this protocol only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from smart_auth.users import User
+
+SEARCHING = frozenset(("practitioner", "admin"))
+
+
+class Choice(NamedTuple):
+    """A patient or a visit: how it is called, and what tells it from others of that name."""
+
+    id: str
+    name: str
+    detail: str = ""
+
+
+class Choices(Protocol):
+    def searches(self, user: User) -> bool:
+        """Whether this person looks patients up, instead of having a few of their own."""
+        ...
+
+    async def own(self, user: User) -> Sequence[Choice]:
+        """The person's own record, and those that they keep for others."""
+        ...
+
+    async def found(self, user: User, text: str) -> Sequence[Choice]:
+        """Patients that this person may see, by name or identifier."""
+        ...
+
+    async def patient(self, user: User, id_: str) -> Choice | None:
+        """A patient, if this person may choose it."""
+        ...
+
+    async def encounters(self, user: User, patient: str) -> Sequence[Choice]:
+        """The latest visits of a patient."""
+        ...
+
+
+class Linked:
+    """The patients that the account itself names, by their ids: what is known without asking the record."""
+
+    def searches(self, user: User) -> bool:
+        return False
+
+    async def own(self, user: User) -> Sequence[Choice]:
+        return [Choice(id_, f"Patient {id_}") for id_ in linked(user)]
+
+    async def found(self, user: User, text: str) -> Sequence[Choice]:
+        return ()
+
+    async def patient(self, user: User, id_: str) -> Choice | None:
+        return next((each for each in await self.own(user) if each.id == id_), None)
+
+    async def encounters(self, user: User, patient: str) -> Sequence[Choice]:
+        return ()
+
+
+def linked(user: User) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (user.patient, *user.proxy_for))))
