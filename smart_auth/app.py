@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.telemetry import request_id
-from smart_auth import login, pages
+from smart_auth import login, pages, signup
 from smart_auth.discovery import smart
 from smart_auth.grants import token
 from smart_auth.keys import jwks
@@ -42,6 +42,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: handler}}
     **{f"/{name}": {"GET": pages.file} for name in pages.FILES},
     **login.ROUTES,
+    **signup.ROUTES,
     "/token": {"POST": token},
     "/jwks": {"GET": jwks},
     "/.well-known/smart-configuration": {"GET": smart},

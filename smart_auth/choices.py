@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from smart_auth.users import User
-
-SEARCHING = frozenset(("practitioner", "admin"))
+if TYPE_CHECKING:  # what hands the choices out knows them
+    from smart_auth.users import User
 
 
 class Choice(NamedTuple):

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from smart_auth import wording
 from smart_auth.choices import Choice
 from smart_auth.refusal import Refused, invalid_request
-from smart_auth.scopes import Scope, parse, written
+from smart_auth.scopes import Scope, parse
 from smart_auth.server import Auth
 from smart_auth.sessions import Session
 from smart_auth.visits import Visit
@@ -166,8 +166,8 @@ def _narrowed(text: str, scope: Scope, number: int, fields: Mapping[str, str]) -
     if not narrow.permissions:
         return []
     if kinds:
-        return [written(narrow._replace(type=each)) for each in kinds]
-    return [text] if narrow == scope else [written(narrow)]
+        return [str(narrow._replace(type=each)) for each in kinds]
+    return [text if narrow == scope else str(narrow)]
 
 
 async def _remember(auth: Auth, session: Session, asking: Asking, decision: Decision) -> None:

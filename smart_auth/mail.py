@@ -96,7 +96,13 @@ def later(work: Coroutine[Any, Any, None]) -> None:
     """Have something done that the answer does not wait for."""
     task = asyncio.get_running_loop().create_task(work)
     _under_way.add(task)
-    task.add_done_callback(_under_way.discard)
+    task.add_done_callback(_ended)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    _under_way.discard(task)
+    if not task.cancelled() and (error := task.exception()):
+        log.error("what was left for later failed", exc_info=error)
 
 
 async def _sent(auth: Auth, mail: Mail) -> None:
@@ -109,6 +115,6 @@ async def _sent(auth: Auth, mail: Mail) -> None:
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text)
     try:
-        await auth.mailer.send(message)
+        await mailer(auth.settings).send(message)
     except (aiosmtplib.SMTPException, OSError) as error:
-        log.error("mail could not be sent: %s", error)
+        log.warning("mail could not be sent: %s", error)

@@ -13,6 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhirserver.settings import Settings
+from smart_auth.choices import Choices, Linked
 from smart_auth.key_sets import KeySets
 from smart_auth.known import Known
 
@@ -28,6 +29,7 @@ class Auth:
     now: Callable[[], datetime]
     known: Known = field(default_factory=Known)
     key_sets: KeySets = field(default_factory=KeySets)
+    choices: Choices = field(default_factory=Linked)
 
     @property
     def issuer(self) -> str:

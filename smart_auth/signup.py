@@ -151,5 +151,8 @@ ROUTES = {
     "/signup/sent": {"GET": visits.shown(_sent_page)},
     "/confirm": {"GET": visits.shown(_confirm_page), "POST": visits.submitted(_confirm, _confirm_page)},
     "/reset": {"GET": visits.shown(_reset_page), "POST": visits.submitted(_reset, _reset_page)},
-    "/reset/new": {"GET": visits.shown(_new_password_page), "POST": visits.submitted(_new_password, _new_password_page)},
+    "/reset/new": {
+        "GET": visits.shown(_new_password_page),
+        "POST": visits.submitted(_new_password, _new_password_page),
+    },
 }
