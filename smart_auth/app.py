@@ -17,9 +17,11 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.telemetry import request_id
-from smart_auth import login, pages, signup
-from smart_auth.discovery import smart
+from smart_auth import authorize, login, pages
+from smart_auth.discovery import openid, smart
 from smart_auth.grants import token
+from smart_auth.id_tokens import userinfo
+from smart_auth.introspection import introspect, revoke
 from smart_auth.keys import jwks
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
@@ -42,12 +44,17 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: handler}}
     **{f"/{name}": {"GET": pages.file} for name in pages.FILES},
     **login.ROUTES,
-    **signup.ROUTES,
+    **authorize.ROUTES,
     "/token": {"POST": token},
+    "/introspect": {"POST": introspect},
+    "/revoke": {"POST": revoke},
+    "/userinfo": {"GET": userinfo, "POST": userinfo},
     "/jwks": {"GET": jwks},
     "/.well-known/smart-configuration": {"GET": smart},
+    "/.well-known/openid-configuration": {"GET": openid},
 }
-CROSS_ORIGIN = frozenset(("/token", "/jwks", "/.well-known/smart-configuration"))
+OPEN = ("/token", "/introspect", "/revoke", "/userinfo", "/jwks")
+CROSS_ORIGIN = frozenset((*OPEN, "/.well-known/smart-configuration", "/.well-known/openid-configuration"))
 _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
 

@@ -10,28 +10,80 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from smart_auth import keys
+from smart_auth.clients import GRANT_TYPES, METHODS
 from smart_auth.credentials import ALGORITHMS
 from smart_auth.server import Auth
 
-CAPABILITIES = ("client-confidential-asymmetric", "permission-v1", "permission-v2")
-SCOPES = ("system/*.rs", "system/*.cruds")
+CAPABILITIES = (
+    "launch-standalone",
+    "authorize-post",
+    "client-public",
+    "client-confidential-symmetric",
+    "client-confidential-asymmetric",
+    "sso-openid-connect",
+    "context-standalone-patient",
+    "context-standalone-encounter",
+    "permission-offline",
+    "permission-online",
+    "permission-patient",
+    "permission-user",
+    "permission-v1",
+    "permission-v2",
+)
+SCOPES = (
+    "openid",
+    "fhirUser",
+    "profile",
+    "launch/patient",
+    "launch/encounter",
+    "offline_access",
+    "online_access",
+    "patient/*.rs",
+    "patient/*.cruds",
+    "user/*.rs",
+    "user/*.cruds",
+    "system/*.rs",
+    "system/*.cruds",
+)
+CLAIMS = ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "fhirUser", "name")
 PUBLIC = {"Cache-Control": "public, max-age=300"}
 
 
-def smart_configuration(auth: Auth) -> dict[str, Any]:
+def server_metadata(auth: Auth) -> dict[str, Any]:
+    """What both say: https://www.rfc-editor.org/rfc/rfc8414#section-2"""
     return {
         "issuer": auth.issuer,
         "jwks_uri": f"{auth.issuer}/jwks",
+        "authorization_endpoint": f"{auth.issuer}/authorize",
         "token_endpoint": auth.token_endpoint,
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "introspection_endpoint": f"{auth.issuer}/introspect",
+        "revocation_endpoint": f"{auth.issuer}/revoke",
+        "userinfo_endpoint": f"{auth.issuer}/userinfo",
+        "grant_types_supported": list(GRANT_TYPES),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
         "scopes_supported": list(SCOPES),
         "code_challenge_methods_supported": ["S256"],
-        "capabilities": list(CAPABILITIES),
+        "token_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "authorization_response_iss_parameter_supported": True,
     }
 
 
 async def smart(auth: Auth, request: Request) -> Response:
     """GET [FHIR base]/.well-known/smart-configuration: JSON, whatever Accept says."""
-    return JSONResponse(smart_configuration(auth), headers=PUBLIC)
+    return JSONResponse(server_metadata(auth) | {"capabilities": list(CAPABILITIES)}, headers=PUBLIC)
+
+
+async def openid(auth: Auth, request: Request) -> Response:
+    """GET /.well-known/openid-configuration: https://openid.net/specs/openid-connect-discovery-1_0.html"""
+    more = {
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [keys.ALGORITHM],
+        "claims_supported": list(CLAIMS),
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+    }
+    return JSONResponse(server_metadata(auth) | more, headers=PUBLIC)

@@ -12,15 +12,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from smart_auth.clients import BACKEND, Client
+from smart_auth import codes, tokens
+from smart_auth.clients import BACKEND, CODE, REFRESH, Client
 from smart_auth.credentials import authenticate
 from smart_auth.forms import form
-from smart_auth.refusal import NO_STORE, Refused, invalid_request, invalid_scope
+from smart_auth.id_tokens import id_token
+from smart_auth.refusal import NO_STORE, Refused, invalid_grant, invalid_request, invalid_scope
 from smart_auth.scopes import parse
 from smart_auth.server import Auth
-from smart_auth.tokens import begin, issue
 
+ACCESS_LIFE = timedelta(hours=1)
 BACKEND_LIFE = timedelta(minutes=5)  # SMART asks for no more
+OFFLINE, ONLINE = "offline_access", "online_access"
 
 Fields = Mapping[str, str]
 
@@ -51,9 +54,71 @@ async def backend(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
         if found is None or found.level != "system" or not any(each.contains(found) for each in registered):
             raise invalid_scope(f"{text[:200]} is not within what this client is registered for: {client.scope}")
     scope = " ".join(wanted)
-    grant = await begin(auth, client.id, scope, BACKEND_LIFE)
-    issued = await issue(auth, grant, scope, BACKEND_LIFE, refresh=None)
+    grant = await tokens.begin(auth, client.id, scope, BACKEND_LIFE)
+    issued = await tokens.issue(auth, grant, scope, BACKEND_LIFE, refresh=None)
     return {"access_token": issued.access, "token_type": "Bearer", "expires_in": issued.expires_in, "scope": scope}
 
 
-GRANTS: dict[str, Callable[[Auth, Client, Fields], Awaitable[dict[str, Any]]]] = {BACKEND: backend}
+async def code(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
+    """https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3"""
+    for name in ("code", "redirect_uri", "code_verifier"):
+        if name not in asked:
+            raise invalid_request(f"{name} is missing")
+    claimed = await codes.claim(auth, client, asked["code"], asked["redirect_uri"], asked["code_verifier"])
+    user, scope, context, nonce, at = (claimed["more"][name] for name in ("user", "scope", "context", "nonce", "at"))
+    answer = await _given(auth, claimed["grant"], scope, scope, context)
+    signed = await id_token(auth, client.id, user, scope, nonce, at)
+    return answer | ({"id_token": signed} if signed else {})
+
+
+async def refresh(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
+    """https://www.rfc-editor.org/rfc/rfc6749#section-6"""
+    secret = asked.get("refresh_token")
+    if secret is None:
+        raise invalid_request("refresh_token is missing")
+    grant = await tokens.renewable(auth, secret, again=True)
+    if grant is None or grant.client != client.id:
+        raise invalid_grant("the refresh token is unknown, expired or revoked")
+    if ONLINE in grant.scope.split() and not await _is_logged_in(auth, grant.session):
+        raise invalid_grant("the person logged out, and let the app in for as long as they are logged in")
+    scope = _narrowed(asked.get("scope", grant.scope), grant.scope)
+    if not await tokens.claim(auth, secret, grant.id):
+        raise invalid_grant("the refresh token was used before")
+    return await _given(auth, grant.id, scope, grant.scope, grant.context)
+
+
+async def _given(auth: Auth, grant: str, scope: str, granted: str, context: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of the token endpoint: tokens, and the context of the launch."""
+    renewable = timedelta(days=auth.settings.refresh_days) if {OFFLINE, ONLINE} & {*granted.split()} else None
+    issued = await tokens.issue(auth, grant, scope, ACCESS_LIFE, renewable)
+    answer: dict[str, Any] = {
+        **context,
+        "access_token": issued.access,
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in,
+        "scope": scope,
+    }
+    return answer | ({"refresh_token": issued.refresh} if issued.refresh else {})
+
+
+def _narrowed(asked: str, granted: str) -> str:
+    """A scope within what was granted."""
+    whole = granted.split()
+    limits = [found for text in whole if (found := parse(text))]
+    for text in asked.split():
+        found = parse(text)
+        if text not in whole and (found is None or not any(each.contains(found) for each in limits)):
+            raise invalid_scope(f"{text[:200]} is more than was granted: {granted}")
+    return " ".join(dict.fromkeys(asked.split())) or granted
+
+
+async def _is_logged_in(auth: Auth, session: str | None) -> bool:
+    asked = {"_id": session, "until": {"$gt": auth.now()}}
+    return session is not None and await auth["sessions"].find_one(asked) is not None
+
+
+GRANTS: dict[str, Callable[[Auth, Client, Fields], Awaitable[dict[str, Any]]]] = {
+    CODE: code,
+    REFRESH: refresh,
+    BACKEND: backend,
+}

@@ -28,6 +28,7 @@ class Grant(NamedTuple):
     issued: datetime
     expires: datetime
     user: str | None = None
+    session: str | None = None
     fhir_user: str | None = None
     roles: frozenset[str] = frozenset()
     context: Mapping[str, Any] = {}

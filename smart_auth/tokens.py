@@ -16,13 +16,15 @@ from uuid import uuid4
 
 from pymongo.errors import PyMongoError
 
+from smart_auth import users
 from smart_auth.known import Grant
 from smart_auth.server import Auth, Document, digest, new_secret
+from smart_auth.users import User
 
 AGAIN_SECONDS = 1.0
 SILENT_MS = 500
 SECRET_LENGTH = 43
-CHANGED = ("revoked", "roles", "disabled", "fhir_user", "patient")  # of grants and accounts
+CHANGED = ("revoked", "roles", "disabled", "fhir_user", "patient", "proxy_for")  # of grants and accounts
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +53,13 @@ async def begin(
 
 
 async def issue(auth: Auth, grant: str, scope: str, lifetime: timedelta, refresh: timedelta | None) -> Issued:
-    """Tokens of a grant: one for access, and one to get the next with, where it may be refreshed."""
+    """Tokens of a grant: one for access, and where it may be refreshed, one to get the next with.
+
+    `scope` is that of the access token; a refresh token has all that was granted.
+    """
     now, access, more = auth.now(), new_secret(), new_secret()
-    common = {"grant": grant, "scope": scope, "issued": now}
-    issued = [{"_id": digest(access), "kind": "access", "expires": now + lifetime} | common]
+    common = {"grant": grant, "issued": now}
+    issued = [{"_id": digest(access), "kind": "access", "scope": scope, "expires": now + lifetime} | common]
     if refresh is not None:
         issued.append({"_id": digest(more), "kind": "refresh", "expires": now + refresh, "used": None} | common)
     await auth["grants"].update_one({"_id": grant}, {"$max": {"expires": now + max(lifetime, refresh or lifetime)}})
@@ -83,20 +88,60 @@ async def _read(auth: Auth, token: str) -> Grant | None:
 
 
 async def granted(auth: Auth, token: Document) -> Grant | None:
-    """What a token, as it is stored, allows as part of its grant; None where that was revoked."""
+    """What a token, as it is stored, allows as part of its grant; None where that is over."""
     grant = await auth["grants"].find_one({"_id": token["grant"], "revoked": None})
     if grant is None:
+        return None
+    person = await users.find(auth, grant["user"]) if grant["user"] else None
+    if grant["user"] and (person is None or not _stands(person, grant["context"])):
         return None
     return Grant(
         id=grant["_id"],
         token=token["_id"],
         client=grant["client"],
-        scope=token["scope"],
+        scope=token.get("scope") or grant["scope"],
         issued=token["issued"],
         expires=token["expires"],
         user=grant["user"],
+        session=grant["session"],
+        fhir_user=person.fhir_user if person else None,
+        roles=person.roles if person else frozenset(),
         context=grant["context"],
     )
+
+
+def _stands(person: User, context: Mapping[str, Any]) -> bool:
+    """Whether the account is in use, and the patient is still one whose record this person may open an app with."""
+    if person.disabled:
+        return False
+    patient = context.get("patient")
+    chooses = bool(person.roles & {"practitioner", "admin"})
+    return patient is None or chooses or patient == person.patient or patient in person.proxy_for
+
+
+async def renewable(auth: Auth, secret: str, *, again: bool = False) -> Grant | None:
+    """What a refresh token could be used for; `again`: also one that was used before."""
+    asked = {"_id": digest(secret), "kind": "refresh"} | ({} if again else {"used": None})
+    token = await auth["tokens"].find_one(asked)
+    return None if token is None or token["expires"] <= auth.now() else await granted(auth, token)
+
+
+async def claim(auth: Auth, secret: str, grant: str) -> bool:
+    """Use a refresh token. The second use is one too many: it, or the first, was a thief's, and the grant ends.
+
+    https://www.rfc-editor.org/rfc/rfc9700#section-4.14.2
+    """
+    asked = {"_id": digest(secret), "kind": "refresh", "used": None}
+    if await auth["tokens"].find_one_and_update(asked, {"$set": {"used": auth.now()}}) is not None:
+        return True
+    await revoke(auth, grant, "a refresh token was used again")
+    return False
+
+
+async def grant_of(auth: Auth, secret: str) -> Document | None:
+    """The grant, as it is stored, that a token of whatever kind belongs to."""
+    token = await auth["tokens"].find_one({"_id": digest(secret)})
+    return None if token is None else await auth["grants"].find_one({"_id": token["grant"]})
 
 
 async def revoke(auth: Auth, grant: str, reason: str) -> None:
@@ -108,23 +153,6 @@ async def revoke_all(auth: Auth, which: Mapping[str, Any], reason: str) -> None:
     change = {"$set": {"revoked": auth.now(), "reason": reason}}
     await auth["grants"].update_many({**which, "revoked": None}, change)
     auth.known.changed()
-
-
-async def refreshing(auth: Auth, secret: str, client: str) -> tuple[Document, Grant] | None:
-    """Claim a refresh token, once. The second use is one too many: it, or the first, was a thief's, and the grant ends.
-
-    https://www.rfc-editor.org/rfc/rfc9700#section-4.14.2
-    """
-    asked = {"_id": digest(secret), "kind": "refresh"}
-    token = await auth["tokens"].find_one(asked)
-    grant = None if token is None or token["expires"] <= auth.now() else await granted(auth, token)
-    if token is None or grant is None or grant.client != client:
-        return None
-    claimed = await auth["tokens"].find_one_and_update(asked | {"used": None}, {"$set": {"used": auth.now()}})
-    if claimed is None:
-        await revoke(auth, grant.id, "a refresh token was used again")
-        return None
-    return token, grant
 
 
 async def follow(auth: Auth) -> None:

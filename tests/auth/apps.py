@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import html
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import httpx
 from brief import briefly
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
+from people import Browser
 
 from fhirserver.store.connect import connect
 from smart_auth import clients
 from smart_auth.clients import Client
+from smart_auth.codes import challenge
 from smart_auth.credentials import ASSERTION
 from smart_auth.server import Auth
 
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from conftest import Fhir, Served
 
 T = TypeVar("T")
+SCOPE = "openid fhirUser offline_access launch/patient patient/Observation.rs patient/Patient.rs"
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
 EC = ECKey.generate_key("P-384", {"kid": "ec"})
 
@@ -71,3 +77,75 @@ class Smart:
 
     def get(self, path: str, token: str) -> httpx.Response:
         return self.fhir.get(path, headers={"Authorization": f"Bearer {token}"})
+
+
+class App:
+    """An app that a person uses in a browser: it asks for a code and exchanges it for tokens."""
+
+    def __init__(self, smart: Smart, id_: str, browser: Browser, secret: str | None = None) -> None:
+        self.smart, self.id, self.browser, self.secret = smart, id_, browser, secret
+        self.verifier = secrets.token_urlsafe(40)
+        self.redirect_uri = "https://app.example/cb"
+
+    def asked(self, **changed: Any) -> dict[str, str]:
+        asked = {
+            "response_type": "code",
+            "client_id": self.id,
+            "redirect_uri": self.redirect_uri,
+            "scope": SCOPE,
+            "state": "st 1&é",
+            "aud": self.smart.fhir.base_url,
+            "code_challenge": challenge(self.verifier),
+            "code_challenge_method": "S256",
+        }
+        return {name: value for name, value in (asked | changed).items() if value is not None}
+
+    def authorize(self, **changed: Any) -> httpx.Response:
+        return self.browser.get("/authorize", params=self.asked(**changed))
+
+    def agree(self, answer: httpx.Response, **fields: str) -> httpx.Response:
+        """Say yes to everything that the page shows, or what the fields say."""
+        url = answer.headers["location"]
+        assert url.startswith(f"{self.smart.issuer}/consent?"), url
+        page = self.browser.get(url)
+        assert page.status_code == 200, page.text
+        shown = dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)"', page.text))
+        shown = {name: html.unescape(value) for name, value in shown.items()}
+        ticked = dict.fromkeys(re.findall(r'name="(scope\.[0-9]+)"', page.text), "on")
+        url = f"{self.smart.issuer}/consent"
+        return self.browser.http.post(url, data=shown | ticked | {"decision": "allow"} | fields)
+
+    def code(self, **changed: Any) -> str:
+        answer = self.authorize(**changed)
+        if "/consent?" in answer.headers["location"]:
+            answer = self.agree(answer)
+        told = landed(answer)
+        assert "code" in told, told
+        return told["code"]
+
+    def exchange(self, code: str, /, **changed: Any) -> httpx.Response:
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri}
+        return self.post("/token", form | {"code_verifier": self.verifier} | changed)
+
+    def refresh(self, token: str, **changed: Any) -> httpx.Response:
+        return self.post("/token", {"grant_type": "refresh_token", "refresh_token": token} | changed)
+
+    def post(self, path: str, form: dict[str, Any]) -> httpx.Response:
+        """As the client that it is."""
+        form = {name: value for name, value in form.items() if value is not None}
+        if self.secret is not None:
+            return self.smart.http.post(path, data=form, auth=(self.id, quote_plus(self.secret)))
+        return self.smart.http.post(path, data={"client_id": self.id} | form)
+
+    def tokens(self, **changed: Any) -> dict[str, Any]:
+        answer = self.exchange(self.code(**changed))
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+def landed(answer: httpx.Response) -> dict[str, str]:
+    """What the browser brings to the app."""
+    url = urlsplit(answer.headers["location"])
+    assert (answer.status_code, url.netloc, url.path) == (303, "app.example", "/cb"), answer.headers
+    return dict(parse_qsl(url.query, strict_parsing=True))

@@ -1,0 +1,255 @@
+"""The authorization endpoint: a person lets an app in, and the browser takes a code back to it.
+
+https://hl7.org/fhir/smart-app-launch/app-launch.html#obtain-authorization-code
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from smart_auth import clients, codes, consent, forms, launches, sessions, visits
+from smart_auth.clients import CODE, Client
+from smart_auth.consent import Asking, Decision
+from smart_auth.launches import Launch
+from smart_auth.refusal import NO_STORE, Refused, invalid_request
+from smart_auth.scopes import Scope, granted, parse
+from smart_auth.server import Auth
+from smart_auth.sessions import Session
+from smart_auth.tokens import begin
+from smart_auth.visits import Visit
+
+SPOKEN = (  # that are not about data
+    "openid",
+    "fhirUser",
+    "profile",
+    "launch",
+    "launch/patient",
+    "launch/encounter",
+    "offline_access",
+    "online_access",
+)
+ANYTHING = [Scope(level, "*", frozenset("cruds")) for level in ("patient", "user")]  # that a person can grant
+UNREDEEMED = timedelta(minutes=5)
+LONGEST_STATE = 2_000
+PROMPTS = frozenset(("none", "login", "consent", "select_account"))
+
+
+class Asked(NamedTuple):
+    """A request that is valid in itself; `launch` is the EHR's, when it comes from there."""
+
+    client: Client
+    redirect_uri: str
+    state: str
+    scopes: tuple[str, ...]
+    challenge: str
+    nonce: str | None
+    prompt: frozenset[str]
+    max_age: int | None
+    launch: Launch | None
+    query: str
+
+
+class Back(Exception):
+    """A refusal that the app is told: https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1"""
+
+    def __init__(self, redirect_uri: str, state: str | None, error: str, description: str) -> None:
+        super().__init__(description)
+        self.redirect_uri = redirect_uri
+        self.parameters = {"error": error, "error_description": description, "state": state}
+
+
+async def authorize(auth: Auth, request: Request) -> Response:
+    """GET and POST /authorize"""
+    fields = forms.query(request) if request.method == "GET" else await forms.form(request)
+    try:
+        asked = await parsed(auth, fields)
+        return await _answered(auth, asked, await sessions.current(auth, request))
+    except Back as back:
+        return _back(auth, back.redirect_uri, back.parameters)
+
+
+async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Response:
+    """The next step: to log in, to be asked, or back to the app with a code."""
+    silent = "none" in asked.prompt
+    if session is None or _is_stale(auth, asked, session):
+        if silent:
+            raise _refused(asked, "login_required", "nobody is logged in")
+        return RedirectResponse(sessions.log_in_url(auth, f"/authorize?{_after_login(asked)}"), 303, NO_STORE)
+    _check_launch(asked, session)
+    decision = None
+    if "consent" not in asked.prompt:
+        decision = await consent.remembered(auth, session, asking(asked))
+    if decision is not None:
+        return await _allow(auth, asked, session, decision)
+    if silent:
+        raise _refused(asked, "interaction_required", "the person has to be asked")
+    return RedirectResponse(consent.url(auth, asking(asked)), 303, NO_STORE)
+
+
+async def _ask(visit: Visit, refused: Refused | None) -> Response:
+    """GET /consent: the page that asks."""
+    try:
+        asked = await parsed(visit.auth, forms.fields(visit.text("request", 8_000).encode("ascii", "replace")))
+        _check_launch(asked, visit.person())
+        return await consent.ask(visit, asking(asked), refused)
+    except Back as back:
+        return _back(visit.auth, back.redirect_uri, back.parameters)
+
+
+async def _decide(visit: Visit) -> Response:
+    """POST /consent: what the person answers."""
+    try:
+        asked = await parsed(visit.auth, forms.fields(visit.text("request", 8_000).encode("ascii", "replace")))
+        session = visit.person()
+        _check_launch(asked, session)
+        decision = await consent.decided(visit, asking(asked))
+        if decision is None:
+            raise _refused(asked, "access_denied", "the person does not want it")
+        return await _allow(visit.auth, asked, session, decision)
+    except Back as back:
+        return _back(visit.auth, back.redirect_uri, back.parameters)
+
+
+async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision) -> Response:
+    """A grant, and the code that its tokens are had for."""
+    context = {"patient": decision.patient, "encounter": decision.encounter}
+    if asked.launch is not None:
+        if not await launches.claim(auth, asked.launch):
+            raise _refused(asked, "invalid_request", "this launch was used before, or is over")
+        context |= asked.launch.context
+    context = {name: value for name, value in context.items() if value is not None}
+    scope, client = " ".join(decision.scopes), asked.client.id
+    grant = await begin(auth, client, scope, UNREDEEMED, user=session.user.id, session=session.id, context=context)
+    more = {"user": session.user.id, "scope": scope, "context": context, "nonce": asked.nonce, "at": session.at}
+    code = await codes.put(auth, grant, client, asked.redirect_uri, asked.challenge, more)
+    return _back(auth, asked.redirect_uri, {"code": code, "state": asked.state})
+
+
+# from parameters to a request
+
+
+async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
+    """Until it is certain that redirect_uri is the client's, a refusal stays here and is not sent there."""
+    client = await clients.find(auth, fields.get("client_id", ""))
+    if client is None or CODE not in client.grant_types:
+        raise invalid_request("no app is registered with this client_id")
+    uri, state = fields.get("redirect_uri"), fields.get("state")
+    if uri is None or uri not in client.redirect_uris:
+        raise invalid_request("redirect_uri is not one of those that the app registered, letter by letter")
+
+    def refused(error: str, description: str) -> Back:
+        return Back(uri, state, error, description)
+
+    for error, description in _faults(auth, fields):
+        raise refused(error, description)
+    scopes = grantable(client, fields.get("scope", ""))
+    if not scopes:
+        raise refused("invalid_scope", "nothing of what is asked for can be granted to this app")
+    launch = None
+    if "launch" in scopes:
+        launch = await launches.find(auth, fields.get("launch", ""))
+        if launch is None:
+            raise refused("invalid_request", "launch is no launch that waits: it is unknown, used, or over")
+    return Asked(
+        client=client,
+        redirect_uri=uri,
+        state=state or "",
+        scopes=scopes,
+        challenge=fields["code_challenge"],
+        nonce=fields.get("nonce"),
+        prompt=frozenset(fields.get("prompt", "").split()),
+        max_age=int(fields["max_age"]) if "max_age" in fields else None,
+        launch=launch,
+        query=urlencode(dict(fields)),
+    )
+
+
+def _faults(auth: Auth, fields: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What is wrong with a request of a known client, as errors of OAuth and OpenID."""
+    prompt, max_age = fields.get("prompt", "").split(), fields.get("max_age", "0")
+    audience = fields.get("aud", fields.get("resource", "")).rstrip("/")
+    rules = (
+        ("request" in fields, "request_not_supported", "request objects are not read here"),
+        ("request_uri" in fields, "request_uri_not_supported", "request objects are not read here"),
+        (fields.get("response_type") != "code", "unsupported_response_type", "response_type is code"),
+        (fields.get("response_mode", "query") != "query", "invalid_request", "response_mode is query"),
+        (fields.get("code_challenge_method") != "S256", "invalid_request", "code_challenge_method is S256 (PKCE)"),
+        (
+            not codes.CHALLENGE.fullmatch(fields.get("code_challenge", "")),
+            "invalid_request",
+            "code_challenge is the SHA-256 of the verifier in base64url: 43 characters",
+        ),
+        (audience != auth.fhir, "invalid_request", f"aud is the FHIR base of this server, {auth.fhir}"),
+        (not 0 < len(fields.get("state", "")) <= LONGEST_STATE, "invalid_request", "state is missing or too long"),
+        (len(fields.get("nonce", "")) > LONGEST_STATE, "invalid_request", "nonce is too long"),
+        (not {*prompt} <= PROMPTS or ("none" in prompt and len(prompt) > 1), "invalid_request", "prompt is not known"),
+        (not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10), "invalid_request", "max_age is seconds"),
+    )
+    return [(error, description) for wrong, error, description in rules if wrong]
+
+
+def grantable(client: Client, scope: str) -> tuple[str, ...]:
+    """Of what is asked, what this app may be granted by a person; what we do not know is left out."""
+    registered = client.scope.split()
+    limits = [found for text in registered if (found := parse(text)) and found.level != "system"]
+    said = [text for text in scope.split() if text in SPOKEN and (not registered or text in registered)]
+    return tuple(dict.fromkeys((*said, *granted(scope, limits if registered else ANYTHING))))
+
+
+def asking(asked: Asked) -> Asking:
+    """What the person is shown."""
+    to, launch = urlsplit(asked.redirect_uri), asked.launch
+    return Asking(
+        request=asked.query,
+        client_id=asked.client.id,
+        client_name=asked.client.name,
+        client_uri=asked.client.client_uri,
+        leads_to=to.netloc or to.scheme,
+        scopes=asked.scopes,
+        patient=launch.patient if launch else None,
+        encounter=launch.encounter if launch else None,
+        recognised=asked.client.confidential or to.scheme == "https",
+    )
+
+
+def _is_stale(auth: Auth, asked: Asked, session: Session) -> bool:
+    """Whether the app wants the person to log in again."""
+    old = asked.max_age and auth.now() - session.at > timedelta(seconds=asked.max_age)
+    return bool(old) or asked.max_age == 0 or bool(asked.prompt & {"login", "select_account"})
+
+
+def _after_login(asked: Asked) -> str:
+    """The same request, without what a log-in fulfils."""
+    kept = forms.fields(asked.query.encode())
+    prompt = " ".join(sorted(asked.prompt - {"login", "select_account"}))
+    kept.pop("prompt", None)
+    if kept.get("max_age") == "0":
+        del kept["max_age"]
+    return urlencode(kept | ({"prompt": prompt} if prompt else {}))
+
+
+def _check_launch(asked: Asked, session: Session) -> None:
+    if asked.launch is not None and asked.launch.user != session.user.id:
+        raise _refused(asked, "access_denied", "this launch was begun by somebody else")
+
+
+def _refused(asked: Asked, error: str, description: str) -> Back:
+    return Back(asked.redirect_uri, asked.state, error, description)
+
+
+def _back(auth: Auth, uri: str, parameters: Mapping[str, str | None]) -> Response:
+    """To the app. `iss` tells it which server answers: https://www.rfc-editor.org/rfc/rfc9207"""
+    said = {name: value for name, value in parameters.items() if value} | {"iss": auth.issuer}
+    return RedirectResponse(f"{uri}{'&' if '?' in uri else '?'}{urlencode(said)}", 303, NO_STORE)
+
+
+ROUTES: dict[str, dict[str, visits.Handler]] = {
+    "/authorize": {"GET": authorize, "POST": authorize},
+    "/consent": {"GET": visits.shown(_ask), "POST": visits.submitted(_decide, _ask)},
+}

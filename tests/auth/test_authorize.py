@@ -1,0 +1,425 @@
+"""An app is let in by a person: code, tokens, refresh, and the end of it.
+
+https://hl7.org/fhir/smart-app-launch/app-launch.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from apps import EC, RSA, SCOPE, App, Smart, landed
+from joserfc import jwt
+from joserfc.jwk import KeySet
+from people import Browser, person
+
+from smart_auth import keys, tokens, users
+from smart_auth.credentials import ASSERTION
+from smart_auth.server import Auth, digest
+from smart_auth.users import User
+
+CB = "https://app.example/cb"
+
+
+@pytest.fixture(scope="module")
+def ada(smart: Smart) -> User:
+    return person(smart.settings, "ada", patient="ada", fhir_user="Patient/ada", name="Ada Lovelace")
+
+
+@pytest.fixture(scope="module")
+def browser(smart: Smart, ada: User) -> Iterator[Browser]:
+    browser = Browser(smart.settings)
+    with browser.http:
+        assert browser.log_in("ada").status_code == 200
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def registered(smart: Smart) -> Smart:
+    smart.add("public", redirect_uris=(CB, "com.example.app:/cb"))
+    secret = digest("s3cret: +%")
+    smart.add("confidential", method="client_secret_basic", secret=secret, redirect_uris=(CB,), client_uri=CB)
+    smart.add("other", method="client_secret_post", secret=secret, redirect_uris=(CB,))
+    jwks = {"keys": [RSA.as_dict(private=False), EC.as_dict(private=False)]}
+    smart.add("asymmetric", method="private_key_jwt", jwks=jwks, redirect_uris=(CB,))
+    smart.add("narrow", redirect_uris=(CB,), scope="launch/patient patient/Observation.rs openid")
+    smart.add_backend("backend")
+    return smart
+
+
+@pytest.fixture
+def app(registered: Smart, browser: Browser) -> App:
+    return App(registered, "public", browser)
+
+
+@pytest.fixture
+def confidential(registered: Smart, browser: Browser) -> App:
+    return App(registered, "confidential", browser, "s3cret: +%")
+
+
+def test_a_person_lets_an_app_in(app: App, ada: User) -> None:
+    told = landed(app.agree(app.authorize()))
+    assert (told["state"], told["iss"]) == ("st 1&é", app.smart.issuer)
+    answer = app.exchange(told["code"])
+    body = answer.json()
+    assert answer.status_code == 200, answer.text
+    assert (answer.headers["Cache-Control"], answer.headers["Pragma"]) == ("no-store", "no-cache")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert {*body["scope"].split()} == {*SCOPE.split()}
+    assert (body["token_type"], body["expires_in"], body["patient"]) == ("Bearer", 3600, "ada")
+    assert body["refresh_token"] != body["access_token"]
+
+    published = KeySet.import_key_set(app.smart.http.get("/jwks").json())
+    signed = jwt.decode(body["id_token"], published, algorithms=["RS256"])
+    assert signed.claims["iss"] == app.smart.issuer
+    assert (signed.claims["aud"], signed.claims["sub"]) == ("public", ada.id)
+    assert signed.claims["fhirUser"] == f"{app.smart.fhir.base_url}/Patient/ada"
+    assert signed.claims["auth_time"] <= signed.claims["iat"] < signed.claims["exp"]
+
+    bearer = {"Authorization": f"Bearer {body['access_token']}"}
+    known = app.smart.http.get("/userinfo", headers=bearer).json()
+    assert known == {"sub": ada.id, "fhirUser": signed.claims["fhirUser"]}
+
+
+def test_the_way_of_a_form_and_a_nonce(app: App) -> None:
+    answer = app.browser.http.post(f"{app.smart.issuer}/authorize", data=app.asked(nonce="n-1", scope="openid profile"))
+    assert answer.status_code == 303
+    if "/consent?" in answer.headers["location"]:
+        answer = app.agree(answer)
+    body = app.exchange(landed(answer)["code"]).json()
+    published = KeySet.import_key_set(app.smart.http.get("/jwks").json())
+    claims = jwt.decode(body["id_token"], published, algorithms=["RS256"]).claims
+    assert (claims["nonce"], claims["name"]) == ("n-1", "Ada Lovelace")
+    assert "refresh_token" not in body
+    assert "patient" not in body
+
+
+def test_who_is_not_logged_in_logs_in_first(registered: Smart, ada: User) -> None:
+    browser = Browser(registered.settings)
+    with browser.http:
+        app = App(registered, "public", browser)
+        answer = app.authorize()
+        url = answer.headers["location"]
+        assert url.startswith(f"{registered.issuer}/login?next=")
+        assert landed(app.authorize(prompt="none"))["error"] == "login_required"
+        page = browser.get(url)
+        back = page.text.split('name="next" value="')[1].split('"')[0].replace("&amp;", "&")
+        answer = browser.submit(
+            "/login", {"login": "ada", "password": "violet otter 7 climbs the quiet hill", "next": back}, page=url
+        )
+        answer = browser.get(answer.headers["location"])
+        assert "code" in landed(app.agree(answer))
+
+
+def test_a_person_can_say_no_and_be_asked_again(app: App) -> None:
+    told = landed(app.agree(app.authorize(prompt="consent"), decision="deny"))
+    assert (told["error"], told["state"]) == ("access_denied", "st 1&é")
+    assert "code" in landed(app.agree(app.authorize(prompt="consent")))
+    again = app.authorize(prompt="login consent").headers["location"]
+    assert "/login?" in again
+    assert "prompt%253Dconsent" in again or "prompt%3Dconsent" in again
+    assert "/login?" in app.authorize(max_age="0").headers["location"]
+    assert "/consent?" in app.authorize(max_age="3600", prompt="consent").headers["location"]
+
+
+def test_a_decision_is_remembered(app: App) -> None:
+    landed(app.agree(app.authorize(prompt="consent")))
+    assert "code" in landed(app.authorize())
+    assert "code" in landed(app.authorize(prompt="none", scope="launch/patient patient/Patient.rs"))
+    more = SCOPE + " patient/Condition.rs"
+    assert landed(app.authorize(prompt="none", scope=more))["error"] == "interaction_required"
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"code_challenge": None}, "invalid_request"),
+        ({"code_challenge": "short"}, "invalid_request"),
+        ({"code_challenge_method": None}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+        ({"aud": None}, "invalid_request"),
+        ({"aud": "https://inferno.healthit.gov/invalid_aud"}, "invalid_request"),
+        ({"state": None}, "invalid_request"),
+        ({"state": "x" * 3000}, "invalid_request"),
+        ({"response_type": None}, "unsupported_response_type"),
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_mode": "fragment"}, "invalid_request"),
+        ({"request": "x.y.z"}, "request_not_supported"),
+        ({"request_uri": "urn:x"}, "request_uri_not_supported"),
+        ({"scope": None}, "invalid_scope"),
+        ({"scope": "nonsense system/*.rs patient/Nothing.rs"}, "invalid_scope"),
+        ({"scope": "launch patient/*.rs"}, "invalid_request"),
+        ({"scope": "launch patient/*.rs", "launch": "unknown"}, "invalid_request"),
+        ({"prompt": "none login"}, "invalid_request"),
+        ({"prompt": "other"}, "invalid_request"),
+        ({"max_age": "-1"}, "invalid_request"),
+        ({"max_age": "١"}, "invalid_request"),
+    ],
+)
+def test_what_is_wrong_is_told_to_the_app(app: App, changed: dict[str, Any], error: str) -> None:
+    told = landed(app.authorize(**changed))
+    assert (told["error"], told["iss"]) == (error, app.smart.issuer)
+    assert "code" not in told
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"redirect_uri": uri}
+        for uri in (
+            "https://evil.example/cb",
+            CB + "/",
+            CB + "?x=1",
+            CB + "#f",
+            "https://app.example/cb/../x",
+            "https://app.example@evil.example/cb",
+            "https://APP.example/cb",
+            "https://app.example:443/cb",
+            "javascript:alert(1)",
+            None,
+        )
+    ]
+    + [{"client_id": "nobody"}, {"client_id": None}, {"client_id": "backend"}],
+)
+def test_nothing_is_told_to_whom_nobody_registered(app: App, changed: dict[str, Any]) -> None:
+    answer = app.authorize(**changed)
+    assert answer.status_code == 400
+    assert "location" not in answer.headers
+    url = f"{app.smart.issuer}/authorize"
+    twice = app.browser.http.get(f"{url}?{httpx.QueryParams(app.asked())}&client_id=public")
+    assert (twice.status_code, "location" in twice.headers) == (400, False)
+
+
+def test_a_client_gets_no_more_than_it_is_registered_for(registered: Smart, browser: Browser) -> None:
+    app = App(registered, "narrow", browser)
+    scope = (
+        "openid fhirUser offline_access launch/patient patient/*.rs patient/Observation.rs patient/Observation.cruds"
+    )
+    body = app.tokens(scope=scope)
+    assert {*body["scope"].split()} == {"openid", "launch/patient", "patient/Observation.rs"}
+    assert "refresh_token" not in body
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"code_verifier": None}, "invalid_request"),
+        ({"code_verifier": ""}, "invalid_request"),
+        ({"code_verifier": "x" * 43}, "invalid_grant"),
+        ({"code_verifier": "short"}, "invalid_grant"),
+        ({"redirect_uri": None}, "invalid_request"),
+        ({"redirect_uri": "com.example.app:/cb"}, "invalid_grant"),
+        ({"code": "unknown"}, "invalid_grant"),
+        ({"code": None}, "invalid_request"),
+    ],
+)
+def test_a_code_alone_is_worth_nothing(app: App, changed: dict[str, Any], error: str) -> None:
+    answer = app.exchange(app.code(), **changed)
+    assert (answer.status_code, answer.json()["error"]) == (400, error)
+
+
+def test_a_code_is_for_the_client_that_asked(app: App, confidential: App, registered: Smart, browser: Browser) -> None:
+    confidential.verifier = app.verifier
+    answer = confidential.exchange(app.code())
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert confidential.exchange(confidential.code()).status_code == 200
+    thief = App(registered, "confidential", browser)
+    thief.verifier = confidential.verifier
+    for secret in (None, "wrong", ""):
+        thief.secret = secret
+        answer = thief.exchange(confidential.code())
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    code = confidential.code()
+    form = {"client_id": "confidential", "client_secret": "s3cret: +%"}
+    assert thief.exchange(code, **form).status_code == 400  # in two ways at once
+    thief.secret = None
+    assert thief.exchange(code, **form).status_code == 200
+
+
+def test_an_app_may_sign_who_it_is(registered: Smart, browser: Browser) -> None:
+    app = App(registered, "asymmetric", browser)
+    proof = {"client_assertion_type": ASSERTION, "client_assertion": registered.assertion("asymmetric", EC, "ES384")}
+    answer = app.exchange(app.code(), **proof)
+    assert answer.status_code == 200, answer.text
+    assert app.refresh(answer.json()["refresh_token"]).status_code == 401
+
+
+def test_a_code_lasts_a_minute(app: App) -> None:
+    code = app.code()
+
+    async def age(auth: Auth) -> None:
+        ago = {"$set": {"issued": auth.now() - timedelta(seconds=60)}}
+        assert (await auth["codes"].update_one({"_id": digest(code)}, ago)).modified_count == 1
+
+    app.smart.inside(age)
+    assert app.exchange(code).json()["error"] == "invalid_grant"
+
+
+def alive(app: App, token: str) -> bool:
+    return app.smart.http.get("/userinfo", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_a_code_that_comes_again_ends_what_came_of_it(app: App) -> None:
+    code = app.code()
+    body = app.exchange(code).json()
+    assert alive(app, body["access_token"])
+    assert app.exchange(code).json()["error"] == "invalid_grant"
+    assert not alive(app, body["access_token"])
+    assert app.refresh(body["refresh_token"]).status_code == 400
+
+
+def test_a_code_is_redeemed_once_whoever_is_first(app: App) -> None:
+    for _ in range(3):
+        code = app.code()
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _, code=code: app.exchange(code).status_code, range(8)))
+        assert sorted(answers) == [200] + [400] * 7
+
+
+def test_a_refresh_token_is_used_once_whoever_is_first(app: App) -> None:
+    for _ in range(3):
+        token = app.tokens()["refresh_token"]
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _, token=token: app.refresh(token).status_code, range(8)))
+        assert sorted(answers) == [200] + [400] * 7
+
+
+def test_refresh_rotates_and_narrows(app: App) -> None:
+    first = app.tokens()
+    second = app.refresh(first["refresh_token"]).json()
+    assert {first["access_token"], first["refresh_token"]}.isdisjoint(second.values())
+    assert (second["scope"], second["patient"]) == (first["scope"], "ada")
+    narrow = app.refresh(second["refresh_token"], scope="patient/Observation.r launch/patient").json()
+    assert narrow["scope"] == "patient/Observation.r launch/patient"
+    assert not alive(app, narrow["access_token"])  # openid is left out
+    wide = app.refresh(narrow["refresh_token"], scope=SCOPE + " patient/*.cruds")
+    assert (wide.status_code, wide.json()["error"]) == (400, "invalid_scope")
+    assert app.refresh(narrow["refresh_token"]).json()["scope"] == first["scope"]
+
+
+def test_a_refresh_token_that_comes_again_ends_all(app: App) -> None:
+    first = app.tokens()
+    second = app.refresh(first["refresh_token"]).json()
+    assert alive(app, second["access_token"])
+    assert app.refresh(first["refresh_token"]).json()["error"] == "invalid_grant"
+    assert not alive(app, second["access_token"])
+    assert app.refresh(second["refresh_token"]).status_code == 400
+
+
+def test_a_refresh_token_is_for_its_client(app: App, confidential: App) -> None:
+    token = app.tokens()["refresh_token"]
+    assert confidential.refresh(token).json()["error"] == "invalid_grant"
+    assert confidential.refresh("unknown").json()["error"] == "invalid_grant"
+    assert app.refresh(token).status_code == 200
+
+
+def test_online_access_ends_with_the_log_out(registered: Smart, ada: User) -> None:
+    browser = Browser(registered.settings)
+    with browser.http:
+        assert browser.log_in("ada").status_code == 200
+        app = App(registered, "public", browser)
+        body = app.tokens(scope="openid online_access launch/patient patient/*.rs")
+        body = app.refresh(body["refresh_token"]).json()
+        assert browser.json("/logout", {}).status_code == 200
+        assert app.refresh(body["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_revoking_ends_it_with_the_next_request(app: App, confidential: App) -> None:
+    for kind in ("access_token", "refresh_token"):
+        body = app.tokens()
+        assert alive(app, body["access_token"])
+        assert confidential.post("/revoke", {"token": body[kind]}).status_code == 200  # not theirs
+        assert alive(app, body["access_token"])
+        assert app.post("/revoke", {"token": body[kind], "token_type_hint": "x"}).status_code == 200
+        assert not alive(app, body["access_token"])
+        assert app.refresh(body["refresh_token"]).status_code == 400
+    assert app.post("/revoke", {"token": "unknown"}).status_code == 200
+    assert app.post("/revoke", {}).status_code == 400
+
+
+def test_introspection(app: App, confidential: App, ada: User) -> None:
+    body = app.tokens()
+    said = confidential.post("/introspect", {"token": body["access_token"]}).json()
+    assert said["active"] is True
+    assert (said["scope"], said["client_id"], said["patient"]) == (body["scope"], "public", "ada")
+    assert (said["sub"], said["iss"]) == (ada.id, app.smart.issuer)
+    assert said["fhirUser"] == f"{app.smart.fhir.base_url}/Patient/ada"
+    assert said["exp"] - said["iat"] == 3600
+    bearer = {"Authorization": f"Bearer {body['access_token']}"}
+    mine = app.smart.http.post("/introspect", data={"token": body["access_token"]}, headers=bearer).json()
+    assert mine == said
+    assert app.post("/introspect", {"token": body["refresh_token"]}).json()["token_type"] == "refresh_token"
+    none = {"active": False}
+    assert confidential.post("/introspect", {"token": body["refresh_token"]}).json() == none
+    assert confidential.post("/introspect", {"token": "invalid_token_value"}).json() == none
+    theirs = confidential.tokens()["access_token"]
+    assert app.post("/introspect", {"token": theirs}).json() == none
+    app.post("/revoke", {"token": body["access_token"]})
+    assert confidential.post("/introspect", {"token": body["access_token"]}).json() == none
+    assert app.smart.http.post("/introspect", data={"token": theirs}, headers=bearer).status_code == 401
+    assert app.smart.http.post("/introspect", data={"token": theirs}).status_code == 401
+    assert confidential.post("/introspect", {"x": "1"}).status_code == 400
+
+
+def test_userinfo_is_for_who_was_granted_openid(app: App) -> None:
+    ask = app.smart.http.get
+    assert ask("/userinfo").status_code == 401
+    token = app.tokens(scope="launch/patient patient/Patient.rs")["access_token"]
+    assert ask("/userinfo", headers={"Authorization": f"Bearer {token}"}).status_code == 403
+
+
+def test_access_ends_with_the_account_and_follows_it(registered: Smart) -> None:
+    bob = person(registered.settings, "bob", patient="bob", fhir_user="Patient/bob")
+    browser = Browser(registered.settings)
+    with browser.http:
+        browser.log_in("bob")
+        app = App(registered, "public", browser)
+        body = app.tokens()
+
+        def found(values: dict[str, Any]) -> Any:
+            async def story(auth: Auth) -> Any:
+                await users.change(auth, bob.id, values)
+                return await tokens.find(auth, body["access_token"])
+
+            return registered.inside(story)
+
+        assert found({"roles": ["proxy"]}).roles == {"proxy"}
+        assert found({"patient": "other"}) is None  # the record that the app was let into is not bob's any more
+        assert found({"patient": "bob"}).patient == "bob"
+        assert found({"disabled": True}) is None
+
+
+def test_keys_rotate_and_stay_published(registered: Smart) -> None:
+    async def story(auth: Auth) -> list[str]:
+        before = (await keys.signing(auth)).kid
+        await auth["keys"].update_many({}, {"$set": {"created": auth.now() - keys.SIGNS}})
+        after = (await keys.signing(auth)).kid
+        public = await keys.public(auth)
+        assert all("d" not in key and key["alg"] == "RS256" for key in public)
+        return [before or "", after or "", *(key["kid"] for key in public)]
+
+    before, after, *published = registered.inside(story)
+    assert before != after
+    assert published[:2] == [after, before]
+    assert [key["kid"] for key in registered.http.get("/jwks").json()["keys"]] == published
+
+
+def test_discovery_says_what_is_there(registered: Smart) -> None:
+    answer = registered.fhir.get(".well-known/smart-configuration", headers={"Accept": "application/fhir+xml"})
+    said = answer.json()
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert (said["issuer"], said["code_challenge_methods_supported"]) == (registered.issuer, ["S256"])
+    assert "launch-standalone" in said["capabilities"]
+    openid = httpx.get(f"{said['issuer']}/.well-known/openid-configuration").json()
+    assert openid["issuer"] == said["issuer"]
+    for endpoint in (name for name in openid if name.endswith(("_endpoint", "_uri"))):
+        assert openid[endpoint] == said[endpoint]
+        assert httpx.get(said[endpoint]).status_code in (200, 400, 401, 405)
+    token = httpx.options(said["token_endpoint"])
+    assert (token.status_code, token.headers["Access-Control-Allow-Origin"]) == (204, "*")
+    assert "Access-Control-Allow-Origin" not in httpx.get(said["authorization_endpoint"]).headers
