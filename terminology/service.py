@@ -15,6 +15,7 @@ from terminology.canonical import Candidate, Canonical, canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.concepts import System
+from terminology.implicit import implicit
 from terminology.kept import Definition, Gathered, Identity, Terminology
 from terminology.published import MADE, published_definition, published_maps
 from terminology.releases.release import Release
@@ -172,7 +173,7 @@ class _Gathering:
                     identity = identity[0], read[each.id].version
                     known = self._compile(identity, type_, read[each.id].resource)
             self.used[asked] = identity
-            needed += self.take(asked, known if known is not None else published_definition(asked))
+            needed += self.take(asked, known or published_definition(asked) or implicit(asked))
         return needed
 
     async def _released(self, identity: tuple[str, int], key: str) -> Release | None:
