@@ -95,6 +95,15 @@ class Settings(BaseSettings):
         description="public base of the authorization server, as clients and browsers see it; with tenants, each has"
         " its own below it. A proxy passes it on to /auth",
     )
+    sign_up: Literal["open", "invited", "off"] = Field(
+        "open", description="who may make an account: anybody, who has an invitation, or nobody"
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="SMTP server for mail: smtp://user:password@host:587 or smtps://. Unset: mail becomes files in"
+        " [data]/mail, and their links are logged",
+    )
+    mail_from: str = Field("HealthMate <healthmate@localhost>", description="sender of mail")
     login_failures_per_address: int = Field(
         5,
         ge=1,
@@ -182,6 +191,13 @@ class Settings(BaseSettings):
             raise ValueError("the broker is a Redis: redis://[user:password@]host[:port][/number], rediss:// with TLS")
         return url
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not re.match(r"smtps?://[^/?#]+/?$", url.get_secret_value()):
+            raise ValueError("the mail server is smtp://[user:password@]host[:port], or smtps:// with TLS")
+        return url
+
     @field_validator("base_url", "auth_url")
     @classmethod
     def _without_slash(cls, url: str) -> str:
@@ -236,7 +252,7 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
 def _printable(name: str, value: Any) -> str:
     if value is None:
         return ""
-    if name in ("mongodb_url", "broker_url"):
+    if name in ("mongodb_url", "broker_url", "smtp_url"):
         return masked(value.get_secret_value())
     if isinstance(value, tuple):
         return ",".join(value)

@@ -167,7 +167,7 @@ def _narrowed(text: str, scope: Scope, number: int, fields: Mapping[str, str]) -
         return []
     if kinds:
         return [str(narrow._replace(type=each)) for each in kinds]
-    return [text] if narrow == scope else [str(narrow)]
+    return [text if narrow == scope else str(narrow)]
 
 
 async def _remember(auth: Auth, session: Session, asking: Asking, decision: Decision) -> None:

@@ -10,10 +10,12 @@ from starlette.responses import Response
 from smart_auth import passwords, sessions, throttle, users, visits
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
+from smart_auth.signup import send_confirmation
 from smart_auth.users import User
 from smart_auth.visits import Visit
 
 HOME = "/account"
+SAID = {"confirmed": "Your address is confirmed. Log in now.", "changed": "Your password is changed. Log in with it."}
 _path = re.compile(r"/[A-Za-z0-9._~%!$&'()*+,;=:@?/\-]*")
 
 
@@ -41,15 +43,19 @@ async def proved(auth: Auth, request: Request, login: str, password: str) -> Use
 
 
 async def _page(visit: Visit, refused: Refused | None) -> Response:
-    return visit.page(
-        "login", refused, leads_away=True, next=back(visit), login=str(visit.fields.get("login", ""))[:254]
-    )
+    said = SAID.get(str(visit.fields.get("said")))
+    typed = str(visit.fields.get("login", ""))[: users.LONGEST_LOGIN]
+    open_ = visit.auth.settings.sign_up != "off"
+    return visit.page("login", refused, leads_away=True, next=back(visit), login=typed, said=said, sign_up=open_)
 
 
 async def _log_in(visit: Visit) -> Response:
     person = await proved(
         visit.auth, visit.request, visit.text("login", needed=True), visit.text("password", needed=True)
     )
+    if not person.verified:
+        await send_confirmation(visit.auth, person)
+        raise Refused("access_denied", "confirm your e-mail address first: we sent you the link again", 403)
     answer = visit.done({"user": person.id, "name": person.name}, back(visit))
     await sessions.start(visit.auth, visit.request, answer, person, ["pwd"])
     return answer

@@ -19,6 +19,10 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
     ),
     "sessions": (EXPIRES, IndexModel("user", name="user")),
     "throttle": (EXPIRES,),
+    "approvals": (IndexModel("user", name="user"), IndexModel("client", name="client")),
+    "links": (EXPIRES, IndexModel("user", name="user")),
+    "invitations": (EXPIRES,),
+    "events": (IndexModel([("subject", ASCENDING), ("at", ASCENDING)], name="subject"),),
     "grants": (
         EXPIRES,
         IndexModel("client", name="client"),

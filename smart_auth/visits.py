@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -22,6 +22,8 @@ from smart_auth.server import Auth, new_secret
 from smart_auth.sessions import Session
 
 JSON = "application/json"
+LOG_IN = "login_required"
+CARRIED = ("request",)  # what a page needs to be shown again
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,14 @@ class Visit:
     def person(self) -> Session:
         """Whose visit it is; 401 for who is not logged in."""
         if self.session is None:
-            raise Refused("login_required", "log in first", 401, {"WWW-Authenticate": "Session"})
+            raise Refused(LOG_IN, "log in first", 401, {"WWW-Authenticate": "Session"})
         return self.session
 
-    def page(self, name: str, refused: Refused | None = None, **values: Any) -> Response:
+    def page(self, template: str, refused: Refused | None = None, /, **values: Any) -> Response:
         """A page of ours, with what was refused on it."""
         answer = pages.render(
             self.auth,
-            name,
+            template,
             refused.status if refused else 200,
             token=_token(self.browser),
             problem=refused.description if refused else None,
@@ -90,7 +92,11 @@ def shown(show: Show) -> Handler:
     """A handler that answers with a page."""
 
     async def handler(auth: Auth, request: Request) -> Response:
-        return await show(await _visit(auth, request), None)
+        visit = await _visit(auth, request)
+        try:
+            return await show(visit, None)
+        except Refused as refused:
+            return _log_in(visit, refused)
 
     return handler
 
@@ -103,11 +109,20 @@ def submitted(do: Do, show: Show | None = None) -> Handler:
         try:
             return await do(visit)
         except Refused as refused:
-            if visit.json or show is None:
-                raise
+            if visit.json or show is None or refused.error == LOG_IN:
+                return _log_in(visit, refused)
             return await show(visit, refused)
 
     return handler
+
+
+def _log_in(visit: Visit, refused: Refused) -> Response:
+    """Who is not logged in goes and does so, and then comes back here; an app is told."""
+    if visit.json or refused.error != LOG_IN:
+        raise refused
+    path = visit.request.scope["path"].removeprefix(visit.request.scope.get("root_path", ""))
+    query = visit.request.url.query or urlencode({k: v for k, v in visit.fields.items() if k in CARRIED})
+    return RedirectResponse(sessions.log_in_url(visit.auth, f"{path}?{query}" if query else path), 303, NO_STORE)
 
 
 async def _visit(auth: Auth, request: Request) -> Visit:

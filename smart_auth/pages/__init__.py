@@ -20,7 +20,7 @@ _STRICT = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-FILES = {"style.css": "text/css; charset=utf-8", "passkeys.js": "text/javascript; charset=utf-8"}
+FILES = {"style.css": "text/css; charset=utf-8"}
 
 
 @cache
@@ -34,9 +34,9 @@ def _templates() -> Environment:
     )
 
 
-def render(auth: Auth, name: str, status: int = 200, *, leads_away: bool = False, **values: Any) -> HTMLResponse:
+def render(auth: Auth, template: str, status: int = 200, /, *, leads_away: bool = False, **values: Any) -> HTMLResponse:
     """A page. Browsers hold `form-action` against redirects too, so it is left out where a form leads to an app."""
-    html = _templates().get_template(f"{name}.html").render(base=auth.issuer, **values)
+    html = _templates().get_template(f"{template}.html").render(base=auth.issuer, **values)
     policy = _STRICT if leads_away else f"{_STRICT}; form-action 'self'"
     return HTMLResponse(html, status, {"Content-Security-Policy": policy, "Cache-Control": "no-store"})
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from email import message_from_bytes
+from email.policy import default
 from typing import Any
 
 import httpx
@@ -53,3 +56,19 @@ class Browser:
 
     def _url(self, path: str) -> str:
         return path if path.startswith("http") else self.base + path
+
+
+def letters(settings: Settings, to: str, count: int = 1) -> list[str]:
+    """The texts of the mail to somebody, oldest first; it waits until there are so many."""
+    deadline = time.monotonic() + 20
+    while True:
+        found = [message_from_bytes(p.read_bytes(), policy=default) for p in (settings.data / "mail").glob("*.eml")]
+        mine = sorted((m for m in found if m["To"] == to), key=lambda m: m["Date"].datetime)
+        if len(mine) >= count or time.monotonic() > deadline:
+            return [m.get_content() for m in mine]
+        time.sleep(0.05)
+
+
+def code(text: str) -> str:
+    """What a mailed link carries."""
+    return re.findall(r"code=([\w-]+)", text)[0]

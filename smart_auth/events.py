@@ -1,0 +1,13 @@
+"""What happened to accounts, stored before the answer leaves: who did it, to whom, and what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smart_auth.server import Auth
+
+
+async def record(auth: Auth, kind: str, actor: str, subject: str, **details: Any) -> None:
+    await auth["events"].insert_one(
+        {"at": auth.now(), "kind": kind, "actor": actor, "subject": subject, "details": details}
+    )

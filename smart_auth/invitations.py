@@ -1,0 +1,53 @@
+"""Codes that an administrator hands to a person, and that link their new account to a record. Good once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from smart_auth import users
+from smart_auth.refusal import Refused
+from smart_auth.server import Auth, Document, digest, new_secret
+from smart_auth.users import User
+
+LIFE = timedelta(days=14)
+
+
+async def make(auth: Auth, role: str, patient: str | None, fhir_user: str | None, by: str) -> str:
+    """A code for a person with this role; `patient` is their own record, or of a proxy the one they keep."""
+    code = new_secret()
+    await auth["invitations"].insert_one(
+        {
+            "_id": digest(code),
+            "role": users.checked_roles([role])[0],
+            "patient": patient,
+            "fhir_user": fhir_user,
+            "by": by,
+            "expires": auth.now() + LIFE,
+        }
+    )
+    return code
+
+
+async def look(auth: Auth, code: str) -> None:
+    """Refuse a code that is not good, before anything is done for it."""
+    if await auth["invitations"].find_one(_good(auth, code)) is None:
+        raise Refused("invalid_request", "this invitation is not known, was used before or is too old")
+
+
+async def claim(auth: Auth, code: str, person: User) -> User | None:
+    """Link the account as the invitation says. Of two at once, one gets it."""
+    found = await auth["invitations"].find_one_and_delete(_good(auth, code))
+    return await users.change(auth, person.id, _linked(found)) if found else None
+
+
+def _linked(invitation: Mapping[str, Any]) -> Document:
+    role, patient = invitation["role"], invitation["patient"]
+    whose: Document = {"proxy_for": [patient]} if role == "proxy" and patient else {"patient": patient}
+    own = f"Patient/{patient}" if role == "patient" and patient else None
+    return {"roles": [role], "fhir_user": invitation["fhir_user"] or own, **whose}
+
+
+def _good(auth: Auth, code: str) -> Document:
+    return {"_id": digest(code), "expires": {"$gt": auth.now()}}

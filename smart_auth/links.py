@@ -1,0 +1,48 @@
+"""Links that are mailed: good once, for a while, and kept as their SHA-256."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from smart_auth.refusal import Refused
+from smart_auth.server import Auth, Document, digest, new_secret
+
+Kind = Literal["confirm", "reset"]
+LIFE: dict[Kind, timedelta] = {"confirm": timedelta(days=2), "reset": timedelta(minutes=15)}
+PAGES: dict[Kind, str] = {"confirm": "/confirm", "reset": "/reset/new"}
+
+
+async def make(auth: Auth, kind: Kind, user: str | None) -> str:
+    """A URL; of nobody it is never good, but costs as much to make."""
+    secret = new_secret()
+    expires = auth.now() + LIFE[kind]
+    await auth["links"].insert_one({"_id": digest(secret), "kind": kind, "user": user, "expires": expires})
+    return f"{auth.issuer}{PAGES[kind]}?{urlencode({'code': secret})}"
+
+
+async def look(auth: Auth, kind: Kind, secret: str) -> str:
+    """Whose link it is, while it is good."""
+    return _user(await auth["links"].find_one(_good(auth, kind, secret)))
+
+
+async def claim(auth: Auth, kind: Kind, secret: str) -> str:
+    """Whose link it is, and from now on it is good no more."""
+    return _user(await auth["links"].find_one_and_delete(_good(auth, kind, secret)))
+
+
+async def drop(auth: Auth, user: str) -> None:
+    """The other links of a person, when one was used or the address changes."""
+    await auth["links"].delete_many({"user": user})
+
+
+def _good(auth: Auth, kind: Kind, secret: str) -> Document:
+    return {"_id": digest(secret), "kind": kind, "user": {"$ne": None}, "expires": {"$gt": auth.now()}}
+
+
+def _user(document: dict[str, Any] | None) -> str:
+    if document is None:
+        raise Refused("invalid_request", "this link was used before or is too old; ask for a new one")
+    user: str = document["user"]
+    return user

@@ -1,0 +1,158 @@
+"""Making an account oneself: with an e-mail address that is confirmed, and an invitation that links it to a record.
+
+Whether an address has an account already is told to its owner only, by mail.
+"""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from smart_auth import events, invitations, links, mail, passwords, sessions, throttle, users, visits
+from smart_auth.mail import Mail
+from smart_auth.refusal import Refused
+from smart_auth.server import Auth
+from smart_auth.users import User
+from smart_auth.visits import Visit
+
+LONGEST_NAME = 120
+
+
+async def _page(visit: Visit, refused: Refused | None) -> Response:
+    if visit.auth.settings.sign_up == "off":
+        refused = Refused("access_denied", "accounts are made by who keeps this server", 403)
+    typed = {name: str(visit.fields.get(name, ""))[:254] for name in ("name", "email", "invitation")}
+    return visit.page("signup", refused, invited=visit.auth.settings.sign_up == "invited", **typed)
+
+
+async def _sign_up(visit: Visit) -> Response:
+    auth = visit.auth
+    email = mail.checked_address(visit.text("email", needed=True))
+    name = visit.text("name", LONGEST_NAME).strip() or email
+    password, invitation = visit.text("password", needed=True), visit.text("invitation", 100).strip()
+    if auth.settings.sign_up == "off" or (auth.settings.sign_up == "invited" and not invitation):
+        raise Refused("access_denied", "accounts are made by invitation: ask who keeps your record", 403)
+    await throttle.admit(auth, throttle.key("sign-up", throttle.address(visit.request)), throttle.MAILS)
+    await passwords.check(
+        password,
+        [name, email],
+        score=auth.settings.password_score,
+        breached=auth.settings.breached_passwords,
+    )
+    hash_ = await passwords.hashed(password)
+    if invitation:
+        await invitations.look(auth, invitation)
+    mail.later(_account(auth, email, name, hash_, invitation))
+    return visit.done({"sent": True}, "/signup/sent")
+
+
+async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: str) -> None:
+    try:
+        person = await users.create(auth, email, name=name, email=email, password=hash_)
+    except Refused:
+        await _known_already(auth, email)
+        return
+    if invitation:
+        await invitations.claim(auth, invitation, person)
+    await events.record(auth, "sign-up", person.id, person.id)
+    await send_confirmation(auth, person)
+
+
+async def _known_already(auth: Auth, email: str) -> None:
+    person = await users.by_login(auth, email)
+    if person is not None and not person.verified:
+        await send_confirmation(auth, person)
+    elif person is not None:
+        text = (
+            "Somebody, you perhaps, wanted to make an account with this address. There is one already.\n\n"
+            f"Log in: {auth.issuer}/login\nNo password at hand? {auth.issuer}/reset\n"
+        )
+        mail.post(auth, Mail(email, "You have an account already", text))
+
+
+async def send_confirmation(auth: Auth, person: User) -> None:
+    if person.email is None:
+        return
+    link = await links.make(auth, "confirm", person.id)
+    text = (
+        f"Hello {person.name},\n\nplease confirm that this is your address:\n\n{link}\n\n"
+        "The link is good for two days. If you did not ask for an account, do nothing.\n"
+    )
+    mail.post(auth, Mail(person.email, "Confirm your e-mail address", text))
+
+
+async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
+    """A page with a button: what reads mail before people do follows links, too."""
+    return visit.page("confirm", refused, code=visit.text("code", 100))
+
+
+async def _confirm(visit: Visit) -> Response:
+    user = await links.claim(visit.auth, "confirm", visit.text("code", 100, needed=True))
+    await users.change(visit.auth, user, {"verified": True})
+    await events.record(visit.auth, "address-confirmed", user, user)
+    return visit.done({"confirmed": True}, "/login?said=confirmed")
+
+
+async def _sent_page(visit: Visit, refused: Refused | None) -> Response:
+    return visit.page("sent", refused)
+
+
+async def _reset_page(visit: Visit, refused: Refused | None) -> Response:
+    return visit.page("reset", refused, login=str(visit.fields.get("login", ""))[: users.LONGEST_LOGIN])
+
+
+async def _reset(visit: Visit) -> Response:
+    login = visit.text("login", needed=True)
+    await throttle.admit(visit.auth, throttle.key("mail", throttle.address(visit.request)), throttle.MAILS)
+    await throttle.admit(visit.auth, throttle.key("reset", users.folded(login)))
+    mail.later(_send_reset(visit.auth, login))
+    return visit.done({"sent": True}, "/signup/sent")
+
+
+async def _send_reset(auth: Auth, login: str) -> None:
+    person = await users.by_login(auth, login)
+    if person is None or person.email is None or person.disabled:
+        return
+    link = await links.make(auth, "reset", person.id)
+    text = (
+        f"Hello {person.name},\n\nchoose a new password here:\n\n{link}\n\n"
+        "The link is good for 15 minutes and once. If you did not ask for it, do nothing: your password stays.\n"
+    )
+    mail.post(auth, Mail(person.email, "A new password", text))
+
+
+async def _new_password_page(visit: Visit, refused: Refused | None) -> Response:
+    return visit.page("new_password", refused, code=visit.text("code", 100))
+
+
+async def _new_password(visit: Visit) -> Response:
+    """It logs nobody in: who has a second factor still shows it."""
+    auth, code = visit.auth, visit.text("code", 100, needed=True)
+    password = visit.text("password", needed=True)
+    person = await users.find(auth, await links.look(auth, "reset", code))
+    await passwords.check(
+        password,
+        [person.name, person.login] if person else [],
+        score=auth.settings.password_score,
+        breached=auth.settings.breached_passwords,
+    )
+    hash_ = await passwords.hashed(password)
+    user = await links.claim(auth, "reset", code)
+    person = await users.change(auth, user, {"password": hash_, "verified": True})
+    await links.drop(auth, user)
+    await sessions.end_all(auth, user)
+    if person is not None:
+        await throttle.proved(auth, throttle.key("account", person.login))
+    await events.record(auth, "password-reset", user, user)
+    return visit.done({"changed": True}, "/login?said=changed")
+
+
+ROUTES = {
+    "/signup": {"GET": visits.shown(_page), "POST": visits.submitted(_sign_up, _page)},
+    "/signup/sent": {"GET": visits.shown(_sent_page)},
+    "/confirm": {"GET": visits.shown(_confirm_page), "POST": visits.submitted(_confirm, _confirm_page)},
+    "/reset": {"GET": visits.shown(_reset_page), "POST": visits.submitted(_reset, _reset_page)},
+    "/reset/new": {
+        "GET": visits.shown(_new_password_page),
+        "POST": visits.submitted(_new_password, _new_password_page),
+    },
+}

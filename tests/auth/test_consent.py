@@ -1,0 +1,80 @@
+"""What a person grants lies within what an app asked, whatever their form says; and they read it in plain words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smart_auth import wording
+from smart_auth.consent import granted
+from smart_auth.scopes import Scope, parse
+
+TYPES = ("*", "Observation", "Patient", "Condition", "MedicationRequest")
+letters = st.sets(st.sampled_from("cruds"), min_size=1).map(frozenset)
+scopes = st.builds(Scope, st.sampled_from(["patient", "user"]), st.sampled_from(TYPES), letters, st.just(frozenset()))
+granular = st.just("patient/Observation.rs?category=laboratory")
+others = st.sampled_from(["openid", "fhirUser", "launch", "launch/patient", "offline_access"])
+asked = st.lists(st.one_of(scopes.map(str), others, granular), min_size=1, max_size=8, unique=True)
+names = st.one_of(
+    st.integers(0, 9).map(lambda n: f"scope.{n}"),
+    st.integers(0, 9).map(lambda n: f"writing.{n}"),
+    st.builds("kind.{}.{}".format, st.integers(0, 9), st.sampled_from([*wording.KINDS, "Binary", "*"])),
+)
+forms = st.dictionaries(names, st.sampled_from(["on", "no", "yes", "patient/*.cruds"]))
+
+
+@given(asked, forms)
+def test_nothing_is_granted_that_was_not_asked(asked: list[str], form: dict[str, str]) -> None:
+    wide = [found for text in asked if (found := parse(text))]
+    for text in granted(asked, form):
+        narrow = parse(text)
+        if narrow is None:
+            assert text in asked
+        else:
+            assert any(each.contains(narrow) for each in wide)
+
+
+@given(asked)
+def test_all_ticked_is_all_that_was_asked(asked: list[str]) -> None:
+    assert granted(asked, {f"scope.{n}": "on" for n in range(len(asked))}) == tuple(asked)
+
+
+@given(asked)
+def test_nothing_ticked_is_nothing(asked: list[str]) -> None:
+    assert set(granted(asked, {})) <= {"launch"}
+
+
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [
+        ({"scope.0": "on"}, ("patient/*.cruds",)),
+        ({"scope.0": "on", "writing.0": "no"}, ("patient/*.rs",)),
+        (
+            {"scope.0": "on", "kind.0.Goal": "on", "kind.0.Patient": "on"},
+            ("patient/Goal.cruds", "patient/Patient.cruds"),
+        ),
+        ({"scope.0": "on", "kind.0.Goal": "on", "writing.0": "no"}, ("patient/Goal.rs",)),
+        ({"kind.0.Goal": "on"}, ()),
+        ({"scope.0": "on", "kind.0.Binary": "on"}, ("patient/*.cruds",)),
+    ],
+)
+def test_what_is_ticked_is_narrowed(form: dict[str, str], found: tuple[str, ...]) -> None:
+    assert granted(["patient/*.cruds"], form) == found
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        ("patient/Observation.rs", "Read measurements and test results"),
+        ("patient/Observation.read", "Read measurements and test results"),
+        ("patient/Observation.cruds", "Read, add, change and delete measurements and test results"),
+        ("patient/NutritionOrder.c", "Add nutrition order entries"),
+        ("user/*.rs", "Read everything, as far as you may yourself"),
+        ("offline_access", "Stay connected when you are away, until you take it back"),
+    ],
+)
+def test_scopes_in_plain_words(scope: str, said: str) -> None:
+    line = wording.line(scope)
+    assert line is not None
+    assert line.whole == said

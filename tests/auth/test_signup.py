@@ -1,0 +1,224 @@
+"""Making an account, confirming its address, and getting in again without the password."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from brief import briefly
+from people import PASSWORD, Browser, code, letters, person
+
+from fhirserver.app import contexts
+from smart_auth import invitations, mail, users
+from smart_auth.passwords import listed
+from smart_auth.refusal import Refused
+from smart_auth.users import User
+
+OTHER = "seven lamps under the green bridge"
+
+
+@pytest.fixture(scope="module")
+def served(serve: Any, tmp_path_factory: Any) -> Any:
+    return serve(login_failures_per_address=10_000, data=tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def browser(served: Any) -> Browser:
+    forget(served)
+    return Browser(served.settings)
+
+
+def forget(served: Any) -> None:
+    """Time passes: whoever had to wait waits no more."""
+
+    async def inside() -> None:
+        async with contexts(served.settings) as found:
+            await found[""].auth["throttle"].delete_many({})
+
+    briefly(inside())
+
+
+def account(served: Any, login: str) -> User | None:
+    async def inside() -> User | None:
+        async with contexts(served.settings) as found:
+            return await users.by_login(found[""].auth, login)
+
+    return briefly(inside())
+
+
+def test_an_account_is_made_by_the_pages(served: Any, browser: Browser) -> None:
+    fields = {"name": "Ada", "email": "Ada@example.org", "password": PASSWORD}
+    answer = browser.submit("/signup", fields)
+    assert answer.headers["location"] == f"{browser.base}/signup/sent"
+    (letter,) = letters(served.settings, "Ada@example.org")
+    assert browser.log_in("ada@example.org").status_code == 403  # not confirmed; the link is sent again
+    assert "Confirm" in browser.get(f"/confirm?code={code(letter)}").text
+    assert browser.log_in("ada@example.org").status_code == 403  # a page that was looked at confirms nothing
+    page = f"/confirm?code={code(letter)}"
+    assert browser.submit("/confirm", {"code": code(letter)}, page).status_code == 303
+    assert browser.log_in("ada@example.org").status_code == 200
+    assert browser.submit("/confirm", {"code": code(letter)}, page).status_code == 400  # once
+    made = account(served, "ada@example.org")
+    assert made is not None
+    assert (made.roles, made.patient, made.name) == (frozenset({"patient"}), None, "Ada")
+
+
+def test_whether_an_address_is_known_is_told_by_mail_only(served: Any, browser: Browser) -> None:
+    person(served.settings, "known@example.org", email="known@example.org")
+    known = browser.json("/signup", {"email": "known@example.org", "password": OTHER})
+    unknown = browser.json("/signup", {"email": "unknown@example.org", "password": OTHER})
+    assert (known.status_code, known.json()) == (unknown.status_code, unknown.json()) == (200, {"sent": True})
+    assert "There is one already" in letters(served.settings, "known@example.org")[0]
+    assert "confirm" in letters(served.settings, "unknown@example.org")[0]
+    assert browser.log_in("known@example.org", OTHER).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ("short", "8 to 128"),
+        ("x" * 129, "8 to 128"),
+        ("password1", "easy to guess"),
+        ("mary.poppins", "easy to guess"),
+        ("qwertyuiop", "easy to guess"),
+    ],
+)
+def test_a_password_that_others_would_guess_is_refused(browser: Browser, password: str, why: str) -> None:
+    body = {"name": "Mary Poppins", "email": "mary@example.org", "password": password}
+    answer = browser.json("/signup", body)
+    assert answer.status_code == 400
+    assert why in answer.json()["error_description"]
+
+
+@pytest.mark.parametrize("password", [" " + OTHER + " ", "ß-Ǆ-🦉 owls in the attic", "x" * 20 + OTHER + "9" * 70])
+def test_a_password_is_taken_as_it_is(served: Any, browser: Browser, password: str) -> None:
+    name = f"{hashlib.sha256(password.encode()).hexdigest()[:12]}@example.org"
+    assert browser.json("/signup", {"email": name, "password": password}).status_code == 200
+    letter = letters(served.settings, name)[0]
+    assert browser.json("/confirm", {"code": code(letter)}).status_code == 200
+    assert browser.log_in(name, password.strip() + "x").status_code == 401
+    assert browser.log_in(name, password).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "email", ["a", "a@b", "a@b.c\r\nBcc: x@y.z", "a b@c.d", "@c.d", "a@c.d, e@f.g", "a@" + "b" * 300]
+)
+def test_what_is_no_address_is_refused(browser: Browser, email: str) -> None:
+    assert browser.json("/signup", {"email": email, "password": PASSWORD}).status_code == 400
+
+
+def test_an_invitation_links_the_account_once(served: Any, browser: Browser) -> None:
+    async def invite(role: str) -> str:
+        async with contexts(served.settings) as found:
+            return await invitations.make(found[""].auth, role, "7", None, "admin")
+
+    code_ = briefly(invite("patient"))
+    assert (
+        browser.json("/signup", {"email": "a1@example.org", "password": PASSWORD, "invitation": code_}).status_code
+        == 200
+    )
+    assert letters(served.settings, "a1@example.org")
+    made = account(served, "a1@example.org")
+    assert made is not None
+    assert (made.patient, made.fhir_user) == ("7", "Patient/7")
+    again = browser.json("/signup", {"email": "a2@example.org", "password": PASSWORD, "invitation": code_})
+    assert again.status_code == 400
+    keeper = briefly(invite("proxy"))
+    browser.json("/signup", {"email": "a3@example.org", "password": PASSWORD, "invitation": keeper})
+    assert letters(served.settings, "a3@example.org")
+    made = account(served, "a3@example.org")
+    assert made is not None
+    assert (made.patient, made.proxy_for, made.roles) == (None, ("7",), frozenset({"proxy"}))
+
+
+def test_only_the_invited_where_it_is_said(serve: Any, tmp_path: Any) -> None:
+    browser = Browser(serve(sign_up="invited", data=tmp_path).settings)
+    assert browser.json("/signup", {"email": "a@example.org", "password": PASSWORD}).status_code == 403
+    bad = {"email": "a@example.org", "password": PASSWORD, "invitation": "made-up"}
+    assert browser.json("/signup", bad).status_code == 400
+
+
+def test_a_new_password_by_mail(served: Any, browser: Browser) -> None:
+    person(served.settings, "lost@example.org", email="lost@example.org")
+    elsewhere = Browser(served.settings)
+    elsewhere.log_in("lost@example.org")
+    for _ in range(5):
+        browser.log_in("lost@example.org", "wrong")
+    assert browser.log_in("lost@example.org").status_code == 429
+    assert browser.submit("/reset", {"login": "LOST@example.org"}).status_code == 303
+    (letter,) = letters(served.settings, "lost@example.org")
+    page = f"/reset/new?code={code(letter)}"
+    weak = browser.submit("/reset/new", {"code": code(letter), "password": "lost@example.org"}, page)
+    assert weak.status_code == 400  # and the link is still good
+    assert browser.submit("/reset/new", {"code": code(letter), "password": OTHER}, page).status_code == 303
+    assert "session-auth" not in browser.http.cookies
+    assert browser.submit("/reset/new", {"code": code(letter), "password": PASSWORD}, page).status_code == 400
+    assert browser.log_in("lost@example.org").status_code == 401
+    assert browser.log_in("lost@example.org", OTHER).status_code == 200
+
+
+def test_nobody_gets_no_mail_and_the_same_answer(served: Any, browser: Browser) -> None:
+    known = browser.json("/reset", {"login": "ada@example.org"})
+    nobody = browser.json("/reset", {"login": "nobody@example.org"})
+    assert (known.status_code, known.json()) == (nobody.status_code, nobody.json()) == (200, {"sent": True})
+
+
+def test_a_link_is_good_for_a_quarter_of_an_hour_and_once(served: Any, browser: Browser) -> None:
+    person(served.settings, "late@example.org", email="late@example.org")
+    browser.json("/reset", {"login": "late@example.org"})
+    letter = letters(served.settings, "late@example.org")[0]
+
+    async def shift(by: timedelta) -> float:
+        async with contexts(served.settings) as found:
+            auth = found[""].auth
+            kept = await auth["links"].find_one({"_id": hashlib.sha256(code(letter).encode()).hexdigest()})
+            assert kept is not None
+            left = (kept["expires"] - auth.now()).total_seconds()
+            await auth["links"].update_one({"_id": kept["_id"]}, {"$set": {"expires": kept["expires"] + by}})
+            return left
+
+    assert 800 < briefly(shift(timedelta(hours=-1))) <= 900
+    body = {"code": code(letter), "password": OTHER}
+    assert browser.json("/reset/new", body).status_code == 400
+    briefly(shift(timedelta(hours=1)))
+    browsers = [Browser(served.settings) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(lambda b: b.json("/reset/new", body).status_code, browsers))
+    assert sorted(statuses) == [200] + [400] * 5
+
+
+def test_mail_is_not_sent_without_end(browser: Browser) -> None:
+    statuses = [browser.json("/reset", {"login": "many@example.org"}).status_code for _ in range(6)]
+    assert statuses == [200] * 5 + [429]
+
+
+def test_a_stolen_password_is_found_in_the_list(tmp_path: Any) -> None:
+    words = [f"word{n}" for n in range(500)]
+    hashes = sorted(hashlib.sha1(word.encode()).hexdigest().upper() for word in words)
+    file = tmp_path / "pwned.txt"
+    file.write_bytes(b"".join(f"{h}:{n}\r\n".encode() for n, h in enumerate(hashes)))
+    assert all(listed(word, file) for word in words)
+    assert not any(listed(f"other{n}", file) for n in range(500))
+    (tmp_path / "empty").write_bytes(b"")
+    assert not listed("word1", tmp_path / "empty")
+
+
+def test_a_stolen_password_is_refused(serve: Any, tmp_path: Any) -> None:
+    stolen = tmp_path / "pwned.txt"
+    stolen.write_text(hashlib.sha1(OTHER.encode()).hexdigest().upper() + ":3\n")
+    browser = Browser(serve(breached_passwords=stolen, data=tmp_path).settings)
+    answer = browser.json("/signup", {"email": "a@example.org", "password": OTHER})
+    assert "stolen" in answer.json()["error_description"]
+    assert browser.json("/signup", {"email": "a@example.org", "password": PASSWORD}).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["", "x", "a@b.c\n", "a@b..c"])
+def test_addresses(text: str) -> None:
+    if text.strip() == "a@b.c":
+        assert mail.checked_address(text) == "a@b.c"
+        return
+    with pytest.raises(Refused):
+        mail.checked_address(text)
