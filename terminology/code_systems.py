@@ -36,6 +36,8 @@ class CodeSystem:
     A cycle makes its concepts subsume each other.
     """
 
+    finite = True
+
     def __init__(self, resource: Json) -> None:
         self.url: str = resource.get("url", "")
         self.version: str | None = resource.get("version")

@@ -115,6 +115,11 @@ class System(Protocol):
         """Whether it has concepts that can be relied on, all of them or some."""
         ...
 
+    @property
+    def finite(self) -> bool:
+        """Whether its codes can be counted. Those of a grammar cannot: `selected` knows examples of them."""
+        ...
+
     async def concept(self, code: str) -> Concept | None:
         """By its code; in whatever case, where the system's codes have none."""
         ...

@@ -46,11 +46,15 @@ class Member(NamedTuple):
 
 
 class Expansion(NamedTuple):
-    """`total` counts all that match, `members` are those of the page; `used` are the systems with their versions."""
+    """`total` counts all that match, `members` are those of the page; `used` are the systems with their versions.
+
+    `unclosed`: these are examples of codes that nobody can count.
+    """
 
     total: int
     members: Sequence[Member]
     used: tuple[str, ...]
+    unclosed: bool = False
 
 
 async def expansion(asked: Canonical, present: Present, wanted: Wanted) -> Expansion:
@@ -75,7 +79,12 @@ async def expansion(asked: Canonical, present: Present, wanted: Wanted) -> Expan
     if len(page) > WHOLE:
         raise _too_many(asked, len(page))
     used = dict.fromkeys(f"{each.system}|{each.version}" if each.version else each.system for each in page)
-    return Expansion(total, page, tuple(used))
+    return Expansion(total, page, tuple(used), _unclosed(present))
+
+
+def _unclosed(present: Present) -> bool:
+    """Whether codes of a grammar are meant, of which the usual ones are shown."""
+    return any(present.endless(part) for value_set in present.value_sets.values() for part in value_set.includes)
 
 
 def _of_one_release(asked: Canonical, present: Present) -> tuple[Release, Page] | None:
@@ -143,6 +152,8 @@ class _Lister:
     async def _listed(self, value_set: ValueSet, within: tuple[Canonical, ...]) -> Listed:
         if not value_set.composed:
             return _contained(value_set)
+        if any(self._present.endless(part) for part in value_set.excludes):
+            raise too_costly(f"value set {within[-1]} leaves out more codes than can be counted")
         try:
             found = await self._united(value_set.includes, within, value_set.active)
             left_out = await self._united(value_set.excludes, within, active=False)

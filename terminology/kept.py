@@ -9,10 +9,11 @@ from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.releases.release import Release
+from terminology.ucum import Ucum
 from terminology.value_sets import Expanded, Present, ValueSet, size
 
 Identity = tuple[str, int] | None  # a stored version of a resource; None where nothing is stored
-Definition = ValueSet | CodeSystem | ConceptMap | Release
+Definition = ValueSet | CodeSystem | ConceptMap | Release | Ucum
 MOST_CODES = 500_000
 TRUSTED_SECONDS = 2.0  # of silence from who tells of changes
 

@@ -18,9 +18,11 @@ from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.kept import Definition
+from terminology.ucum import IMPLICIT, Ucum, implicit
 from terminology.value_sets import ValueSet
 
 DATA = Path(__file__).parent / "data"
+COMMON_UNITS = "http://hl7.org/fhir/ValueSet/ucum-common"
 KEPT = 256  # half of the definitions that stay in memory
 Json = dict[str, Any]
 
@@ -63,8 +65,18 @@ MADE: dict[str, Callable[[Json], Definition]] = {
 
 @lru_cache(2 * KEPT)
 def published_definition(asked: Canonical) -> Definition | None:
-    found = published(asked)
+    if asked.type == "CodeSystem" and asked.url == Ucum.url:
+        return _ucum() if asked.version in (None, _ucum().version) else None
+    found = implicit(asked) if asked.url.startswith(IMPLICIT) else published(asked)
     return None if found is None else MADE[asked.type](found)
+
+
+@cache
+def _ucum() -> Ucum:
+    """With the names that R4 gives the units in its list of the usual ones."""
+    common = published_set(Canonical("ValueSet", COMMON_UNITS))
+    listed = {} if common is None else common.includes[0].listed or {}
+    return Ucum({code: said.get("display", code) for code, said in listed.items()})
 
 
 def published_system(asked: Canonical) -> CodeSystem | None:

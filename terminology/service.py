@@ -15,10 +15,10 @@ from terminology.canonical import Candidate, Canonical, canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.concepts import System
-from terminology.implicit import implicit
 from terminology.kept import Definition, Gathered, Identity, Terminology
 from terminology.published import MADE, published_definition, published_maps
 from terminology.releases.release import Release
+from terminology.ucum import Ucum
 from terminology.value_sets import Expanded, Present, ValueSet, expand
 
 MOST_RESOURCES = 500  # value sets and code systems that one value set is made of
@@ -173,7 +173,7 @@ class _Gathering:
                     identity = identity[0], read[each.id].version
                     known = self._compile(identity, type_, read[each.id].resource)
             self.used[asked] = identity
-            needed += self.take(asked, known or published_definition(asked) or implicit(asked))
+            needed += self.take(asked, _or_published(asked, known))
         return needed
 
     async def _released(self, identity: tuple[str, int], key: str) -> Release | None:
@@ -192,10 +192,17 @@ class _Gathering:
         match known:
             case ValueSet():
                 self.value_sets[asked] = known
-            case CodeSystem() | Release():
+            case CodeSystem() | Release() | Ucum():
                 self.code_systems[asked] = known
             case ConceptMap():
                 self.concept_maps[asked] = known
             case None:
                 return ()
         return known.needs()
+
+
+def _or_published(asked: Canonical, known: Definition | None) -> Definition | None:
+    """What is stored; where that is nothing, or a code system without its codes, what is published."""
+    if known is None or (isinstance(known, CodeSystem) and not known.usable):
+        return published_definition(asked) or known
+    return known

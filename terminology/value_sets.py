@@ -133,6 +133,11 @@ class Present:
         system = self.code_systems.get(asked)
         return system if system is not None and system.usable else None
 
+    def endless(self, part: Part) -> bool:
+        """Whether it is the codes of a grammar, all of them or filtered."""
+        system = self.usable(part.system) if part.system is not None else None
+        return system is not None and not system.finite and part.listed is None
+
 
 def size(expansion: Expansion) -> int:
     return sum(len(codes) for codes in expansion.values() if codes is not None)
@@ -202,7 +207,9 @@ class _Expander:
             return Expanded(
                 {asked.url: codes - inactive}, unsure if active and len(known) < len(codes) else frozenset()
             )
-        if not part.filters and fragment:
+        if part.filters and not system.finite:
+            raise too_costly(f"value set {within[-1]} has more codes of {asked.url} than can be counted")
+        if not part.filters and (fragment or not system.finite):
             return Expanded({asked.url: None}, unsure if active else frozenset())
         try:
             return Expanded({asked.url: await system.selected(part.filters, active=active)}, unsure)
@@ -216,7 +223,9 @@ class _Expander:
             if left_out is None:
                 continue
             if codes is None and left_out:
-                sentence = f"value set {within[-1]} leaves codes out of {system}, a code system that is not here"
+                sentence = (
+                    f"value set {within[-1]} leaves codes out of {system}, and what is left cannot be counted here"
+                )
                 raise invalid(sentence, code="not-found")
             kept[system] = codes - left_out if codes is not None and left_out else codes
         return kept

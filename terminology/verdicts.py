@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from fhirserver.fhir.units import fault
 from terminology.canonical import Canonical
 from terminology.concepts import Concept, Designation, System
 from terminology.service import Service
+from terminology.ucum import Ucum
 from terminology.value_sets import Code, Held, Present, holds
 
 
@@ -60,7 +62,7 @@ async def in_code_system(system: System | None, asked: Asked, rules: Rules) -> V
         where = f"{system.url}|{system.version}" if system.version else system.url
         kind = "not-found" if system.content == "fragment" else "code-invalid"
         part = ", of which a fragment is here" if system.content == "fragment" else ""
-        return Verdict(False, asked, f"{asked.code[:80]!r} is not a code of {where}{part}", kind)
+        return Verdict(False, asked, f"{asked.code[:80]!r} is not a code of {where}{part}{_why(system, asked)}", kind)
     return _named(asked, concept, system.version, rules)
 
 
@@ -80,6 +82,11 @@ async def in_value_set(service: Service, value_set: Canonical, present: Present,
         return await _refused(system, value_set, asked, found)
     concept = None if system is None else await system.concept(asked.code)
     return _named(asked, _told(asked.code, concept, found), system.version if system else None, rules)
+
+
+def _why(system: System, asked: Asked) -> str:
+    """What a grammar says of a text that is none of its codes."""
+    return f": {fault(asked.code)}" if isinstance(system, Ucum) else ""
 
 
 async def any_in_value_set(
@@ -104,7 +111,7 @@ async def _refused(system: System | None, value_set: Canonical, asked: Asked, fo
         return Verdict(False, asked, message, "not-found")
     message = f"{asked} is not in value set {value_set}"
     if system is not None and system.usable and await system.concept(asked.code) is None:
-        message += f", and {system.url} has no such code"
+        message += f", and {system.url} has no such code{_why(system, asked)}"
     return Verdict(False, asked, message, "code-invalid")
 
 

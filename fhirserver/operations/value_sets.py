@@ -32,6 +32,7 @@ EXPAND = (
     *("includeDefinition", "activeOnly", "excludeNested", "excludeNotForUI", "displayLanguage"),
 )
 SAID = ("url", "version", "name", "title", "status", "experimental", "date", "publisher", "description", "identifier")
+UNCLOSED = {"url": "http://hl7.org/fhir/StructureDefinition/valueset-unclosed", "valueBoolean": True}
 MOST_FILTER = 200  # characters
 INLINE = "the value set of this request"
 
@@ -91,7 +92,7 @@ async def expand(ctx: Context, request: Request, type_: str, id_: str | None) ->
         "expansion": {
             "identifier": f"urn:uuid:{uuid4()}",
             "timestamp": instant(ctx.now()),
-            "total": found.total,
+            **({"extension": [UNCLOSED]} if found.unclosed else {"total": found.total}),
             **({"offset": wanted.offset} if wanted.count is not None or wanted.offset else {}),
             **({"parameter": echoed} if echoed else {}),
             **({"contains": listed} if (listed := contains(found.members, wanted)) else {}),
