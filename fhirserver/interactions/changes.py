@@ -45,12 +45,18 @@ def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
     issues = ctx.validator.issues(resource)
     if any(issue.severity in ("error", "fatal") for issue in issues):
         raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
+    storable(resource)
+    return resource
+
+
+def storable(resource: Resource) -> None:
+    """422 for what is valid and yet no good to keep: a part of a resource, a search parameter that cannot be used."""
+    type_ = resource["resourceType"]
     if subsetted(resource):
         message = f"this is a part of a {type_} (SUBSETTED); storing it would lose the rest: read it whole first"
         raise Outcome(422, "business-rule", message, f"{type_}.meta.tag")
     if type_ == SEARCH_PARAMETER:
         row(resource)
-    return resource
 
 
 def written(ctx: Context, resource: Resource, id_: str, previous: Stored | None = None) -> Change:

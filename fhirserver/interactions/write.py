@@ -176,10 +176,7 @@ async def deletable(ctx: Context, query: Query, if_match: str | None) -> list[St
     return many
 
 
-# steps
-
-
-def _check_links(ctx: Context, resource: Resource) -> None:
+def check_links(ctx: Context, resource: Resource) -> None:
     """A conditional reference is for transactions, which resolve it; stored as it is, it would lead nowhere."""
     for text in links(resource):
         if is_conditional(text, ctx.definitions):
@@ -187,8 +184,11 @@ def _check_links(ctx: Context, resource: Resource) -> None:
             raise invalid(message, resource["resourceType"], code="not-supported")
 
 
+# steps
+
+
 async def _insert(ctx: Context, resource: Resource, id_: str) -> Answer:
-    _check_links(ctx, resource)
+    check_links(ctx, resource)
     await check_references(ctx, {resource["resourceType"]: resource})
     return await _save(ctx, lambda now: written(now, resource, id_), 201)
 
@@ -203,7 +203,7 @@ async def _replace(ctx: Context, request: Request, resource: Resource, id_: str)
 
 
 async def _next_version(ctx: Context, resource: Resource, current: Stored) -> Answer:
-    _check_links(ctx, resource)
+    check_links(ctx, resource)
     await check_references(ctx, {resource["resourceType"]: resource})
     return await _save(ctx, lambda now: written(now, resource, current.id, current), 201 if current.deleted else 200)
 

@@ -10,6 +10,7 @@ from fhirserver.operations import (
     series,
     server_stats,
     stats,
+    validate,
     value_sets,
 )
 from fhirserver.operations.registry import OPERATIONS
@@ -25,5 +26,6 @@ __all__ = [
     "series",
     "server_stats",
     "stats",
+    "validate",
     "value_sets",
 ]

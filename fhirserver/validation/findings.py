@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from fhirserver.fhir.outcome import Issue
 
 MOST_ISSUES: Final = 100
+MOST_FINDINGS: Final = 5_000  # with the questions
 
 
 class Problem(NamedTuple):
@@ -51,6 +52,13 @@ def located(problem: Problem, expression: str = "") -> list[Finding]:
 
 def under(step: str, findings: list[Finding]) -> list[Finding]:
     return [each._replace(expression=step + (each.expression or "")) for each in findings]
+
+
+def full(findings: list[Finding]) -> bool:
+    """Whether there is no need to look for more."""
+    if len(findings) < MOST_ISSUES:
+        return False
+    return len(findings) >= MOST_FINDINGS or sum(each.severity == "error" for each in findings) >= MOST_ISSUES
 
 
 def wrong(findings: Issues) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fhirserver.fhir.definitions import Element, TypeDefinition
-from fhirserver.validation.findings import MOST_ISSUES, Finding, Issues, Problem, issue, located, under
+from fhirserver.validation.findings import Finding, Issues, Problem, full, issue, located, under
 from fhirserver.validation.primitives import Check
 from fhirserver.validation.references import Container
 from fhirserver.validation.words import kind, nearest, one_of, shown
@@ -50,7 +50,7 @@ def many(element: Element, item: TypeCheck) -> Rule:
             if problems := item(each, container):
                 problems = under(f".{name}[{index}]", problems)
                 found = found + problems if found else problems
-                if len(found) >= MOST_ISSUES:
+                if full(found):
                     break
         return found
 
@@ -81,7 +81,7 @@ def primitives(element: Element, key: str, value_check: Check) -> Rule:
             problem = _null(key, index, node) if each is None else value_check(each)
             if problem:
                 found = (found or []) + located(problem, f".{name}[{index}]")
-                if len(found) >= MOST_ISSUES:
+                if full(found):
                     break
         return found
 
@@ -104,7 +104,7 @@ def extended(element: Element, key: str, item: TypeCheck) -> Rule:
                     found += under(f".{name}[{index}]", problems)
             elif index < len(values) and values[index] is None:
                 found += issue("structure", f"{key} and _{key} are both null here", "empty", f".{name}[{index}]")
-            if len(found) >= MOST_ISSUES:
+            if full(found):
                 break
         if key not in node and all(extra is None for extra in value):
             found += issue("structure", f"_{key} holds nothing but null", "empty", f".{name}")

@@ -16,7 +16,7 @@ from fhirserver.fhir.definitions import Constraint, Definitions, Element, TypeDe
 from fhirserver.fhir.xml import is_attribute
 from fhirserver.validation.bindings import CONCEPTS, Codes, asked, bound, written
 from fhirserver.validation.bundles import bundle_rules
-from fhirserver.validation.findings import MOST_ISSUES, Finding, Issues, Problem, issue, located, under, wrong
+from fhirserver.validation.findings import Finding, Issues, Problem, full, issue, located, under, wrong
 from fhirserver.validation.invariants import invariants
 from fhirserver.validation.narrative import narrative
 from fhirserver.validation.primitives import PRIMITIVES, Check
@@ -99,7 +99,7 @@ class Structure(dict[str, TypeCheck]):
                 problems = rule(value, node, container) if rule else unknown(key, definition, rules)
                 if problems:
                     found = found + problems if found else problems
-                    if len(found) >= MOST_ISSUES:
+                    if full(found):
                         return found
             for key, element, keys in required:
                 if key not in node and keys.isdisjoint(node):
@@ -235,6 +235,6 @@ class Structure(dict[str, TypeCheck]):
             elif isinstance(id_, str):
                 seen.add(id_)
             found += under(f".contained[{index}]", problems)
-            if len(found) >= MOST_ISSUES:
+            if full(found):
                 break
         return found

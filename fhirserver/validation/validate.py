@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.bindings import Codes
-from fhirserver.validation.findings import MOST_ISSUES, Finding, Question, under
+from fhirserver.validation.findings import MOST_FINDINGS, MOST_ISSUES, Finding, Question, under
 from fhirserver.validation.structure import Structure
 
 
@@ -33,12 +33,15 @@ class Validator:
 
     def issues(self, resource: object) -> list[Issue]:
         """What is wrong, in the order of the resource, at most a hundred issues; empty when it is valid."""
-        return [each for each in self._findings(resource, self._structure) if isinstance(each, Issue)]
+        found = self._findings(resource, self._structure)
+        return [each for each in found if isinstance(each, Issue)][:MOST_ISSUES]
 
     def thorough(self, resource: object) -> Found:
         """The same with warnings, and with what only a terminology service knows."""
         found = self._findings(resource, self._thorough)
         issues = [each for each in found if isinstance(each, Issue)]
+        if len(found) >= MOST_FINDINGS:  # what is wrong behind them must not be missed
+            issues += self.issues(resource)
         return Found(issues, [each for each in found if isinstance(each, Question)])
 
     def _findings(self, resource: object, structure: Structure) -> list[Finding]:
@@ -50,5 +53,4 @@ class Validator:
         if not found:
             return []
         known = isinstance(type_, str) and type_ in self._definitions.resource_types
-        located = under(str(type_), found) if known else [issue._replace(expression=None) for issue in found]
-        return located[:MOST_ISSUES]
+        return under(str(type_), found) if known else [issue._replace(expression=None) for issue in found]
