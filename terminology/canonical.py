@@ -24,6 +24,9 @@ class Canonical(NamedTuple):
 
 
 def canonical(type_: str, text: str) -> Canonical:
+    """An implicit value set of SNOMED CT has its version in the URL, and bars in its expression."""
+    if "?fhir_vs" in text:
+        return Canonical(type_, text)
     url, _, version = text.partition("|")
     return Canonical(type_, url, version or None)
 

@@ -18,7 +18,7 @@ from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.kept import Definition
-from terminology.ucum import IMPLICIT, Ucum, implicit
+from terminology.ucum import Ucum
 from terminology.value_sets import ValueSet
 
 DATA = Path(__file__).parent / "data"
@@ -67,7 +67,7 @@ MADE: dict[str, Callable[[Json], Definition]] = {
 def published_definition(asked: Canonical) -> Definition | None:
     if asked.type == "CodeSystem" and asked.url == Ucum.url:
         return _ucum() if asked.version in (None, _ucum().version) else None
-    found = implicit(asked) if asked.url.startswith(IMPLICIT) else published(asked)
+    found = published(asked)
     return None if found is None else MADE[asked.type](found)
 
 

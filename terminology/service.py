@@ -15,6 +15,7 @@ from terminology.canonical import Candidate, Canonical, canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.concepts import System
+from terminology.implicit import implicit
 from terminology.kept import Definition, Gathered, Identity, Terminology
 from terminology.published import MADE, published_definition, published_maps
 from terminology.releases.release import Release
@@ -202,7 +203,7 @@ class _Gathering:
 
 
 def _or_published(asked: Canonical, known: Definition | None) -> Definition | None:
-    """What is stored; where that is nothing, or a code system without its codes, what is published."""
+    """What is stored; where that is nothing, or a code system without its codes, what is published, or the URL says."""
     if known is None or (isinstance(known, CodeSystem) and not known.usable):
-        return published_definition(asked) or known
+        return published_definition(asked) or implicit(asked) or known
     return known

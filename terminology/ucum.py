@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 from fhirserver.fhir.outcome import invalid
 from fhirserver.fhir.units import KEPT, UCUM, base, fault, name, symbol
@@ -13,7 +12,6 @@ from fhirserver.fhir.units.table import table
 from terminology.canonical import Canonical
 from terminology.concepts import Codes, Concept, Designation, Filter, Property
 
-IMPLICIT = f"{UCUM}/vs"  # the value set of all units, and before `/[unit]`: of all that are comparable with this one
 DEPRECATED = frozenset({"[ppb]", "[pptr]"})
 _brackets = re.compile(r"\{[^{}]*\}|[\[\]]")
 
@@ -118,21 +116,3 @@ def _kind(code: str) -> str:
     if known is None:
         raise invalid(f"a filter of UCUM: {fault(code)}")
     return known.unit
-
-
-def implicit(asked: Canonical) -> dict[str, Any] | None:
-    """The value set that a URL alone says: all units, or those that are comparable with one."""
-    if asked.version not in (None, table().version):
-        return None
-    _, slash, unit = asked.url.removeprefix(UCUM).partition("/vs/")
-    if asked.url != IMPLICIT and (not slash or fault(unit) is not None):
-        return None
-    compared = [{"property": "canonical", "op": "=", "value": unit}] if unit else []
-    return {
-        "resourceType": "ValueSet",
-        "url": asked.url,
-        "version": table().version,
-        "title": f"Units comparable with {unit}" if unit else "Units of UCUM",
-        "status": "active",
-        "compose": {"include": [{"system": UCUM} | ({"filter": compared} if compared else {})]},
-    }

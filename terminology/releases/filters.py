@@ -8,24 +8,23 @@ from typing import Protocol
 from fhirserver.fhir.outcome import invalid
 from terminology.code_systems import pattern
 from terminology.concepts import Filter
+from terminology.ecl import parse
+from terminology.releases.constraints import Concepts, constraint, having
 from terminology.releases.schema import MEMBER, PARENT, Document, fact
 
 CODE = frozenset({"code", "concept"})
+CONSTRAINTS = frozenset({"constraint", "expression"})  # https://hl7.org/fhir/R4/snomedct.html
 TEXTS = frozenset({"display"})
 NOTHING: Document = {"_id": {"$in": []}}
 
 
-class Places(Protocol):
+class Places(Concepts, Protocol):
     """What a filter has to ask of the release first."""
 
     @property
     def url(self) -> str: ...
     @property
-    def properties(self) -> frozenset[str]: ...
-
-    async def place(self, code: str) -> int:
-        """Raises a 400 Outcome where there is no such code."""
-        ...
+    def kind(self) -> str: ...
 
     async def line(self, code: str) -> Collection[int]:
         """The places of it and of all above it."""
@@ -33,10 +32,6 @@ class Places(Protocol):
 
     async def over(self, code: str) -> Collection[str]:
         """Its parents."""
-        ...
-
-    async def matching(self, field: str, fits: Callable[[str], bool]) -> list[str]:
-        """The codes of which a text, or one of several, fits."""
         ...
 
     async def has(self, document: Document) -> bool:
@@ -81,6 +76,10 @@ async def _equal(places: Places, filter_: Filter) -> Document:
         return {"_id": {"$in": [*await places.over(value)]}}
     if property_ == "ancestor":
         return await below(places, value)
+    if property_ in CONSTRAINTS and places.kind == "snomed":
+        return await constraint(places, parse(value))
+    if property_ == "LIST":
+        await places.place(value)
     return await _any_of(places, property_, [value])
 
 
@@ -114,17 +113,13 @@ async def _regex(places: Places, filter_: Filter) -> Document:
     property_, _, value = filter_
     fits = pattern(value)
     if property_ in CODE:
-        return {"_id": {"$in": await places.matching("_id", fits)}}
+        return {"_id": {"$in": await places.matching("_id", fits, {})}}
     if property_ in TEXTS:
-        return {"_id": {"$in": await places.matching(property_, fits)}}
+        return {"_id": {"$in": await places.matching(property_, fits, {})}}
     begin = fact(_declared(places, property_), "")
-    return {
-        "_id": {
-            "$in": await places.matching(
-                "facts", lambda text: text.startswith(begin) and fits(text.removeprefix(begin))
-            )
-        }
-    }
+    within = having(property_)
+    found = await places.matching("facts", lambda text: text.startswith(begin) and fits(text[len(begin) :]), within)
+    return {"_id": {"$in": found}}
 
 
 async def _any_of(places: Places, property_: str, values: list[str]) -> Document:
@@ -134,11 +129,6 @@ async def _any_of(places: Places, property_: str, values: list[str]) -> Document
         return {property_: {"$in": values}}
     _declared(places, property_)
     return {"facts": {"$in": [fact(property_, value) for value in values]}}
-
-
-def having(property_: str) -> Document:
-    """Any value of a property: what begins with `property=`, which `>` follows."""
-    return {"facts": {"$elemMatch": {"$gte": f"{property_}=", "$lt": f"{property_}>"}}}
 
 
 def _declared(places: Places, property_: str) -> str:

@@ -12,6 +12,7 @@ from pymongo.errors import ExecutionTimeout
 from fhirserver.fhir.outcome import invalid, too_costly
 from terminology.canonical import Canonical
 from terminology.concepts import Codes, Concept, Filter
+from terminology.releases.constraints import Family
 from terminology.releases.filters import below, condition
 from terminology.releases.schema import TOLD, Document, concept, concepts_of
 from terminology.value_sets import MOST
@@ -149,8 +150,18 @@ class Release:
             known = self._passed.keep(key, await self.has(await self._all(filters, {"_id": code})))
         return known
 
-    async def matching(self, field: str, fits: Callable[[str], bool]) -> list[str]:
-        cursor = self._collection.find({}, {field: 1}, batch_size=BATCH, max_time_ms=self._milliseconds)
+    async def codes(self, document: Document) -> list[str]:
+        rows = await self._found(document, {"_id": 1}, limit=MOST + 1)
+        if len(rows) > MOST:
+            raise too_costly(f"these are more than {MOST:,} codes of {self.name}, more than can be held at once")
+        return [row["_id"] for row in rows]
+
+    async def families(self, codes: Sequence[str]) -> list[Family]:
+        rows = await self._found({"_id": {"$in": [*codes]}}, TOLD | {"n": 1, "line": 1})
+        return [Family(row["_id"], row["n"], row["line"], concept(row).parents) for row in rows]
+
+    async def matching(self, field: str, fits: Callable[[str], bool], within: Document) -> list[str]:
+        cursor = self._collection.find(within, {field: 1}, batch_size=BATCH, max_time_ms=self._milliseconds)
         found: list[str] = []
         with self._in_time():
             async for row in cursor:
@@ -198,10 +209,7 @@ class Release:
 
     async def selected(self, filters: Sequence[Filter], *, active: bool = False) -> Codes:
         usable: list[Document] = [{"inactive": None}] if active else []
-        rows = await self._found(await self._all(filters, *usable), {"_id": 1}, limit=MOST + 1)
-        if len(rows) > MOST:
-            raise too_costly(f"these are more than {MOST:,} codes of {self.name}, more than can be held at once")
-        return frozenset([row["_id"] for row in rows])
+        return frozenset(await self.codes(await self._all(filters, *usable)))
 
     async def ordered(self, codes: Codes) -> Sequence[str]:
         places: dict[str, int] = {}
@@ -212,8 +220,8 @@ class Release:
         return sorted(places, key=places.__getitem__)
 
     async def below(self, code: str) -> Codes:
-        return frozenset([row["_id"] for row in await self._found(await below(self, code), {"_id": 1})])
+        return frozenset(await self.codes(await below(self, code)))
 
     async def above(self, code: str) -> Codes:
         line = await self.line(code)
-        return frozenset([row["_id"] for row in await self._found({"n": {"$in": [*line]}}, {"_id": 1})])
+        return frozenset(await self.codes({"n": {"$in": [*line]}}))

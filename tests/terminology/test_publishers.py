@@ -169,3 +169,26 @@ def test_a_version_can_be_said(world: tuple[Fhir, Load], tmp_path: Path) -> None
     path.write_text("05|measles|measles, made up||Active|False|\n")
     assert "|of-mine is current now: 1 concepts" in load("cvx", path, "--version", "of-mine").output
     assert named(looked_up(client, "05", SYSTEMS["cvx"]), "version") == ["of-mine"]
+
+
+@pytest.mark.parametrize(
+    ("url", "codes"),
+    [
+        ("http://loinc.org/vs", "1-1 2-9 3-7 LP10-1 LP11-9 LP1-0 LL5-5 LA7-2 LA6-4 LL6-3"),
+        ("http://loinc.org/vs/LP10-1", "1-1 2-9 LP10-1"),
+        ("http://loinc.org/vs/LL5-5", "LA7-2 LA6-4"),
+        ("http://loinc.org/vs/LL5-5|2.10", "LA7-2 LA6-4"),
+        ("http://loinc.org/vs/LL6-3", ""),
+    ],
+)
+def test_loinc_has_value_sets_that_nobody_stored(fhir: Fhir, url: str, codes: str) -> None:
+    answer = fhir.get("ValueSet/$expand", params={"url": url})
+    assert answer.status_code == 200, answer.text
+    assert [each["code"] for each in answer.json()["expansion"].get("contains", [])] == codes.split()
+
+
+def test_a_value_set_of_a_code_that_is_not_there(fhir: Fhir) -> None:
+    for code in ("LP99-9", "LL99-9"):
+        answer = fhir.get("ValueSet/$expand", params={"url": f"http://loinc.org/vs/{code}"})
+        assert answer.status_code == 400, answer.text
+        assert f"'{code}' is not a code of code system" in answer.json()["issue"][0]["diagnostics"]
