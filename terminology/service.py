@@ -111,6 +111,11 @@ class Service:
         """A code system, which may be here without its codes."""
         return (await self.gathered(asked)).present.code_systems.get(asked)
 
+    async def edition(self, asked: Canonical) -> str:
+        """What a code system is made of, as a text that is another one after each change of it."""
+        used = (await self.gathered(asked)).used
+        return " ".join(f"{each}={used[each]}" for each in sorted(used, key=str))
+
     async def code_system(self, url: str) -> System:
         """The latest version of a code system, with its codes. Raises a 400 Outcome where it is not here."""
         found = await self.system(Canonical("CodeSystem", url))

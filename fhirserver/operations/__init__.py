@@ -1,6 +1,7 @@
 """Named operations. Importing this package registers them all."""
 
 from fhirserver.operations import (
+    closure,
     code_systems,
     concept_maps,
     everything,
@@ -17,6 +18,7 @@ from fhirserver.operations.registry import OPERATIONS
 
 __all__ = [
     "OPERATIONS",
+    "closure",
     "code_systems",
     "concept_maps",
     "everything",

@@ -2,7 +2,7 @@
 
 Per resource type `T`: collection `T` (the current version of each resource) and `T.history` (the earlier ones).
 Beside them `claims` (conditional interactions in flight), `jobs` (what outlives a request), `server` (what the
-servers of one database share) and `servers` (which of them live).
+servers of one database share), `servers` (which of them live), `closures` and `closures.members` (store.closures).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ CLAIMS = "claims"
 JOBS = "jobs"
 SERVER = "server"
 SERVERS = "servers"
+CLOSURES = "closures"
+CLOSURE_MEMBERS = "closures.members"
 CLAIM_SECONDS = 3600
 SERVER_SECONDS = 3600  # after which a server that was killed is forgotten
 NAMESPACE_EXISTS = 48
@@ -85,6 +87,12 @@ QUEUE = (
     IndexModel("expires", expireAfterSeconds=0, name="expires"),
 )
 
+# The codes of closure tables, of one table by what they are, and by what is above them.
+MEMBERS = tuple(
+    IndexModel([(key, ASCENDING) for key in ("table", "generation", "system", last)], name=last, unique=last == "code")
+    for last in ("code", "concept", "above")
+)
+
 
 def history_of(type_: str) -> str:
     return f"{type_}.history"
@@ -137,3 +145,4 @@ async def ensure_shared(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database[CLAIMS].create_index("at", expireAfterSeconds=CLAIM_SECONDS, name="at")
     await database[JOBS].create_indexes(list(QUEUE))
     await database[SERVERS].create_index("beat", expireAfterSeconds=SERVER_SECONDS, name="beat")
+    await database[CLOSURE_MEMBERS].create_indexes(list(MEMBERS))
