@@ -217,7 +217,9 @@ def _part(said: _Part, read: Read) -> Part:
             if problems:
                 problems = under(f".{name}" if index is None else f".{name}[{index}]", problems)
                 found = found + problems if found else problems
-        if slices is not None and (more := slices.findings(values, container)):
+        if slices is None or (refused and any(value[2] in refused for value in values)):
+            return found
+        if more := slices.findings(values, container):
             found = found + more if found else more
         return found
 
@@ -277,11 +279,8 @@ def _all(first: tuple[Ask, ...], rest: tuple[Ask, ...]) -> Ask:
 
 
 def named(profile: str, findings: list[Finding]) -> list[Finding]:
-    """Issues that name the profile that asks for them, each once."""
-    found: list[Finding] = []
-    for each in findings:
-        if isinstance(each, Issue) and each.profile is None:
-            each = each._replace(profile=profile)
-        if each not in found:
-            found.append(each)
-    return found
+    """Issues that name the profile that asks for them."""
+    return [
+        each._replace(profile=profile) if isinstance(each, Issue) and each.profile is None else each
+        for each in findings
+    ]

@@ -1,0 +1,69 @@
+"""Whether a resource that keeps the rules of its type keeps those of profiles too.
+
+Asked are the profiles that it must keep, those that it says it keeps, as do the resources in it, and the definitions of
+all extensions. https://hl7.org/fhir/R4/profiling.html#resources
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from fhirserver.fhir.definitions import Definitions
+from fhirserver.fhir.fhirpath import Hooks
+from fhirserver.fhir.fhirpath.scope import NO_HOOKS
+from fhirserver.fhir.outcome import Issue
+from fhirserver.validation.extensions import extensions
+from fhirserver.validation.findings import Finding, Question, under
+from fhirserver.validation.places import at, objects
+from fhirserver.validation.profiles import Profile
+from fhirserver.validation.reading import Json
+from fhirserver.validation.references import Container
+from fhirserver.validation.words import shown
+
+
+def conformance(
+    resource: Json,
+    asked: Iterable[str],
+    profiles: Mapping[str, Profile],
+    definitions: Definitions,
+    hooks: Hooks = NO_HOOKS,
+) -> list[Finding]:
+    """What is wrong, and what is to be asked of terminology; expressions begin with the type of the resource."""
+    container = Container(resource, hooks, profiles)
+    found: list[Finding] = []
+    for canonical in asked:
+        found += _kept(canonical, resource, container, profiles)
+    for steps, node in objects(resource):
+        if "resourceType" in node and (claimed := claims(node)):
+            place = at(resource, steps, container, definitions)
+            for i, canonical in enumerate(claimed):
+                problems = _kept(canonical, node, place.container, profiles, f".meta.profile[{i}]")
+                found += under(place.expression, problems)
+    found += extensions(resource, container, profiles, definitions)
+    return under(resource["resourceType"], list(_once(found)))
+
+
+def claims(resource: Json) -> list[str]:
+    """Canonicals of the profiles that a resource says it keeps."""
+    return [each for each in resource.get("meta", {}).get("profile", ()) if each is not None]
+
+
+def _kept(
+    canonical: str, resource: Json, container: Container, profiles: Mapping[str, Profile], claimed: str = ""
+) -> list[Finding]:
+    profile = profiles.get(canonical)
+    if profile is not None:
+        return profile.check(resource, container) or []
+    said = f"the profile {shown(canonical)} is not known here, so it is not checked"
+    return [Issue("warning", "not-found", said, claimed, rule="profile-unknown")]
+
+
+def _once(findings: list[Finding]) -> Iterator[Finding]:
+    """One cause is one issue, whichever profiles say so."""
+    seen: set[tuple[str | None, ...]] = set()
+    for each in findings:
+        said = (each.strength, each.value_set) if isinstance(each, Question) else (each.rule or "", each.diagnostics)
+        known = each.expression, each.severity, *said
+        if known not in seen:
+            seen.add(known)
+            yield each
