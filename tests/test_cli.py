@@ -82,14 +82,17 @@ def test_a_wrong_setting_is_named_with_its_variable(healthmate: Callable[..., Re
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        (f"mongodb://u:swordfish@127.0.0.1:{free_port()}/", "No MongoDB answers at mongodb://***@127.0.0.1"),
+        ("mongodb://u:swordfish@127.0.0.1:{nobody}/", "No MongoDB answers at mongodb://***@127.0.0.1"),
         ("postgres://127.0.0.1/", "is not a MongoDB URL"),
         ("mongodb://127.0.0.1:notaport/", "is not a MongoDB URL"),
     ],
 )
 def test_a_mongodb_that_cannot_be_reached_is_said(url: str, sentence: str) -> None:
     # in a process of its own: the driver's monitor leaves its last socket to the end of the process
-    environment = {"HEALTHMATE_MONGODB_URL": url, "HEALTHMATE_REQUEST_TIMEOUT": "0.5"}
+    environment = {
+        "HEALTHMATE_MONGODB_URL": url.replace("{nobody}", str(free_port())),
+        "HEALTHMATE_REQUEST_TIMEOUT": "0.5",
+    }
     result = subprocess.run([*HEALTHMATE, "check"], capture_output=True, text=True, env=os.environ | environment)
     assert result.returncode == 2
     assert sentence in result.stderr

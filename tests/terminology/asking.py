@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from click.testing import Result
-from conftest import Fhir
+
+if TYPE_CHECKING:
+    from conftest import Fhir
 
 SNOMED = "http://snomed.info/sct"
 Load = Callable[..., Result]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from asking import Load
 from click.testing import CliRunner, Result
-from conftest import Fhir, Served
 
 from fhirserver import telemetry
 from fhirserver.cli import main
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Served
 
 
 def loader(served: Served) -> tuple[Fhir, Load]:

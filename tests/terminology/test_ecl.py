@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 import rf2
 from asking import SNOMED, Load, named
-from conftest import Fhir, Serve
 from hypothesis import given
 from hypothesis import strategies as st
 from loading import loader
@@ -16,6 +16,9 @@ from loading import loader
 from fhirserver.fhir.outcome import Outcome
 from terminology import ecl
 from terminology.ecl import Attribute, Compound, Focus, Literal, Refined
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve
 
 A, B, C = (Focus("", False, code) for code in "123")
 

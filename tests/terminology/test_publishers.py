@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import publishers
 import pytest
 from asking import Load, filtered, looked_up, named, properties
-from conftest import Fhir, Serve
 from loading import loader
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve
 
 SYSTEMS = {
     "loinc": "http://loinc.org",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import rf2
 from asking import Load, filtered, looked_up, named, properties
-from conftest import Fhir, Serve
 from loading import loader
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve
 
 SNOMED = "http://snomed.info/sct"
 VERSION = f"{SNOMED}/{rf2.EDITION}/version/{rf2.DATE}"

@@ -15,7 +15,7 @@ VALIDATOR = Validator(r4(), required_codes())
 UCUM = "http://unitsofmeasure.org"
 LOINC = "http://loinc.org"
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">hello</div>'
-GONE = object()
+GONE = "(left out)"
 
 
 def coded(code: str, system: str = LOINC) -> Json:
