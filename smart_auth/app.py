@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.telemetry import request_id
-from smart_auth import authorize, login, pages, signup
+from smart_auth import account, authorize, login, pages, passkeys, second_factor, signup
 from smart_auth.discovery import openid, smart
 from smart_auth.grants import token
 from smart_auth.id_tokens import userinfo
@@ -44,8 +44,11 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: handler}}
     **{f"/{name}": {"GET": pages.file} for name in pages.FILES},
     **login.ROUTES,
+    **second_factor.ROUTES,
+    **passkeys.ROUTES,
     **signup.ROUTES,
     **authorize.ROUTES,
+    **account.ROUTES,
     "/token": {"POST": token},
     "/introspect": {"POST": introspect},
     "/revoke": {"POST": revoke},

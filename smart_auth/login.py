@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smart_auth import passwords, sessions, throttle, users, visits
+from smart_auth import events, passwords, sessions, throttle, users, visits
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
 from smart_auth.signup import send_confirmation
@@ -50,15 +52,32 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
 
 
 async def _log_in(visit: Visit) -> Response:
-    person = await proved(
-        visit.auth, visit.request, visit.text("login", needed=True), visit.text("password", needed=True)
-    )
+    login, password = visit.text("login", needed=True), visit.text("password", needed=True)
+    person = await proved(visit.auth, visit.request, login, password)
     if not person.verified:
         await send_confirmation(visit.auth, person)
         raise Refused("access_denied", "confirm your e-mail address first: we sent you the link again", 403)
-    answer = visit.done({"user": person.id, "name": person.name}, back(visit))
-    await sessions.start(visit.auth, visit.request, answer, person, ["pwd"])
+    if person.totp is None:
+        return await entered(visit, person, ["pwd"])
+    query = urlencode({"next": back(visit)})
+    answer = visit.done({"user": person.id, "second_factor": True}, f"/login/second?{query}")
+    await sessions.start(visit.auth, visit.request, answer, person, ["pwd"], half=True)
     return answer
+
+
+async def entered(visit: Visit, person: User, methods: Sequence[str]) -> Response:
+    """All the way in: a session, and on to where the person wanted to go."""
+    path = back(visit)
+    answer = visit.done({"user": person.id, "name": person.name, "next": visit.auth.issuer + path}, path)
+    await events.record(visit.auth, "log-in", person.id, person.id, methods=list(methods))
+    await sessions.start(visit.auth, visit.request, answer, person, methods)
+    return answer
+
+
+async def again(visit: Visit) -> User:
+    """The person of the session, who has just typed their password once more: for what must not happen behind them."""
+    person = visit.person().user
+    return await proved(visit.auth, visit.request, person.login, visit.text("password", needed=True))
 
 
 async def _log_out(visit: Visit) -> Response:

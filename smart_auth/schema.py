@@ -20,6 +20,8 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
     "sessions": (EXPIRES, IndexModel("user", name="user")),
     "throttle": (EXPIRES,),
     "approvals": (IndexModel("user", name="user"), IndexModel("client", name="client")),
+    "passkeys": (IndexModel("user", name="user"),),
+    "challenges": (EXPIRES,),
     "links": (EXPIRES, IndexModel("user", name="user")),
     "invitations": (EXPIRES,),
     "events": (IndexModel([("subject", ASCENDING), ("at", ASCENDING)], name="subject"),),

@@ -122,6 +122,26 @@ def forget(auth: Auth, response: Response) -> None:
     response.delete_cookie(cookie_name(auth), path="/", secure=secure, httponly=True, samesite="lax")
 
 
+async def listed(auth: Auth, user: str) -> list[dict[str, str]]:
+    """Where a person is logged in."""
+    alive = {"user": user, "half": False, "expires": {"$gt": auth.now()}}
+    return [
+        {
+            "id": each["_id"],
+            "agent": each["agent"],
+            "address": each["address"],
+            "at": each["at"].isoformat(timespec="seconds"),
+            "seen": each["seen"].isoformat(timespec="seconds"),
+        }
+        async for each in auth["sessions"].find(alive).sort("seen", -1)
+    ]
+
+
+async def end_one(auth: Auth, user: str, id_: str) -> int:
+    result = await auth["sessions"].delete_one({"_id": id_, "user": user})
+    return result.deleted_count
+
+
 async def end_all(auth: Auth, user: str, except_: str | None = None) -> int:
     """Log a person out everywhere, or everywhere but here."""
     result = await auth["sessions"].delete_many({"user": user, "_id": {"$ne": except_}})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from smart_auth import events, invitations, links, mail, passwords, sessions, throttle, users, visits
+from smart_auth import events, invitations, links, mail, passwords, sessions, throttle, tokens, users, visits
 from smart_auth.mail import Mail
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
@@ -140,6 +140,7 @@ async def _new_password(visit: Visit) -> Response:
     person = await users.change(auth, user, {"password": hash_, "verified": True})
     await links.drop(auth, user)
     await sessions.end_all(auth, user)
+    await tokens.revoke_all(auth, {"user": user}, "new password")
     if person is not None:
         await throttle.proved(auth, throttle.key("account", person.login))
     await events.record(auth, "password-reset", user, user)

@@ -18,6 +18,7 @@ from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document
 
 FREE = 5
+CEREMONIES = 100  # with passkeys: nothing can be guessed there, but each is kept for a while
 MAILS = 20  # that one address may have sent before it has to wait
 FIRST_WAIT = 30.0
 LONGEST_WAIT = 900.0

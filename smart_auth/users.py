@@ -24,6 +24,7 @@ class User:
     """`fhir_user` is the resource that this person is (Practitioner/1, Patient/1, RelatedPerson/1).
 
     `patient` is the id of the person's own Patient, and `proxy_for` are those whose record they keep for them.
+    `totp` is the key of an authenticator that was shown to work.
     """
 
     id: str
@@ -38,6 +39,8 @@ class User:
     verified: bool
     disabled: bool
     created: datetime
+    totp: str | None = None
+    recovery_left: int = 0
 
 
 def user(document: Mapping[str, Any]) -> User:
@@ -54,6 +57,8 @@ def user(document: Mapping[str, Any]) -> User:
         verified=document["verified"],
         disabled=document["disabled"],
         created=document["created"],
+        totp=document["totp"]["key"] if "totp" in document else None,
+        recovery_left=len(document.get("recovery", ())),
     )
 
 

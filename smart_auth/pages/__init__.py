@@ -20,7 +20,7 @@ _STRICT = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-FILES = {"style.css": "text/css; charset=utf-8"}
+FILES = {"style.css": "text/css; charset=utf-8", "passkeys.js": "text/javascript; charset=utf-8"}
 
 
 @cache

@@ -1,0 +1,104 @@
+"""The page of one's own account: password, second factor, where one is logged in, and which apps one let in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from smart_auth import events, links, login, passkeys, passwords, sessions, tokens, users, visits
+from smart_auth.refusal import NO_STORE, Refused, invalid_request
+from smart_auth.server import Auth
+from smart_auth.users import User
+from smart_auth.visits import Visit
+
+
+async def _page(visit: Visit, refused: Refused | None) -> Response:
+    session = visit.person()
+    values = {
+        "sessions": await sessions.listed(visit.auth, session.user.id),
+        "apps": await apps(visit.auth, session.user.id),
+        "passkeys": await passkeys.listed(visit.auth, session.user.id),
+    }
+    if visit.json:
+        return JSONResponse(_account(session.user) | values | {"session": session.id}, headers=NO_STORE)
+    return visit.page("account", refused, **values)
+
+
+def _account(person: User) -> dict[str, Any]:
+    return {
+        "id": person.id,
+        "login": person.login,
+        "name": person.name,
+        "email": person.email,
+        "roles": sorted(person.roles),
+        "fhirUser": person.fhir_user,
+        "patient": person.patient,
+        "proxyFor": list(person.proxy_for),
+        "secondFactor": person.totp is not None,
+        "recoveryCodes": person.recovery_left,
+    }
+
+
+async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:
+    """Those that the person let in: what they hold now, and what they would be given without being asked."""
+    found: dict[str, dict[str, Any]] = {}
+    async for grant in auth["grants"].find({"user": user, "revoked": None, "expires": {"$gt": auth.now()}}):
+        found.setdefault(grant["client"], {})["since"] = grant["issued"].isoformat(timespec="seconds")
+    async for approval in auth["approvals"].find({"user": user}):
+        found.setdefault(approval["client"], {})["remembered"] = approval["at"].isoformat(timespec="seconds")
+    names = {each["_id"]: each["name"] async for each in auth["clients"].find({"_id": {"$in": [*found]}}, {"name": 1})}
+    return [{"client": id_, "name": names.get(id_, id_), **values} for id_, values in sorted(found.items())]
+
+
+async def _password(visit: Visit) -> Response:
+    auth, new = visit.auth, visit.text("new_password", needed=True)
+    person = await login.again(visit)
+    await passwords.check(
+        new,
+        [person.name, person.login],
+        score=auth.settings.password_score,
+        breached=auth.settings.breached_passwords,
+    )
+    await users.change(auth, person.id, {"password": await passwords.hashed(new)})
+    await links.drop(auth, person.id)
+    await sessions.end_all(auth, person.id, except_=visit.person().id)
+    await events.record(auth, "password-changed", person.id, person.id)
+    return visit.done({"changed": True}, "/account")
+
+
+async def _end_session(visit: Visit) -> Response:
+    """One of them, by its id, or all but this."""
+    session, id_ = visit.person(), visit.text("session", 64)
+    if not id_:
+        ended = await sessions.end_all(visit.auth, session.user.id, except_=session.id)
+    else:
+        ended = await sessions.end_one(visit.auth, session.user.id, id_)
+        if not ended:
+            raise Refused("not_found", "there is no such session", 404)
+    return visit.done({"ended": ended}, "/account")
+
+
+async def _end_app(visit: Visit) -> Response:
+    person, client = visit.person().user, visit.text("client", 200, needed=True)
+    await visit.auth["approvals"].delete_one({"_id": f"{person.id} {client}"})
+    await tokens.revoke_all(visit.auth, {"user": person.id, "client": client}, "taken back by the user")
+    await events.record(visit.auth, "app-removed", person.id, person.id, client=client)
+    return visit.done({"ended": True}, "/account")
+
+
+async def _name(visit: Visit) -> Response:
+    name = visit.text("name", 120, needed=True).strip()
+    if not name.isprintable() or not name:
+        raise invalid_request("a name is what people can read")
+    await users.change(visit.auth, visit.person().user.id, {"name": name})
+    return visit.done({"name": name}, "/account")
+
+
+ROUTES = {
+    "/account": {"GET": visits.shown(_page), "POST": visits.submitted(_name, _page)},
+    "/account/password": {"POST": visits.submitted(_password, _page)},
+    "/account/sessions/end": {"POST": visits.submitted(_end_session, _page)},
+    "/account/apps/end": {"POST": visits.submitted(_end_app, _page)},
+}

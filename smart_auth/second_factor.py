@@ -1,0 +1,165 @@
+"""A second proof of who a person is: a code of an authenticator, or one of the recovery codes on paper.
+
+Each is good once: of two requests with the same code, one gets in.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Sequence
+
+import segno
+from starlette.responses import Response
+
+from smart_auth import events, login, sessions, throttle, totp, users, visits
+from smart_auth.refusal import Refused, invalid_request
+from smart_auth.server import Auth, digest
+from smart_auth.sessions import Session
+from smart_auth.users import User
+from smart_auth.visits import Visit
+
+RECOVERY_CODES = 10
+RECOVERY_BYTES = 10  # 80 bits, which nobody tries out even where the digests are known
+
+
+async def shown_right(auth: Auth, person: User, typed: str) -> str | None:
+    """How the person proved themselves by what they typed; None where it proves nothing."""
+    if person.totp is not None:
+        counter = totp.matching(person.totp, typed, auth.now())
+        if counter is not None:
+            newer = {"_id": person.id, "totp.used": {"$lt": counter}}
+            moved = await auth["users"].update_one(newer, {"$set": {"totp.used": counter}})
+            return "otp" if moved.modified_count else None
+    found = digest(_plain(typed))
+    pulled = await auth["users"].update_one({"_id": person.id, "recovery": found}, {"$pull": {"recovery": found}})
+    return "recovery" if pulled.modified_count else None
+
+
+# to log in
+
+
+async def _page(visit: Visit, refused: Refused | None) -> Response:
+    await _half(visit)
+    return visit.page("second", refused, leads_away=True, next=login.back(visit))
+
+
+async def _check(visit: Visit) -> Response:
+    session = await _half(visit)
+    key = throttle.key("second", session.user.id)
+    await throttle.admit(visit.auth, key)
+    method = await shown_right(visit.auth, session.user, visit.text("code", 100, needed=True))
+    if method is None:
+        said = "this code is wrong, or was used before; wait for the next one"
+        raise Refused("access_denied", said, 401, {"WWW-Authenticate": "Session"})
+    await throttle.proved(visit.auth, key)
+    if method == "recovery":
+        await events.record(visit.auth, "recovery-code-used", session.user.id, session.user.id)
+    return await login.entered(visit, session.user, [*session.methods, method, "mfa"])
+
+
+async def _half(visit: Visit) -> Session:
+    session = await sessions.begun(visit.auth, visit.request)
+    if session is None or not session.half:
+        raise Refused(visits.LOG_IN, "log in first", 401, {"WWW-Authenticate": "Session"})
+    return session
+
+
+# to set it up
+
+
+async def _setup_page(visit: Visit, refused: Refused | None) -> Response:
+    person = visit.person().user
+    pending = await _pending(visit.auth, person)
+    values = {"key": pending, "picture": None}
+    if pending is not None:
+        values["picture"] = segno.make(totp.uri(pending, person.login, "HealthMate"), micro=False).svg_data_uri(scale=4)
+    return visit.page("authenticator", refused, **values)
+
+
+async def _begin(visit: Visit) -> Response:
+    """A new key, which counts once a code of it was shown."""
+    person = await login.again(visit)
+    key = totp.new_key()
+    await users.change(visit.auth, person.id, {"totp_pending": key})
+    uri = totp.uri(key, person.login, "HealthMate")
+    return visit.done({"key": key, "uri": uri}, "/account/authenticator")
+
+
+async def _confirm(visit: Visit) -> Response:
+    auth, person = visit.auth, visit.person().user
+    key = await _pending(auth, person)
+    if key is None:
+        raise invalid_request("begin with a new key")
+    await throttle.admit(auth, throttle.key("second", person.id))
+    counter = totp.matching(key, visit.text("code", 100, needed=True), auth.now())
+    if counter is None:
+        raise invalid_request("this code does not come from the key above; is the clock of your phone right?")
+    await throttle.proved(auth, throttle.key("second", person.id))
+    codes = recovery_codes()
+    await auth["users"].update_one(
+        {"_id": person.id},
+        {
+            "$set": {"totp": {"key": key, "used": counter}, "recovery": _digests(codes)},
+            "$unset": {"totp_pending": ""},
+        },
+    )
+    await events.record(auth, "second-factor-added", person.id, person.id)
+    return _codes(visit, codes)
+
+
+async def _remove(visit: Visit) -> Response:
+    person = await login.again(visit)
+    removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
+    await visit.auth["users"].update_one({"_id": person.id}, removed)
+    await events.record(visit.auth, "second-factor-removed", person.id, person.id)
+    return visit.done({"removed": True}, "/account")
+
+
+async def _new_codes(visit: Visit) -> Response:
+    person = await login.again(visit)
+    if person.totp is None:
+        raise invalid_request("recovery codes stand in for an authenticator, and none is set up")
+    codes = recovery_codes()
+    await users.change(visit.auth, person.id, {"recovery": _digests(codes)})
+    await events.record(visit.auth, "recovery-codes-made", person.id, person.id)
+    return _codes(visit, codes)
+
+
+async def _codes_page(visit: Visit, refused: Refused | None) -> Response:
+    visit.person()
+    return visit.page("new_codes", refused)
+
+
+def _codes(visit: Visit, codes: Sequence[str]) -> Response:
+    """They are shown this once."""
+    if visit.json:
+        return visit.done({"recovery_codes": list(codes)}, "")
+    return visit.page("recovery_codes", codes=codes)
+
+
+def recovery_codes() -> list[str]:
+    texts = (base64.b32encode(secrets.token_bytes(RECOVERY_BYTES)).decode().lower() for _ in range(RECOVERY_CODES))
+    return ["-".join(text[i : i + 4] for i in range(0, len(text), 4)) for text in texts]
+
+
+def _digests(codes: Sequence[str]) -> list[str]:
+    return [digest(_plain(each)) for each in codes]
+
+
+def _plain(typed: str) -> str:
+    return typed.replace("-", "").replace(" ", "").lower()
+
+
+async def _pending(auth: Auth, person: User) -> str | None:
+    document = await auth["users"].find_one({"_id": person.id}, {"totp_pending": 1})
+    return document.get("totp_pending") if document else None
+
+
+ROUTES = {
+    "/login/second": {"GET": visits.shown(_page), "POST": visits.submitted(_check, _page)},
+    "/account/authenticator": {"GET": visits.shown(_setup_page), "POST": visits.submitted(_confirm, _setup_page)},
+    "/account/authenticator/new": {"POST": visits.submitted(_begin, _setup_page)},
+    "/account/authenticator/remove": {"POST": visits.submitted(_remove, _setup_page)},
+    "/account/recovery-codes": {"GET": visits.shown(_codes_page), "POST": visits.submitted(_new_codes, _codes_page)},
+}

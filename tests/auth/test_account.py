@@ -1,0 +1,287 @@
+"""One's own account: a second factor, passkeys, sessions, a new password, and apps that were let in."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from authenticator import PRESENT, Passkey
+from brief import briefly
+from people import PASSWORD, Browser, code, letters, person
+
+from fhirserver.app import contexts
+from smart_auth import totp, users
+
+OTHER = "seven lamps under the green bridge"
+
+
+@pytest.fixture(scope="module")
+def served(serve: Any, tmp_path_factory: Any) -> Any:
+    return serve(login_failures_per_address=10_000, data=tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def browser(served: Any, request: Any) -> Browser:
+    """The browser of a person of this test's own, who is logged in."""
+    name = f"{abs(hash(request.node.name))}@example.org"
+    person(served.settings, name, email=name)
+    found = Browser(served.settings)
+    assert found.log_in(name).status_code == 200
+    return found
+
+
+def login(browser: Browser) -> str:
+    return str(browser.get("/account", headers={"Accept": "application/json"}).json()["login"])
+
+
+def now(browser: Browser, key: str, ahead: int = 0) -> str:
+    return totp.code(key, totp.period(datetime.now(UTC)) + ahead)
+
+
+def with_authenticator(browser: Browser) -> tuple[str, list[str]]:
+    """The key and the recovery codes. The code of the period before is used up by it."""
+    key = browser.json("/account/authenticator/new", {"password": PASSWORD}).json()["key"]
+    answer = browser.json("/account/authenticator", {"code": now(browser, key, -1)})
+    assert answer.status_code == 200
+    return key, answer.json()["recovery_codes"]
+
+
+def inside(served: Any, work: Any) -> Any:
+    async def run() -> Any:
+        async with contexts(served.settings) as found:
+            return await work(found[""].auth)
+
+    return briefly(run())
+
+
+def test_the_vectors_of_the_rfc() -> None:
+    key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    known = {59: "287082", 1111111109: "081804", 1234567890: "005924", 20000000000: "353130"}
+    assert {at: totp.code(key, at // 30) for at in known} == known
+
+
+def test_a_second_factor_is_asked_for(served: Any, browser: Browser) -> None:
+    key, codes = with_authenticator(browser)
+    assert len(set(codes)) == 10
+    name, other = login(browser), Browser(served.settings)
+    answer = other.log_in(name)
+    assert answer.json()["second_factor"] is True
+    assert other.get("/account", headers={"Accept": "application/json"}).status_code == 401  # half is not in
+    assert other.get("/account").headers["location"].startswith(f"{other.base}/login?next=")
+    assert other.json("/login/second", {"code": "000000"}).status_code == 401
+    assert "Six digits" in other.get("/login/second").text
+    entered = other.submit("/login/second", {"code": now(other, key), "next": "/authorize?a=b"})
+    assert entered.headers["location"] == f"{other.base}/authorize?a=b"
+    assert login(other) == name
+
+
+def test_a_code_is_good_once(served: Any, browser: Browser) -> None:
+    key, _ = with_authenticator(browser)
+    browsers = [Browser(served.settings) for _ in range(4)]
+    for each in browsers:
+        each.log_in(login(browser))
+    typed = now(browser, key, 1)
+    with ThreadPoolExecutor(4) as pool:
+        statuses = list(pool.map(lambda b: b.json("/login/second", {"code": typed}).status_code, browsers))
+    assert sorted(statuses) == [200, 401, 401, 401]
+    late = Browser(served.settings)
+    late.log_in(login(browser))
+    assert late.json("/login/second", {"code": now(browser, key)}).status_code == 401  # older than what was used
+
+
+def test_a_recovery_code_is_good_once(served: Any, browser: Browser) -> None:
+    _, codes = with_authenticator(browser)
+    typed = {"code": codes[3].upper().replace("-", " ")}
+    browsers = [Browser(served.settings) for _ in range(4)]
+    for each in browsers:
+        each.log_in(login(browser))
+    with ThreadPoolExecutor(4) as pool:
+        statuses = list(pool.map(lambda b: b.json("/login/second", typed).status_code, browsers))
+    assert sorted(statuses) == [200, 401, 401, 401]
+    assert browser.get("/account", headers={"Accept": "application/json"}).json()["recoveryCodes"] == 9
+    fresh = browser.json("/account/recovery-codes", {"password": PASSWORD}).json()["recovery_codes"]
+    assert not {*fresh} & {*codes}
+
+
+def test_codes_are_not_guessed(served: Any, browser: Browser) -> None:
+    with_authenticator(browser)
+    other = Browser(served.settings)
+    other.log_in(login(browser))
+    statuses = [other.json("/login/second", {"code": f"{n:06}"}).status_code for n in range(6)]
+    assert statuses[5] == 429
+
+
+def test_a_reset_does_not_go_around_the_second_factor(served: Any, browser: Browser) -> None:
+    with_authenticator(browser)
+    name, other = login(browser), Browser(served.settings)
+    other.json("/reset", {"login": name})
+    body = {"code": code(letters(served.settings, name)[0]), "password": OTHER}
+    assert other.json("/reset/new", body).status_code == 200
+    assert browser.get("/account").status_code == 303  # out everywhere
+    assert other.log_in(name, OTHER).json()["second_factor"] is True
+
+
+def test_what_matters_asks_for_the_password_again(browser: Browser) -> None:
+    for path in ("/account/authenticator/new", "/account/recovery-codes", "/account/passkeys/options"):
+        assert browser.json(path, {"password": "wrong"}).status_code == 401, path
+    assert browser.json("/account/authenticator", {"code": "123456"}).status_code == 400
+    with_authenticator(browser)
+    assert browser.json("/account/authenticator/remove", {"password": PASSWORD}).status_code == 200
+    assert browser.json("/account/recovery-codes", {"password": PASSWORD}).status_code == 400
+
+
+def test_the_pages_of_the_second_factor(browser: Browser) -> None:
+    page = browser.submit("/account/authenticator/new", {"password": PASSWORD}, "/account/authenticator")
+    assert page.status_code == 303
+    shown = browser.get("/account/authenticator").text
+    assert "data:image/svg+xml" in shown
+    key = shown.partition("<code>")[2].partition("</code>")[0]
+    wrong = browser.submit("/account/authenticator", {"code": "1"})
+    assert "The clock" not in wrong.text
+    assert wrong.status_code == 400
+    codes = browser.submit("/account/authenticator", {"code": now(browser, key)})
+    assert codes.text.count("<li>") == 10
+    account = browser.get("/account").text
+    assert "10 recovery codes are left" in account
+    assert browser.submit("/account/recovery-codes", {"password": PASSWORD}).text.count("<li>") == 10
+
+
+def test_a_passkey_logs_in(served: Any, browser: Browser) -> None:
+    key = Passkey(browser.base.removesuffix("/auth"))
+    options = browser.json("/account/passkeys/options", {"password": PASSWORD}).json()
+    made = {"name": "My phone", "credential": key.made(options)}
+    assert browser.json("/account/passkeys", made).status_code == 200
+    assert browser.json("/account/passkeys", made).status_code == 400  # the challenge is used up
+    assert "My phone" in browser.get("/account").text
+    with_authenticator(browser)
+    other = Browser(served.settings)
+    options = other.json("/login/passkey/options", {}).json()
+    assert options["userVerification"] == "required"
+    proof = {"credential": key.shown(options), "next": "/authorize?x"}
+    answer = other.json("/login/passkey", proof)
+    assert answer.json()["next"] == f"{other.base}/authorize?x"
+    assert login(other) == login(browser)
+    assert Browser(served.settings).json("/login/passkey", proof).status_code == 400  # again
+    assert browser.json("/account/passkeys/remove", {"passkey": "no", "password": PASSWORD}).status_code == 404
+    gone = {"passkey": made["credential"]["id"], "password": PASSWORD}
+    assert browser.json("/account/passkeys/remove", gone).status_code == 200
+    options = other.json("/login/passkey/options", {}).json()
+    assert other.json("/login/passkey", {"credential": key.shown(options)}).status_code == 401
+
+
+@pytest.mark.parametrize("broken", ["signature", "origin", "host", "unverified", "rolled back", "other challenge"])
+def test_a_passkey_that_is_not_right_opens_nothing(served: Any, browser: Browser, broken: str) -> None:
+    key = Passkey(browser.base.removesuffix("/auth"))
+    options = browser.json("/account/passkeys/options", {"password": PASSWORD}).json()
+    assert browser.json("/account/passkeys", {"credential": key.made(options)}).status_code == 200
+    other = Browser(served.settings)
+    key.count = 5
+    options = other.json("/login/passkey/options", {}).json()
+    assert other.json("/login/passkey", {"credential": key.shown(options)}).status_code == 200
+    options = other.json("/login/passkey/options", {}).json()
+    if broken == "origin":
+        key.origin = "https://evil.example"
+    if broken == "host":
+        key.host = "evil.example"
+    if broken == "unverified":
+        key.flags = PRESENT
+    if broken == "rolled back":
+        key.count = 2
+    if broken == "other challenge":
+        options["challenge"] = "AAAA"
+    shown = key.shown(options)
+    if broken == "signature":
+        shown["response"]["signature"] = key.shown({"challenge": "AAAA"})["response"]["signature"]
+    assert other.json("/login/passkey", {"credential": shown}).status_code in (400, 401)
+
+
+def test_what_is_no_passkey_is_refused(browser: Browser) -> None:
+    for credential in (
+        None,
+        {},
+        [],
+        "x",
+        {"response": None},
+        *({"response": {"clientDataJSON": v}} for v in (1, "e30")),
+    ):
+        for path in ("/login/passkey", "/account/passkeys"):
+            assert browser.json(path, {"credential": credential}).status_code == 400, (path, credential)
+
+
+@pytest.mark.parametrize("field", ["clientDataJSON", "attestationObject", "id", "rawId", "type"])
+def test_a_broken_new_passkey_is_refused(browser: Browser, field: str) -> None:
+    key = Passkey(browser.base.removesuffix("/auth"))
+    for value in (None, 7, "", "AAAA", "\u00e9", {}):
+        made = key.made(browser.json("/account/passkeys/options", {"password": PASSWORD}).json())
+        (made["response"] if field in made["response"] else made)[field] = value
+        assert browser.json("/account/passkeys", {"credential": made}).status_code == 400, value
+
+
+def test_sessions_are_listed_and_ended(served: Any, browser: Browser) -> None:
+    other, third = Browser(served.settings), Browser(served.settings)
+    for each in (other, third):
+        each.log_in(login(browser))
+    listed = browser.get("/account", headers={"Accept": "application/json"}).json()
+    assert len(listed["sessions"]) == 3
+    assert "session-auth" not in str(listed)
+    mine = next(s for s in listed["sessions"] if s["id"] != listed["session"])
+    assert browser.submit("/account/sessions/end", {"session": mine["id"]}, "/account").status_code == 303
+    assert browser.json("/account/sessions/end", {"session": mine["id"]}).status_code == 404
+    assert browser.json("/account/sessions/end", {}).json() == {"ended": 1}
+    assert [each.get("/account").status_code for each in (browser, other, third)] == [200, 303, 303]
+
+
+def test_nobody_ends_the_session_of_another(served: Any, browser: Browser) -> None:
+    person(served.settings, "victim@example.org")
+    victim = Browser(served.settings)
+    victim.log_in("victim@example.org")
+    id_ = victim.get("/account", headers={"Accept": "application/json"}).json()["session"]
+    assert browser.json("/account/sessions/end", {"session": id_}).status_code == 404
+    assert victim.get("/account").status_code == 200
+
+
+def test_a_session_ends_by_itself(served: Any, browser: Browser) -> None:
+    async def age(auth: Any) -> None:
+        account = await users.by_login(auth, login(browser))
+        past = auth.now() - timedelta(seconds=1)
+        await auth["sessions"].update_many({"user": account.id}, {"$set": {"expires": past}})
+
+    inside(served, age)
+    assert browser.get("/account").status_code == 303
+
+
+def test_a_new_password_needs_the_old_one_and_ends_other_sessions(served: Any, browser: Browser) -> None:
+    name, other = login(browser), Browser(served.settings)
+    other.log_in(name)
+    wrong = {"password": "wrong", "new_password": OTHER}
+    assert browser.json("/account/password", wrong).status_code == 401
+    weak = browser.submit("/account/password", {"password": PASSWORD, "new_password": "12345678"}, "/account")
+    assert weak.status_code == 400
+    assert "too easy to guess" in weak.text
+    assert browser.json("/account/password", {"password": PASSWORD, "new_password": OTHER}).status_code == 200
+    assert (browser.get("/account").status_code, other.get("/account").status_code) == (200, 303)
+    assert other.log_in(name, OTHER).status_code == 200
+
+
+def test_an_app_is_taken_back(served: Any, browser: Browser) -> None:
+    async def let_in(auth: Any) -> None:
+        account = await users.by_login(auth, login(browser))
+        later = auth.now() + timedelta(hours=1)
+        grant = {"_id": "g1", "user": account.id, "client": "app", "revoked": None, "issued": auth.now()}
+        await auth["grants"].insert_one(grant | {"expires": later, "session": None, "scope": "", "context": {}})
+
+    async def revoked(auth: Any) -> bool:
+        return (await auth["grants"].find_one({"_id": "g1"}))["revoked"] is not None
+
+    inside(served, let_in)
+    assert "app" in browser.get("/account").text
+    assert browser.submit("/account/apps/end", {"client": "app"}, "/account").status_code == 303
+    assert inside(served, revoked)
+
+
+def test_a_name_is_shown_and_never_run(browser: Browser) -> None:
+    assert browser.json("/account", {"name": "<b>Ada</b>"}).status_code == 200
+    assert "&lt;b&gt;Ada&lt;/b&gt;" in browser.get("/account").text
+    assert browser.json("/account", {"name": "a\u0000b"}).status_code == 400
