@@ -12,7 +12,7 @@ from fhirserver.fhir.fhirpath.scope import NO_HOOKS
 from fhirserver.validation.findings import Issues, Problem
 from fhirserver.validation.words import one_of, shown
 
-MOST_TRIALS: Final = 1_000_000
+MOST_TRIALS: Final = 250_000
 NO_PROFILES: Final[Mapping[str, Known]] = MappingProxyType({})
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 
