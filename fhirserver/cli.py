@@ -19,6 +19,7 @@ from fhirserver.app import assemble
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
+from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions import parameters
 from fhirserver.interactions import reindex as reindexing
 from fhirserver.interactions.capabilities import statement
@@ -29,6 +30,8 @@ from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
 from fhirserver.store.check import findings
 from fhirserver.store.connect import DatabaseRefused
 from fhirserver.store.faults import refusal
+from smart_auth import clients, launches, registration, users
+from smart_auth.refusal import Refused
 from terminology.releases.files import NotARelease
 from terminology.releases.kinds import KINDS
 
@@ -218,6 +221,109 @@ def print_settings() -> None:
         click.echo(f"{variable}={value}\n    {meaning}")
 
 
+@main.group()
+def client() -> None:
+    """Apps and services that may ask for access: docs/smart.md."""
+
+
+PROOFS = {  # how a client proves who it is
+    "public": "none",
+    "confidential": "client_secret_basic",
+    "asymmetric": "private_key_jwt",
+    "backend": "private_key_jwt",
+}
+
+
+@client.command(name="add")
+@click.argument("name")
+@click.option("--id", "id_", metavar="ID", help="client_id.  [default: a new one]")
+@click.option("--public", "kind", flag_value="public", default="public", help="An app that keeps no secret (default).")
+@click.option("--confidential", "kind", flag_value="confidential", help="An app with a secret, which is printed once.")
+@click.option("--asymmetric", "kind", flag_value="asymmetric", help="An app that signs with a key.")
+@click.option("--backend", "kind", flag_value="backend", help="A service without a person, which signs with a key.")
+@click.option(
+    "--redirect-uri", "redirect_uris", multiple=True, metavar="URL", help="Where people come back to the app."
+)
+@click.option("--jwks", type=File, help="File with its public keys, a JSON Web Key Set.")
+@click.option("--jwks-uri", metavar="URL", help="Where it publishes them instead.")
+@click.option("--scope", metavar="SCOPES", help="The most it may ask for.  [default: what people allow]")
+@click.option("--launch-uri", metavar="URL", help="Where an EHR opens the app.")
+@data_option
+@tenant_option
+def add_client(
+    name: str, id_: str | None, kind: str, jwks: Path | None, data: Path | None, tenant: str | None, **more: Any
+) -> None:
+    """Register a client and print it as JSON."""
+    metadata = {"client_name": name, "token_endpoint_auth_method": PROOFS[kind]} | more
+    metadata["redirect_uris"] = list(more["redirect_uris"])
+    if kind == "backend":
+        metadata["grant_types"] = [clients.BACKEND]
+        if not more["scope"]:
+            raise click.UsageError("a backend service has a --scope: the most it may ask for")
+
+    async def run(ctx: Context) -> dict[str, Any]:
+        added, secret = registration.described(ctx.auth, metadata, id_=id_, dynamic=False)
+        await clients.add(ctx.auth, added)
+        return clients.shown(added) | secret
+
+    try:
+        metadata["jwks"] = None if jwks is None else json.decode(jwks.read_bytes())
+        _print(_with_context(_record(data, tenant), run))
+    except (Refused, Outcome) as refused:
+        click.echo(str(refused), err=True)
+        sys.exit(1)
+
+
+@client.command(name="list")
+@data_option
+@tenant_option
+def list_clients(data: Path | None, tenant: str | None) -> None:
+    """Print all clients as JSON, without their secrets."""
+
+    async def run(ctx: Context) -> list[dict[str, Any]]:
+        return [clients.shown(each) for each in await clients.listed(ctx.auth)]
+
+    _print(_with_context(_record(data, tenant), run))
+
+
+@client.command(name="remove")
+@click.argument("id_", metavar="ID")
+@data_option
+@tenant_option
+def remove_client(id_: str, data: Path | None, tenant: str | None) -> None:
+    """Remove a client; the access it has ends."""
+    if not _with_context(_record(data, tenant), lambda ctx: clients.remove(ctx.auth, id_)):
+        click.echo(f"there is no client {id_}", err=True)
+        sys.exit(1)
+    click.echo(f"Removed {id_}; its tokens are revoked.")
+
+
+@main.command()
+@click.option("--user", required=True, metavar="LOGIN", help="Who opens the app.")
+@click.option("--patient", metavar="ID", help="Whose record is open.")
+@click.option("--encounter", metavar="ID", help="Which visit is open.")
+@click.option("--client", "client_id", metavar="ID", help="The app; its launch_uri makes a URL to open.")
+@data_option
+@tenant_option
+def launch_token(
+    user: str, client_id: str | None, data: Path | None, tenant: str | None, **context: str | None
+) -> None:
+    """Begin an EHR launch as a user and print what the app is opened with, as JSON; it waits for five minutes."""
+
+    async def run(ctx: Context) -> dict[str, Any]:
+        person = await users.by_login(ctx.auth, user)
+        if person is None:
+            raise Refused("invalid_request", f"there is no account {user}")
+        secret = await launches.begin(ctx.auth, person.id, launches.checked(context))
+        return await launches.opened(ctx.auth, secret, client_id)
+
+    try:
+        _print(_with_context(_record(data, tenant), run))
+    except Refused as refused:
+        click.echo(str(refused), err=True)
+        sys.exit(1)
+
+
 # --- what the commands share -----------------------------------------------------------------------------------------
 
 
@@ -260,6 +366,10 @@ class _refusals:
         if isinstance(error, Exception) and (state := refusal(error)) is not None:
             click.echo(f"Stopped: {state}. What was done until then is kept; run it again to go on.", err=True)
             sys.exit(1)
+
+
+def _print(value: Any) -> None:
+    click.echo(json.pretty(json.encode(value)))
 
 
 def _with_context(settings: Settings, run: Callable[[Context], Coroutine[Any, Any, T]]) -> T:

@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         None,
         description="file of stolen passwords, lines SHA1:COUNT in order as haveibeenpwned.com gives them. Unset: none",
     )
+    registration: Literal["demo", "open", "off"] = Field(
+        "demo",
+        description="whether apps may register themselves, for what people allow them: always (open), never (off), or"
+        " on a server on loopback that has demo patients or is open (demo)",
+    )
     refresh_days: int = Field(
         100, ge=1, description="days for which an app can renew its access; each time it does they begin again"
     )

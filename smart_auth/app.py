@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.telemetry import request_id
-from smart_auth import account, authorize, login, pages, passkeys, second_factor, signup
+from smart_auth import account, authorize, launches, login, pages, passkeys, registration, second_factor, signup
 from smart_auth.discovery import openid, smart
 from smart_auth.grants import token
 from smart_auth.id_tokens import userinfo
@@ -49,6 +49,8 @@ ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: ha
     **signup.ROUTES,
     **authorize.ROUTES,
     **account.ROUTES,
+    **launches.ROUTES,
+    **registration.ROUTES,
     "/token": {"POST": token},
     "/introspect": {"POST": introspect},
     "/revoke": {"POST": revoke},
@@ -57,7 +59,7 @@ ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: ha
     "/.well-known/smart-configuration": {"GET": smart},
     "/.well-known/openid-configuration": {"GET": openid},
 }
-OPEN = ("/token", "/introspect", "/revoke", "/userinfo", "/jwks")
+OPEN = ("/token", "/introspect", "/revoke", "/userinfo", "/jwks", "/register", "/smart-style.json")
 CROSS_ORIGIN = frozenset((*OPEN, "/.well-known/smart-configuration", "/.well-known/openid-configuration"))
 _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 

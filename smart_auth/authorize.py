@@ -124,6 +124,8 @@ async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision)
             raise _refused(asked, "invalid_request", "this launch was used before, or is over")
         context |= asked.launch.context
     context = {name: value for name, value in context.items() if value is not None}
+    if "patient" in context:
+        context = launches.presented(auth, context)
     scope, client = " ".join(decision.scopes), asked.client.id
     grant = await begin(auth, client, scope, UNREDEEMED, user=session.user.id, session=session.id, context=context)
     more = {"user": session.user.id, "scope": scope, "context": context, "nonce": asked.nonce, "at": session.at}

@@ -110,7 +110,7 @@ def check(client: Client) -> None:
         for uri in client.redirect_uris:
             check_redirect(uri)
     for name in ("launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri"):
-        if (page := getattr(client, name)) is not None and not _is_page(page):
+        if (page := getattr(client, name)) is not None and not is_page(page):
             raise _metadata(f"{name} is an https URL")
 
 
@@ -126,7 +126,7 @@ def _check_way(client: Client) -> None:
             raise _metadata("private_key_jwt needs either jwks or jwks_uri")
     elif client.jwks is not None or client.jwks_uri is not None:
         raise _metadata("jwks and jwks_uri are for private_key_jwt")
-    if client.jwks_uri is not None and not _is_page(client.jwks_uri):
+    if client.jwks_uri is not None and not is_page(client.jwks_uri):
         raise _metadata("jwks_uri is an https URL")
     if client.method.startswith("client_secret") and client.secret is None:
         raise _metadata(f"{client.method} needs a secret")
@@ -141,7 +141,7 @@ def check_redirect(uri: str) -> None:
         raise Refused("invalid_redirect_uri", f"{uri[:200]!r} is not a URL") from error
     if "#" in uri or len(uri) > 2_000 or not uri.isascii() or not uri.isprintable() or " " in uri:
         raise Refused("invalid_redirect_uri", f"{uri[:200]!r} has a fragment, or what does not belong into a URL")
-    secure = _is_page(uri) and not parts.username and not parts.password
+    secure = is_page(uri) and not parts.username and not parts.password
     if not secure and not _private_use.fullmatch(parts.scheme):
         raise Refused(
             "invalid_redirect_uri",
@@ -149,7 +149,7 @@ def check_redirect(uri: str) -> None:
         )
 
 
-def _is_page(uri: str) -> bool:
+def is_page(uri: str) -> bool:
     try:
         parts = urlsplit(uri)
     except ValueError:

@@ -13,15 +13,21 @@ from starlette.responses import JSONResponse, Response
 from smart_auth import keys
 from smart_auth.clients import GRANT_TYPES, METHODS
 from smart_auth.credentials import ALGORITHMS
+from smart_auth.registration import is_open
 from smart_auth.server import Auth
 
 CAPABILITIES = (
+    "launch-ehr",
     "launch-standalone",
     "authorize-post",
     "client-public",
     "client-confidential-symmetric",
     "client-confidential-asymmetric",
     "sso-openid-connect",
+    "context-banner",
+    "context-style",
+    "context-ehr-patient",
+    "context-ehr-encounter",
     "context-standalone-patient",
     "context-standalone-encounter",
     "permission-offline",
@@ -35,6 +41,7 @@ SCOPES = (
     "openid",
     "fhirUser",
     "profile",
+    "launch",
     "launch/patient",
     "launch/encounter",
     "offline_access",
@@ -68,6 +75,7 @@ def server_metadata(auth: Auth) -> dict[str, Any]:
         "token_endpoint_auth_methods_supported": list(METHODS),
         "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,
+        **({"registration_endpoint": f"{auth.issuer}/register"} if is_open(auth) else {}),
     }
 
 

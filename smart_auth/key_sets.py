@@ -90,7 +90,7 @@ def imported(jwk: Mapping[str, Any]) -> Chosen:
 
 
 def _is_strong(jwk: Mapping[str, Any]) -> bool:
-    if jwk["kty"] == "RSA":
+    if jwk.get("kty") == "RSA":
         modulus = urlsafe_b64decode(jwk["n"] + "==")
         return SMALLEST_RSA <= int.from_bytes(modulus).bit_length() <= LARGEST_RSA
-    return bool(jwk["kty"] == "EC" and jwk["crv"] == "P-384")
+    return bool(jwk.get("kty") == "EC" and jwk["crv"] == "P-384")

@@ -5,13 +5,37 @@ https://hl7.org/fhir/smart-app-launch/app-launch.html#launch-app-ehr-launch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from smart_auth import clients, visits
+from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, digest, new_secret
+from smart_auth.visits import Visit
 
 LIFE = timedelta(minutes=5)
+MOST_CONTEXT = 20
+STYLE = {  # https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#styling
+    "color_background": "#ffffff",
+    "color_error": "#b3261e",
+    "color_highlight": "#0b6e6e",
+    "color_modal_backdrop": "",
+    "color_success": "#1e7b34",
+    "color_text": "#1d2429",
+    "dim_border_radius": "6px",
+    "dim_font_size": "16px",
+    "dim_spacing_size": "20px",
+    "font_family_body": "system-ui, sans-serif",
+    "font_family_heading": "system-ui, sans-serif",
+}
+_id = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_reference = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
 class Launch(NamedTuple):
@@ -46,3 +70,92 @@ async def claim(auth: Auth, launch: Launch) -> bool:
     """Whether this is its first use."""
     change = {"$set": {"used": auth.now()}}
     return await auth["launches"].find_one_and_update({"_id": launch.id, "used": None}, change) is not None
+
+
+async def _launch(visit: Visit) -> Response:
+    """POST /launch, by who is logged in. What it answers is what the app is opened with."""
+    auth, user, context = visit.auth, visit.person().user, checked(visit.fields)
+    patient = context.get("patient")
+    if patient is not None and await auth.choices.patient(user, patient) is None:
+        raise Refused("access_denied", "this patient is not among those whose record you may open", 403)
+    client = visit.text("client_id", 100)
+    secret = await begin(auth, user.id, context)
+    return JSONResponse(await opened(auth, secret, client or None), 201, NO_STORE)
+
+
+async def opened(auth: Auth, secret: str, client: str | None) -> dict[str, Any]:
+    """What an app is opened with, and the URL that does it where a client with a launch_uri is named."""
+    found = None if client is None else await clients.find(auth, client)
+    if client is not None and (found is None or found.launch_uri is None):
+        raise invalid_request(f"{client} is no client that registered a launch_uri")
+    asked = {"iss": auth.fhir, "launch": secret}
+    out: dict[str, Any] = asked | {"expires_in": int(LIFE.total_seconds())}
+    if found is not None and found.launch_uri is not None:
+        out["url"] = f"{found.launch_uri}{'&' if '?' in found.launch_uri else '?'}{urlencode(asked)}"
+    return out
+
+
+def checked(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The context of a launch: https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#launch-context"""
+    context = {name: asked[name] for name in _rules if asked.get(name) is not None}
+    for name, value in context.items():
+        wrong = _rules[name](value)
+        if wrong:
+            raise invalid_request(f"{name} {wrong}")
+    return context
+
+
+def _is_id(value: Any) -> str:
+    return "" if isinstance(value, str) and _id.fullmatch(value) else "is the id of a resource"
+
+
+def _is_text(value: Any) -> str:
+    return "" if isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable() else "is a short text"
+
+
+def _is_flag(value: Any) -> str:
+    return "" if isinstance(value, bool) else "is true or false"
+
+
+def _is_style(value: Any) -> str:
+    return "" if isinstance(value, str) and clients.is_page(value) else "is an https URL"
+
+
+def _is_context(value: Any) -> str:
+    """Patient and encounter have places of their own."""
+    said = f"is a list of at most {MOST_CONTEXT} objects with a reference to something else than Patient and Encounter"
+    if not isinstance(value, list) or len(value) > MOST_CONTEXT:
+        return said
+    for each in value:
+        reference = each.get("reference") if isinstance(each, dict) else None
+        if not isinstance(reference, str) or not _reference.fullmatch(reference) or {*each} - {"reference", "role"}:
+            return said
+        if reference.startswith(("Patient/", "Encounter/")) or _is_text(each.get("role", "launch")):
+            return said
+    return ""
+
+
+_rules = {
+    "patient": _is_id,
+    "encounter": _is_id,
+    "intent": _is_text,
+    "fhirContext": _is_context,
+    "need_patient_banner": _is_flag,
+    "smart_style_url": _is_style,
+}
+
+
+def presented(auth: Auth, context: Mapping[str, Any]) -> dict[str, Any]:
+    """How an app should look beside the rest, where a patient is open and the launch did not say."""
+    return {"need_patient_banner": True, "smart_style_url": f"{auth.issuer}/smart-style.json"} | dict(context)
+
+
+async def style(auth: Auth, request: Request) -> Response:
+    """GET /smart-style.json"""
+    return JSONResponse(STYLE, headers={"Cache-Control": "public, max-age=300"})
+
+
+ROUTES: dict[str, dict[str, visits.Handler]] = {
+    "/launch": {"POST": visits.submitted(_launch)},
+    "/smart-style.json": {"GET": style},
+}

@@ -130,6 +130,7 @@ async def change(auth: Auth, id_: str, values: Mapping[str, Any]) -> User | None
     document = await auth["users"].find_one_and_update(
         {"_id": id_}, {"$set": values}, return_document=ReturnDocument.AFTER
     )
+    auth.known.changed()
     return user(document) if document else None
 
 

@@ -1,0 +1,89 @@
+"""`healthmate client …` and `healthmate launch-token`, as who runs the server types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apps import EC, RSA, App, Smart
+from click.testing import CliRunner, Result
+from people import Browser, person
+
+from fhirserver import telemetry
+from fhirserver.cli import main
+
+
+@pytest.fixture(autouse=True)
+def quiet_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "configure", lambda level: None)
+
+
+def run(smart: Smart, *arguments: str) -> Result:
+    assert smart.settings.mongodb_url
+    url = smart.settings.mongodb_url.get_secret_value()
+    variables = {"MONGODB_URL": url, "DATABASE": smart.settings.database, "PORT": str(smart.settings.port)}
+    environment = {f"HEALTHMATE_{name}": value for name, value in variables.items()}
+    return CliRunner().invoke(main, [*arguments], env=environment)
+
+
+def printed(smart: Smart, *arguments: str) -> Any:
+    result = run(smart, *arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_backend_service_is_registered_by_its_keys(smart: Smart, tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [RSA.as_dict(private=False), EC.as_dict(private=False)]}))
+    added = printed(smart, "client", "add", "Nightly", "--backend", "--jwks", str(file), "--scope", "system/*.rs")
+    assert added["grant_types"] == ["client_credentials"]
+    answer = smart.ask(smart.assertion(added["client_id"]))
+    token = answer.json()["access_token"]
+    assert smart.get("Patient", token).status_code == 200
+    assert added in printed(smart, "client", "list")
+    assert run(smart, "client", "remove", added["client_id"]).exit_code == 0
+    assert run(smart, "client", "remove", added["client_id"]).exit_code == 1
+    assert smart.ask(smart.assertion(added["client_id"])).status_code == 401
+    assert added not in printed(smart, "client", "list")
+
+
+def test_an_app_with_a_secret_and_a_launch(smart: Smart) -> None:
+    uris = ("--redirect-uri", "https://app.example/cb", "--launch-uri", "https://app.example/launch?x=1")
+    added = printed(smart, "client", "add", "Growth", "--id", "growth", "--confidential", *uris)
+    assert added["client_id"] == "growth"
+    assert all("client_secret" not in each for each in printed(smart, "client", "list"))
+    person(smart.settings, "ada", patient="ada")
+    opened = printed(smart, "launch-token", "--user", "Ada", "--patient", "ada", "--client", "growth")
+    assert opened["url"].startswith("https://app.example/launch?x=1&iss=")
+    browser = Browser(smart.settings)
+    with browser.http:
+        browser.log_in("ada")
+        app = App(smart, "growth", browser, added["client_secret"])
+        body = app.tokens(scope="launch patient/*.rs", launch=opened["launch"])
+        assert body["patient"] == "ada"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["add", "x"], 1, "redirect_uris"),
+        (["add", "x", "--redirect-uri", "http://a.example/"], 1, "neither https"),
+        (["add", "x", "--backend"], 2, "--scope"),
+        (["add", "x", "--backend", "--scope", "system/*.rs"], 1, "jwks"),
+        (["add", "x", "--backend", "--scope", "system/Nothing.rs", "--jwks-uri", "https://a.example/"], 1, "no scope"),
+        (["add", "x", "--asymmetric", "--redirect-uri", "https://a.example/", "--jwks", __file__], 1, "line 1"),
+        (["add", "x", "--id", "a b", "--redirect-uri", "https://a.example/"], 1, "client_id"),
+    ],
+)
+def test_what_cannot_be_registered_is_said(smart: Smart, arguments: list[str], code: int, said: str) -> None:
+    result = run(smart, "client", *arguments)
+    assert (result.exit_code, said in result.stderr) == (code, True), result.output
+
+
+def test_an_id_is_taken_once_and_nobody_launches_as_a_stranger(smart: Smart) -> None:
+    arguments = ("client", "add", "x", "--id", "once", "--redirect-uri", "https://a.example/")
+    assert [run(smart, *arguments).exit_code for _ in range(2)] == [0, 1]
+    assert run(smart, "launch-token", "--user", "nobody", "--patient", "p").exit_code == 1
+    assert run(smart, "launch-token", "--user", "ada", "--patient", "../p").exit_code == 1

@@ -1,0 +1,126 @@
+"""An EHR opens an app about a patient: https://hl7.org/fhir/smart-app-launch/app-launch.html#launch-app-ehr-launch"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from apps import App, Smart, landed
+from people import Browser, person
+
+from smart_auth.server import Auth, digest
+
+SCOPE = "launch openid fhirUser patient/Patient.rs"
+
+
+@pytest.fixture(scope="module")
+def browser(smart: Smart) -> Iterator[Browser]:
+    person(smart.settings, "ada", patient="ada", fhir_user="Patient/ada")
+    cb = ("https://app.example/cb",)
+    smart.add("growth", redirect_uris=cb, launch_uri="https://app.example/launch")
+    smart.add("plain", redirect_uris=cb)
+    browser = Browser(smart.settings)
+    with browser.http:
+        assert browser.log_in("ada").status_code == 200
+        yield browser
+
+
+@pytest.fixture
+def app(smart: Smart, browser: Browser) -> App:
+    return App(smart, "growth", browser)
+
+
+def begun(app: App, **context: Any) -> dict[str, Any]:
+    answer = app.browser.json("/launch", {"patient": "ada"} | context)
+    assert answer.status_code == 201, answer.text
+    launch: dict[str, Any] = answer.json()
+    return launch
+
+
+def test_the_app_is_opened_with_what_is_open(app: App) -> None:
+    order = [{"reference": "ServiceRequest/o", "role": "launch"}]
+    context = {"encounter": "e", "intent": "order-review", "fhirContext": order, "need_patient_banner": False}
+    opened = begun(app, client_id="growth", **context)
+    url = urlsplit(opened["url"])
+    assert (url.netloc, url.path) == ("app.example", "/launch")
+    assert parse_qs(url.query) == {"iss": [app.smart.fhir.base_url], "launch": [opened["launch"]]}
+    body = app.tokens(scope=SCOPE, launch=opened["launch"])
+    assert body["patient"] == "ada"
+    assert {name: body[name] for name in context} == context
+    assert app.smart.http.get(body["smart_style_url"]).json()["color_background"] == "#ffffff"
+    assert "launch" in body["scope"].split()
+
+
+def test_a_banner_and_a_style_are_said_anyway(app: App) -> None:
+    body = app.tokens(scope=SCOPE, launch=begun(app)["launch"])
+    assert (body["need_patient_banner"], body["patient"]) == (True, "ada")
+    own = begun(app, smart_style_url="https://ehr.example/style.json")["launch"]
+    assert app.tokens(scope=SCOPE, launch=own)["smart_style_url"] == "https://ehr.example/style.json"
+
+
+def test_a_launch_is_used_once_whoever_is_first(app: App) -> None:
+    app.tokens(scope=SCOPE, launch=begun(app)["launch"])  # so that it is remembered
+    launch = begun(app)["launch"]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: landed(app.authorize(scope=SCOPE, launch=launch)), range(8)))
+    assert sorted("code" in told for told in answers) == [False] * 7 + [True]
+    assert landed(app.authorize(scope=SCOPE, launch=launch))["error"] == "invalid_request"
+
+
+def test_a_launch_waits_some_minutes(app: App) -> None:
+    launch = begun(app)["launch"]
+
+    async def age(auth: Auth) -> None:
+        ago = {"$set": {"expires": auth.now() - timedelta(seconds=1)}}
+        assert (await auth["launches"].update_one({"_id": digest(launch)}, ago)).modified_count == 1
+
+    app.smart.inside(age)
+    assert landed(app.authorize(scope=SCOPE, launch=launch))["error"] == "invalid_request"
+
+
+def test_a_launch_is_for_who_began_it(app: App, smart: Smart) -> None:
+    launch = begun(app)["launch"]
+    person(smart.settings, "eve", patient="eve")
+    browser = Browser(smart.settings)
+    with browser.http:
+        browser.log_in("eve")
+        answer = App(smart, "growth", browser).authorize(scope=SCOPE, launch=launch)
+        assert landed(answer)["error"] == "access_denied"
+        assert browser.json("/launch", {"patient": "ada"}).status_code == 403
+
+
+def test_nobody_launches_without_a_session(smart: Smart) -> None:
+    assert smart.http.post("/launch", json={"patient": "ada"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"patient": "../x"},
+        {"patient": ["ada"]},
+        {"patient": {"$ne": 1}},
+        {"encounter": "x" * 65},
+        {"intent": ""},
+        {"intent": "\ud800"},
+        {"need_patient_banner": "yes"},
+        {"smart_style_url": "javascript:alert(1)"},
+        {"smart_style_url": "http://ehr.example/"},
+        {"fhirContext": "x"},
+        {"fhirContext": ["x"]},
+        {"fhirContext": [{"reference": "Patient/other"}]},
+        {"fhirContext": [{"reference": "https://evil.example/Observation/1"}]},
+        {"fhirContext": [{"reference": "Observation/1", "role": 7}]},
+        {"fhirContext": [{"reference": "Observation/1", "more": 99999999999999999999999}]},
+        {"fhirContext": [{"reference": "Observation/1"}] * 21},
+        {"client_id": "nobody"},
+        {"client_id": "plain"},
+        {"client_id": 7},
+    ],
+)
+def test_a_context_that_is_none(app: App, context: dict[str, Any]) -> None:
+    answer = app.browser.json("/launch", {"patient": "ada"} | context)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")

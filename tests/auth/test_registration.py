@@ -1,0 +1,135 @@
+"""Apps that register themselves: https://www.rfc-editor.org/rfc/rfc7591"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from apps import EC, RSA, App, Smart
+from people import Browser, person
+
+if TYPE_CHECKING:
+    from conftest import Serve
+
+CB = "https://app.example/cb"
+APP = {"client_name": "Growth", "redirect_uris": [CB], "token_endpoint_auth_method": "none"}
+
+
+@pytest.fixture(scope="module")
+def open_(serve: Serve) -> Iterator[Smart]:
+    smart = Smart(serve(open=False, registration="open"))
+    with smart.http:
+        yield smart
+
+
+@pytest.fixture(scope="module")
+def browser(open_: Smart) -> Iterator[Browser]:
+    person(open_.settings, "ada", patient="ada", fhir_user="Patient/ada")
+    browser = Browser(open_.settings)
+    with browser.http:
+        browser.log_in("ada")
+        yield browser
+
+
+@pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
+def test_an_app_registers_and_is_let_in(open_: Smart, browser: Browser, method: str) -> None:
+    answer = open_.http.post("/register", json=APP | {"token_endpoint_auth_method": method, "unknown": [1]})
+    said = answer.json()
+    assert answer.status_code == 201, answer.text
+    assert (said["client_name"], said["redirect_uris"], said["token_endpoint_auth_method"]) == ("Growth", [CB], method)
+    assert ("client_secret" in said) == (method != "none")
+    app = App(open_, said["client_id"], browser)
+    if method == "client_secret_basic":
+        app.secret = said["client_secret"]
+    secret = {"client_secret": said["client_secret"]} if method == "client_secret_post" else {}
+    assert app.exchange(app.code(), **secret).json()["patient"] == "ada"
+
+
+def test_an_app_registers_its_keys(open_: Smart, browser: Browser) -> None:
+    keys = {"keys": [RSA.as_dict(private=False), EC.as_dict(private=False)]}
+    body = APP | {"token_endpoint_auth_method": "private_key_jwt", "jwks": keys}
+    id_ = open_.http.post("/register", json=body).json()["client_id"]
+    app = App(open_, id_, browser)
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    proof = {"client_assertion_type": kind, "client_assertion": open_.assertion(id_)}
+    assert app.exchange(app.code(), **proof).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"redirect_uris": None}, "invalid_redirect_uri"),
+        ({"redirect_uris": []}, "invalid_redirect_uri"),
+        ({"redirect_uris": [CB + "#x"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["http://app.example/cb"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["javascript:alert(1)"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["data:text/html,x"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["https://user@app.example/"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["https://[::1"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["https://é.example/"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": [7]}, "invalid_client_metadata"),
+        ({"redirect_uris": CB}, "invalid_client_metadata"),
+        ({"redirect_uris": [CB] * 21}, "invalid_client_metadata"),
+        ({"client_name": "\ud800"}, "invalid_client_metadata"),
+        ({"client_name": "\u202egnp.exe"}, "invalid_client_metadata"),
+        ({"client_name": {"$ne": 1}}, "invalid_client_metadata"),
+        ({"client_name": "x" * 300}, "invalid_client_metadata"),
+        ({"grant_types": ["client_credentials"]}, "invalid_client_metadata"),
+        ({"grant_types": ["password"]}, "invalid_client_metadata"),
+        ({"scope": "system/*.rs"}, "invalid_client_metadata"),
+        ({"scope": "patient/Nothing.rs"}, "invalid_client_metadata"),
+        ({"token_endpoint_auth_method": "tls"}, "invalid_client_metadata"),
+        ({"token_endpoint_auth_method": []}, "invalid_client_metadata"),
+        ({"token_endpoint_auth_method": "private_key_jwt"}, "invalid_client_metadata"),
+        ({"jwks": {"keys": []}}, "invalid_client_metadata"),
+        ({"logo_uri": "javascript:alert(1)"}, "invalid_client_metadata"),
+        ({"client_uri": "https://[::1"}, "invalid_client_metadata"),
+    ]
+    + [
+        ({"token_endpoint_auth_method": "private_key_jwt", "jwks": jwks}, "invalid_client_metadata")
+        for jwks in (
+            [],
+            {"keys": {}},
+            {"keys": [1]},
+            {"keys": [{}]},
+            {"keys": [{"kty": "RSA"}]},
+            {"keys": [{"kty": "RSA", "kid": "a", "n": 7, "e": "AQAB"}]},
+            {"keys": [{"kty": "RSA", "kid": "a", "n": "é", "e": "AQAB"}]},
+            {"keys": [{"kty": "RSA", "kid": "a", "n": "AQAB", "e": "AQAB"}]},
+            {"keys": [{"kty": "oct", "kid": "a", "k": "AAAA"}]},
+            {"keys": [RSA.as_dict(private=True)]},
+            {"keys": [RSA.as_dict(private=False) | {"kid": ""}]},
+            {"keys": [RSA.as_dict(private=False)] * 51},
+        )
+    ],
+)
+def test_what_makes_no_app(open_: Smart, changed: dict[str, Any], error: str) -> None:
+    body = json.dumps({name: value for name, value in (APP | changed).items() if value is not None})
+    answer = open_.http.post("/register", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]) == (400, error), answer.text
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 90_000, b'"x"', b"null"])
+def test_what_is_no_metadata(open_: Smart, body: bytes) -> None:
+    answer = open_.http.post("/register", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_open"),
+    [
+        ({"registration": "open"}, True),
+        ({"registration": "off", "open": True}, False),
+        ({"open": True}, True),
+        ({}, False),
+    ],
+)
+def test_the_setting_decides(serve: Serve, settings: dict[str, Any], is_open: bool) -> None:
+    served = serve(**({"open": False} | settings))
+    said = httpx.get(f"{served.settings.base_url}/.well-known/smart-configuration").json()
+    answer = httpx.post(f"{served.settings.auth_url}/register", json=APP)
+    assert ("registration_endpoint" in said) is is_open
+    assert answer.status_code == (201 if is_open else 403)
