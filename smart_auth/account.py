@@ -8,9 +8,9 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from smart_auth import events, links, login, passkeys, passwords, sessions, tokens, users, visits
+from smart_auth.administration import account
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth
-from smart_auth.users import User
 from smart_auth.visits import Visit
 
 
@@ -22,23 +22,9 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
         "passkeys": await passkeys.listed(visit.auth, session.user.id),
     }
     if visit.json:
-        return JSONResponse(_account(session.user) | values | {"session": session.id}, headers=NO_STORE)
+        here = {"session": session.id, "recoveryCodes": session.user.recovery_left}
+        return JSONResponse(account(session.user) | values | here, headers=NO_STORE)
     return visit.page("account", refused, **values)
-
-
-def _account(person: User) -> dict[str, Any]:
-    return {
-        "id": person.id,
-        "login": person.login,
-        "name": person.name,
-        "email": person.email,
-        "roles": sorted(person.roles),
-        "fhirUser": person.fhir_user,
-        "patient": person.patient,
-        "proxyFor": list(person.proxy_for),
-        "secondFactor": person.totp is not None,
-        "recoveryCodes": person.recovery_left,
-    }
 
 
 async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:

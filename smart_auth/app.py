@@ -17,7 +17,18 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.telemetry import request_id
-from smart_auth import account, authorize, launches, login, pages, passkeys, registration, second_factor, signup
+from smart_auth import (
+    account,
+    administration,
+    authorize,
+    launches,
+    login,
+    pages,
+    passkeys,
+    registration,
+    second_factor,
+    signup,
+)
 from smart_auth.discovery import openid, smart
 from smart_auth.grants import token
 from smart_auth.id_tokens import userinfo
@@ -51,6 +62,7 @@ ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: ha
     **account.ROUTES,
     **launches.ROUTES,
     **registration.ROUTES,
+    **administration.ROUTES,
     "/token": {"POST": token},
     "/introspect": {"POST": introspect},
     "/revoke": {"POST": revoke},

@@ -9,9 +9,14 @@ from urllib.parse import urlencode
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document, digest, new_secret
 
-Kind = Literal["confirm", "reset"]
-LIFE: dict[Kind, timedelta] = {"confirm": timedelta(days=2), "reset": timedelta(minutes=15)}
-PAGES: dict[Kind, str] = {"confirm": "/confirm", "reset": "/reset/new"}
+Kind = Literal["confirm", "reset", "welcome"]
+LIFE: dict[Kind, timedelta] = {
+    "confirm": timedelta(days=2),
+    "reset": timedelta(minutes=15),
+    "welcome": timedelta(days=7),
+}
+PAGES: dict[Kind, str] = {"confirm": "/confirm", "reset": "/reset/new", "welcome": "/reset/new"}
+PASSWORD: tuple[Kind, ...] = ("reset", "welcome")  # by which one chooses a password
 
 
 async def make(auth: Auth, kind: Kind, user: str | None) -> str:
@@ -22,14 +27,14 @@ async def make(auth: Auth, kind: Kind, user: str | None) -> str:
     return f"{auth.issuer}{PAGES[kind]}?{urlencode({'code': secret})}"
 
 
-async def look(auth: Auth, kind: Kind, secret: str) -> str:
+async def look(auth: Auth, secret: str, *kinds: Kind) -> str:
     """Whose link it is, while it is good."""
-    return _user(await auth["links"].find_one(_good(auth, kind, secret)))
+    return _user(await auth["links"].find_one(_good(auth, secret, kinds)))
 
 
-async def claim(auth: Auth, kind: Kind, secret: str) -> str:
+async def claim(auth: Auth, secret: str, *kinds: Kind) -> str:
     """Whose link it is, and from now on it is good no more."""
-    return _user(await auth["links"].find_one_and_delete(_good(auth, kind, secret)))
+    return _user(await auth["links"].find_one_and_delete(_good(auth, secret, kinds)))
 
 
 async def drop(auth: Auth, user: str) -> None:
@@ -37,8 +42,8 @@ async def drop(auth: Auth, user: str) -> None:
     await auth["links"].delete_many({"user": user})
 
 
-def _good(auth: Auth, kind: Kind, secret: str) -> Document:
-    return {"_id": digest(secret), "kind": kind, "user": {"$ne": None}, "expires": {"$gt": auth.now()}}
+def _good(auth: Auth, secret: str, kinds: tuple[Kind, ...]) -> Document:
+    return {"_id": digest(secret), "kind": {"$in": [*kinds]}, "user": {"$ne": None}, "expires": {"$gt": auth.now()}}
 
 
 def _user(document: dict[str, Any] | None) -> str:

@@ -86,7 +86,7 @@ async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
 
 
 async def _confirm(visit: Visit) -> Response:
-    user = await links.claim(visit.auth, "confirm", visit.text("code", 100, needed=True))
+    user = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
     await users.change(visit.auth, user, {"verified": True})
     await events.record(visit.auth, "address-confirmed", user, user)
     return visit.done({"confirmed": True}, "/login?said=confirmed")
@@ -128,7 +128,7 @@ async def _new_password(visit: Visit) -> Response:
     """It logs nobody in: who has a second factor still shows it."""
     auth, code = visit.auth, visit.text("code", 100, needed=True)
     password = visit.text("password", needed=True)
-    person = await users.find(auth, await links.look(auth, "reset", code))
+    person = await users.find(auth, await links.look(auth, code, *links.PASSWORD))
     await passwords.check(
         password,
         [person.name, person.login] if person else [],
@@ -136,7 +136,7 @@ async def _new_password(visit: Visit) -> Response:
         breached=auth.settings.breached_passwords,
     )
     hash_ = await passwords.hashed(password)
-    user = await links.claim(auth, "reset", code)
+    user = await links.claim(auth, code, *links.PASSWORD)
     person = await users.change(auth, user, {"password": hash_, "verified": True})
     await links.drop(auth, user)
     await sessions.end_all(auth, user)

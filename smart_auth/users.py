@@ -100,6 +100,7 @@ async def create(
     roles: Collection[str] = ("patient",),
     fhir_user: str | None = None,
     patient: str | None = None,
+    proxy_for: Collection[str] = (),
     password: str | None = None,
     verified: bool = False,
 ) -> User:
@@ -112,7 +113,7 @@ async def create(
         "roles": checked_roles(roles),
         "fhir_user": fhir_user,
         "patient": patient,
-        "proxy_for": [],
+        "proxy_for": list(proxy_for),
         "password": password,
         "verified": verified,
         "disabled": False,
@@ -134,8 +135,9 @@ async def change(auth: Auth, id_: str, values: Mapping[str, Any]) -> User | None
     return user(document) if document else None
 
 
-async def everyone(auth: Auth, after: str = "", count: int = 100) -> AsyncIterator[User]:
-    """Accounts by their log-in name."""
-    cursor = auth["users"].find({"login": {"$gt": after}}).sort("login", 1).limit(count)
+async def everyone(auth: Auth, after: str = "", count: int = 100, text: str = "") -> AsyncIterator[User]:
+    """Accounts by their log-in name; those that begin with a text, where there is one."""
+    begun = {"$gte": folded(text), "$lt": folded(text) + "\U0010ffff"} if text else {}
+    cursor = auth["users"].find({"login": {"$gt": after, **begun}}).sort("login", 1).limit(count)
     async for document in cursor:
         yield user(document)

@@ -1,0 +1,228 @@
+"""What administrators do with accounts: make them, link them to records, and end them. All of it is recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from smart_auth import events, invitations, links, mail, passkeys, sessions, throttle, tokens, users, visits
+from smart_auth.mail import Mail
+from smart_auth.refusal import NO_STORE, Refused, invalid_request
+from smart_auth.server import Auth, Document
+from smart_auth.users import ROLES, User
+from smart_auth.visits import Visit
+
+PAGE = 50
+DECISIVE = ("roles", "fhir_user", "patient", "proxy_for")  # what access rests on: when it changes, one logs in again
+_id = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+_person = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson|Person)/[A-Za-z0-9\-.]{1,64}", re.ASCII)
+
+
+def administrator(visit: Visit) -> User:
+    person = visit.person().user
+    if "admin" not in person.roles:
+        raise Refused("access_denied", "this is for administrators", 403)
+    return person
+
+
+async def _listed(visit: Visit, refused: Refused | None) -> Response:
+    administrator(visit)
+    after, text = visit.text("after", users.LONGEST_LOGIN), visit.text("text", 100)
+    found = [each async for each in users.everyone(visit.auth, after, PAGE + 1, text)]
+    more = found[PAGE - 1].login if len(found) > PAGE else None
+    shown, counts = found[:PAGE], await statistics(visit.auth)
+    if visit.json:
+        body = {"users": [account(each) for each in shown], "next": more, "statistics": counts}
+        return JSONResponse(body, headers=NO_STORE)
+    return visit.page("users", refused, users=shown, more=more, text=text, counts=counts, roles=ROLES)
+
+
+async def _add(visit: Visit) -> Response:
+    """Who is added gets a mail by which they choose their password."""
+    auth, admin = visit.auth, administrator(visit)
+    email = visit.text("email", 254)
+    person = await users.create(
+        auth,
+        visit.text("login", users.LONGEST_LOGIN) or email,
+        name=visit.text("name", 120),
+        email=mail.checked_address(email) if email else None,
+        roles=_roles(visit.fields) or ["patient"],
+        verified=True,
+        **_links(visit.fields),
+    )
+    await events.record(auth, "user-added", admin.id, person.id, roles=sorted(person.roles))
+    if person.email is not None:
+        link = await links.make(auth, "welcome", person.id)
+        text = f"Hello {person.name},\n\nyou have an account now. Choose your password here, within a week:\n\n{link}\n"
+        mail.post(auth, Mail(person.email, "Your account", text))
+    return visit.done(account(person), f"/users/{person.id}")
+
+
+async def _one(visit: Visit, refused: Refused | None) -> Response:
+    administrator(visit)
+    person = await _person_of(visit)
+    values = {
+        "sessions": await sessions.listed(visit.auth, person.id),
+        "passkeys": await passkeys.listed(visit.auth, person.id),
+        "events": await events.about(visit.auth, person.id),
+    }
+    if visit.json:
+        return JSONResponse(account(person) | values, headers=NO_STORE)
+    return visit.page("user", refused, person=person, roles=ROLES, **values)
+
+
+async def _change(visit: Visit) -> Response:
+    auth, admin = visit.auth, administrator(visit)
+    person = await _person_of(visit)
+    changes: Document = dict(_links(visit.fields))
+    if roles := _roles(visit.fields):
+        changes["roles"] = roles
+    if name := visit.text("name", 120):
+        changes["name"] = name
+    if "disabled" in visit.fields:
+        changes["disabled"] = visit.fields["disabled"] in (True, "true")
+    if person.id == admin.id and (changes.get("disabled") or "admin" not in changes.get("roles", ["admin"])):
+        raise invalid_request("you cannot take your own administration away; another administrator can")
+    changed = await users.change(auth, person.id, changes) if changes else person
+    if changed is None:
+        raise Refused("not_found", "there is no such account", 404)
+    if changed.disabled or any(getattr(changed, name) != getattr(person, name) for name in DECISIVE):
+        await _out(auth, person.id)
+    await events.record(auth, "user-changed", admin.id, person.id, **changes)
+    return visit.done(account(changed), f"/users/{person.id}")
+
+
+async def _remove(visit: Visit) -> Response:
+    auth, admin = visit.auth, administrator(visit)
+    person = await _person_of(visit)
+    if person.id == admin.id:
+        raise invalid_request("you cannot remove yourself; another administrator can")
+    await _out(auth, person.id)
+    for name in ("passkeys", "approvals", "links"):
+        await auth[name].delete_many({"user": person.id})
+    await auth["users"].delete_one({"_id": person.id})
+    await events.record(auth, "user-removed", admin.id, person.id, login=person.login)
+    return visit.done({"removed": True}, "/users")
+
+
+async def _log_out(visit: Visit) -> Response:
+    admin, person = administrator(visit), await _person_of(visit)
+    await _out(visit.auth, person.id)
+    await events.record(visit.auth, "user-logged-out", admin.id, person.id)
+    return visit.done({"ended": True}, f"/users/{person.id}")
+
+
+async def _without_second_factor(visit: Visit) -> Response:
+    """For who lost it, and the recovery codes with it. Whoever asks for it has to be known otherwise."""
+    admin, person = administrator(visit), await _person_of(visit)
+    removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
+    await visit.auth["users"].update_one({"_id": person.id}, removed)
+    await throttle.proved(visit.auth, throttle.key("second", person.id))
+    await _out(visit.auth, person.id)
+    await events.record(visit.auth, "second-factor-removed", admin.id, person.id)
+    return visit.done({"removed": True}, f"/users/{person.id}")
+
+
+async def _invite(visit: Visit) -> Response:
+    """A code to hand to a person, shown this once."""
+    auth, admin = visit.auth, administrator(visit)
+    linked = _links(visit.fields)
+    role = visit.text("role", 20) or "patient"
+    code = await invitations.make(auth, role, linked.get("patient"), linked.get("fhir_user"), admin.id)
+    await events.record(auth, "invitation-made", admin.id, linked.get("patient") or "", role=role)
+    url = f"{auth.issuer}/signup?invitation={code}"
+    if visit.json:
+        return visit.done({"code": code, "url": url}, "")
+    return visit.page("invitation", code=code, url=url)
+
+
+async def statistics(auth: Auth) -> dict[str, int]:
+    """How many there are of what."""
+    alive = {"expires": {"$gt": auth.now()}}
+    counts = {
+        "users": auth["users"].count_documents({}),
+        "clients": auth["clients"].count_documents({}),
+        "sessions": auth["sessions"].count_documents({**alive, "half": False}),
+        "grants": auth["grants"].count_documents({**alive, "revoked": None}),
+    }
+    return {name: await count for name, count in counts.items()}
+
+
+def account(person: User) -> dict[str, Any]:
+    """As JSON, without what is secret."""
+    return {
+        "id": person.id,
+        "login": person.login,
+        "name": person.name,
+        "email": person.email,
+        "roles": sorted(person.roles),
+        "fhirUser": person.fhir_user,
+        "patient": person.patient,
+        "proxyFor": list(person.proxy_for),
+        "verified": person.verified,
+        "disabled": person.disabled,
+        "secondFactor": person.totp is not None,
+        "created": person.created.isoformat(timespec="seconds"),
+    }
+
+
+async def _person_of(visit: Visit) -> User:
+    person = await users.find(visit.auth, visit.request.path_params["id"])
+    if person is None:
+        raise Refused("not_found", "there is no such account", 404)
+    return person
+
+
+async def _out(auth: Auth, user: str) -> None:
+    await sessions.end_all(auth, user)
+    await tokens.revoke_all(auth, {"user": user}, "by an administrator")
+
+
+def _roles(fields: Mapping[str, Any]) -> list[str]:
+    """A list in JSON; in a form, a box for each."""
+    if "roles" not in fields:
+        return [role for role in ROLES if fields.get(f"role.{role}") == "on"]
+    roles = fields["roles"]
+    if not isinstance(roles, list) or not all(isinstance(each, str) for each in roles) or not roles:
+        raise invalid_request("roles is a list of at least one")
+    return users.checked_roles(roles)
+
+
+def _links(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What the account is linked to, as far as it is said; null takes it away, and so does an empty field of a page."""
+    found: dict[str, Any] = {}
+    if fields.get("whole") == "on":
+        fields = {"patient": None, "fhirUser": None, "proxyFor": [], **fields}
+    for name, field, shape in (("patient", "patient", _id), ("fhir_user", "fhirUser", _person)):
+        if field in fields:
+            value = fields[field]
+            if value is not None and not (isinstance(value, str) and shape.fullmatch(value)):
+                raise invalid_request(f"{field} is {'the id of a Patient' if shape is _id else 'like Practitioner/1'}")
+            found[name] = value
+    if "proxyFor" in fields:
+        listed = fields["proxyFor"]
+        ids = listed.replace(",", " ").split() if isinstance(listed, str) else listed
+        if not isinstance(ids, list) or not all(isinstance(each, str) and _id.fullmatch(each) for each in ids):
+            raise invalid_request("proxyFor are ids of Patients")
+        found["proxy_for"] = list(dict.fromkeys(ids))
+    return found
+
+
+_to_list = visits.shown(_listed)
+_to_one = visits.shown(_one)
+ROUTES = {
+    "/users": {"GET": _to_list, "POST": visits.submitted(_add, _listed)},
+    "/users/{id}": {
+        "GET": _to_one,
+        "POST": visits.submitted(_change, _one),
+        "PATCH": visits.submitted(_change),
+        "DELETE": visits.submitted(_remove),
+    },
+    "/users/{id}/remove": {"POST": visits.submitted(_remove, _one)},
+    "/users/{id}/logout": {"POST": visits.submitted(_log_out, _one)},
+    "/users/{id}/second-factor/remove": {"POST": visits.submitted(_without_second_factor, _one)},
+    "/invitations": {"POST": visits.submitted(_invite, _listed)},
+}
