@@ -7,6 +7,7 @@ https://hl7.org/fhir/R4/operationoutcome.html, codes: https://hl7.org/fhir/R4/va
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 # What neither a FHIR string nor XML may hold, and client text that is quoted here may: https://www.w3.org/TR/xml/#charsets
@@ -75,7 +76,11 @@ class Outcome(Exception):
 
     def under(self, prefix: str) -> Outcome:
         issues = tuple(issue.under(prefix) for issue in self.issues)
-        return Outcome(self.status, issues[0].code, str(self), issues=issues, headers=self.headers)
+        return self.saying(issues)
+
+    def saying(self, issues: Iterable[Issue]) -> Outcome:
+        """The same refusal with more known of its issues."""
+        return Outcome(self.status, self.issues[0].code, str(self), issues=tuple(issues), headers=self.headers)
 
 
 def _written(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -13,6 +14,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.bundles import bundle
 from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.places import placed
 from fhirserver.interactions.changes import Resource, new_id
 from fhirserver.interactions.entries import Perform, respond, response_entry
 from fhirserver.interactions.exchange import Answer, Request
@@ -37,7 +39,7 @@ async def process(ctx: Context, request: Request, perform: Perform, representati
     entries = _entries(ctx, document)
     answers: Sequence[Answer | Outcome]
     if kind == "batch":
-        answers = await _batch(ctx, entries, request.strict, perform)
+        answers = _placed(ctx, request, await _batch(ctx, entries, request.strict, perform))
     else:
         answers = await transaction(ctx, entries, request.strict, perform)
     body = bundle(f"{kind}-response", [response_entry(answer, representation) for answer in answers], id_=new_id())
@@ -63,6 +65,13 @@ async def _batch(ctx: Context, entries: list[Any], strict: bool, perform: Perfor
         else:
             answers.append(over)
     return answers
+
+
+def _placed(ctx: Context, request: Request, answers: list[Answer | Outcome]) -> list[Answer | Outcome]:
+    """What was refused with its places in the text of the Bundle, which is read once for all."""
+    refusals = [answer for answer in answers if isinstance(answer, Outcome)]
+    issues = iter(placed(request.sent, [issue for each in refusals for issue in each.issues], ctx.definitions))
+    return [each.saying(islice(issues, len(each.issues))) if isinstance(each, Outcome) else each for each in answers]
 
 
 def _refused(error: PyMongoError, entry: Resource, index: int) -> Outcome:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fhirserver.fhir.outcome import invalid
+from fhirserver.fhir.places import Sent
 from fhirserver.store.resources import Stored
 
 Pairs = tuple[tuple[str, str], ...]
@@ -19,12 +20,16 @@ _etag = re.compile(r'(?:W/)?"(?P<version>[^"]*)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One interaction asked for. `path` are the segments below the base, `body` is decoded JSON."""
+    """One interaction asked for. `path` are the segments below the base, `body` is decoded JSON.
+
+    `sent` is the text that the body was read from, where it came alone.
+    """
 
     method: str
     path: tuple[str, ...]
     pairs: Pairs = ()
     body: Any = None
+    sent: Sent | None = None
     if_match: str | None = None
     if_none_match: str | None = None
     if_modified_since: datetime | None = None

@@ -14,6 +14,8 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.outcome import Issue, Outcome, invalid, operation_outcome
+from fhirserver.fhir.places import placed
+from fhirserver.fhir.xml.places import Path
 from fhirserver.interactions.changes import storable
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
@@ -26,13 +28,15 @@ from fhirserver.operations.registry import operation
 DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 MODES = ("create", "update", "delete", "profile")
 NAMES = ("mode", "profile")
+ELSEWHERE = {"name": "resource", "valueBoolean": True}  # in place of the resource, which is for the validator
 Json = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """`resource` as it came, in the `place` of the body where it stood."""
+    """`resource` as it came; `at` is where in the body."""
 
     resource: Any
+    at: Path
     mode: str | None
     profile: str | None
 
@@ -50,6 +54,8 @@ async def validate(ctx: Context, request: Request, type_: str, id_: str | None) 
         if resource is None:
             resource = await _stored(ctx, type_, id_)
         issues = await _issues(ctx, resource, asked, type_, id_)
+        if asked.resource is not None:
+            issues = placed(request.sent, issues, ctx.definitions, asked.at)
     if not issues:
         issues = [Issue("information", "informational", "nothing is wrong with it")]
     return Answer(status=200, body=json.encode(operation_outcome(issues)))
@@ -58,20 +64,22 @@ async def validate(ctx: Context, request: Request, type_: str, id_: str | None) 
 def _asked(ctx: Context, request: Request, type_: str) -> Asked:
     """The body is the resource itself, or Parameters with it and with what else could be in the URL."""
     body, values = request.body, [*request.pairs]
+    at: Path = ()
     if isinstance(body, dict) and _is_call(body, type_):
         parameters = body.get("parameter", [])
         inside = [each for each in parameters if _name(each) == "resource"] if isinstance(parameters, list) else []
         if len(inside) > 1:
             raise invalid("one resource is expected", "Parameters.parameter")
-        others = [each for each in parameters if each not in inside]
-        shell = {key: value for key, value in body.items() if key != "parameter"}
-        values += given(ctx, replace(request, pairs=(), body=shell | ({"parameter": others} if others else {})))
+        held: Any = parameters and [ELSEWHERE if each in inside else each for each in parameters]
+        shell = body | ({"parameter": held} if "parameter" in body else {})
+        values += [each for each in given(ctx, replace(request, pairs=(), body=shell)) if each[0] != "resource"]
         body = inside[0].get("resource") if inside else None
+        at = ("parameter", parameters.index(inside[0]), "resource") if body is not None else ()
     found = taken("$validate", values, NAMES)
     mode = once(found, "mode")
     if mode is not None and mode not in MODES:
         raise invalid(f"mode={mode[:80]} is none of {', '.join(MODES)}", "mode")
-    return Asked(body, mode, once(found, "profile"))
+    return Asked(body, at, mode, once(found, "profile"))
 
 
 def _is_call(body: Json, type_: str) -> bool:

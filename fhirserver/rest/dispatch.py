@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.places import placed
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.interactions.route import perform
 from fhirserver.rest.auth import known
@@ -52,6 +53,7 @@ async def _serve(
     out: list[Header] = [(b"x-request-id", name.encode())]
     method, zipped = scope["method"], _gzip.search(incoming.get(b"accept-encoding", b"")) is not None
     format_: Format | None = None
+    asked: Request | None = None
     pretty, kind = False, list[Header]()  # of what is no resource
     request_id.set(name)  # uvicorn runs every request in a context of its own
     try:
@@ -74,6 +76,8 @@ async def _serve(
         return
     except Exception as error:
         outcome = _outcome(error, name, _writes(scope))
+        if asked is not None:
+            outcome = outcome.saying(placed(asked.sent, outcome.issues, ctx.definitions))
         status = outcome.status
         format_ = format_ or _accepted(incoming)
         content, more = refused(ctx, outcome, format_, pretty)

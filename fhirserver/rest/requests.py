@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.places import Sent
 from fhirserver.fhir.xml import from_xml
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.rest.binary import binary, is_content
@@ -52,13 +53,15 @@ def request(
 ) -> Request:
     """The interaction that is asked for. HEAD is a GET whose body stays here."""
     document: Any = None
+    read: Sent | None = None
     if content or method in ("PUT", "PATCH") or (method == "POST" and not _bodiless(path)):
-        document, query = _document(ctx, method, path, query, headers, content)
+        document, query, read = _document(ctx, method, path, query, headers, content)
     return Request(
         method="GET" if method == "HEAD" else method,
         path=path,
         pairs=query,
         body=document,
+        sent=read,
         if_match=_text(headers, b"if-match"),
         if_none_match=_text(headers, b"if-none-match"),
         if_modified_since=_http_date(_text(headers, b"if-modified-since")),
@@ -73,18 +76,18 @@ def _bodiless(path: tuple[str, ...]) -> bool:
 
 def _document(
     ctx: Context, method: str, path: tuple[str, ...], query: Pairs, headers: Headers, content: bytes
-) -> tuple[Any, Pairs]:
+) -> tuple[Any, Pairs, Sent | None]:
     if method in ("GET", "HEAD", "DELETE"):
-        return None, query  # a body here has no meaning (RFC 9110 §9.3.1)
+        return None, query, None  # a body here has no meaning (RFC 9110 §9.3.1)
     media = _text(headers, b"content-type")
     if is_content(method, path, media, content):
-        return binary(content, media or "", path[1] if len(path) > 1 else None, _text(headers, SECURITY)), query
+        return binary(content, media or "", path[1] if len(path) > 1 else None, _text(headers, SECURITY)), query, None
     kind = sent(media, PATCH_TYPES if method == "PATCH" else RESOURCE_TYPES)
     if kind == "form":
         if not path or path[-1] != "_search":
             said = "a form, which curl -d sends where it is told nothing else, is for _search; add"
             raise Outcome(415, "not-supported", f"{said} -H 'Content-Type: {JSON_TYPE}'")
-        return None, query + pairs(content, "the form")
+        return None, query + pairs(content, "the form"), None
     if path and path[-1] == "_search":
         raise Outcome(415, "not-supported", "_search takes application/x-www-form-urlencoded")
     if kind == "patch":
@@ -93,7 +96,7 @@ def _document(
         operations = json.decode(content)
         if not isinstance(operations, list):
             raise invalid("a JSON Patch is a list of operations", code="structure")
-        return operations, query
+        return operations, query, None
     if not content:
         raise invalid("the body is empty; a resource is expected", code="structure")
     if method == "PATCH" and kind == "json" and content.lstrip()[:1] == b"[":
@@ -103,7 +106,7 @@ def _document(
     document = json.resource(content) if kind == "json" else from_xml(content, ctx.definitions)
     if method == "PATCH" and document.get("resourceType") != "Parameters":
         raise Outcome(415, "not-supported", f"PATCH takes {PATCH_TYPES}")
-    return document, query
+    return document, query, Sent(content, kind, document)
 
 
 def _other_format(content: bytes) -> str | None:

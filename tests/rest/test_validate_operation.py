@@ -189,3 +189,36 @@ class TestBindings:
         issues = validated(fhir, "$validate", bundle)
         assert of("error", issues) == ["Bundle.entry[150].resource.gender", "Bundle.entry[150].resource.birthDate"]
         assert len(issues) == 100
+
+
+class TestPlaces:
+    """Line and column of the source text, however it comes."""
+
+    PRETTY = '{\n  "resourceType": "Patient",\n  "gender": "woman"\n}'
+    XML = '<Patient xmlns="http://hl7.org/fhir">\n  <gender value="woman"/>\n</Patient>'
+
+    def post(self, fhir: Fhir, path: str, text: str, kind: str = "json") -> list[Json]:
+        answer = fhir.post(path, content=text.encode(), headers={"Content-Type": f"application/fhir+{kind}"})
+        issues: list[Json] = answer.json()["issue"]
+        return [each for each in issues if each["severity"] == "error"]
+
+    @pytest.mark.parametrize("path", ["Patient", "Patient/$validate"])
+    def test_of_what_is_written_and_what_is_asked(self, fhir: Fhir, path: str) -> None:
+        (issue,) = self.post(fhir, path, self.PRETTY)
+        assert issue["location"] == ["line 3, column 3"]
+        (issue,) = self.post(fhir, path, self.XML, "xml")
+        assert issue["location"] == ["line 2, column 3"]
+
+    def test_of_a_resource_in_parameters(self, fhir: Fhir) -> None:
+        text = f'{{"resourceType": "Parameters", "parameter": [\n{{"name": "resource", "resource": {self.PRETTY}}}]}}'
+        (issue,) = self.post(fhir, "$validate", text)
+        assert (issue["location"], issue["expression"]) == (["line 4, column 3"], ["Patient.gender"])
+
+    @pytest.mark.parametrize("kind", ["batch", "transaction"])
+    def test_of_an_entry(self, fhir: Fhir, kind: str) -> None:
+        request = '"request": {"method": "POST", "url": "Patient"}'
+        entries = [f'{{"resource": {each},\n{request}}}' for each in ('{"resourceType": "Patient"}', self.PRETTY)]
+        text = f'{{"resourceType": "Bundle", "type": "{kind}", "entry": [\n{", ".join(entries)}]}}'
+        answer = fhir.post("", content=text.encode(), headers={"Content-Type": "application/fhir+json"}).json()
+        outcome = answer["entry"][1]["response"]["outcome"] if kind == "batch" else answer
+        assert outcome["issue"][0]["location"] == ["line 5, column 3"]
