@@ -67,11 +67,14 @@ class ConceptMap:
 
 
 class Question(NamedTuple):
-    """`dependencies` are what is known of other elements: (element, system, code)."""
+    """`systems` and `target_systems` are the names of one system; none means any.
+
+    `dependencies` are what is known of other elements: (element, system, code).
+    """
 
     code: str
-    system: str | None = None
-    target_system: str | None = None
+    systems: frozenset[str] = frozenset()
+    target_systems: frozenset[str] = frozenset()
     target: str | None = None
     dependencies: frozenset[tuple[str, str | None, str]] = frozenset()
     reverse: bool = False
@@ -108,7 +111,7 @@ def _translated(
         if question.reverse:
             yield from _backwards(group, concept_map.url, question)
             continue
-        if question.system not in (None, group.source) or question.target_system not in (None, group.target):
+        if not (_meant(group.source, question.systems) and _meant(group.target, question.target_systems)):
             continue
         targets = group.source_codes.get(question.code)
         if targets is None:
@@ -116,6 +119,10 @@ def _translated(
         for each in _applicable(targets or (), question):
             version, source = group.target_version, concept_map.url
             yield Match(each.equivalence, group.target, version, each.code, each.display, each.product, source)
+
+
+def _meant(system: str | None, names: frozenset[str]) -> bool:
+    return not names or system in names
 
 
 def _applicable(targets: Iterable[Target], question: Question) -> Iterator[Target]:
@@ -148,7 +155,7 @@ def _unmapped(
 
 
 def _backwards(group: Group, source: str, question: Question) -> Iterator[Match]:
-    if question.system not in (None, group.target) or question.target_system not in (None, group.source):
+    if not (_meant(group.target, question.systems) and _meant(group.source, question.target_systems)):
         return
     for code, targets in group.source_codes.items():
         for each in targets:

@@ -182,7 +182,7 @@ class _Lister:
         return {code: said for code, said in first.items() if all(code in other for other in others)}
 
     async def _of_system(self, asked: Canonical, part: Part, within: tuple[Canonical, ...], active: bool) -> Listed:
-        system, url = self._present.usable(asked), asked.url
+        system, url = self._present.usable(asked), self._present.url(asked)
         if part.listed is not None:
             codes = part.listed
             if active and system is not None:
@@ -220,11 +220,11 @@ async def _members(listed: Listed, present: Present) -> list[Member]:
         by_system.setdefault(url, []).append(code)
     known: dict[Code, Concept] = {}
     versions: dict[str, str | None] = {}
-    for asked, system in present.code_systems.items():
-        if asked.url in by_system and system.usable:
-            versions[asked.url] = system.version
-            concepts = await system.concepts(by_system[asked.url])
-            known |= {Code(asked.url, code): concept for code, concept in concepts.items()}
+    for system in present.code_systems.values():
+        if system.url in by_system and system.usable:
+            versions[system.url] = system.version
+            concepts = await system.concepts(by_system[system.url])
+            known |= {Code(system.url, code): concept for code, concept in concepts.items()}
     return [
         Member(code.system, versions.get(code.system), _told(known.get(code, Concept(code.code)), said))
         for code, said in listed.items()

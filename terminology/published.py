@@ -18,6 +18,7 @@ from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.kept import Definition
+from terminology.naming import OIDS, NamingSystem, plain
 from terminology.ucum import Ucum
 from terminology.value_sets import ValueSet
 
@@ -36,6 +37,26 @@ def _index() -> dict[str, dict[str, tuple[int, int, int, int]]]:
     )
 
 
+@cache
+def _oids() -> dict[str, dict[str, str]]:
+    """{resource type: {OID: url}}"""
+    packed = (DATA / "r4.oids.json.zst").read_bytes()
+    found = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(packed), type=dict[str, dict[str, str]])
+    return found | {"CodeSystem": OIDS | found["CodeSystem"]}
+
+
+@cache
+def _named() -> dict[str, NamingSystem]:
+    """By URL and OID."""
+    found: dict[str, NamingSystem] = {}
+    for oid, url in _oids()["CodeSystem"].items():
+        names = [{"type": "uri", "value": url, "preferred": True}, {"type": "oid", "value": oid}]
+        made = NamingSystem({"name": url, "kind": "codesystem", "uniqueId": names})
+        found.setdefault(url, made)
+        found.setdefault(oid, found[url])
+    return found
+
+
 def published_urls(type_: str) -> list[str]:
     return [*_index()[type_]]
 
@@ -48,7 +69,8 @@ def _frame(begin: int, length: int) -> bytes:
 
 
 def published(asked: Canonical) -> Json | None:
-    place = _index().get(asked.type, {}).get(asked.url)
+    places = _index().get(asked.type, {})
+    place = places.get(asked.url) or places.get(_oids().get(asked.type, {}).get(plain(asked.url), ""))
     if place is None:
         return None
     frame, length, begin, end = place
@@ -60,11 +82,14 @@ MADE: dict[str, Callable[[Json], Definition]] = {
     "ValueSet": ValueSet,
     "CodeSystem": CodeSystem,
     "ConceptMap": ConceptMap,
+    "NamingSystem": NamingSystem,
 }
 
 
 @lru_cache(2 * KEPT)
 def published_definition(asked: Canonical) -> Definition | None:
+    if asked.type == "NamingSystem":
+        return _named().get(plain(asked.url))
     if asked.type == "CodeSystem" and asked.url == Ucum.url:
         return _ucum() if asked.version in (None, _ucum().version) else None
     found = published(asked)

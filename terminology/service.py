@@ -17,6 +17,7 @@ from terminology.concept_maps import ConceptMap
 from terminology.concepts import System
 from terminology.implicit import implicit
 from terminology.kept import Definition, Gathered, Identity, Terminology
+from terminology.naming import NamingSystem, plain
 from terminology.published import MADE, published_definition, published_maps
 from terminology.releases.release import Release
 from terminology.ucum import Ucum
@@ -36,8 +37,12 @@ class Read(NamedTuple):
 class Source(Protocol):
     """What is stored, as far as the caller may see it."""
 
-    async def maps(self, systems: tuple[str, str | None]) -> Collection[Canonical]:
-        """The concept maps from a system, to another where one is named."""
+    async def maps(self, sources: Collection[str], targets: Collection[str]) -> Collection[Canonical]:
+        """The concept maps from a system, to another where one is named, by any of their names."""
+        ...
+
+    async def named(self, identifier: str) -> Collection[Canonical]:
+        """The naming systems that have this identifier."""
         ...
 
     async def candidates(self, asked: Collection[Canonical]) -> Mapping[Canonical, Candidate | None]:
@@ -124,12 +129,32 @@ class Service:
             raise invalid(f"code system {url[:200]} {what}, so nothing is known to be above or below", code="not-found")
         return found
 
-    async def concept_maps(self, source: str, target: str | None) -> list[Canonical]:
+    async def url(self, system: str) -> str:
+        """What a code system is called in codings, by whichever of its names it is asked for."""
+        asked = Canonical("CodeSystem", system)
+        return (await self.gathered(asked)).present.url(asked)
+
+    async def names(self, system: str | None) -> frozenset[str]:
+        """All that a code system may be called in codings; nothing for none."""
+        if system is None:
+            return frozenset()
+        asked = Canonical("NamingSystem", system)
+        found = (await self.gathered(asked)).present.naming.get(asked)
+        return frozenset({system, await self.url(system)}) | (found.forms if found is not None else frozenset())
+
+    async def naming(self, identifier: str) -> list[NamingSystem]:
+        """What has this identifier: the naming systems that are stored, else what R4 says of its code systems."""
+        asked = [*await self._source.named(identifier)] or [Canonical("NamingSystem", plain(identifier))]
+        found = [(await self.gathered(each)).present.naming.get(each) for each in asked]
+        return [each for each in found if each is not None]
+
+    async def concept_maps(self, sources: Collection[str], targets: Collection[str]) -> list[Canonical]:
         """The maps from a system, to another where one is named: those that are stored, and those that R4 publishes."""
-        found = dict.fromkeys(await self._source.maps((source, target)))
-        for to, asked in published_maps().get(source, ()):
-            if target in (None, to):
-                found[asked] = None
+        found = dict.fromkeys(await self._source.maps(sources, targets))
+        for source in sources:
+            for to, asked in published_maps().get(source, ()):
+                if not targets or to in targets:
+                    found[asked] = None
         return [*found]
 
 
@@ -144,9 +169,15 @@ class _Gathering:
         self.value_sets: dict[Canonical, ValueSet] = {}
         self.code_systems: dict[Canonical, System] = {}
         self.concept_maps: dict[Canonical, ConceptMap] = {}
+        self.naming: dict[Canonical, NamingSystem] = {}
 
     def done(self) -> Gathered:
-        return Gathered(self.used, Present(self.value_sets, self.code_systems, self.concept_maps), self._epoch)
+        for asked, named in self.naming.items():
+            found = self.code_systems.get(Canonical("CodeSystem", named.url or "", asked.version))
+            if found is not None:
+                self.code_systems.setdefault(Canonical("CodeSystem", asked.url, asked.version), found)
+        present = Present(self.value_sets, self.code_systems, self.concept_maps, self.naming)
+        return Gathered(self.used, present, self._epoch)
 
     async def all_of(self, roots: set[Canonical]) -> None:
         ahead = roots
@@ -179,7 +210,10 @@ class _Gathering:
                     identity = identity[0], read[each.id].version
                     known = self._compile(identity, type_, read[each.id].resource)
             self.used[asked] = identity
-            needed += self.take(asked, _or_published(asked, known))
+            definition = _or_published(asked, known)
+            needed += self.take(asked, definition)
+            if definition is None and type_ == "CodeSystem":
+                needed.append(Canonical("NamingSystem", asked.url, asked.version))
         return needed
 
     async def _released(self, identity: tuple[str, int], key: str) -> Release | None:
@@ -202,6 +236,9 @@ class _Gathering:
                 self.code_systems[asked] = known
             case ConceptMap():
                 self.concept_maps[asked] = known
+            case NamingSystem():
+                self.naming[asked] = known
+                return () if known.url is None else (Canonical("CodeSystem", known.url, asked.version),)
             case None:
                 return ()
         return known.needs()

@@ -15,6 +15,7 @@ from terminology.canonical import Canonical, canonical
 from terminology.code_systems import filters_of
 from terminology.concept_maps import ConceptMap
 from terminology.concepts import Filter, System
+from terminology.naming import NamingSystem
 
 Json = Mapping[str, Any]
 
@@ -109,10 +110,20 @@ class Present:
         value_sets: Mapping[Canonical, ValueSet],
         code_systems: Mapping[Canonical, System],
         concept_maps: Mapping[Canonical, ConceptMap] = MappingProxyType({}),
+        naming: Mapping[Canonical, NamingSystem] = MappingProxyType({}),
     ) -> None:
         self.value_sets = value_sets
         self.code_systems = code_systems
         self.concept_maps = concept_maps
+        self.naming = naming
+
+    def url(self, system: Canonical) -> str:
+        """What a code system is called in codings, by whichever of its names it is asked for."""
+        found = self.code_systems.get(system)
+        if found is not None:
+            return found.url
+        named = self.naming.get(Canonical("NamingSystem", system.url, system.version))
+        return (named and named.url) or system.url
 
     def value_set(self, asked: Canonical, within: tuple[Canonical, ...] = ()) -> ValueSet:
         """`within` are the value sets that this one is a part of, from the outside in. Raises a 400 Outcome."""
@@ -193,26 +204,24 @@ class _Expander:
         return Expanded(reduce(common, (each.codes for each in parts)) if parts else {}, _fragments(parts))
 
     async def _of_system(self, asked: Canonical, part: Part, within: tuple[Canonical, ...], active: bool) -> Expanded:
-        system = self._present.usable(asked)
+        system, url = self._present.usable(asked), self._present.url(asked)
         if system is None:
             if part.listed is None and (part.filters or asked.version is not None):
                 raise absent(asked, within[-1])
-            return Expanded({asked.url: None if part.listed is None else frozenset(part.listed)})
+            return Expanded({url: None if part.listed is None else frozenset(part.listed)})
         fragment = system.content == "fragment"
-        unsure = frozenset({asked.url}) if fragment else frozenset[str]()
+        unsure = frozenset({url}) if fragment else frozenset[str]()
         if part.listed is not None:
             codes = frozenset(part.listed)
             known = await system.concepts(codes) if active else {}
             inactive = {code for code, concept in known.items() if concept.inactive}
-            return Expanded(
-                {asked.url: codes - inactive}, unsure if active and len(known) < len(codes) else frozenset()
-            )
+            return Expanded({url: codes - inactive}, unsure if active and len(known) < len(codes) else frozenset())
         if part.filters and not system.finite:
-            raise too_costly(f"value set {within[-1]} has more codes of {asked.url} than can be counted")
+            raise too_costly(f"value set {within[-1]} has more codes of {url} than can be counted")
         if not part.filters and (fragment or not system.finite):
-            return Expanded({asked.url: None}, unsure if active else frozenset())
+            return Expanded({url: None}, unsure if active else frozenset())
         try:
-            return Expanded({asked.url: await system.selected(part.filters, active=active)}, unsure)
+            return Expanded({url: await system.selected(part.filters, active=active)}, unsure)
         except Outcome as refusal:
             raise invalid(f"value set {within[-1]}: {refusal}", code=refusal.issues[0].code) from refusal
 
@@ -303,7 +312,7 @@ class _Membership:
         return found
 
     async def _part(self, part: Part, within: tuple[Canonical, ...], active: bool) -> bool | None:
-        if part.system is not None and part.system.url != self._system:
+        if part.system is not None and self._system not in (part.system.url, self._present.url(part.system)):
             return False
         found: bool | None = True
         if part.system is not None:

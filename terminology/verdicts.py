@@ -76,8 +76,9 @@ async def in_value_set(service: Service, value_set: Canonical, present: Present,
             why = f"of several systems in it: {', '.join(systems[:5])}" if systems else "not in it"
             return Verdict(False, asked, f"value set {value_set}: {asked} is {why}", "code-invalid")
         asked = asked._replace(system=systems[0])
-    found = await holds(value_set, Code(asked.system or "", asked.code), present)
     system = await service.system(Canonical("CodeSystem", asked.system or "", asked.version))
+    url = system.url if system is not None else await service.url(asked.system or "")
+    found = await holds(value_set, Code(url, asked.code), present)
     if not found.answer:
         return await _refused(system, value_set, asked, found)
     concept = None if system is None else await system.concept(asked.code)
@@ -157,7 +158,7 @@ def _systems(value_set: Canonical, present: Present) -> Iterable[str]:
     """Of all parts, also of the value sets in it."""
     urls: dict[str, None] = {}
     for each in present.value_sets.values():
-        urls |= dict.fromkeys(part.system.url for part in each.includes if part.system is not None)
+        urls |= dict.fromkeys(present.url(part.system) for part in each.includes if part.system is not None)
         if not each.composed and each.listed is not None:
             urls |= dict.fromkeys(each.listed)
     return urls

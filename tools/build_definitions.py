@@ -10,6 +10,7 @@ parameters.json.zst   the search parameters, without their prose, and the compar
 profiles.json.zst     the profiles and extension definitions of R4: their differentials, without prose
 codes.json.zst        {value set: {system: [code]}} for every value set with a required binding that can be enumerated
 r4.zst                every CodeSystem, ConceptMap and ValueSet without its prose, many to a frame; r4.index says where
+r4.oids.json.zst      {CodeSystem or ValueSet: {OID: URL}}
 """
 
 from __future__ import annotations
@@ -294,8 +295,19 @@ def terminology(definitions: list[Json]) -> None:
                 close()
     close()
     write("r4.index", index, TERMINOLOGY)
+    write("r4.oids", {type_: oids(definitions, type_) for type_ in ("CodeSystem", "ValueSet")}, TERMINOLOGY)
     (TERMINOLOGY / "r4.zst").write_bytes(out)
     print(f"r4: {len(out):,} bytes packed")
+
+
+def oids(definitions: list[Json], type_: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in sorted((d for d in definitions if d["resourceType"] == type_), key=lambda d: d["url"]):
+        for identifier in each.get("identifier", ()):
+            urn, _, oid = identifier.get("value", "").rpartition(":")
+            if urn == "urn:oid":
+                found.setdefault(oid, each["url"])
+    return found
 
 
 def write(name: str, value: Any, folder: Path = DATA) -> None:

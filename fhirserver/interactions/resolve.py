@@ -251,7 +251,9 @@ class _Resolution:
             url, code = value.system or "", value.code or ""
             system = await service(self._ctx).code_system(url)
             reached = await (system.above(code) if clause.modifier == "above" else system.below(code))
-            found = Expanded({url: reached}, frozenset({url} if system.content == "fragment" else ()))
+            names = {url, system.url}  # codings may have either
+            fragments = frozenset({url} if system.content == "fragment" else ())
+            found = Expanded(dict.fromkeys(names, reached), fragments)
         else:
             found = await service(self._ctx).members(str(value))
         self._found.lacks.update({Fragment(_name(clause), url): None for url in sorted(found.fragments)})

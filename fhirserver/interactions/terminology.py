@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pymongo.errors import PyMongoError
@@ -13,19 +13,21 @@ from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import too_costly
-from fhirserver.search.criteria import AnyOf, Clause
+from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Token
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Document, stored
 from fhirserver.store.watching import changes
 from terminology.canonical import Candidate, Canonical, latest
+from terminology.naming import URNS, plain
 from terminology.releases import releases
 from terminology.releases.release import Release
 from terminology.releases.schema import RELEASES
 from terminology.service import Read, Service
 
 MOST_VERSIONS = 5_000  # with the URLs that are asked for at once
-KINDS = ("ValueSet", "CodeSystem", "ConceptMap")
+KINDS = ("ValueSet", "CodeSystem", "ConceptMap", "NamingSystem")
+URI = "urn:ietf:rfc:3986"  # the system of identifiers that are URIs
 MOST_MAPS = 100  # from one system
 AGAIN_SECONDS = 1.0
 
@@ -51,7 +53,7 @@ class _Stored:
             wanted = [each for each in asked if each.type == type_]
             if wanted:
                 candidates = await self._with_urls(type_, {each.url for each in wanted})
-                found |= {each: latest(each, candidates.get(each.url, ())) for each in wanted}
+                found |= {each: latest(_versioned(each), candidates[each.url]) for each in wanted}
         systems = [each for each in found if each.type == "CodeSystem"]
         if systems:
             large = await releases.candidates(self._ctx.store.database, systems)
@@ -61,18 +63,18 @@ class _Stored:
     async def release(self, key: str) -> Release | None:
         return await releases.release(self._ctx.store.database, key, self._ctx.store.search_ms)
 
-    async def maps(self, systems: tuple[str, str | None]) -> list[Canonical]:
-        ctx, (source, target) = self._ctx, systems
+    async def maps(self, sources: Collection[str], targets: Collection[str]) -> list[Canonical]:
+        ctx = self._ctx
         parameters = ctx.registry["ConceptMap"]
-        asked = [Clause(parameters["source-system"], None, (source,))]
-        if target is not None:
-            asked.append(Clause(parameters["target-system"], None, (target,)))
+        asked = [Clause(parameters["source-system"], None, tuple(sources))]
+        if targets:
+            asked.append(Clause(parameters["target-system"], None, tuple(targets)))
         query = restrict(ctx.caller, Query("ConceptMap", criteria=tuple(asked)))
         found: Document = {"$match": query_filter(query, ctx.now())}
         stages: list[Document] = [found, {"$limit": MOST_MAPS + 1}, {"$project": {"_id": 1}}]
         rows = await ctx.store.aggregate("ConceptMap", stages)
         if len(rows) > MOST_MAPS:
-            raise too_costly(f"more than {MOST_MAPS} concept maps are from {source[:200]}; name one by its url")
+            raise too_costly(f"more than {MOST_MAPS} concept maps are from {min(sources)[:200]}; name one by its url")
         return [Canonical("ConceptMap", f"ConceptMap/{row['_id']}") for row in rows]
 
     async def read(self, type_: str, ids: Collection[str]) -> dict[str, Read]:
@@ -80,34 +82,82 @@ class _Stored:
         versions = [stored(type_, document) for document in documents if "body" in document]
         return {each.id: Read(each.version, json.resource(each.body)) for each in versions}
 
-    async def _with_urls(self, type_: str, urls: Collection[str]) -> dict[str, list[Candidate]]:
-        ctx = self._ctx
-        parameters = ctx.registry[type_]
-        ids = {f"{type_}/{id_}": id_ for url in urls for kind, _, id_ in [url.partition("/")] if kind == type_ and id_}
-        named = Clause(parameters["_id"], None, tuple(ids.values()))
-        query = Query(type_, criteria=(AnyOf((Clause(parameters["url"], None, tuple(urls)), named)),))
-        fields: dict[str, Any] = {"version": 1, "updated": 1, "url": "$search.url"}
+    async def named(self, identifier: str) -> list[Canonical]:
+        found = await self._rows("NamingSystem", _has_names(self._ctx, {identifier}), {})
+        return [Canonical("NamingSystem", f"NamingSystem/{row['_id']}") for row in found]
+
+    async def _with_urls(self, type_: str, urls: set[str]) -> dict[str, list[Candidate]]:
+        """By URL, or as `[type]/[id]`; by an OID or UUID where that is the name of nothing else."""
+        ids = {id_ for url in urls for kind, _, id_ in [url.partition("/")] if kind == type_ and id_}
+        by_id = Clause(self._ctx.registry[type_]["_id"], None, tuple(ids))
+        fields: dict[str, Any] = {"names": NAMES[type_], "identifiers": "$search.identifier"}
         fields |= {"business": "$sort.version", "status": "$sort.status"}
         if type_ == "CodeSystem":
             fields["whole"] = {"$in": ["complete", {"$ifNull": ["$search.content-mode", []]}]}
+        rows = await self._rows(type_, AnyOf((by_id, *FINDING[type_](self._ctx, type_, urls))), fields)
+        found: dict[str, list[Candidate]] = {}
+        for url in urls:
+            chosen = [row for row in rows if _is_named(row, type_, url)] or [row for row in rows if _has(row, url)]
+            found[url] = [_candidate(row, url) for row in chosen]
+        return found
+
+    async def _rows(self, type_: str, criterion: Criterion, fields: Document) -> list[Document]:
+        ctx = self._ctx
+        query = restrict(ctx.caller, Query(type_, criteria=(criterion,)))
         stages: list[Document] = [
-            {"$match": query_filter(restrict(ctx.caller, query), ctx.now())},
+            {"$match": query_filter(query, ctx.now())},
             {"$limit": MOST_VERSIONS + 1},
-            {"$project": fields},
+            {"$project": {"version": 1, "updated": 1} | fields},
         ]
         rows = await ctx.store.aggregate(type_, stages)
         if len(rows) > MOST_VERSIONS:
             raise too_costly(
                 f"there are more than {MOST_VERSIONS:,} versions of the {type_} resources that are asked for"
             )
-        found: dict[str, list[Candidate]] = {}
-        for row in rows:
-            version, status = row.get("business", ""), row.get("status", "")
-            for url in (*row.get("url", ()), f"{type_}/{row['_id']}"):
-                whole = row.get("whole", True)
-                candidate = Candidate(row["_id"], row["version"], url, version, status, row["updated"], whole=whole)
-                found.setdefault(url, []).append(candidate)
-        return found
+        return rows
+
+
+def _has_urls(ctx: Context, type_: str, urls: Collection[str]) -> Iterator[Criterion]:
+    parameters = ctx.registry[type_]
+    yield Clause(parameters["url"], None, tuple(urls))
+    if urns := tuple([Token(URI, url) for url in urls if url != plain(url)]):
+        yield Clause(parameters["identifier"], None, urns)
+
+
+def _names_systems(ctx: Context, _: str, urls: Collection[str]) -> Iterator[Criterion]:
+    kind = Clause(ctx.registry["NamingSystem"]["kind"], None, (Token(None, "codesystem"),))
+    yield AllOf((kind, _has_names(ctx, urls)))
+
+
+def _has_names(ctx: Context, names: Collection[str]) -> Criterion:
+    values = {*names, *map(plain, names)} | {urn + each for each in map(plain, names) for urn in URNS.values()}
+    return Clause(ctx.registry["NamingSystem"]["value"], "exact", tuple(sorted(values)))
+
+
+FINDING = dict.fromkeys(KINDS, _has_urls) | {"NamingSystem": _names_systems}
+NAMES = dict.fromkeys(KINDS, "$search.url") | {"NamingSystem": "$search.value:exact"}
+
+
+def _is_named(row: Document, type_: str, url: str) -> bool:
+    names = row.get("names", ())
+    if type_ == "NamingSystem":
+        names = [plain(each) for each in names]
+        return plain(url) in names or url == f"{type_}/{row['_id']}"
+    return url in names or url == f"{type_}/{row['_id']}"
+
+
+def _has(row: Document, url: str) -> bool:
+    return f"{URI}|{url}" in row.get("identifiers", ())
+
+
+def _candidate(row: Document, url: str) -> Candidate:
+    version, status = row.get("business", ""), row.get("status", "")
+    return Candidate(row["_id"], row["version"], url, version, status, row["updated"], whole=row.get("whole", True))
+
+
+def _versioned(asked: Canonical) -> Canonical:
+    """A naming system has none: the version is that of the code system it leads to."""
+    return asked._replace(version=None) if asked.type == "NamingSystem" else asked
 
 
 def _whole(found: Candidate | None) -> bool:

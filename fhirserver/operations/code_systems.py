@@ -131,7 +131,7 @@ async def _of_coding(known: Service, coding: Asked, url: str | None) -> System |
     named = coding.system or url
     if named is None:
         raise invalid("which code system is meant? url is missing", "url", code="required")
-    if url is not None and named != url:
+    if url is not None and named != url and await known.url(named) != await known.url(url):
         raise invalid(f"the coding is of {named[:200]}, and the code system asked is {url[:200]}", "coding.system")
     return await known.system(Canonical("CodeSystem", named, coding.version))
 
@@ -146,10 +146,12 @@ async def subsumes(ctx: Context, request: Request, type_: str, id_: str | None) 
     authorize(ctx.caller, "subsumes", type_)
     values = taken("$subsumes", given(ctx, request), SUBSUMES)
     one, other = (_side(values, side) for side in "AB")
-    systems = {each for each in (one.system, other.system, once(values, "system")) if each is not None}
+    known = service(ctx)
+    named = (one.system, other.system, once(values, "system"))
+    systems = {await known.url(each) for each in named if each is not None}
     if len(systems) > 1:
         raise invalid(f"both codes are to be of one system; here are {' and '.join(sorted(systems))[:400]}", "codingB")
-    system = await _named(service(ctx), id_, next(iter(systems), None), once(values, "version"))
+    system = await _named(known, id_, next(iter(systems), None), once(values, "version"))
     concepts = [await system.concept(each.code) for each in (one, other)]
     for each, concept in zip((one, other), concepts, strict=True):
         if concept is None:

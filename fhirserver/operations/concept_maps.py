@@ -51,15 +51,16 @@ async def translated(ctx: Context, request: Request, type_: str, id_: str | None
     authorize(ctx.caller, "translate", type_)
     values = taken("$translate", given(ctx, request), TRANSLATE)
     codings = asked(values, once(values, "system"), once(values, "version"))
-    target = once(values, "targetsystem")
     known = service(ctx)
-    meant = await _meant(known, values, id_, [each.system for each in codings], target)
+    names = {each.system: await known.names(each.system) for each in codings}
+    target = await known.names(once(values, "targetsystem"))
+    meant = await _meant(known, values, id_, [*filter(None, names.values())], target)
     source = once(values, "source")
     dependencies = frozenset(_dependency(part) for part in values.get("dependency", ()))
     reverse = truth(values, "reverse") is True
     found: dict[Match, None] = {}
     for each in codings:
-        question = Question(each.code, each.system, target, once(values, "target"), dependencies, reverse)
+        question = Question(each.code, names[each.system], target, once(values, "target"), dependencies, reverse)
         for canonical in meant.asked:
             if source is None or meant.maps[canonical].source in (None, source.partition("|")[0]):
                 found |= dict.fromkeys(translate(canonical, meant.maps, question))
@@ -70,7 +71,7 @@ async def translated(ctx: Context, request: Request, type_: str, id_: str | None
 
 
 async def _meant(
-    known: Service, values: Values, id_: str | None, systems: Sequence[str | None], target: str | None
+    known: Service, values: Values, id_: str | None, systems: Sequence[frozenset[str]], target: frozenset[str]
 ) -> Meant:
     inline, url = complex_(values, "conceptMap", "ConceptMap"), once(values, "url")
     if sum(way is not None for way in (id_, url, inline)) > 1:
@@ -88,15 +89,16 @@ async def _meant(
     return Meant([canonical], maps)
 
 
-async def _from_systems(known: Service, systems: Sequence[str | None], target: str | None, *, reverse: bool) -> Meant:
+async def _from_systems(
+    known: Service, systems: Sequence[frozenset[str]], target: frozenset[str], *, reverse: bool
+) -> Meant:
     """Without a map that is named: all that are here from one system to another."""
-    named = [each for each in dict.fromkeys(systems) if each is not None]
-    if not named or (reverse and target is None):
-        needed = "targetsystem" if named else "system"
+    if not systems or (reverse and not target):
+        needed = "targetsystem" if systems else "system"
         raise invalid(f"which concept map is meant? name one by url, or say {needed}", "url", code="required")
     chosen: dict[Canonical, None] = {}
-    for each in named:
-        pair = (target or "", each) if reverse else (each, target)
+    for each in systems:
+        pair = (target, each) if reverse else (each, target)
         chosen |= dict.fromkeys(await known.concept_maps(*pair))
     maps: dict[Canonical, ConceptMap] = {}
     for canonical in chosen:
