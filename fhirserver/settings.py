@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         None,
         description="file of stolen passwords, lines SHA1:COUNT in order as haveibeenpwned.com gives them. Unset: none",
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",),
+        description="origins, separated by commas, of web pages that may use the FHIR API with an access token;"
+        " * for all, none for none",
+    )
     registration: Literal["demo", "open", "off"] = Field(
         "demo",
         description="whether apps may register themselves, for what people allow them: always (open), never (off), or"
@@ -174,7 +179,7 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
 
-    @field_validator("tenants", "trusted_hosts", mode="before")
+    @field_validator("tenants", "trusted_hosts", "cors_origins", mode="before")
     @classmethod
     def _separated(cls, names: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names

@@ -95,3 +95,28 @@ async def openid(auth: Auth, request: Request) -> Response:
         "request_uri_parameter_supported": False,
     }
     return JSONResponse(server_metadata(auth) | more, headers=PUBLIC)
+
+
+def security(auth: Auth, *, cors: bool) -> dict[str, Any]:
+    """What a CapabilityStatement says of it: https://hl7.org/fhir/smart-app-launch/conformance.html#declaring-support"""
+    uris = {"authorize": "authorize", "token": "token", "introspect": "introspect", "revoke": "revoke"}
+    return {
+        "extension": [
+            {
+                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                "extension": [{"url": url, "valueUri": f"{auth.issuer}/{path}"} for url, path in uris.items()],
+            }
+        ],
+        "cors": cors,
+        "service": [
+            {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                        "code": "SMART-on-FHIR",
+                    }
+                ],
+                "text": "OAuth 2.0 with SMART App Launch: .well-known/smart-configuration says what it can do",
+            }
+        ],
+    }

@@ -17,6 +17,7 @@ from fhirserver.interactions.hierarchies import along
 from fhirserver.interactions.own_operations import canonical
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.uses import said
+from smart_auth.discovery import security
 
 DATE = "2026-11-22"
 INTERACTIONS = (
@@ -82,6 +83,7 @@ def _cached(ctx: Context) -> bytes:
 def statement(ctx: Context) -> dict[str, Any]:
     system: dict[str, Any] = {
         "mode": "server",
+        "security": security(ctx.auth, cors=ctx.settings.cors_origins != ("none",)),
         "resource": [_resource(ctx, type_) for type_ in sorted(ctx.definitions.resource_types)],
         "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
         "searchParam": [*(_parameter(p) for p in _common(ctx)), FILTER, LIST],

@@ -21,6 +21,7 @@ from fhirserver.interactions.route import perform
 from fhirserver.rest.auth import known
 from fhirserver.rest.binary import content_of, wants_content
 from fhirserver.rest.bodies import Bodies, Body, Headers
+from fhirserver.rest.cors import granted, preflight
 from fhirserver.rest.negotiation import Format, preference, wanted
 from fhirserver.rest.queue import Gone, Queue, is_wide
 from fhirserver.rest.requests import pairs, request, segments
@@ -56,6 +57,9 @@ async def _serve(
     asked: Request | None = None
     pretty, kind = False, list[Header]()  # of what is no resource
     request_id.set(name)  # uvicorn runs every request in a context of its own
+    if question := preflight(ctx.settings, method, incoming):
+        await send(send_, 204, b"", out + question)
+        return
     try:
         query = pairs(scope["query_string"])
         raw = b"/Binary/" in scope["raw_path"] and _wants_content(prefix, scope, incoming, query)
@@ -81,9 +85,9 @@ async def _serve(
         status = outcome.status
         format_ = format_ or _accepted(incoming)
         content, more = refused(ctx, outcome, format_, pretty)
-    out += more
+    out += more + granted(ctx.settings, incoming)
     if content or kind:
-        out += kind or [content_type(format_), (b"vary", b"Accept, Accept-Encoding")]
+        out += kind or [content_type(format_), (b"vary", b"Accept, Accept-Encoding, Origin")]
     await send(send_, status, content, out, head=method == "HEAD", zipped=zipped and not kind)
 
 
