@@ -112,7 +112,7 @@ async def _answered(auth: Auth, methods: dict[str, Handler], request: Request, c
     try:
         return await _handled(auth, methods, request, cors)
     except Refused as refused:
-        return refused.response()
+        return refused.response() if cors else pages.problem(auth, request, refused)
     except PyMongoError as error:
         log.warning("the database refused: %s", error)
         said = "the database does not answer; try again soon"

@@ -21,6 +21,15 @@ LIFE = timedelta(hours=12)
 IDLE = timedelta(hours=1)
 HALF_LIFE = timedelta(minutes=10)  # from the password to the second factor
 SEEN_EVERY = timedelta(minutes=1)
+PROGRAMS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "Mac"),
+    ("Linux", "Linux"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +138,20 @@ async def listed(auth: Auth, user: str) -> list[dict[str, str]]:
         {
             "id": each["_id"],
             "agent": each["agent"],
+            "device": device(each["agent"]),
             "address": each["address"],
             "at": each["at"].isoformat(timespec="seconds"),
             "seen": each["seen"].isoformat(timespec="seconds"),
         }
         async for each in auth["sessions"].find(alive).sort("seen", -1)
     ]
+
+
+def device(agent: str) -> str:
+    """What a person recognises in a User-Agent. Browsers name others too, so the first that fits is it."""
+    program = next((name for sign, name in PROGRAMS if sign in agent), agent.partition("/")[0] or "An app")
+    system = next((name for sign, name in SYSTEMS if sign in agent), None)
+    return f"{program} on {system}" if system else program
 
 
 async def end_one(auth: Auth, user: str, id_: str) -> int:

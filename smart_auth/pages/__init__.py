@@ -20,6 +20,7 @@ _STRICT = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+REFERRER = "same-origin"  # under no-referrer a browser sends forms with `Origin: null`, as if they came from elsewhere
 FILES = {"style.css": "text/css; charset=utf-8", "passkeys.js": "text/javascript; charset=utf-8"}
 
 
@@ -38,7 +39,17 @@ def render(auth: Auth, template: str, status: int = 200, /, *, leads_away: bool 
     """A page. Browsers hold `form-action` against redirects too, so it is left out where a form leads to an app."""
     html = _templates().get_template(f"{template}.html").render(base=auth.issuer, **values)
     policy = _STRICT if leads_away else f"{_STRICT}; form-action 'self'"
-    return HTMLResponse(html, status, {"Content-Security-Policy": policy, "Cache-Control": "no-store"})
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": REFERRER}
+    return HTMLResponse(html, status, headers)
+
+
+def problem(auth: Auth, request: Request, refused: Refused) -> Response:
+    """A refusal as a page, for who sits before a browser."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return refused.response()
+    answer = render(auth, "problem", refused.status, session=None, problem=refused.description)
+    answer.headers.update(refused.headers)
+    return answer
 
 
 async def file(auth: Auth, request: Request) -> Response:

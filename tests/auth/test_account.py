@@ -12,7 +12,7 @@ from brief import briefly
 from people import PASSWORD, Browser, code, letters, person
 
 from fhirserver.app import contexts
-from smart_auth import totp, users
+from smart_auth import sessions, totp, users
 
 OTHER = "seven lamps under the green bridge"
 
@@ -231,6 +231,20 @@ def test_sessions_are_listed_and_ended(served: Any, browser: Browser) -> None:
     assert browser.json("/account/sessions/end", {"session": mine["id"]}).status_code == 404
     assert browser.json("/account/sessions/end", {}).json() == {"ended": 1}
     assert [each.get("/account").status_code for each in (browser, other, third)] == [200, 303, 303]
+
+
+@pytest.mark.parametrize(
+    ("agent", "said"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126.0 Safari/537.36", "Chrome on Linux"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Mobile Safari/604.1", "Safari on iPhone"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/126.0 Safari/537.36 Edg/126.0", "Edge on Windows"),
+        ("HealthApp/3", "HealthApp"),
+        ("", "An app"),
+    ],
+)
+def test_devices_are_called_as_people_call_them(agent: str, said: str) -> None:
+    assert sessions.device(agent) == said
 
 
 def test_nobody_ends_the_session_of_another(served: Any, browser: Browser) -> None:

@@ -55,6 +55,10 @@ def test_logging_in_leads_nowhere_else(browser: Browser, next_: str) -> None:
 def test_a_form_of_another_site_is_refused(browser: Browser) -> None:
     fields = {"login": "ada@example.org", "password": PASSWORD}
     assert browser.http.post(f"{browser.base}/login", data=fields).status_code == 403
+    page = browser.http.post(f"{browser.base}/login", data=fields, headers={"Accept": "text/html"})
+    assert page.status_code == 403
+    assert "another site sent it" in page.text
+    assert browser.get("/login").headers["referrer-policy"] == "same-origin"  # else browsers say `Origin: null`
     elsewhere = {"Origin": "https://evil.example"}
     assert browser.submit("/login", fields, headers=elsewhere).status_code == 403
     assert browser.http.post(f"{browser.base}/login", data={**fields, "token": "0" * 64}).status_code == 403
