@@ -41,12 +41,7 @@ async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:
 async def _password(visit: Visit) -> Response:
     auth, new = visit.auth, visit.text("new_password", needed=True)
     person = await login.again(visit)
-    await passwords.check(
-        new,
-        [person.name, person.login],
-        score=auth.settings.password_score,
-        breached=auth.settings.breached_passwords,
-    )
+    await passwords.check_new(auth, new, [person.name, person.login])
     await users.change(auth, person.id, {"password": await passwords.hashed(new)})
     await links.drop(auth, person.id)
     await sessions.end_all(auth, person.id, except_=visit.person().id)

@@ -51,7 +51,7 @@ async def _add(visit: Visit) -> Response:
         email=mail.checked_address(email) if email else None,
         roles=_roles(visit.fields) or ["patient"],
         verified=True,
-        **_links(visit.fields),
+        **links_of(visit.fields),
     )
     await events.record(auth, "user-added", admin.id, person.id, roles=sorted(person.roles))
     if person.email is not None:
@@ -77,7 +77,7 @@ async def _one(visit: Visit, refused: Refused | None) -> Response:
 async def _change(visit: Visit) -> Response:
     auth, admin = visit.auth, administrator(visit)
     person = await _person_of(visit)
-    changes: Document = dict(_links(visit.fields))
+    changes: Document = dict(links_of(visit.fields))
     if roles := _roles(visit.fields):
         changes["roles"] = roles
     if name := visit.text("name", 120):
@@ -86,13 +86,19 @@ async def _change(visit: Visit) -> Response:
         changes["disabled"] = visit.fields["disabled"] in (True, "true")
     if person.id == admin.id and (changes.get("disabled") or "admin" not in changes.get("roles", ["admin"])):
         raise invalid_request("you cannot take your own administration away; another administrator can")
+    changed = await change(auth, person, changes, admin.id)
+    return visit.done(account(changed), f"/users/{person.id}")
+
+
+async def change(auth: Auth, person: User, changes: Mapping[str, Any], by: str) -> User:
+    """Whose access is another now logs in again."""
     changed = await users.change(auth, person.id, changes) if changes else person
     if changed is None:
         raise Refused("not_found", "there is no such account", 404)
     if changed.disabled or any(getattr(changed, name) != getattr(person, name) for name in DECISIVE):
         await _out(auth, person.id)
-    await events.record(auth, "user-changed", admin.id, person.id, **changes)
-    return visit.done(account(changed), f"/users/{person.id}")
+    await events.record(auth, "user-changed", by, person.id, **changes)
+    return changed
 
 
 async def _remove(visit: Visit) -> Response:
@@ -100,12 +106,17 @@ async def _remove(visit: Visit) -> Response:
     person = await _person_of(visit)
     if person.id == admin.id:
         raise invalid_request("you cannot remove yourself; another administrator can")
+    await remove(auth, person, admin.id)
+    return visit.done({"removed": True}, "/users")
+
+
+async def remove(auth: Auth, person: User, by: str) -> None:
+    """An account with all that belongs to it; what happened to it stays recorded."""
     await _out(auth, person.id)
     for name in ("passkeys", "approvals", "links"):
         await auth[name].delete_many({"user": person.id})
     await auth["users"].delete_one({"_id": person.id})
-    await events.record(auth, "user-removed", admin.id, person.id, login=person.login)
-    return visit.done({"removed": True}, "/users")
+    await events.record(auth, "user-removed", by, person.id, login=person.login)
 
 
 async def _log_out(visit: Visit) -> Response:
@@ -129,7 +140,7 @@ async def _without_second_factor(visit: Visit) -> Response:
 async def _invite(visit: Visit) -> Response:
     """A code to hand to a person, shown this once."""
     auth, admin = visit.auth, administrator(visit)
-    linked = _links(visit.fields)
+    linked = links_of(visit.fields)
     role = visit.text("role", 20) or "patient"
     code = await invitations.make(auth, role, linked.get("patient"), linked.get("fhir_user"), admin.id)
     await events.record(auth, "invitation-made", admin.id, linked.get("patient") or "", role=role)
@@ -191,7 +202,7 @@ def _roles(fields: Mapping[str, Any]) -> list[str]:
     return users.checked_roles(roles)
 
 
-def _links(fields: Mapping[str, Any]) -> dict[str, Any]:
+def links_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the account is linked to, as far as it is said; null takes it away, and so does an empty field of a page."""
     found: dict[str, Any] = {}
     if fields.get("whole") == "on":

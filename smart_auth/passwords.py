@@ -22,6 +22,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from zxcvbn import zxcvbn
 
 from smart_auth.refusal import Refused, invalid_request
+from smart_auth.server import Auth
 
 SHORTEST, LONGEST = 8, 128
 AT_ONCE, WAITING = 4, 32
@@ -72,8 +73,9 @@ def _of_nobody() -> str:
     return _hashes.hash("the password of nobody")
 
 
-async def check(password: str, personal: Sequence[str], *, score: int, breached: Path | None) -> None:
+async def check_new(auth: Auth, password: str, personal: Sequence[str]) -> None:
     """Refuse a new password that others would guess; `personal` is what they know of its owner."""
+    score, breached = auth.settings.password_score, auth.settings.breached_passwords
     if not SHORTEST <= len(password) <= LONGEST:
         raise invalid_request(f"a password has {SHORTEST} to {LONGEST} characters")
     weakness = await _worked(partial(_weakness, password, tuple(personal), score))

@@ -32,12 +32,7 @@ async def _sign_up(visit: Visit) -> Response:
     if auth.settings.sign_up == "off" or (auth.settings.sign_up == "invited" and not invitation):
         raise Refused("access_denied", "accounts are made by invitation: ask who keeps your record", 403)
     await throttle.admit(auth, throttle.key("sign-up", throttle.address(visit.request)), throttle.MAILS)
-    await passwords.check(
-        password,
-        [name, email],
-        score=auth.settings.password_score,
-        breached=auth.settings.breached_passwords,
-    )
+    await passwords.check_new(auth, password, [name, email])
     hash_ = await passwords.hashed(password)
     if invitation:
         await invitations.look(auth, invitation)
@@ -129,12 +124,7 @@ async def _new_password(visit: Visit) -> Response:
     auth, code = visit.auth, visit.text("code", 100, needed=True)
     password = visit.text("password", needed=True)
     person = await users.find(auth, await links.look(auth, code, *links.PASSWORD))
-    await passwords.check(
-        password,
-        [person.name, person.login] if person else [],
-        score=auth.settings.password_score,
-        breached=auth.settings.breached_passwords,
-    )
+    await passwords.check_new(auth, password, [person.name, person.login] if person else [])
     hash_ = await passwords.hashed(password)
     user = await links.claim(auth, code, *links.PASSWORD)
     person = await users.change(auth, user, {"password": hash_, "verified": True})

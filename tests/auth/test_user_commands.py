@@ -1,0 +1,69 @@
+"""`healthmate user …`, as who runs the server types them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from people import PASSWORD, Browser, code
+
+from fhirserver import telemetry
+from fhirserver.cli import main
+
+
+@pytest.fixture(autouse=True)
+def quiet_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "configure", lambda level: None)
+
+
+@pytest.fixture(scope="module")
+def served(serve: Any) -> Any:
+    return serve(login_failures_per_address=10_000)
+
+
+def run(served: Any, *arguments: str, typed: str | None = None) -> Result:
+    url = served.settings.mongodb_url.get_secret_value()
+    variables = {"MONGODB_URL": url, "DATABASE": served.settings.database, "PORT": str(served.settings.port)}
+    environment = {f"HEALTHMATE_{name}": value for name, value in variables.items()}
+    return CliRunner().invoke(main, ["user", *arguments], env=environment, input=typed)
+
+
+def printed(served: Any, *arguments: str, typed: str | None = None) -> Any:
+    result = run(served, *arguments, typed=typed)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_first_administrator_chooses_a_password_by_a_link(served: Any) -> None:
+    added = printed(served, "add", "root@example.org", "--role", "admin")
+    assert (added["roles"], added["email"]) == (["admin"], "root@example.org")
+    browser = Browser(served.settings)
+    assert browser.json("/reset/new", {"code": code(added["link"]), "password": PASSWORD}).status_code == 200
+    assert browser.log_in("root@example.org").status_code == 200
+    assert browser.get("/users").status_code == 200
+    again = printed(served, "link", "ROOT@example.org")
+    assert browser.json("/reset/new", {"code": code(again["link"]), "password": PASSWORD}).status_code == 200
+
+
+def test_an_account_with_a_password_is_changed_and_removed(served: Any) -> None:
+    more = ("--fhir-user", "Practitioner/7", "--role", "practitioner", "--name", "Dr. Who", "--password-stdin")
+    assert run(served, "add", "doc", *more, typed="12345678\n").exit_code == 1
+    added = printed(served, "add", "doc", *more, typed=PASSWORD + "\n")
+    assert "link" not in added
+    assert run(served, "add", "doc").exit_code == 1
+    assert run(served, "add", "a b").exit_code == 1
+    assert run(served, "add", "bad@example", "--role", "admin").exit_code == 1
+    browser = Browser(served.settings)
+    assert browser.log_in("doc").status_code == 200
+    changed = printed(served, "change", "doc", "--role", "proxy", "--proxy-for", "5", "--proxy-for", "6")
+    assert (changed["roles"], changed["proxyFor"], changed["fhirUser"]) == (["proxy"], ["5", "6"], "Practitioner/7")
+    assert browser.get("/account").status_code == 303
+    assert printed(served, "change", "doc", "--disable")["disabled"] is True
+    assert browser.log_in("doc").status_code == 401
+    assert printed(served, "change", "doc", "--enable")["disabled"] is False
+    assert run(served, "change", "nobody", "--enable").exit_code == 1
+    assert "doc" in [each["login"] for each in printed(served, "list")]
+    assert printed(served, "remove", "doc") == {"removed": "doc"}
+    assert run(served, "remove", "doc").exit_code == 1
