@@ -23,8 +23,9 @@ from terminology.kept import Terminology
 class Caller(NamedTuple):
     """Who asks, under what scopes. `open` may do everything: anyone under --open, and the operator.
 
-    `name` is for logs; `patient` that of the launch context; `user` an account and `fhir_user` its resource;
-    `token` the id of the access token, never its secret.
+    `name` is for logs; `patient` is the id of that of the launch context; `user` an account, `fhir_user` its resource,
+    and `records` the ids of the patients whose records it keeps, its own or others'; `token` the id of the access
+    token, never its secret.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Caller(NamedTuple):
     user: str | None = None
     fhir_user: str | None = None
     roles: frozenset[str] = frozenset()
+    records: tuple[str, ...] = ()
     client: str | None = None
     token: str | None = None
 

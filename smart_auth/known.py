@@ -18,7 +18,8 @@ TRUSTED_SECONDS = 2.0  # of silence from who tells of changes
 class Grant(NamedTuple):
     """What a token allows. `id` is all that was granted together, `token` this one (its digest, never the secret).
 
-    `context` is that of the launch: `patient`, `encounter`, …; `user` is an account, `fhir_user` its resource.
+    `context` is that of the launch: `patient`, `encounter`, …; `user` is an account, `fhir_user` its resource,
+    and `records` the ids of the patients whose records it keeps.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Grant(NamedTuple):
     session: str | None = None
     fhir_user: str | None = None
     roles: frozenset[str] = frozenset()
+    records: tuple[str, ...] = ()
     context: Mapping[str, Any] = {}
 
     @property

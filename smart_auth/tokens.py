@@ -106,8 +106,14 @@ async def granted(auth: Auth, token: Document) -> Grant | None:
         session=grant["session"],
         fhir_user=person.fhir_user if person else None,
         roles=person.roles if person else frozenset(),
+        records=_records(person) if person else (),
         context=grant["context"],
     )
+
+
+def _records(person: User) -> tuple[str, ...]:
+    own = (person.patient,) if person.patient else ()
+    return tuple(dict.fromkeys((*own, *person.proxy_for)))
 
 
 def _stands(person: User, context: Mapping[str, Any]) -> bool:

@@ -1,39 +1,60 @@
 """The one law of access: every path to data asks here, and nowhere else.
 
+`authorize` says whether a caller may do that kind of thing at all: 401 without a token, 403 where its scopes do not
+reach. `restrict` narrows a query to what the caller may see; what it may not see does not exist for it.
 A caller is open (`--open`, loopback only) and may do everything, has an access token with scopes, or is nobody and may
 do nothing.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import replace
 
+from fhirserver.access.reach import EVERYTHING, reach
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.search.query import Query
 
-Q = TypeVar("Q")
-
-ALONE = ("read", "vread", "create", "update", "patch", "delete", "history-instance")
+# https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#scopes-for-requesting-fhir-resources
 PERMISSIONS = {
     "read": "r",
     "vread": "r",
+    "history-instance": "r",
+    "everything": "r",
     "create": "c",
     "update": "u",
     "patch": "u",
     "delete": "d",
-    "search": "rs",
-    "everything": "rs",
-    "lastn": "rs",
-    "stats": "rs",
-    "series": "rs",
-    "history-instance": "rs",
-    "history-type": "rs",
-    "history-system": "rs",
+    "search": "s",
+    "history-type": "s",
+    "history-system": "s",
+    "lastn": "s",
+    "stats": "s",
+    "series": "s",
 }
+# What rests on definitions alone, which are about nobody; and what asks for each of its parts.
+KNOWING = frozenset(
+    {
+        "batch",
+        "closure",
+        "expand",
+        "find-matches",
+        "lookup",
+        "subsumes",
+        "terminology",
+        "transaction",
+        "translate",
+        "validate",
+        "validate-code",
+    }
+)
 
 
 def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
-    """Raise unless the caller may use the interaction on the type (None: the system level)."""
+    """Raise unless the caller may use the interaction on the type (None: the system level).
+
+    What is neither about resources nor about knowledge is for administrators.
+    """
     if caller.open:
         return
     if caller.token is None:
@@ -44,20 +65,21 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
             " a sandbox on this machine can be started with `healthmate serve --open`",
             headers=(("www-authenticate", 'Bearer realm="healthmate"'),),
         )
-    if not _reaches(caller, interaction, type_):
-        said = f"the scopes of this access token do not reach {interaction} on {type_ or 'the system'}"
-        challenge = f'Bearer realm="healthmate", error="insufficient_scope", error_description="{said}"'
-        raise Outcome(403, "forbidden", said, headers=(("www-authenticate", challenge),))
+    permission = PERMISSIONS.get(interaction)
+    if permission is None:
+        allowed = interaction in KNOWING or "admin" in caller.roles
+    else:
+        allowed = any(
+            permission in scope.permissions and (type_ is None or scope.type in ("*", type_)) for scope in caller.scopes
+        )
+    if not allowed:
+        raise beyond(f"the scopes of this access token do not reach {interaction} on {type_ or 'the system'}")
 
 
-def _reaches(caller: Caller, interaction: str, type_: str | None) -> bool:
-    """Scopes of backend services, without criteria. What may touch other types than its own needs all of them."""
-    needed = PERMISSIONS.get(interaction)
-    if needed is None:
-        return False
-    wanted = type_ if type_ and interaction in ALONE else "*"
-    scopes = [each for each in caller.scopes if each.level == "system" and not each.criteria]
-    return all(any(each.permits(wanted, letter) for each in scopes) for letter in needed)
+def beyond(said: str) -> Outcome:
+    """https://www.rfc-editor.org/rfc/rfc6750#section-3.1"""
+    challenge = f'Bearer realm="healthmate", error="insufficient_scope", error_description="{said}"'
+    return Outcome(403, "forbidden", said, headers=(("www-authenticate", challenge),))
 
 
 def authorize_explanation(caller: Caller) -> None:
@@ -70,7 +92,13 @@ def authorize_jobs(caller: Caller) -> None:
     authorize(caller, "jobs", None)
 
 
-def restrict(caller: Caller, query: Q) -> Q:
-    """The part of a query that the caller may see."""
-    authorize(caller, "search", None)
-    return query
+def restrict(caller: Caller, query: Query, permission: str = "s") -> Query:
+    """The part of a query that the caller may see.
+
+    An estimate rests on what others have, so it is counted instead.
+    """
+    allowed = reach(caller, query.type_, permission)
+    if allowed is EVERYTHING:
+        return query
+    total = "accurate" if query.total == "estimate" else query.total
+    return replace(query, criteria=(*query.criteria, allowed), total=total)

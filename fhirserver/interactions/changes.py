@@ -105,4 +105,5 @@ def _stamped(resource: Resource, id_: str, version: int, updated: datetime) -> R
 def deleted(ctx: Context, previous: Stored) -> Change:
     """A tombstone: it answers 410 and stays in the history."""
     updated = max(ctx.now(), previous.updated)
-    return Change(previous.type, previous.id, previous.version + 1, updated, None, {}, {}, {}, [], previous)
+    belonged = [*previous.compartments]
+    return Change(previous.type, previous.id, previous.version + 1, updated, None, {}, {}, {}, belonged, previous)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
-from fhirserver.access.policy import restrict
+from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.interactions.exchange import Pairs, versions_of
@@ -76,6 +76,7 @@ def claim_key(query: Query) -> str:
 
 async def matches(ctx: Context, query: Query, limit: int = 2, *, deleting: bool = True) -> list[Stored]:
     """What a condition matches now, at most `limit`; `deleting`: what the same transaction deletes, too."""
+    authorize(ctx.caller, "search", query.type_)
     await ctx.store.ensure(query.type_)
     async with one_budget(ctx.store):
         found = Found()

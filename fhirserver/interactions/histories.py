@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from fhirserver.access.policy import authorize
+from fhirserver.access.reach import NOTHING, sees_all
 from fhirserver.context import Context
 from fhirserver.fhir import dates
 from fhirserver.fhir.bundles import bundle, entry, instant
@@ -12,9 +15,12 @@ from fhirserver.fhir.outcome import Outcome, invalid, not_found
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.interactions.resolve import Found
+from fhirserver.interactions.sight import current, outline, seen_now, within
 from fhirserver.interactions.summary import Part, part, trim
-from fhirserver.store.history import Place, Span, history_of_one
+from fhirserver.store.history import Bounds, Place, Span, history_of_one
 from fhirserver.store.history import history as versions
+from fhirserver.store.hops import one_budget
 from fhirserver.store.resources import Stored
 
 PARAMETERS = ("_since", "_at", "_count", "_cursor", "_summary", "_elements")
@@ -32,17 +38,19 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     total = None
     found: list[Stored] = []
     if id_ and type_:
-        current = await ctx.store.read(type_, id_)
-        if current is None:
+        newest = await current(ctx, type_, id_)
+        if newest is None:
             raise not_found(f"{type_}/{id_}")
         if after is not None and (after.type, after.id) != (type_, id_):
             raise invalid("_cursor belongs to the history of something else", "_cursor")
-        total = current.version if span == Span() else None
+        total = newest.version if span == Span() and sees_all(ctx.caller, type_) else None
         if count:
-            found = await history_of_one(ctx.store, current, count + 1, span=span, after=after)
+            found = await _seen(
+                ctx, partial(history_of_one, ctx.store, newest, count + 1, span=span), count, after, "r"
+            )
     elif count:
-        types = [type_] if type_ else await ctx.store.types()
-        found = await versions(ctx.store, types, count + 1, span=span, after=after)
+        types = await _bounds(ctx, [type_] if type_ else await ctx.store.types())
+        found = await _seen(ctx, partial(versions, ctx.store, types, count + 1, span=span), count, after, "s")
     page, more = found[:count], len(found) > count
     path = "/".join((*request.path,))
     used = [(name, value) for name, value in request.pairs if name in PARAMETERS]
@@ -58,6 +66,33 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     entries = [_entry(ctx, version, wanted) for version in page]
     body = bundle("history", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
     return Answer(status=200, body=body)
+
+
+Ask = Callable[..., Awaitable[list[Stored]]]
+
+
+async def _seen(ctx: Context, ask: Ask, count: int, after: Place | None, permission: str) -> list[Stored]:
+    """One version more than a page, if there are so many that the caller may see."""
+    kept: list[Stored] = []
+    async with one_budget(ctx.store):
+        while True:
+            rows = await ask(after=after)
+            kept += await seen_now(ctx, rows, permission)
+            if len(rows) <= count or len(kept) > count:
+                return kept[: count + 1]
+            last = rows[-1]
+            after = Place(last.updated, last.id, last.version, last.type)
+
+
+async def _bounds(ctx: Context, types: Sequence[str]) -> dict[str, Bounds]:
+    """Where to look for versions that the caller may see; of the types of which it may see none, nowhere."""
+    found: dict[str, Bounds] = {}
+    led = Found()
+    for type_ in types:
+        criterion = await within(ctx, type_, "s", led)
+        if criterion != NOTHING:
+            found[type_] = outline(criterion)
+    return found
 
 
 def _values(request: Request) -> dict[str, str]:

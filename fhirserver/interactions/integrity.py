@@ -12,6 +12,7 @@ from typing import Any
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome, unprocessable
 from fhirserver.fhir.references import parse
+from fhirserver.interactions.sight import seen
 
 Resource = dict[str, Any]
 
@@ -37,7 +38,7 @@ async def check_references(
                 wanted[literal.type].setdefault(literal.id, path)
     issues = []
     for type_, ids in wanted.items():
-        found = {d["_id"] for d in await ctx.store.read_many(type_, ids) if "deleted" not in d}
+        found = {each.id for each in await seen(ctx, await ctx.store.read_stored(type_, ids)) if not each.deleted}
         for id_ in ids.keys() - {id_ for id_ in found if f"{type_}/{id_}" not in leaving}:
             issues.append(Issue("error", "not-found", f"{type_}/{id_} is referred to and not known here", ids[id_]))
     if issues:
@@ -57,7 +58,8 @@ async def check_unreferenced(ctx: Context, leaving: set[str], arriving: Set[str]
         for found in await ctx.store.find_stored(type_, {"$or": clauses, "deleted": None}, len(settled) + 1):
             if found.reference not in settled:
                 names = ", ".join(sorted(leaving))
-                raise Outcome(409, "conflict", f"{found.reference} refers to {names}; delete or change it first")
+                who = found.reference if await seen(ctx, [found]) else "something else"
+                raise Outcome(409, "conflict", f"{who} refers to {names}; delete or change it first")
 
 
 def _references(node: Any, path: str) -> Iterator[tuple[str, str]]:

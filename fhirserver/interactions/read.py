@@ -8,13 +8,14 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import gone, not_found
 from fhirserver.interactions.exchange import Answer, Request, versions_of
+from fhirserver.interactions.sight import current, seen_now
 from fhirserver.store.resources import Stored
 
 
 async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
     """200, 304 when the client has it already, 404 or 410."""
     authorize(ctx.caller, "read", type_)
-    found = await ctx.store.read(type_, id_)
+    found = await current(ctx, type_, id_)
     if found is None:
         raise not_found(f"{type_}/{id_}")
     if found.deleted:
@@ -25,7 +26,7 @@ async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
 async def vread(ctx: Context, request: Request, type_: str, id_: str, version: str) -> Answer:
     authorize(ctx.caller, "vread", type_)
     found = await ctx.store.vread(type_, id_, int(version)) if version.isdecimal() and len(version) < 10 else None
-    if found is None:
+    if found is None or not await seen_now(ctx, [found], "r"):
         raise not_found(f"{type_}/{id_}/_history/{version}")
     if found.deleted:
         raise gone(found.reference)

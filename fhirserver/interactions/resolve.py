@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from fhirserver.access.policy import authorize, restrict
+from fhirserver.access.policy import restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.partial import Fragment, Lack, Unindexed
+from fhirserver.interactions.referred import Named, named_by
 from fhirserver.interactions.terminology import service
 from fhirserver.search.bounds import narrowed
 from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers, related
@@ -30,6 +31,7 @@ from fhirserver.search.criteria import (
     RESOLVED,
     AllOf,
     AnyOf,
+    Belonging,
     Chain,
     Clause,
     Codes,
@@ -37,6 +39,7 @@ from fhirserver.search.criteria import (
     Criterion,
     Negation,
     Reference,
+    ReferredFrom,
     Token,
     Value,
     Within,
@@ -66,17 +69,18 @@ ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 class Found:
     """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked.
 
-    `lacks` are why that may be too little or too much.
+    `lacks` are why that may be too little or too much; `named` is what records refer to.
     """
 
     references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
     forms: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
     lacks: dict[Lack, None] = field(default_factory=dict)
+    named: dict[tuple[str, ...], Named] = field(default_factory=dict)
 
 
 async def resolve(ctx: Context, query: Query, found: Found) -> Query:
     """The same query in clauses alone, as things are now. `found` is what the same search has found before."""
-    if all(isinstance(criterion, Clause) and not _unresolved(criterion) for criterion in query.criteria):
+    if all(_plain(criterion) for criterion in query.criteria):
         return query
     resolution = _Resolution(ctx, query.type_, found)
     return replace(query, criteria=tuple([await resolution.of(criterion) for criterion in query.criteria]))
@@ -109,6 +113,15 @@ class _Resolution:
                 return await self._checked(Contained(type_, await self._inner(type_).of(part), by))
             case Chain():
                 return await self._chain(criterion)
+            case Belonging():
+                return criterion
+            case ReferredFrom(references):
+                return await self._referred_from(references)
+
+    async def _referred_from(self, references: tuple[str, ...]) -> Criterion:
+        if references not in self._found.named:
+            self._found.named[references] = await named_by(self._ctx, references)
+        return self._found.named[references].of(self._type, self._ctx.registry)
 
     def _inner(self, type_: str) -> _Resolution:
         """Of what is said of a contained resource."""
@@ -264,6 +277,10 @@ def _name(clause: Clause) -> str:
     return clause.parameter.code if clause.modifier is None else f"{clause.parameter.code}:{clause.modifier}"
 
 
+def _plain(criterion: Criterion) -> bool:
+    return isinstance(criterion, Belonging) or (isinstance(criterion, Clause) and not _unresolved(criterion))
+
+
 def _asked(clause: Clause) -> tuple[str, str | None]:
     return kind(clause.parameter), clause.modifier
 
@@ -324,10 +341,12 @@ async def _far(ctx: Context, found: Found, type_: str, criterion: Criterion) -> 
     return await visible(ctx, Query(type_, criteria=(criterion,)), found)
 
 
-async def visible(ctx: Context, query: Query, found: Found | None = None) -> Filter:
-    """The filter of what a query matches and the caller may see: of all that comes beside what was asked for."""
-    authorize(ctx.caller, "search", query.type_)
-    query = await resolve(ctx, restrict(ctx.caller, query), Found() if found is None else found)
+async def visible(ctx: Context, query: Query, found: Found | None = None, permission: str = "s") -> Filter:
+    """The filter of what a query matches and the caller may see: of all that comes beside what was asked for.
+
+    Nothing of a type that its scopes do not reach.
+    """
+    query = await resolve(ctx, restrict(ctx.caller, query, permission), Found() if found is None else found)
     return staying(ctx, query.type_, narrowed(query, query_filter(query, ctx.now()), ctx.registry))
 
 

@@ -22,6 +22,7 @@ from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.partial import flagged, marked, refuse_lacks, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, visible
+from fhirserver.interactions.sight import current
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.search.bounds import by_id, narrowed
 from fhirserver.search.compartments import compartments, types_in
@@ -71,7 +72,7 @@ async def search_compartment(ctx: Context, request: Request, compartment: str, i
     authorize(ctx.caller, "search", None if member == "*" else member)
     ctx = _context(ctx, request)
     reference = f"{compartment}/{id_}"
-    focus = await ctx.store.read(compartment, id_)
+    focus = await current(ctx, compartment, id_)
     if focus is None:
         raise not_found(reference)
     if focus.deleted:
@@ -296,16 +297,17 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         inner = row.type.partition("#")[2]
         start = {"search": row.document.get(INSIDE, {})} if inner else row.document
         fresh.setdefault(inner or row.type, []).append(start)
+    led = Found()
     includes, revincludes = query.includes, query.revincludes
     again, back = (tuple(each for each in asked if each.iterate) for asked in (includes, revincludes))
     while fresh and (includes or revincludes):
         filters: list[tuple[str, Document]] = []
         for type_, rows in fresh.items():
             for target, referred in forward(type_, includes, rows, ctx.registry):
-                filters.append((target, conjunction([await visible(ctx, Query(target)), referred])))
+                filters.append((target, conjunction([await visible(ctx, Query(target), led, "r"), referred])))
             known = [row for row in rows if "_id" in row]  # nothing else refers to what is contained
             for source, criterion in reverse(type_, revincludes, known, ctx.registry):
-                filters.append((source, await visible(ctx, Query(source, criteria=(criterion,)))))
+                filters.append((source, await visible(ctx, Query(source, criteria=(criterion,)), led, "r")))
         fresh = {}
         for type_, filter_ in filters:
             room = INCLUDED + 1 - len(found)

@@ -20,6 +20,7 @@ from fhirserver.interactions.conditions import check_absent, check_version, clai
 from fhirserver.interactions.entries import Perform, answered, parsed
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
+from fhirserver.interactions.lawful import check_naming, check_written, replaced
 from fhirserver.interactions.parameters import take, write_all
 from fhirserver.interactions.write import deletable, existing, identified, patched, updated_id
 from fhirserver.search.custom import SEARCH_PARAMETER, Unfit
@@ -43,6 +44,7 @@ class Step:
     query: Query | None = None
     current: Stored | None = None
     many: list[Stored] = field(default_factory=list)
+    named: bool = True  # its id is one that the client chose
     found: Stored | None = None  # what a conditional create found: nothing is written
 
     @property
@@ -169,6 +171,7 @@ class _Attempt:
             step.found = await match(self.ctx, query, creating=True, deleting=False)
             step.id = step.found.id if step.found else new_id()
         elif method == "PUT" and step.resource is not None:
+            step.named = "id" in step.resource
             step.id = await updated_id(self.ctx, step.resource, query)
             step.resource = step.resource | {"id": step.id}
         elif method == "PATCH":
@@ -196,8 +199,11 @@ class _Attempt:
                 current[type_, version.id] = version
         for step in steps:
             if step.id and step.request.method != "POST":
-                step.current = current.get((step.type, step.id))
+                permission = "d" if step.request.method == "DELETE" else "u"
                 try:
+                    step.current = await replaced(self.ctx, current.get((step.type, step.id)), permission)
+                    if step.request.method == "PUT" and step.current is None and step.named:
+                        check_naming(self.ctx, step.type, step.id)
                     check_version(step.request.if_match, step.current, f"{step.type}/{step.id}")
                     if step.request.method == "PUT":
                         check_absent(step.request.if_none_match, step.current, f"{step.type}/{step.id}")
@@ -275,7 +281,11 @@ class _Attempt:
             elif text.startswith("urn:uuid:") and text.partition("/_history/")[0] not in self.targets:
                 raise Outcome(400, "not-found", f"{text[:200]} is the fullUrl of no entry that is created or updated")
         resource = rewrite(resource, {**self._neighbours(step), **self.targets, **found}, self.ctx.definitions)
-        return written(self.ctx, resource, str(step.id), step.current)
+        if step.current is not None and step.current.deleted:
+            authorize(self.ctx.caller, "create", step.type)
+        change = written(self.ctx, resource, str(step.id), step.current)
+        await check_written(self.ctx, change, "u" if step.current else "c")
+        return change
 
     async def _conditional(self, text: str, step: Step) -> Target:
         """https://hl7.org/fhir/R4/http.html#2.21.0.10.1; an entry created under the same condition counts."""

@@ -18,6 +18,7 @@ from fhirserver.interactions.changes import Resource, accepted, deleted, new_id,
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
+from fhirserver.interactions.lawful import check_naming, check_written, replaced, replaced_all
 from fhirserver.interactions.parameters import take, write_all
 from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.search.query import Query
@@ -54,7 +55,8 @@ async def patch(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
     authorize(ctx.caller, "patch", type_)
 
     async def once(bound: Context) -> Answer:
-        current = existing(await bound.store.read(type_, id_), f"{type_}/{id_}")
+        found = await replaced(bound, await bound.store.read(type_, id_), "u")
+        current = existing(found, f"{type_}/{id_}")
         check_version(request.if_match, current, current.reference)
         return await _next_version(bound, patched(bound, current, request.body), current)
 
@@ -66,12 +68,12 @@ async def delete(ctx: Context, request: Request, type_: str, id_: str) -> Answer
     authorize(ctx.caller, "delete", type_)
 
     async def once(bound: Context) -> Answer:
-        current = await bound.store.read(type_, id_)
+        current = await replaced(bound, await bound.store.read(type_, id_), "d")
         check_version(request.if_match, current, f"{type_}/{id_}")
         if current is None or current.deleted:
             return Answer(status=204, wrote=True, stored=current)
         await check_unreferenced(bound, {current.reference})
-        return await _save(bound, lambda now: deleted(now, current), 204)
+        return await _save(bound, lambda now: deleted(now, current), 204, "d")
 
     return await _alone(ctx, type_, once, id_)
 
@@ -84,7 +86,7 @@ async def conditional_update(ctx: Context, request: Request, type_: str) -> Answ
 
     async def once(bound: Context) -> Answer:
         id_ = await updated_id(bound, resource, query)
-        return await _replace(bound, request, resource | {"id": id_}, id_)
+        return await _replace(bound, request, resource | {"id": id_}, id_, named="id" in resource)
 
     return await _together(ctx, type_, once)
 
@@ -95,7 +97,8 @@ async def conditional_patch(ctx: Context, request: Request, type_: str) -> Answe
     query = criteria(ctx, type_, request.pairs)
 
     async def once(bound: Context) -> Answer:
-        current = existing(await match(bound, query), "a resource that matches the condition")
+        found = await replaced(bound, await match(bound, query), "u")
+        current = existing(found, "a resource that matches the condition")
         check_version(request.if_match, current, current.reference)
         return await _next_version(bound, patched(bound, current, request.body), current)
 
@@ -153,6 +156,7 @@ async def updated_id(ctx: Context, resource: Resource, query: Query) -> str:
     if found is None:
         if named is None:
             return new_id()
+        check_naming(ctx, query.type_, named)
         other = await ctx.store.read(query.type_, named)
         if other is not None and not other.deleted:
             raise Outcome(409, "conflict", f"{query.type_}/{named} exists and does not match the condition")
@@ -171,6 +175,7 @@ async def deletable(ctx: Context, query: Query, if_match: str | None) -> list[St
         many = await matches(ctx, query, MATCHES + 1)
     if len(many) > MATCHES:
         raise Outcome(412, "too-costly", f"the condition matches more than {MATCHES:,} resources; narrow it")
+    many = await replaced_all(ctx, many, "d")
     for each in many:
         check_version(if_match, each, each.reference)
     return many
@@ -190,13 +195,16 @@ def check_links(ctx: Context, resource: Resource) -> None:
 async def _insert(ctx: Context, resource: Resource, id_: str) -> Answer:
     check_links(ctx, resource)
     await check_references(ctx, {resource["resourceType"]: resource})
-    return await _save(ctx, lambda now: written(now, resource, id_), 201)
+    return await _save(ctx, lambda now: written(now, resource, id_), 201, "c")
 
 
-async def _replace(ctx: Context, request: Request, resource: Resource, id_: str) -> Answer:
-    current = await ctx.store.read(resource["resourceType"], id_)
-    check_version(request.if_match, current, f"{resource['resourceType']}/{id_}")
-    check_absent(request.if_none_match, current, f"{resource['resourceType']}/{id_}")
+async def _replace(ctx: Context, request: Request, resource: Resource, id_: str, *, named: bool = True) -> Answer:
+    type_ = resource["resourceType"]
+    current = await replaced(ctx, await ctx.store.read(type_, id_), "u")
+    if current is None and named:
+        check_naming(ctx, type_, id_)
+    check_version(request.if_match, current, f"{type_}/{id_}")
+    check_absent(request.if_none_match, current, f"{type_}/{id_}")
     if current is None:
         return await _insert(ctx, resource, id_)
     return await _next_version(ctx, resource, current)
@@ -205,10 +213,14 @@ async def _replace(ctx: Context, request: Request, resource: Resource, id_: str)
 async def _next_version(ctx: Context, resource: Resource, current: Stored) -> Answer:
     check_links(ctx, resource)
     await check_references(ctx, {resource["resourceType"]: resource})
-    return await _save(ctx, lambda now: written(now, resource, current.id, current), 201 if current.deleted else 200)
+    if current.deleted:
+        authorize(ctx.caller, "create", current.type)
+    return await _save(
+        ctx, lambda now: written(now, resource, current.id, current), 201 if current.deleted else 200, "u"
+    )
 
 
-async def _save(ctx: Context, made: Callable[[Context], Change], status: int) -> Answer:
+async def _save(ctx: Context, made: Callable[[Context], Change], status: int, permission: str) -> Answer:
     """One atomic write; of a search parameter, in a transaction with what it changes.
 
     It is indexed by the rules of now, not of when the request began, and these are in use until it is stored.
@@ -216,6 +228,8 @@ async def _save(ctx: Context, made: Callable[[Context], Change], status: int) ->
     ctx = ctx.fresh()
     with ctx.indexer.in_use():
         change = made(ctx)
+        if change.body is not None:
+            await check_written(ctx, change, permission)
         if change.type == SEARCH_PARAMETER:
             (stored,) = await write_all(ctx, [change])
         else:

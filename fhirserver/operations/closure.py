@@ -47,7 +47,12 @@ async def closure(ctx: Context, request: Request, type_: str, _: None) -> Answer
         raise invalid(f"invalid closure name {name[:80]!r}: 1 to 64 letters, digits, '-' and '.' are expected", "name")
     if concepts and since is not None:
         raise invalid("concepts are added, or what came since a version is asked for; not both at once", "version")
-    id_ = f"{ctx.caller.client or ''}/{name}"  # each client has its own tables
+    whose = (
+        ctx.caller.client,
+        ctx.caller.user,
+        ctx.caller.patient,
+    )  # each client has its own tables, for each of its users
+    id_ = "/".join([*(each or "" for each in whose), name])
     if concepts:
         return _answer(ctx, name, *await _added(ctx, id_, name, concepts))
     if since is not None:

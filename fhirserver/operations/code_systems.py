@@ -9,6 +9,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.sight import check_seen
 from fhirserver.interactions.terminology import service
 from fhirserver.operations.coded import Values, asked, rules, said, unknown
 from fhirserver.operations.parameters import complex_, given, once, parameters, taken, truth
@@ -110,6 +111,7 @@ def _property(each: Property) -> list[tuple[str, str, Any]]:
 async def validate_code(ctx: Context, request: Request, type_: str, id_: str | None) -> Answer:
     """Whether a code is in a code system, and by that name."""
     authorize(ctx.caller, "validate-code", type_)
+    await check_seen(ctx, type_, id_)
     values = taken("$validate-code", given(ctx, request), VALIDATE)
     known, inline = service(ctx), complex_(values, "codeSystem", "CodeSystem")
     system: System | None = None
@@ -144,6 +146,7 @@ async def _of_coding(known: Service, coding: Asked, url: str | None) -> System |
 async def subsumes(ctx: Context, request: Request, type_: str, id_: str | None) -> Answer:
     """https://hl7.org/fhir/R4/codesystem-operation-subsumes.html"""
     authorize(ctx.caller, "subsumes", type_)
+    await check_seen(ctx, type_, id_)
     values = taken("$subsumes", given(ctx, request), SUBSUMES)
     one, other = (_side(values, side) for side in "AB")
     known = service(ctx)
@@ -189,6 +192,7 @@ async def find_matches(ctx: Context, request: Request, type_: str, id_: str | No
     https://hl7.org/fhir/R4/codesystem-operation-find-matches.html. Compositional systems are not taken apart.
     """
     authorize(ctx.caller, "find-matches", type_)
+    await check_seen(ctx, type_, id_)
     values = taken("$find-matches", given(ctx, request), FIND)
     if truth(values, "compositional"):
         raise invalid("compositions are not made here: only codes that are in the code system", "compositional")

@@ -10,6 +10,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.sight import check_seen
 from fhirserver.interactions.terminology import service
 from fhirserver.operations.coded import Values, asked, unknown
 from fhirserver.operations.parameters import complex_, given, once, parameters, taken, truth
@@ -49,6 +50,7 @@ class Meant:
 async def translated(ctx: Context, request: Request, type_: str, id_: str | None) -> Answer:
     """What a code is in another system, by one map, or by all that are here from its system."""
     authorize(ctx.caller, "translate", type_)
+    await check_seen(ctx, type_, id_)
     values = taken("$translate", given(ctx, request), TRANSLATE)
     codings = asked(values, once(values, "system"), once(values, "version"))
     known = service(ctx)

@@ -21,13 +21,15 @@ from fhirserver.fhir.references import mentioned, parse
 from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.interactions.resolve import Found as Led
 from fhirserver.interactions.resolve import visible
+from fhirserver.interactions.sight import current
 from fhirserver.interactions.summary import Part, part_of, trim
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.care_dates import Days, days, within
-from fhirserver.search.compartments import types_in
-from fhirserver.search.filters import conjunction
+from fhirserver.search.compartments import types_with
+from fhirserver.search.filters import conjunction, in_no_record
 from fhirserver.search.query import Query
 from fhirserver.store.blobs import unpack
 from fhirserver.store.hops import one_budget
@@ -73,6 +75,8 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     asked = _asked(ctx, taken("$everything", given(ctx, request), PARAMETERS[type_]), type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, reference))
     async with one_budget(ctx.store):
+        if await current(ctx, type_, id_) is None:
+            raise not_found(reference)
         filters = await _filters(ctx, type_, reference, asked)
         about, rows = await record(ctx.store, (type_, id_), filters, asked.most + 1, after)
         if about is None:
@@ -121,12 +125,13 @@ def _types(ctx: Context, values: Sequence[Any]) -> frozenset[str] | None:
 
 async def _filters(ctx: Context, type_: str, reference: str, asked: Asked) -> dict[str, Document]:
     """What to look at. Where types outside of the compartment are asked for, all that may refer to them."""
-    possible = frozenset(types_in(type_))
+    possible = frozenset(types_with(type_))
     looked_at = possible if asked.types is None or asked.types - possible else asked.types
     since: Document = {} if asked.since is None else {"updated": {"$gte": asked.since}}
     filters: dict[str, Document] = {}
+    led = Led()
     for each in looked_at.intersection(await ctx.store.types()):
-        inside = await visible(ctx, Query(each, compartment=reference))
+        inside = await visible(ctx, Query(each, compartment=reference), led, "r")
         filters[each] = conjunction([inside, since, within(each, asked.care)])
     return filters
 
@@ -147,23 +152,20 @@ async def _referred(
     ctx: Context, page: Sequence[Found], reference: str, patients: Iterable[str], asked: Asked
 ) -> list[Found]:
     """What a page refers to outside of the record. What is in the record comes on a page of its own."""
-    here = {each[:2] for each in page}
-    own = _of_no_other(patients)
+    here, paged = {each[:2] for each in page}, types_with(reference.partition("/")[0])
+    own = in_no_record(sorted(patients))
     filters: dict[str, Document] = {}
+    led = Led()
     for type_, ids in mentioned((each.body for each in page), ctx.base_url).items():
         missing = sorted(id_ for id_ in ids if (type_, id_) not in here)
         if missing and type_ in ctx.definitions.resource_types and asked.wants(type_):
-            known: Document = {"_id": {"$in": missing}, "$and": [{"compartments": {"$ne": reference}}, own]}
-            filters[type_] = conjunction([await visible(ctx, Query(type_)), known])
+            elsewhere = [{"compartments": {"$ne": reference}}] if type_ in paged else []
+            known: Document = {"_id": {"$in": missing}, "$and": [*elsewhere, own]}
+            filters[type_] = conjunction([await visible(ctx, Query(type_), led, "r"), known])
     found = await referred(ctx.store, filters, REFERRED + 1)
     if len(found) > REFERRED:
         raise Outcome(422, "too-costly", f"more than {REFERRED:,} resources would come with a page; lower _count")
     return await _released(ctx, [Found(type_, id_, unpack(packed)) for type_, id_, packed in found], own)
-
-
-def _of_no_other(patients: Iterable[str]) -> Document:
-    """What is in the compartment of no patient but these."""
-    return {"compartments": {"$not": {"$elemMatch": {"$regex": "^Patient/", "$nin": sorted(patients)}}}}
 
 
 async def _released(ctx: Context, found: list[Found], own: Document) -> list[Found]:
@@ -174,7 +176,7 @@ async def _released(ctx: Context, found: list[Found], own: Document) -> list[Fou
     filters: dict[str, Document] = {}
     for type_ in {place[0] for place in contexts.values()} & ctx.definitions.resource_types:
         named: Document = {"_id": {"$in": sorted(id_ for each, id_ in contexts.values() if each == type_)}, **own}
-        filters[type_] = conjunction([await visible(ctx, Query(type_)), named])
+        filters[type_] = conjunction([await visible(ctx, Query(type_), permission="r"), named])
     seen = {(type_, id_) for type_, id_, _ in await referred(ctx.store, filters, REFERRED)}
     return [each for each in found if each not in contexts or contexts[each] in seen]
 

@@ -19,6 +19,7 @@ from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.search import filter_of, parsed
+from fhirserver.interactions.sight import seen
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.operations.parameters import given, once, whole
 from fhirserver.operations.registry import operation
@@ -68,8 +69,9 @@ async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
         if len(chosen) > ANSWERED:
             raise too_costly(f"$lastn answers with at most {ANSWERED:,} observations; lower max, or narrow it")
         documents = await ctx.store.read_many(type_, (each.id for each in chosen))
-    versions = {document["_id"]: stored(type_, document) for document in documents}
-    found = [versions[each.id] for each in chosen if each.id in versions and not versions[each.id].deleted]
+        now = await seen(ctx, [stored(type_, document) for document in documents], "s")
+    versions = {version.id: version for version in now if not version.deleted}
+    found = [versions[each.id] for each in chosen if each.id in versions]
     links = [("self", page_url(ctx.base_url, "/".join(request.path), (*query.used, ("max", str(most)))))]
     body = bundle(
         "searchset", _entries(ctx, query, found), id_=new_id(), updated=ctx.now(), total=len(found), links=links
@@ -148,11 +150,11 @@ def groups(observations: Iterable[Seen]) -> Iterator[list[Seen]]:
         return name
 
     every = list(observations)
-    for seen in every:
-        first, *others = seen.names or ("",)
+    for one in every:
+        first, *others = one.names or ("",)
         for other in others:
             leader[leading(other)] = leading(first)
     found: dict[str, list[Seen]] = {}
-    for seen in every:
-        found.setdefault(leading(next(iter(seen.names), "")), []).append(seen)
+    for one in every:
+        found.setdefault(leading(next(iter(one.names), "")), []).append(one)
     yield from found.values()

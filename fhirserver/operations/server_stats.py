@@ -45,7 +45,7 @@ Part = dict[str, Any]
 @operation("stats", "", instance=False, definition=DEFINITION)
 async def server_stats(ctx: Context, request: Request, _type: str, _: None) -> Answer:
     """Parameters: `total`, then a `type` each for those that have ever been written, the largest first."""
-    authorize(ctx.caller, "stats", None)
+    authorize(ctx.caller, "statistics", None)
     values = taken("$stats", given(ctx, request), PARAMETERS)
     asked = frozenset(name for text in values.get("_type", ()) for name in str(text).split(","))
     if unknown := asked - ctx.definitions.resource_types:

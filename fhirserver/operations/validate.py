@@ -20,6 +20,7 @@ from fhirserver.interactions.changes import storable
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.own_operations import check_not_own
+from fhirserver.interactions.sight import current
 from fhirserver.interactions.validation import checked, refusing, worst
 from fhirserver.interactions.write import check_links, existing, identified
 from fhirserver.operations.parameters import given, once, taken
@@ -101,7 +102,7 @@ async def _stored(ctx: Context, type_: str, id_: str | None) -> Json:
     if id_ is None:
         raise invalid("a resource is expected, as the body or in Parameters", "resource", code="required")
     authorize(ctx.caller, "read", type_)
-    return json.resource(existing(await ctx.store.read(type_, id_), f"{type_}/{id_}").body)
+    return json.resource(existing(await current(ctx, type_, id_), f"{type_}/{id_}").body)
 
 
 async def _issues(ctx: Context, resource: Any, asked: Asked, type_: str, id_: str | None) -> list[Issue]:
@@ -140,8 +141,8 @@ async def _deletable(ctx: Context, type_: str, id_: str | None) -> list[Issue]:
     authorize(ctx.caller, "read", type_)
     try:
         check_not_own(ctx, type_, id_)
-        current = existing(await ctx.store.read(type_, id_), f"{type_}/{id_}")
-        await check_unreferenced(ctx, {current.reference})
+        stored = existing(await current(ctx, type_, id_), f"{type_}/{id_}")
+        await check_unreferenced(ctx, {stored.reference})
     except Outcome as refusal:
         return [*refusal.issues]
     return []

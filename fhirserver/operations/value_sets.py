@@ -12,6 +12,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.sight import check_seen
 from fhirserver.interactions.terminology import service
 from fhirserver.operations.coded import Values, asked, rules, said, unknown
 from fhirserver.operations.parameters import complex_, given, once, parameters, taken, truth
@@ -60,6 +61,7 @@ async def meant(known: Service, values: Values, id_: str | None) -> tuple[Canoni
 async def validate_code(ctx: Context, request: Request, type_: str, id_: str | None) -> Answer:
     """Whether a code is in a value set, and by that name."""
     authorize(ctx.caller, "validate-code", type_)
+    await check_seen(ctx, type_, id_)
     values = taken("$validate-code", given(ctx, request), VALIDATE)
     codings = asked(values, once(values, "system"), once(values, "systemVersion"))
     chosen = rules(values)
@@ -76,6 +78,7 @@ async def validate_code(ctx: Context, request: Request, type_: str, id_: str | N
 async def expand(ctx: Context, request: Request, type_: str, id_: str | None) -> Answer:
     """The value set with its codes. https://hl7.org/fhir/R4/valueset-operation-expand.html"""
     authorize(ctx.caller, "expand", type_)
+    await check_seen(ctx, type_, id_)
     values = taken("$expand", given(ctx, request), EXPAND)
     wanted = _wanted(values)
     asked_, present = await meant(service(ctx), values, id_)

@@ -37,6 +37,7 @@ def _caller(grant: Grant) -> Caller:
         user=grant.user,
         fhir_user=grant.fhir_user,
         roles=grant.roles,
+        records=grant.records,
         client=grant.client,
         token=grant.token,
     )

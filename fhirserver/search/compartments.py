@@ -13,6 +13,10 @@ from fhirserver.fhir.definitions import search_table
 
 _ITSELF = "{def}"
 
+# Of one patient each, by their parameter `patient`, although R4 has them in no compartment: the law of access counts
+# them to the patient's record. US Core wants a patient's implants to be found under patient/Device.rs.
+OF_A_PATIENT = ("Contract", "Device", "GuidanceResponse", "Task")
+
 
 @cache
 def compartments() -> tuple[str, ...]:
@@ -27,6 +31,12 @@ def types_in(compartment: str) -> tuple[str, ...]:
 
 
 @cache
+def types_with(compartment: str) -> tuple[str, ...]:
+    """The same with those that are counted to a patient's record."""
+    return tuple(sorted({*types_in(compartment), *(OF_A_PATIENT if compartment == "Patient" else ())}))
+
+
+@cache
 def parameters_for(compartment: str, type_: str) -> tuple[str, ...]:
     """The parameters through which a resource of a type is in a compartment; none where it never is."""
     return tuple(code for code in _table()[compartment].get(type_, ()) if code != _ITSELF)
@@ -36,6 +46,7 @@ def memberships(type_: str, id_: str | None, search: Mapping[str, Any]) -> list[
     """The compartments of a resource: Patient/1 is in its own, and so is what refers to it as the table says.
 
     Only references of the compartment's type count: an Observation performed by a Patient is in that Patient's.
+    With it are those that it is counted to beside the table.
     """
     found = {f"{type_}/{id_}": None} if id_ and type_ in compartments() else {}
     for code, prefixes in _by_parameter(type_):
@@ -64,4 +75,6 @@ def _by_parameter(type_: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     for compartment in compartments():
         for code in parameters_for(compartment, type_):
             prefixes.setdefault(code, []).append(f"{compartment}/")
+    if type_ in OF_A_PATIENT:
+        prefixes.setdefault("patient", []).append("Patient/")
     return tuple((code, tuple(each)) for code, each in prefixes.items())

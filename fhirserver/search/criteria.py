@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
 from difflib import get_close_matches
@@ -153,11 +154,14 @@ class Chain(NamedTuple):
     reverse: bool = False
 
 
-class AllOf(NamedTuple):
+# As tuples, all of some and any of them would be equal, and what one led to would be taken for the other's.
+@dataclass(frozen=True, slots=True)
+class AllOf:
     parts: tuple[Criterion, ...]
 
 
-class AnyOf(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AnyOf:
     parts: tuple[Criterion, ...]
 
 
@@ -182,7 +186,21 @@ class Contained(NamedTuple):
     by: str | None = None
 
 
-Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within | Contained
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """What is in one of these compartments; where none is named, what is in no patient's."""
+
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferredFrom:
+    """What resources in one of these compartments refer to. Like a chain, it is resolved before it is a filter."""
+
+    references: tuple[str, ...]
+
+
+Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within | Contained | Belonging | ReferredFrom
 
 
 def clauses(criterion: Criterion) -> Iterator[Clause]:

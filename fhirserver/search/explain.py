@@ -10,7 +10,19 @@ from typing import Any, NamedTuple
 
 from bson import json_util
 
-from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Contained, Criterion, Negation, Within, clauses
+from fhirserver.search.criteria import (
+    AllOf,
+    AnyOf,
+    Belonging,
+    Chain,
+    Clause,
+    Contained,
+    Criterion,
+    Negation,
+    ReferredFrom,
+    Within,
+    clauses,
+)
 from fhirserver.search.query import Query
 
 Part = dict[str, Any]
@@ -122,6 +134,10 @@ def _described(criterion: Criterion) -> list[Part]:
             return [_text("parameter", parameter.code), _group("within", _described(part))]
         case Contained(type_, part):
             return [_group("contained", [_text("type", type_), *_described(part)])]
+        case Belonging(references):
+            return [_text("compartment", each) for each in references[:LISTED] or ("of no patient",)]
+        case ReferredFrom(references):
+            return [_text("referredFrom", each) for each in references[:LISTED]]
 
 
 def _value(value: Any) -> str:

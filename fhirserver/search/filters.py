@@ -25,6 +25,7 @@ from fhirserver.search.comparisons import COMPARED
 from fhirserver.search.criteria import (
     AllOf,
     AnyOf,
+    Belonging,
     Chain,
     Clause,
     Codes,
@@ -38,6 +39,7 @@ from fhirserver.search.criteria import (
     Phrase,
     Quantity,
     Reference,
+    ReferredFrom,
     Token,
     Value,
     Within,
@@ -100,7 +102,9 @@ def criterion_filter(criterion: Criterion, now: datetime, inside: bool = False) 
             return {_field(parameter, inside): {"$elemMatch": criterion_filter(part, now, inside=True)}}
         case Contained():
             return contained_filter(criterion, now, inside)
-        case Chain():
+        case Belonging(references):
+            return in_one_of(references) if references else in_no_record()
+        case Chain() | ReferredFrom():
             raise ValueError("what a chain matches is for the database to say: resolve it first")
 
 
@@ -137,6 +141,15 @@ def clause_filter(clause: Clause, now: datetime, field: str) -> Filter:
 def in_compartment(reference: str) -> Filter:
     """https://hl7.org/fhir/R4/compartmentdefinition.html"""
     return {"compartments": {"$eq": reference}}
+
+
+def in_one_of(references: Sequence[str]) -> Filter:
+    return in_compartment(references[0]) if len(references) == 1 else {"compartments": {"$in": [*references]}}
+
+
+def in_no_record(but: Sequence[str] = ()) -> Filter:
+    """What is in the compartment of no patient (but these)."""
+    return {"compartments": {"$not": {"$elemMatch": {"$regex": "^Patient/", "$nin": [*but]}}}}
 
 
 def path(parameter: Parameter) -> str:

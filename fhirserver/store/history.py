@@ -7,9 +7,10 @@ https://hl7.org/fhir/R4/http.html#history
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pymongo
@@ -32,6 +33,13 @@ class Place(NamedTuple):
     type: str
 
 
+class Bounds(NamedTuple):
+    """Filters of where to look: among current documents, and among earlier versions."""
+
+    current: Mapping[str, Any] = MappingProxyType({})
+    past: Mapping[str, Any] = MappingProxyType({})
+
+
 class Span(NamedTuple):
     """`since`: written at or after it. `low`, `high`: current at some instant between the two."""
 
@@ -41,9 +49,14 @@ class Span(NamedTuple):
 
 
 async def history(
-    store: Store, types: Sequence[str], limit: int, *, span: Span, after: Place | None = None
+    store: Store,
+    types: Mapping[str, Bounds],
+    limit: int,
+    *,
+    span: Span,
+    after: Place | None = None,
 ) -> list[Stored]:
-    """At most `limit` versions of all resources of these types. A copy that a crash left behind shows once."""
+    """At most `limit` versions of resources of these types. A copy that a crash left behind shows once."""
     if not types:
         return []
     whole = span.high is not None  # which version was current needs all versions before it
@@ -52,9 +65,9 @@ async def history(
     branches = [
         (
             history_of(type_) if past else type_,
-            list(_branch(type_, past, span, None if whole else after, 2 * limit)),
+            list(_branch(type_, past, bounds, span, None if whole else after, 2 * limit)),
         )
-        for type_ in types
+        for type_, bounds in types.items()
         for past in (False, True)
     ]
     merge: list[dict[str, Any]] = []
@@ -109,11 +122,13 @@ def _written(span: Span) -> Document:
     return {"updated": known} if known else {}
 
 
-def _branch(type_: str, past: bool, span: Span, after: Place | None, limit: int) -> Iterator[dict[str, Any]]:
-    match = _written(span)
+def _branch(
+    type_: str, past: bool, bounds: Bounds, span: Span, after: Place | None, limit: int
+) -> Iterator[dict[str, Any]]:
+    parts = [each for each in (bounds.past if past else bounds.current, _written(span)) if each]
     if after is not None:
-        match = {"$and": [match, _below(after, type_, past)]}
-    yield {"$match": match}
+        parts.append(_below(after, type_, past))
+    yield {"$match": {"$and": parts} if parts else {}}
     if span.high is None:
         yield {"$sort": {"updated": -1, "_id": -1}}
         yield {"$limit": limit}

@@ -15,6 +15,7 @@ from fhirserver.fhir.outcome import too_costly
 from fhirserver.store.faults import within_budget
 from fhirserver.store.resources import Document, Store
 from fhirserver.store.trace import finding, timed
+from fhirserver.store.union import union
 
 T = TypeVar("T")
 
@@ -117,3 +118,31 @@ async def referred_ids(store: Store, type_: str, filter_: Document, field: str, 
 def _one_of(type_: str) -> dict[str, str]:
     """A reference to a resource of a type here; with a version it stands beside the one without."""
     return {"$regex": f"^{re.escape(type_)}/[^/]+$"}
+
+
+async def values_of(store: Store, branches: Sequence[tuple[str, Document, Sequence[str]]], limit: int) -> list[str]:
+    """At most `limit` values, each once, of some parameters of what matches, by (type, filter, codes)."""
+    found: list[tuple[str, list[Document]]] = []
+    for type_, filter_, codes in branches:
+        together_: Document = {"$setUnion": [{"$ifNull": [f"$search.{code}", []]} for code in codes]}
+        shown: Document = {"_id": 0, "to": together_}
+        found.append(
+            (type_, [{"$match": filter_}, {"$project": shown}, {"$unwind": "$to"}, {"$group": {"_id": "$to"}}])
+        )
+    rows = await union(store, found, [{"$group": {"_id": "$_id"}}, {"$limit": limit}])
+    return list(dict.fromkeys(row["_id"] for row in rows))
+
+
+async def numbers_of(store: Store, documents_: Sequence[Document], filter_: Document) -> set[int]:
+    """The numbers of those of some documents, which need not be stored, that match.
+
+    https://www.mongodb.com/docs/manual/reference/operator/aggregation/documents/
+    """
+    stages: list[Document] = [
+        {"$documents": [{"$literal": each} for each in documents_]},
+        {"$match": filter_},
+        {"$project": {"number": 1}},
+    ]
+    with pymongo.timeout(store.search_ms / 1000), within_budget():
+        cursor = await store.database.aggregate(stages)
+        return {document["number"] async for document in cursor}

@@ -36,7 +36,7 @@ from fhirserver.store.trace import Trace, counted, finding, timed
 Document = dict[str, Any]
 T = TypeVar("T")
 
-BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1}
+BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1, "compartments": 1, "belonged": 1}
 ATTEMPTS = 20
 BUILD_SECONDS = 600  # an index on a large collection that a new release wants
 
@@ -46,7 +46,10 @@ class Conflict(Exception):
 
 
 class Stored(NamedTuple):
-    """One version of a resource as it lies in the store. A deleted one has no body."""
+    """One version of a resource as it lies in the store. A deleted one has no body.
+
+    `compartments` are those that it is in or, of a deleted one, was in before.
+    """
 
     type: str
     id: str
@@ -54,6 +57,7 @@ class Stored(NamedTuple):
     updated: datetime
     deleted: bool
     packed: bytes
+    compartments: tuple[str, ...] = ()
 
     @property
     def body(self) -> bytes:
@@ -67,6 +71,8 @@ class Stored(NamedTuple):
 
 class Change(NamedTuple):
     """One new version to be written. `body` None is a deletion; `previous` is the version that it replaces.
+
+    Of a deletion, `compartments` are those that the resource was in.
 
     `generation` is the one of the search parameters of which `search` and `sort` are.
     """
@@ -85,7 +91,8 @@ class Change(NamedTuple):
 
     @property
     def stored(self) -> Stored:
-        return Stored(self.type, self.id, self.version, self.updated, self.body is None, pack(self.body or b""))
+        deleted, packed = self.body is None, pack(self.body or b"")
+        return Stored(self.type, self.id, self.version, self.updated, deleted, packed, tuple(self.compartments))
 
 
 def stored(type_: str, document: Document) -> Stored:
@@ -96,6 +103,7 @@ def stored(type_: str, document: Document) -> Stored:
         document["updated"],
         "deleted" in document,
         document.get("body", b""),
+        tuple(document.get("compartments") or document.get("belonged", ())),
     )
 
 
@@ -354,7 +362,7 @@ class Store:
     def _document(self, change: Change, written: Stored) -> Document:
         document: Document = {"_id": change.id, "version": change.version, "updated": change.updated}
         if change.body is None:
-            return document | {"deleted": True}
+            return document | {"deleted": True} | ({"belonged": change.compartments} if change.compartments else {})
         return document | {"body": written.packed} | self._derived(change)
 
     def _derived(self, change: Change) -> Document:
@@ -425,4 +433,6 @@ def _queried(resource: Document) -> Document:
 
 def _past(version: Stored) -> Document:
     document: Document = {"_id": {"id": version.id, "version": version.version}, "updated": version.updated}
+    if version.compartments:
+        document["compartments"] = [*version.compartments]
     return document | ({"deleted": True} if version.deleted else {"body": version.packed})

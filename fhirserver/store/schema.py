@@ -44,8 +44,12 @@ CURRENT = (
     _index("search", **{"search.$**": ASCENDING}),
     _index("updated", updated=DESCENDING, _id=DESCENDING),
     _index("compartments", compartments=ASCENDING, _id=ASCENDING),
+    IndexModel([("belonged", ASCENDING)], name="belonged", sparse=True, storageEngine=COMPRESSED),  # tombstones
 )
-HISTORY = (_index("updated", updated=DESCENDING, _id=DESCENDING),)
+HISTORY = (
+    _index("updated", updated=DESCENDING, _id=DESCENDING),
+    _index("compartments", compartments=ASCENDING, updated=DESCENDING, _id=DESCENDING),
+)
 
 # An index can hold one array only, so what follows the first key is a scalar under `sort`; search.bounds says what a
 # search knows of it. `_id` is the last key of every sort and goes the way of the key before it. The evidence for each

@@ -9,7 +9,6 @@ from typing import Any
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.fhirpath.error import FhirPathError
 from fhirserver.fhir.fhirpath.quantities import Quantity, common
-from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.units import UCUM
 from fhirserver.validation.findings import Problem
 from fhirserver.validation.words import shown
@@ -96,13 +95,10 @@ def _order(value: Any, bound: Any) -> int | None:
     return None
 
 
-def _order_of_times(value: str, bound: str) -> int | None:
+def _order_of_times(value: str, bound: str) -> int:
     if value[2:3] == ":":
         return (value > bound) - (value < bound)
-    try:
-        ours, theirs = dates.parse(value), dates.parse(bound)
-    except Outcome:
-        return None  # the bound is of another type than the element
+    ours, theirs = dates.parse(value), dates.parse(bound)
     return (ours.low >= theirs.high) - (ours.high <= theirs.low)
 
 

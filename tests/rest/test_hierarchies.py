@@ -137,7 +137,7 @@ def test_hierarchies_are_walked(world: Fhir, query: str, found: str) -> None:
 def test_what_may_not_be_seen_leads_nowhere(world: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it will be with an access law that lets no one see the wing."""
 
-    def seen(caller: Caller, query: Query) -> Query:
+    def seen(caller: Caller, query: Query, permission: str = "s") -> Query:
         hidden = Negation(Clause(r4_registry()["Location"]["_id"], None, ("wing",)))
         return replace(query, criteria=(*query.criteria, hidden)) if query.type_ == "Location" else query
 

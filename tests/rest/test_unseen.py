@@ -83,9 +83,9 @@ HIDDEN = [
 ]
 
 
-def narrow(caller: Caller, query: Query) -> Query:
+def narrow(caller: Caller, query: Query, permission: str = "s") -> Query:
     """As a consent would: what carries the label is not seen."""
-    asked = policy_restrict(caller, query)
+    asked = policy_restrict(caller, query, permission)
     label = Clause(r4_registry()[asked.type_]["_security"], None, (Token(None, "R"),))
     return replace(asked, criteria=(*asked.criteria, Negation(label)))
 

@@ -1,0 +1,146 @@
+"""How far a caller reaches in a type: what its scopes permit, and what its user may see, as one criterion of a search.
+
+    patient/Observation.rs              in the compartment of the patient of the launch
+    patient/Observation.rs?category=…   and of that category
+    patient/Practitioner.r              referred to from that compartment
+    user/Observation.rs                 what the person who is logged in may see
+    system/Observation.rs               all
+
+Scopes are alternatives; nothing that one of them permits is taken away by another.
+https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from fhirserver.context import Caller
+from fhirserver.fhir.outcome import Outcome
+from fhirserver.search.compartments import OF_A_PATIENT, parameters_for
+from fhirserver.search.criteria import AllOf, AnyOf, Belonging, Clause, Criterion, ReferredFrom
+from fhirserver.search.parameters import r4_registry
+from fhirserver.search.query import parse
+from smart_auth.scopes import Scope
+
+EVERYTHING: Criterion = AllOf(())
+NOTHING: Criterion = Clause(r4_registry()["Patient"]["_id"], None, ())
+
+# About nobody in particular: under patient/ scopes they are seen where the patient's record refers to them.
+SHARED = frozenset(
+    {
+        "Binary",
+        "Device",
+        "Endpoint",
+        "HealthcareService",
+        "Location",
+        "Medication",
+        "Organization",
+        "Practitioner",
+        "PractitionerRole",
+        "Questionnaire",
+        "Substance",
+    }
+)
+
+# In a patient's record, and not the patient's to write: who looked at it.
+WRITTEN_BY_SERVERS = frozenset({"AuditEvent"})
+
+# They change what the server does for everybody.
+WRITTEN_BY_ADMINISTRATORS = WRITTEN_BY_SERVERS | {
+    "CapabilityStatement",
+    "CompartmentDefinition",
+    "OperationDefinition",
+    "SearchParameter",
+    "StructureDefinition",
+}
+
+
+@lru_cache(maxsize=10_000)
+def reach(caller: Caller, type_: str, permission: str) -> Criterion:
+    """What of a type a caller may create, read, update, delete or search: one of cruds."""
+    if caller.open:
+        return EVERYTHING
+    found = dict.fromkeys(
+        conjoined(_level(caller, scope.level, type_, permission), *_criteria(scope, type_))
+        for scope in caller.scopes
+        if scope.permits(type_, permission)
+    )
+    return _either([*found])
+
+
+def sees_all(caller: Caller, type_: str) -> bool:
+    return reach(caller, type_, "r") is EVERYTHING
+
+
+def conjoined(*parts: Criterion) -> Criterion:
+    """All of them, as short as it can be said."""
+    if NOTHING in parts:
+        return NOTHING
+    needed = tuple(part for part in parts if part != EVERYTHING)
+    return needed[0] if len(needed) == 1 else AllOf(needed) if needed else EVERYTHING
+
+
+def _either(alternatives: list[Criterion]) -> Criterion:
+    needed = tuple(each for each in alternatives if each != NOTHING)
+    if EVERYTHING in needed:
+        return EVERYTHING
+    return needed[0] if len(needed) == 1 else AnyOf(needed) if needed else NOTHING
+
+
+def _level(caller: Caller, level: str, type_: str, permission: str) -> Criterion:
+    match level:
+        case "system":
+            return EVERYTHING
+        case "patient" if caller.patient is not None:
+            return conjoined(_in_records((caller.patient,), type_, permission), _of_user(caller, type_, permission))
+        case "user":
+            return _of_user(caller, type_, permission) if caller.user is not None else NOTHING
+    return NOTHING
+
+
+def _in_records(patients: tuple[str, ...], type_: str, permission: str) -> Criterion:
+    """What is in the records of these patients, and what these refer to.
+
+    Of patients themselves only these: one that is linked to them may be somebody else.
+    """
+    references = tuple(f"Patient/{each}" for each in patients)
+    if type_ == "Patient":
+        return Clause(r4_registry()["Patient"]["_id"], None, patients)
+    if permission not in "rs" and type_ in WRITTEN_BY_SERVERS:
+        return NOTHING
+    within: list[Criterion] = [Belonging(references)] if in_records(type_) else []
+    if permission in "rs" and type_ in SHARED:
+        within.append(conjoined(ReferredFrom(references), *([Belonging(())] if within else [])))
+    return _either(within)
+
+
+def in_records(type_: str) -> bool:
+    """Whether resources of a type can be in the record of a patient."""
+    return type_ == "Patient" or type_ in OF_A_PATIENT or bool(parameters_for("Patient", type_))
+
+
+def _of_user(caller: Caller, type_: str, permission: str) -> Criterion:
+    """What a person may see, whatever app it is with. A token without a user stands for a service, not a person."""
+    if caller.user is None or "admin" in caller.roles:
+        return EVERYTHING
+    return _either([*_by_roles(caller, type_, permission)])
+
+
+def _by_roles(caller: Caller, type_: str, permission: str) -> Iterator[Criterion]:
+    if caller.records:
+        yield _in_records(caller.records, type_, permission)
+    if "practitioner" in caller.roles and (permission in "rs" or type_ not in WRITTEN_BY_ADMINISTRATORS):
+        yield EVERYTHING
+
+
+def _criteria(scope: Scope, type_: str) -> tuple[Criterion, ...]:
+    """Of `?category=…`. What is no search parameter of the type permits nothing of it."""
+    if not scope.criteria:
+        return ()
+    pairs = [(name, value) for name, _, value in (each.partition("=") for each in sorted(scope.criteria))]
+    try:
+        query = parse(type_, pairs, r4_registry(), strict=True, base_url="", default_count=1, max_count=1)
+    except Outcome:
+        return (NOTHING,)
+    return query.criteria if len(query.criteria) == len(pairs) else (NOTHING,)

@@ -1,0 +1,77 @@
+"""What may be written: the resource as it was and as it will be must both be within the caller's reach.
+
+Who sees a part of the data only cannot choose ids: whether one is taken would tell of what it does not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fhirserver.access.policy import authorize, beyond
+from fhirserver.access.reach import EVERYTHING, reach
+from fhirserver.context import Context
+from fhirserver.fhir.outcome import not_found
+from fhirserver.interactions.sight import meets, within, within_reach
+from fhirserver.store.resources import Change, Stored
+
+DOES = {"c": "create", "u": "update", "d": "delete"}
+
+
+async def replaced(ctx: Context, found: Stored | None, permission: str) -> Stored | None:
+    """What a write is about, of what was found; nothing where the caller does not see it. 403 for what it only sees.
+
+    To see what is in several records it is enough to reach one of them, to change it is not.
+    """
+    if found is None or await _beyond(ctx, found, permission, _records(found)) is None:
+        return found
+    if await within_reach(ctx, found, "r") or await within_reach(ctx, found, "s"):
+        raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of {found.reference}")
+    return None
+
+
+async def replaced_all(ctx: Context, found: Sequence[Stored], permission: str) -> list[Stored]:
+    """The same of what a search found; all of it is seen."""
+    return [kept for each in found if (kept := await replaced(ctx, each, permission)) is not None]
+
+
+def check_naming(ctx: Context, type_: str, id_: str) -> None:
+    """404 for a resource that is not there, under an id of the client's choice, unless it sees all there are."""
+    authorize(ctx.caller, "create", type_)
+    if any(reach(ctx.caller, type_, permission) != EVERYTHING for permission in "cu"):
+        raise not_found(f"{type_}/{id_}")
+
+
+async def check_written(ctx: Context, change: Change, permission: str) -> None:
+    """403 for what would be beyond reach, in any of the records that it would be in."""
+    version, before = change.stored, change.previous
+    records = _records(version)
+    if change.type == "Patient":  # to whom it is linked, and was not before
+        linked = {each for each in version.compartments if each.startswith("Patient/")}
+        records += sorted(linked.difference(records, before.compartments if before else ()))
+    place = await _beyond(ctx, version, permission, records)
+    if place is not None:
+        where = f", in the record of {place}" if place else ""
+        raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}")
+
+
+def _records(version: Stored) -> list[str]:
+    """The patients whose records a resource is in; a patient is in its own."""
+    if version.type == "Patient":
+        return [version.reference]
+    return [each for each in version.compartments if each.startswith("Patient/")]
+
+
+async def _beyond(ctx: Context, version: Stored, permission: str, records: Sequence[str]) -> str | None:
+    """The first of these records that is beyond reach; nothing where it is all within, "" where it is in none."""
+    if reach(ctx.caller, version.type, permission) == EVERYTHING:
+        return None
+    parts = [_within(version, each) for each in records] or [version]
+    held = await meets(ctx, await within(ctx, version.type, permission), parts)
+    return next((place for place, met in zip(records or [""], held, strict=True) if not met), None)
+
+
+def _within(version: Stored, record: str) -> Stored:
+    """As if it were in this record alone."""
+    if version.type == "Patient":
+        return version._replace(id=record.removeprefix("Patient/"))
+    return version._replace(compartments=(record,))

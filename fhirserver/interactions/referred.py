@@ -1,0 +1,84 @@
+"""What the records of patients refer to that is about nobody in particular: practitioners, organizations, medications.
+
+They are seen under patient/ scopes because a record names them, and what these name in turn: the organization of a
+practitioner's role. References are read off the index values, as chains and inclusions read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from fhirserver.access.reach import SHARED, in_records
+from fhirserver.context import Context
+from fhirserver.fhir.outcome import too_costly
+from fhirserver.search.canonicals import LOCAL, canonicals
+from fhirserver.search.criteria import AnyOf, Clause, Criterion
+from fhirserver.search.filters import in_one_of
+from fhirserver.search.parameters import Registry
+from fhirserver.store.hops import values_of
+
+HOPS = 3  # from the record on: an observation, the role of its performer, the organization of that
+MOST = 100_000  # references
+BINARIES = "DocumentReference", "location"  # content.attachment.url
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Ids by type, and the canonical URLs of definitions."""
+
+    ids: Mapping[str, frozenset[str]]
+    urls: frozenset[str]
+
+    def of(self, type_: str, registry: Registry) -> Criterion:
+        """Resources of a type that are named."""
+        known = registry[type_]
+        by_id = Clause(known["_id"], None, tuple(sorted(self.ids.get(type_, ()))))
+        if not self.urls or "url" not in known:
+            return by_id
+        return AnyOf((by_id, Clause(known["url"], None, tuple(sorted(self.urls)))))
+
+
+async def named_by(ctx: Context, references: Sequence[str]) -> Named:
+    """What resources in these compartments refer to, directly or through others of the kind."""
+    present = set(await ctx.store.types())
+    inside = in_one_of(references)
+    sources = {type_: inside for type_ in sorted(present) if in_records(type_)}
+    sources["Patient"] = {"_id": {"$in": [each.removeprefix("Patient/") for each in references]}}
+    ids: dict[str, set[str]] = {}
+    urls: set[str] = set()
+    for _ in range(HOPS):
+        fresh: dict[str, set[str]] = {}
+        for value in await _values(ctx, sources):
+            match = LOCAL.fullmatch(value.removeprefix(f"{ctx.base_url}/"))
+            if match is None:
+                urls.update(canonicals([value]))
+            elif match[1] in SHARED and match[2] not in ids.get(match[1], ()):
+                fresh.setdefault(match[1], set()).add(match[2])
+        for type_, found in fresh.items():
+            ids.setdefault(type_, set()).update(found)
+        sources = {type_: {"_id": {"$in": sorted(fresh[type_])}} for type_ in sorted(present & fresh.keys())}
+    return Named({type_: frozenset(found) for type_, found in ids.items()}, frozenset(urls))
+
+
+async def _values(ctx: Context, sources: Mapping[str, dict[str, Any]]) -> list[str]:
+    branches = [(type_, match, codes) for type_, match in sources.items() if (codes := _leading(ctx.registry, type_))]
+    found = await values_of(ctx.store, branches, MOST + 1)
+    if len(found) > MOST:
+        raise too_costly(f"this record refers to more than {MOST:,} resources")
+    return found
+
+
+@lru_cache(maxsize=1_000)
+def _leading(registry: Registry, type_: str) -> tuple[str, ...]:
+    """The parameters of a type that lead to what is shared."""
+    return tuple(_codes(registry, type_))
+
+
+def _codes(registry: Registry, type_: str) -> Iterator[str]:
+    for code, parameter in registry[type_].items():
+        leads = parameter.type == "reference" and not SHARED.isdisjoint(registry.reference_targets(type_, code))
+        if leads or (type_, code) == BINARIES:
+            yield code

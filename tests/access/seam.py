@@ -1,0 +1,38 @@
+"""Clients with access tokens, made where the authorization server keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from brief import briefly
+
+from fhirserver.store.connect import connect
+from smart_auth import tokens
+from smart_auth.server import Auth
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Served
+
+LIFE = timedelta(hours=1)
+Apps = Callable[..., "Fhir"]
+
+
+def app(served: Served, scope: str, patient: str | None = None, **grant: Any) -> Fhir:
+    """A client whose token has these scopes, and this patient in its launch context."""
+    context = {"patient": patient} if patient else {}
+
+    async def issued() -> str:
+        assert served.settings.mongodb_url
+        client = await connect(served.settings.mongodb_url.get_secret_value())
+        try:
+            auth = Auth(client[served.settings.database], served.settings, lambda: datetime.now(UTC))
+            id_ = await tokens.begin(auth, "app", scope, LIFE, context=context, **grant)
+            return (await tokens.issue(auth, id_, scope, LIFE, None)).access
+        finally:
+            await client.close()
+
+    fhir = type(served.client)(served.settings.base_url)
+    fhir.http.headers["Authorization"] = f"Bearer {briefly(issued())}"
+    return fhir
