@@ -5,11 +5,12 @@ The million resources of `benchmarks.scale` are left out here: they take a quart
 
 from __future__ import annotations
 
-from benchmarks import bulk, connections, index, load, scale, xml
+from benchmarks import bulk, connections, index, load, scale, validation, xml
 
 if __name__ == "__main__":
     index.main()
     xml.main()
+    validation.main([])
     bulk.main([])
     load.main(["--write"])
     connections.main(["--write"])

@@ -68,8 +68,9 @@ class Additions:
             if self.type_code(each, element) != type_:
                 continue
             profiles = tuple(url for url in each.profiles if url.removeprefix(STRUCTURE) not in self.definitions.types)
-            if profiles and type_ != "Extension" and profiles != (element.profiles.get(type_) if element else None):
-                asks.append(conforming(profiles))
+            of_base = element.profiles.get(type_) if element else None
+            if profiles and profiles != of_base and not self.definitions.primitive(type_) and type_ != "Extension":
+                asks.append(conforming(profiles, type_))
             if type_ == "Reference" and (ask := referring(each, self._targets(element), self.definitions)):
                 asks.append(ask)
         return asks

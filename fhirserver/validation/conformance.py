@@ -20,6 +20,8 @@ from fhirserver.validation.reading import Json
 from fhirserver.validation.references import Container
 from fhirserver.validation.words import shown
 
+SAYING = frozenset({"resourceType", "extension", "modifierExtension"})  # what holds something to be asked here
+
 
 def conformance(
     resource: Json,
@@ -34,12 +36,13 @@ def conformance(
     for canonical in asked:
         found += _kept(canonical, resource, container, profiles)
     for steps, node in objects(resource):
-        if "resourceType" in node and (claimed := claims(node)):
-            place = at(resource, steps, container, definitions)
-            for i, canonical in enumerate(claimed):
-                problems = _kept(canonical, node, place.container, profiles, f".meta.profile[{i}]")
-                found += under(place.expression, problems)
-    found += extensions(resource, container, profiles, definitions)
+        if SAYING.isdisjoint(node):
+            continue
+        place = at(resource, steps, container, definitions)
+        for i, canonical in enumerate(claims(node) if "resourceType" in node else ()):
+            problems = _kept(canonical, node, place.container, profiles, f".meta.profile[{i}]")
+            found += under(place.expression, problems)
+        found += extensions(place, profiles, definitions)
     return under(resource["resourceType"], list(_once(found)))
 
 

@@ -58,7 +58,7 @@ class Way:
                 if step["type"]:
                     ahead += [(value, sibling, type_, index)] if type_ == step["type"] else []
                 elif step["resolve"]:
-                    target = container.resolve(value["reference"]) if node and "reference" in node else None
+                    target = container.resolve(node["reference"]) if node and "reference" in node else None
                     ahead += [(target, None, target["resourceType"], None)] if target else []
                 elif step["url"] and node:
                     extensions = node.get("extension", ())

@@ -12,10 +12,10 @@ from fhirserver.fhir.fhirpath import FhirPathError, Node, compile_expression
 from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.additions import named
 from fhirserver.validation.findings import Finding, issue, under
-from fhirserver.validation.places import Place, at, objects
+from fhirserver.validation.places import Place
 from fhirserver.validation.profiles import Context, Profile
 from fhirserver.validation.reading import Json
-from fhirserver.validation.references import STRUCTURE, Container
+from fhirserver.validation.references import STRUCTURE
 from fhirserver.validation.words import one_of, shown
 
 # where R4 and the guides on it put extensions that R4 declares for fewer places
@@ -28,19 +28,13 @@ ALSO = {
 KEYS = ("extension", "modifierExtension")
 
 
-def extensions(
-    resource: Json, container: Container, profiles: Mapping[str, Profile], definitions: Definitions
-) -> list[Finding]:
-    """What is wrong with the extensions of a resource that keeps the rules of its type."""
+def extensions(place: Place, profiles: Mapping[str, Profile], definitions: Definitions) -> list[Finding]:
+    """What is wrong with the extensions that an element holds, in a resource that keeps the rules of its type."""
     found: list[Finding] = []
-    for steps, node in objects(resource):
-        for key in KEYS:
-            if key not in node:
-                continue
-            place = at(resource, steps, container, definitions)
-            for index, extension in enumerate(node[key]):
-                if problems := _checked(extension, key, place, profiles, definitions):
-                    found += under(f"{place.expression}.{key}[{index}]", problems)
+    for key in KEYS:
+        for index, extension in enumerate(place.node.get(key, ())):
+            if problems := _checked(extension, key, place, profiles, definitions):
+                found += under(f"{place.expression}.{key}[{index}]", problems)
     return found
 
 

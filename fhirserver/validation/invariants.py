@@ -19,6 +19,9 @@ from fhirserver.validation.references import Container
 
 # by the structure: no empty elements, contained resources, narratives, references into what is contained
 CHECKED = frozenset({"ele-1", "dom-2", "txt-1", "txt-2", "ref-1"})
+MOST_STEPS = 100_000
+STEPS_OF_A_TRIAL = 10
+COST_OF_FAILURE = 5_000
 Holds = Callable[[Any, Container], bool]
 
 
@@ -39,12 +42,22 @@ class Invariant:
         """What is to say of a value, nothing where it holds."""
         if self._holds is not None:
             return [] if self._holds(value, container) else [self._broken()]
-        here, resource, root = self._nodes(value, container, sibling)
+        nodes = self._nodes(value, container, sibling)
         try:
-            return [] if self._expression.holds(here, resource, root, container.hooks) else [self._broken()]
+            return [] if self._true(nodes, container) else [self._broken()]
         except FhirPathError as error:
+            if self._profile is not None:
+                container.trials.spend(COST_OF_FAILURE)
             said = f"{self._constraint.key} cannot be evaluated here: {error}"
             return [self._issue("warning", "processing", said)]
+
+    def _true(self, nodes: tuple[Node, Node, Node], container: Container) -> bool:
+        """What a profile asks comes from outside, and has to end."""
+        if self._profile is None:
+            return self._expression.holds(*nodes, container.hooks)
+        held, steps = self._expression.holds_within(MOST_STEPS, *nodes, container.hooks)
+        container.trials.spend(1 + steps // STEPS_OF_A_TRIAL)
+        return held
 
     def _nodes(self, value: Any, container: Container, sibling: dict[str, Any] | None) -> tuple[Node, Node, Node]:
         inner, outer = container.inner, container.resource

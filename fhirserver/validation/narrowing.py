@@ -17,18 +17,19 @@ from fhirserver.validation.trees import Type
 from fhirserver.validation.words import one_of, shown
 
 
-def conforming(profiles: tuple[str, ...]) -> Ask:
-    """The value of an element keeps one of the profiles."""
+def conforming(profiles: tuple[str, ...], type_: str) -> Ask:
+    """The value of an element, of a type, keeps one of the profiles."""
 
     def ask(value: Any, sibling: Json | None, container: Container) -> Issues:
         inside = container.entered(value) if "resourceType" in value else container
         known = [profile for url in profiles if (profile := container.profiles.get(url))]
-        if len(known) < len(profiles):
-            return None if any(conforms(each, value, inside) for each in known) else unchecked(profiles, container)
-        if len(known) == 1:
-            return known[0].check(value, inside)
-        if any(conforms(each, value, inside) for each in known):
+        fitting = [each for each in known if each.type == type_]
+        if len(fitting) == 1 == len(profiles):
+            return fitting[0].check(value, inside)
+        if any(conforms(each, value, inside) for each in fitting):
             return None
+        if len(known) < len(profiles):
+            return unchecked(profiles, container)
         return issue("structure", f"it conforms to none of the profiles {one_of(profiles)}", "type-profile")
 
     return ask
@@ -121,7 +122,9 @@ def _aggregation(type_: Type) -> Ask | None:
     return ask
 
 
-def type_of_target(value: Json, container: Container, definitions: Definitions) -> str | None:
+def type_of_target(value: Any, container: Container, definitions: Definitions) -> str | None:
     """The type of what a reference leads to, as far as that can be told."""
+    if type(value) is not dict:
+        return None
     resource = container.resolve(value["reference"]) if "reference" in value else None
     return resource["resourceType"] if resource else target_type(value, container, definitions.resource_types)

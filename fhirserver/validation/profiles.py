@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions, profile_table, r4
 from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.additions import Additions, named
-from fhirserver.validation.findings import Issues, issue
+from fhirserver.validation.findings import Finding, Issues, issue
 from fhirserver.validation.reading import Ask
 from fhirserver.validation.references import STRUCTURE, Container, Known, TooManyTrials
-from fhirserver.validation.snapshots import kept, snapshot, type_elements
+from fhirserver.validation.snapshots import TooLarge, kept, snapshot, type_elements
 from fhirserver.validation.trees import tree
 
 Json = dict[str, Any]
+DEEPEST: Final = 40  # bases of bases, and profiles of types in them
 
 
 class Profiles(dict[str, "Profile"]):
@@ -41,7 +42,10 @@ class Context(NamedTuple):
 
 
 class Profile:
-    """One profile, or the definition of an extension."""
+    """One profile, or the definition of an extension.
+
+    Its elements are what came of its base when its first value came: where a base becomes another, it is made anew.
+    """
 
     def __init__(self, structure_definition: Json, definitions: Definitions) -> None:
         self.url: str = structure_definition["url"]
@@ -55,26 +59,32 @@ class Profile:
         self._definitions = definitions
         self._snapshot = _kept(structure_definition.get("snapshot"))
         self._differential = [] if self._snapshot else _kept(structure_definition.get("differential"))
+        self._too_large = False
         self._asked: Ask | None = None
 
     @cached_property
     def needs(self) -> frozenset[str]:
         """Canonicals of the profiles, definitions of extensions and value sets that it names, and of its base."""
-        named = set(_named(self._snapshot or self._differential, self._definitions))
-        if not self._snapshot and not self._of_type(self.base):
+        named = set(_named(self._differential or self._snapshot, self._definitions))
+        if self._differential and not self._of_type(self.base):
             named.add(self.base)
         return frozenset(named)
 
     @cached_property
     def modifier(self) -> bool:
         """Whether the extension it defines changes the meaning of what it stands in."""
-        root = (self._snapshot or self._differential)[:1]
+        root = (self._differential or self._snapshot)[:1]
         return any("." not in each["path"] and bool(each.get("isModifier")) for each in root)
 
     def elements(self, profiles: Mapping[str, Known], seen: tuple[str, ...] = ()) -> Sequence[Json] | None:
-        """The elements of the snapshot, generated where there is none; None where the base is not known here."""
-        if self._snapshot:
-            return self._snapshot
+        """The elements of the snapshot, generated where there is none; None where the base is not known here.
+
+        Raises TooLarge where they would be too many.
+        """
+        if self._too_large:
+            raise TooLarge
+        if self._snapshot or len(seen) > DEEPEST:
+            return self._snapshot or None
 
         def known(canonical: str) -> Sequence[Json] | None:
             profile = profiles.get(canonical)
@@ -82,7 +92,14 @@ class Profile:
 
         type_ = self._of_type(self.base)
         base = type_elements(type_, self._definitions) if type_ else known(self.base)
-        return snapshot(self._differential, base, known, self._definitions) if base else None
+        if base is None:
+            return None
+        try:
+            self._snapshot = snapshot(self._differential, base, known, self._definitions)
+        except TooLarge:
+            self._too_large = True
+            raise
+        return self._snapshot
 
     def _of_type(self, canonical: str) -> str | None:
         """The type of FHIR that a canonical names."""
@@ -95,20 +112,24 @@ class Profile:
         if type_ != self.type:
             said = f"{self.url} is a profile of {self.type}, and this is {type_}"
             return named(self.url, issue("structure", said, "type"))
-        if self._asked is None:
-            self._asked = self._compiled(container.profiles)
         try:
-            found = self._asked(node, None, container)
+            ask = self._asked or self._compiled(container.profiles)
+            found = ask(node, None, container) if ask else self._unchecked(f"derives from {self.base}, not known here")
+        except TooLarge:
+            found = self._unchecked("has too many elements")
         except TooManyTrials:
             found = issue("too-costly", "there are too many values and slices to tell which belongs to which", "depth")
         return named(self.url, found) if found else None
 
-    def _compiled(self, profiles: Mapping[str, Known]) -> Ask:
+    def _compiled(self, profiles: Mapping[str, Known]) -> Ask | None:
         elements = self.elements(profiles)
-        if elements is None:
-            said = f"the profile {self.url} derives from {self.base}, which is not known here, so it is not checked"
-            return lambda value, sibling, container: [Issue("warning", "not-found", said, "", rule="profile-unknown")]
-        return Additions(self._definitions, self.url).of(tree(elements), self.type, None) or _nothing
+        if elements is not None:
+            self._asked = Additions(self._definitions, self.url).of(tree(elements), self.type, None) or _nothing
+        return self._asked
+
+    def _unchecked(self, why: str) -> list[Finding]:
+        said = f"the profile {self.url} {why}, so it is not checked"
+        return [Issue("warning", "not-found", said, "", rule="profile-unknown")]
 
 
 def _nothing(value: Any, sibling: Json | None, container: Container) -> Issues:

@@ -20,7 +20,12 @@ Known = Callable[[str], Sequence[Json] | None]  # the snapshot of a profile by i
 _kept = "id path sliceName slicing min max type contentReference maxLength binding constraint isModifier"
 KEPT: Final = frozenset(_kept.split())
 CONSTRAINT: Final = ("key", "severity", "human", "expression")
+MOST_ELEMENTS: Final = 30_000
 VALUES: Final = ("fixed", "pattern", "minValue", "maxValue")
+
+
+class TooLarge(Exception):
+    """A snapshot would have more elements than anybody writes."""
 
 
 @dataclass(slots=True)
@@ -35,6 +40,10 @@ class Branch:
     def copy(self) -> Branch:
         children = {name: each.copy() for name, each in self.children.items()}
         return Branch(self.name, {**self.element}, children, {name: each.copy() for name, each in self.slices.items()})
+
+    def size(self) -> int:
+        inner = (*self.children.values(), *self.slices.values())
+        return 1 + sum(each.size() for each in inner)
 
 
 def snapshot(differential: Iterable[Json], base: Iterable[Json], known: Known, definitions: Definitions) -> list[Json]:
@@ -167,6 +176,12 @@ class _Merge:
     def __init__(self, known: Known, definitions: Definitions) -> None:
         self._known = known
         self._definitions = definitions
+        self._left = MOST_ELEMENTS
+
+    def _spend(self, elements: int) -> None:
+        self._left -= elements
+        if self._left < 0:
+            raise TooLarge
 
     def merge(self, branch: Branch, said: Branch, *, of_slice: bool = False) -> None:
         """Puts what is said of an element, of its parts and of its slices."""
@@ -186,7 +201,9 @@ class _Merge:
                 self._typed(whole, child, type_, alone=branch.name == "Extension")
         for name, each in said.slices.items():
             self._slice_rules(branch)
-            self.merge(_slice(branch, name, before), each, of_slice=inside)
+            part = _slice(branch, name, before)
+            self._spend(part.size())
+            self.merge(part, each, of_slice=inside)
 
     def _typed(self, whole: Branch, said: Branch, type_: str, *, alone: bool) -> None:
         """`valueQuantity` is the slice of value[x] of that type; where it must be there, nothing else can be.
@@ -196,6 +213,7 @@ class _Merge:
         only = _only(whole, type_)
         alone = "slicing" not in whole.element and (alone or bool(said.element.get("min")))
         part = _slice(whole, said.name, whole.copy())
+        self._spend(part.size())
         _type_slicing(whole)
         part.element["type"] = only
         self.merge(part, said)
@@ -230,22 +248,25 @@ class _Merge:
 
     def _unfold(self, branch: Branch) -> None:
         """The parts of an element, from what its type says."""
+        branch.children = self._parts(branch)
+        self._spend(branch.size())
+
+    def _parts(self, branch: Branch) -> dict[str, Branch]:
         element = branch.element
         if reference := element.get("contentReference"):
             path = reference.rpartition("#")[2]
             inner = outline(_type_elements(path, path, self._definitions)) if path in self._definitions.types else None
-            branch.children = _below(inner, path) if inner else {}
-            return
+            return _below(inner, path) if inner else {}
         types = element.get("type", ())
         if len(types) == 1 and len(profiles := types[0].get("profile", ())) == 1:
             elements = self._known(profiles[0])
             if elements is not None:
-                branch.children = outline(elements).children
-                return
+                return outline(elements).children
         code = types[0]["code"] if len(types) == 1 else "Element"
         if code in self._definitions.types:
             primitive = self._definitions.primitive(code)
-            branch.children = outline(type_elements("Element" if primitive else code, self._definitions)).children
+            return outline(type_elements("Element" if primitive else code, self._definitions)).children
+        return {}
 
 
 def _below(inner: Branch, path: str) -> dict[str, Branch]:

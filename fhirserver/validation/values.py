@@ -9,6 +9,7 @@ from typing import Any
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.fhirpath.error import FhirPathError
 from fhirserver.fhir.fhirpath.quantities import Quantity, common
+from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.units import UCUM
 from fhirserver.validation.findings import Problem
 from fhirserver.validation.words import shown
@@ -95,10 +96,13 @@ def _order(value: Any, bound: Any) -> int | None:
     return None
 
 
-def _order_of_times(value: str, bound: str) -> int:
+def _order_of_times(value: str, bound: str) -> int | None:
     if value[2:3] == ":":
         return (value > bound) - (value < bound)
-    ours, theirs = dates.parse(value), dates.parse(bound)
+    try:
+        ours, theirs = dates.parse(value), dates.parse(bound)
+    except Outcome:
+        return None  # the bound is of another type than the element
     return (ours.low >= theirs.high) - (ours.high <= theirs.low)
 
 

@@ -821,3 +821,44 @@ def test_a_profile_asks_for_an_extension() -> None:
 def test_an_extension_that_is_not_known(key: str, severity: str) -> None:
     (issue,) = conformance(with_extension("http://example.org/other", key=key, valueCode="x"), [], known(), r4())
     assert (issue.severity, issue.expression) == (severity, f"Observation.{key}[0].url")
+
+
+# what comes from outside must end
+
+
+def test_an_invariant_that_takes_too_long_is_given_up() -> None:
+    expression = "note.all(%resource.descendants().all(%resource.descendants().all(%resource.descendants().exists())))"
+    constraint = {"key": "x-1", "severity": "error", "human": "Long.", "expression": expression}
+    profile = structure("p", "Observation", {"path": "Observation", "constraint": [constraint]})
+    (issue,) = conformance(OBSERVATION, [BASE + "p"], known(profile), r4())
+    assert (issue.severity, issue.rule) == ("warning", "invariant")  # type: ignore[union-attr]
+
+
+def test_bases_of_bases_end() -> None:
+    chain = [structure("0", "Patient")]
+    chain += [structure(str(i), "Patient", base=f"{BASE}{i - 1}") for i in range(1, 200)]
+    last = {**structure("p", "Patient"), "baseDefinition": f"{BASE}199"}
+    (issue,) = conformance({"resourceType": "Patient"}, [BASE + "p"], known(*chain, last), r4())
+    assert issue.rule == "profile-unknown"  # type: ignore[union-attr]
+
+
+def test_profiles_that_unfold_each_other_without_end_are_not_checked() -> None:
+    """Each has two slices of the one before: a million elements after twenty."""
+    definitions = [structure("0", "Extension", {"path": "Extension.value[x]", "max": "0"})]
+    for i in range(1, 21):
+        slices = [
+            each
+            for name in "ab"
+            for each in (
+                {
+                    "path": "Extension.extension",
+                    "sliceName": name,
+                    "type": [{"code": "Extension", "profile": [f"{BASE}{i - 1}"]}],
+                },
+                {"path": "Extension.extension.id", "max": "0"},
+            )
+        ]
+        definitions.append(structure(str(i), "Extension", *slices))
+    resource = with_extension(f"{BASE}20", valueString="x")
+    (issue,) = conformance(resource, [], known(*definitions), r4())
+    assert (issue.severity, issue.rule) == ("warning", "profile-unknown")  # type: ignore[union-attr]

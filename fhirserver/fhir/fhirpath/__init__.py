@@ -73,6 +73,13 @@ class Expression:
         """
         return self._truth([element], Scope(self._elements, element, resource, root, hooks)) is not False
 
+    def holds_within(
+        self, steps: int, element: Node, resource: Node, root: Node, hooks: Hooks = NO_HOOKS
+    ) -> tuple[bool, int]:
+        """The same for an invariant from outside, which must end: and how many of the steps it took."""
+        scope = Scope(self._elements, element, resource, root, hooks, None, steps)
+        return self._truth([element], scope) is not False, steps - scope.steps
+
 
 @lru_cache(8192)
 def compile_expression(text: str, definitions: Definitions | None = None, *, on: str | None = None) -> Expression:
