@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.interactions.parameters import gather
-from fhirserver.interactions.terminology import KINDS, follow
+from fhirserver.interactions.terminology import FOLLOWED, follow
 from fhirserver.operations import OPERATIONS
 from fhirserver.rest.bodies import Bodies
 from fhirserver.rest.dispatch import serve
@@ -37,6 +37,7 @@ from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.store.space import Space, space_of
+from fhirserver.validation.kept import KeptProfiles
 from fhirserver.validation.validate import Validator
 from smart_auth import schema, tokens
 from smart_auth.app import create as authorizing
@@ -141,7 +142,7 @@ def assemble(
         space=space,
     )
     terminology = Terminology()
-    store.wrote = lambda type_: terminology.changed() if type_ in KINDS else None
+    store.wrote = lambda type_: terminology.changed() if type_ in FOLLOWED else None
     enqueue = partial(_enqueue, store, tell)
     live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
     return Context(
@@ -156,6 +157,7 @@ def assemble(
         operations=OPERATIONS,
         enqueue=enqueue,
         terminology=terminology,
+        profiles=KeptProfiles(),
         auth=Auth(database, settings, now),
         caller=ANYONE if settings.open else NOBODY,
     )

@@ -14,6 +14,7 @@ from fhirserver.search.parameters import Registry
 from fhirserver.settings import Settings
 from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store
+from fhirserver.validation.kept import KeptProfiles
 from fhirserver.validation.validate import Validator
 from smart_auth.scopes import Scope
 from smart_auth.server import Auth
@@ -103,6 +104,7 @@ class Context:
     operations: Mapping[tuple[str, str, bool], Operation]
     enqueue: Enqueue
     terminology: Terminology
+    profiles: KeptProfiles
     auth: Auth
     caller: Caller = NOBODY
     leaving: Mapping[str, Set[str]] = field(default_factory=dict)

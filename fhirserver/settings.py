@@ -17,9 +17,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from fhirserver.fhir.definitions import r4
+
 PREFIX = "HEALTHMATE_"
 
 _tenant = re.compile(r"[a-z][a-z0-9-]{0,23}")
+_required = re.compile(r"[A-Z][A-Za-z]*=[^\s,=]+:\S+")
 _credentials = re.compile(r"(?<=://).*@|(?<=Password=)[^&]*|(?<=AWS_SESSION_TOKEN:)[^&,]*", re.IGNORECASE)
 
 
@@ -144,6 +147,16 @@ class Settings(BaseSettings):
     full_text: bool = Field(
         True, description="keep the words of each resource, for _text and _content; `healthmate reindex` after a change"
     )
+    validation: Literal["off", "base", "profiles"] = Field(
+        "base",
+        description="what is written has to keep the rules of its type (base) and of the profiles it names, too"
+        " (profiles); off: it has to be readable, and conformance resources have to be right",
+    )
+    required_profiles: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="profiles that resources of a type must keep, as TYPE=URL separated by commas; of several for a"
+        " type, one. With validation=profiles",
+    )
     referential_integrity: bool = Field(False, description="refuse references to resources that do not exist")
     conditional_delete: Literal["single", "multiple"] = Field(
         "single", description="whether a conditional delete may delete several matches at once"
@@ -179,7 +192,7 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
 
-    @field_validator("tenants", "trusted_hosts", "cors_origins", mode="before")
+    @field_validator("tenants", "trusted_hosts", "cors_origins", "required_profiles", mode="before")
     @classmethod
     def _separated(cls, names: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names
@@ -193,6 +206,16 @@ class Settings(BaseSettings):
         if len(set(names)) < len(names):
             raise ValueError("a tenant stands twice")
         return names
+
+    @field_validator("required_profiles")
+    @classmethod
+    def _profiles(cls, pairs: tuple[str, ...]) -> tuple[str, ...]:
+        for pair in pairs:
+            if not _required.fullmatch(pair):
+                raise ValueError(f"{pair!r} names no profile: write Patient=http://example.org/the-profile")
+            if pair.partition("=")[0] not in r4().resource_types:
+                raise ValueError(f"{pair!r} names no resource type of FHIR R4")
+        return pairs
 
     @field_validator("broker_url")
     @classmethod
@@ -220,6 +243,8 @@ class Settings(BaseSettings):
                 f"open turns authorization off, so it is refused on {self.host}: only this machine may reach such a"
                 " server. Use host 127.0.0.1, or leave open out"
             )
+        if self.required_profiles and self.validation != "profiles":
+            raise ValueError("required_profiles are asked for with validation=profiles only")
         if self.default_count > self.max_count:
             raise ValueError(f"default_count {self.default_count} is larger than max_count {self.max_count}")
         return self

@@ -29,16 +29,13 @@ class Gathered:
         self.expansion: Expanded | None = None
 
 
-class Terminology:
-    """What canonicals were made of, and the value sets and code systems by the stored version that they were made of.
+class Epochs:
+    """Every change of what is stored is a new epoch.
 
-    Every change of what is stored is a new epoch. As long as a change would have been told, what was found in this one
-    needs no second look.
+    As long as a change would have been told, what was found in this one needs no second look.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Canonical | tuple[str, int], tuple[Gathered | Definition, int]] = {}
-        self._codes = 0
         self._heard = -TRUSTED_SECONDS
         self.epoch = 0
 
@@ -55,8 +52,18 @@ class Terminology:
         self._heard = -TRUSTED_SECONDS
         self.epoch += 1
 
-    def current(self, found: Gathered) -> bool:
-        return found.epoch == self.epoch and monotonic() - self._heard < TRUSTED_SECONDS
+    def lasts(self, epoch: int) -> bool:
+        """Whether nothing was changed since it began."""
+        return epoch == self.epoch and monotonic() - self._heard < TRUSTED_SECONDS
+
+
+class Terminology(Epochs):
+    """What canonicals were made of, and value sets and code systems by the stored version that they were made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[Canonical | tuple[str, int], tuple[Gathered | Definition, int]] = {}
+        self._codes = 0
 
     def gathered(self, asked: Canonical) -> Gathered | None:
         found = self._kept.get(asked)

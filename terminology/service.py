@@ -74,7 +74,7 @@ class Service:
         """All that the canonical leads to, as it is now."""
         found = self._kept.gathered(asked)
         if found is not None:
-            if self._kept.current(found):
+            if self._kept.lasts(found.epoch):
                 return found
             epoch = self._kept.epoch
             if await self._unchanged(found.used):

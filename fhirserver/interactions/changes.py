@@ -16,12 +16,21 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.files import is_conformance
 from fhirserver.interactions.own_operations import check_not_own
 from fhirserver.interactions.summary import subsetted
 from fhirserver.search.custom import SEARCH_PARAMETER, row
 from fhirserver.store.resources import Change, Stored
+from fhirserver.validation.findings import MOST_ISSUES
 
 Resource = dict[str, Any]
+# what may be wrong where validation is off: whatever else is wrong could not be indexed or written as XML
+LEFT = frozenset(
+    {
+        *("cardinality-min", "binding", "reference-target", "reference-contained", "invariant"),
+        *("bundle-fullurl", "bundle-reference"),
+    }
+)
 
 
 def new_id() -> str:
@@ -43,7 +52,9 @@ def accepted(ctx: Context, resource: Any, type_: str) -> Resource:
     if named != type_:
         raise invalid(f"the URL says {type_}, the body says {named!r}", f"{type_}.resourceType")
     issues = ctx.validator.issues(resource)
-    if any(issue.severity in ("error", "fatal") for issue in issues):
+    if ctx.settings.validation == "off" and len(issues) < MOST_ISSUES and not is_conformance(type_, ctx.definitions):
+        issues = [issue for issue in issues if issue.rule not in LEFT]
+    if issues:
         raise Outcome(400, issues[0].code, issues[0].diagnostics, issues=tuple(issues))
     storable(resource)
     return resource

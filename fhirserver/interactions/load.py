@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, KeysView
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, KeysView
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -23,6 +23,7 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.changes import Resource, accepted, new_id, unchanged, written
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.parameters import take, write_all
+from fhirserver.interactions.validation import approved
 from fhirserver.interactions.write import update
 from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.store.faults import refusal
@@ -62,7 +63,7 @@ async def load(ctx: Context, resources: Iterable[Resource], progress: Callable[[
     try:
         # in a thread: reading a large file or waiting for a generator must not stop the writes that are under way
         while piece := await asyncio.to_thread(next, pieces, None):
-            for type_, resource in _prepared(ctx, piece, receipt):
+            async for type_, resource in _prepared(ctx, piece, receipt):
                 if len(waiting[type_]) == BATCH or resource["id"] in waiting[type_]:
                     await _start(ctx, type_, waiting.pop(type_), running, receipt)
                 waiting[type_][resource["id"]] = resource
@@ -103,7 +104,7 @@ def _pieces(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
         yield piece
 
 
-def _prepared(ctx: Context, piece: list[Resource], receipt: Receipt) -> Iterator[tuple[str, Resource]]:
+async def _prepared(ctx: Context, piece: list[Resource], receipt: Receipt) -> AsyncIterator[tuple[str, Resource]]:
     """The valid ones, with their types, and with ids."""
     for resource in piece:
         receipt.asked += 1
@@ -113,6 +114,7 @@ def _prepared(ctx: Context, piece: list[Resource], receipt: Receipt) -> Iterator
             continue
         try:
             resource = accepted(ctx, resource, type_)
+            await approved(ctx, resource)
         except Outcome as refusal:
             receipt.failed.append((f"{type_}/{resource.get('id', '?')}", str(refusal)))
         else:

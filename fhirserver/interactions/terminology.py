@@ -27,6 +27,8 @@ from terminology.service import Read, Service
 
 MOST_VERSIONS = 5_000  # with the URLs that are asked for at once
 KINDS = ("ValueSet", "CodeSystem", "ConceptMap", "NamingSystem")
+STRUCTURE_DEFINITION = "StructureDefinition"  # found in the same way, for validation
+FOLLOWED = (*KINDS, STRUCTURE_DEFINITION)
 URI = "urn:ietf:rfc:3986"  # the system of identifiers that are URIs
 MOST_MAPS = 100  # from one system
 AGAIN_SECONDS = 1.0
@@ -39,10 +41,10 @@ def service(ctx: Context) -> Service:
     be shared. To read them as resources is another matter.
     """
     authorize(ctx.caller, "terminology", None)
-    return Service(_Stored(ctx), ctx.terminology, ctx.base_url)
+    return Service(Stored(ctx), ctx.terminology, ctx.base_url)
 
 
-class _Stored:
+class Stored:
     """A `terminology.service.Source`."""
 
     def __init__(self, ctx: Context) -> None:
@@ -53,7 +55,7 @@ class _Stored:
         for type_ in KINDS:
             wanted = [each for each in asked if each.type == type_]
             if wanted:
-                candidates = await self._with_urls(type_, {each.url for each in wanted})
+                candidates = await self.with_urls(type_, {each.url for each in wanted})
                 found |= {each: latest(_versioned(each), candidates[each.url]) for each in wanted}
         systems = [each for each in found if each.type == "CodeSystem"]
         if systems:
@@ -87,7 +89,7 @@ class _Stored:
         found = await self._rows("NamingSystem", _has_names(self._ctx, {identifier}), {})
         return [Canonical("NamingSystem", f"NamingSystem/{row['_id']}") for row in found]
 
-    async def _with_urls(self, type_: str, urls: set[str]) -> dict[str, list[Candidate]]:
+    async def with_urls(self, type_: str, urls: set[str]) -> dict[str, list[Candidate]]:
         """By URL, or as `[type]/[id]`; by an OID or UUID where that is the name of nothing else."""
         ids = {id_ for url in urls for kind, _, id_ in [url.partition("/")] if kind == type_ and id_}
         by_id = Clause(self._ctx.registry[type_]["_id"], None, tuple(ids))
@@ -135,8 +137,8 @@ def _has_names(ctx: Context, names: Collection[str]) -> Criterion:
     return Clause(ctx.registry["NamingSystem"]["value"], "exact", tuple(sorted(values)))
 
 
-FINDING = dict.fromkeys(KINDS, _has_urls) | {"NamingSystem": _names_systems}
-NAMES = dict.fromkeys(KINDS, "$search.url") | {"NamingSystem": "$search.value:exact"}
+FINDING = dict.fromkeys(FOLLOWED, _has_urls) | {"NamingSystem": _names_systems}
+NAMES = dict.fromkeys(FOLLOWED, "$search.url") | {"NamingSystem": "$search.value:exact"}
 
 
 def _is_named(row: Document, type_: str, url: str) -> bool:
@@ -171,7 +173,7 @@ async def follow(ctx: Context) -> None:
     kept = ctx.terminology
     while True:
         try:
-            async for changed in changes(ctx.store, (*KINDS, RELEASES)):
+            async for changed in changes(ctx.store, (*FOLLOWED, RELEASES)):
                 if changed:
                     kept.changed()
                 kept.heard()

@@ -22,6 +22,7 @@ from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.lawful import check_naming, check_written, replaced
 from fhirserver.interactions.parameters import take, write_all
+from fhirserver.interactions.validation import approved
 from fhirserver.interactions.write import deletable, existing, identified, patched, updated_id
 from fhirserver.search.custom import SEARCH_PARAMETER, Unfit
 from fhirserver.search.query import Query
@@ -61,6 +62,7 @@ ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
 
 async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: Perform) -> list[Answer]:
     steps = [_step(ctx, entry, index, strict) for index, entry in enumerate(entries)]
+    await _approve(ctx, steps)
     _check_urls(steps)
     await ctx.store.ensure(*sorted({step.type for step in steps if step.type in ctx.definitions.resource_types}))
     ctx = ctx.fresh()
@@ -109,6 +111,15 @@ def _plan(ctx: Context, step: Step) -> None:
         step.id = path[1]
         if step.resource is not None:
             identified(step.resource, path[1])
+
+
+async def _approve(ctx: Context, steps: list[Step]) -> None:
+    for step in steps:
+        if step.resource is not None:
+            try:
+                await approved(ctx, step.resource)
+            except Outcome as refusal:
+                raise refusal.under(f"{step.place}.resource") from refusal
 
 
 def _check_urls(steps: list[Step]) -> None:
@@ -271,7 +282,7 @@ class _Attempt:
     async def _change(self, step: Step) -> Change:
         if step.request.method == "PATCH":
             current = existing(step.current, f"{step.type}/{step.id}")
-            resource = patched(self.ctx, current, step.request.body)
+            resource = await patched(self.ctx, current, step.request.body)
         else:
             resource = step.resource or {}
         found: dict[str, Target] = {}

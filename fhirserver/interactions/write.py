@@ -20,6 +20,7 @@ from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.lawful import check_naming, check_written, replaced, replaced_all
 from fhirserver.interactions.parameters import take, write_all
+from fhirserver.interactions.validation import approved
 from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Change, Conflict, Stored
@@ -32,6 +33,7 @@ async def create(ctx: Context, request: Request, type_: str) -> Answer:
     """201; with If-None-Exist 200 and the resource that exists."""
     authorize(ctx.caller, "create", type_)
     resource = accepted(ctx, request.body, type_)
+    await approved(ctx, resource)
     if request.if_none_exist is None:
         return await _alone(ctx, type_, lambda bound: _insert(bound, resource, new_id()))
     query = criteria(ctx, type_, request.if_none_exist)
@@ -47,6 +49,7 @@ async def update(ctx: Context, request: Request, type_: str, id_: str) -> Answer
     """200, or 201 for an id that the client chose. A deleted resource comes back to life."""
     authorize(ctx.caller, "update", type_)
     resource = identified(accepted(ctx, request.body, type_), id_)
+    await approved(ctx, resource)
     return await _alone(ctx, type_, lambda bound: _replace(bound, request, resource, id_), id_)
 
 
@@ -58,7 +61,7 @@ async def patch(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
         found = await replaced(bound, await bound.store.read(type_, id_), "u")
         current = existing(found, f"{type_}/{id_}")
         check_version(request.if_match, current, current.reference)
-        return await _next_version(bound, patched(bound, current, request.body), current)
+        return await _next_version(bound, await patched(bound, current, request.body), current)
 
     return await _alone(ctx, type_, once, id_)
 
@@ -82,6 +85,7 @@ async def conditional_update(ctx: Context, request: Request, type_: str) -> Answ
     """https://hl7.org/fhir/R4/http.html#cond-update"""
     authorize(ctx.caller, "update", type_)
     resource = accepted(ctx, request.body, type_)
+    await approved(ctx, resource)
     query = criteria(ctx, type_, request.pairs)
 
     async def once(bound: Context) -> Answer:
@@ -100,7 +104,7 @@ async def conditional_patch(ctx: Context, request: Request, type_: str) -> Answe
         found = await replaced(bound, await match(bound, query), "u")
         current = existing(found, "a resource that matches the condition")
         check_version(request.if_match, current, current.reference)
-        return await _next_version(bound, patched(bound, current, request.body), current)
+        return await _next_version(bound, await patched(bound, current, request.body), current)
 
     return await _together(ctx, type_, once)
 
@@ -139,7 +143,7 @@ def existing(current: Stored | None, reference: str) -> Stored:
     return current
 
 
-def patched(ctx: Context, current: Stored, document: Any) -> Resource:
+async def patched(ctx: Context, current: Stored, document: Any) -> Resource:
     """The patched resource, valid and still the same one."""
     before = json.resource(current.body)
     after = (
@@ -147,7 +151,9 @@ def patched(ctx: Context, current: Stored, document: Any) -> Resource:
         if isinstance(document, list)
         else fhirpath_patch(before, document, ctx.definitions)
     )
-    return identified(accepted(ctx, after, current.type), current.id)
+    resource = identified(accepted(ctx, after, current.type), current.id)
+    await approved(ctx, resource)
+    return resource
 
 
 async def updated_id(ctx: Context, resource: Resource, query: Query) -> str:

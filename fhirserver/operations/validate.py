@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     resource: Any
     at: Path
     mode: str | None
-    profile: str | None
+    profiles: tuple[str, ...]
 
 
 @operation("validate", "", *sorted(r4().resource_types), instance=False, definition=DEFINITION)
@@ -80,7 +80,10 @@ def _asked(ctx: Context, request: Request, type_: str) -> Asked:
     mode = once(found, "mode")
     if mode is not None and mode not in MODES:
         raise invalid(f"mode={mode[:80]} is none of {', '.join(MODES)}", "mode")
-    return Asked(body, at, mode, once(found, "profile"))
+    profiles = tuple(each for each in found.get("profile", ()) if isinstance(each, str))
+    if mode == "profile" and not profiles:
+        raise invalid("mode=profile needs the profile", "profile", code="required")
+    return Asked(body, at, mode, profiles)
 
 
 def _is_call(body: Json, type_: str) -> bool:
@@ -110,7 +113,7 @@ async def _issues(ctx: Context, resource: Any, asked: Asked, type_: str, id_: st
     if type_ and isinstance(named, str) and named != type_:
         said = f"the URL says {type_}, the resource says {named[:80]}"
         return [Issue("error", "invalid", said, f"{named[:80]}.resourceType", rule="resource-type")]
-    issues = await checked(ctx, resource)
+    issues = await checked(ctx, resource, asked.profiles)
     if not refusing(issues) and asked.mode in ("create", "update"):
         issues = worst([*issues, *await _refusals(ctx, resource, asked.mode, id_)])
     return issues

@@ -46,6 +46,17 @@ def conformance(
     return under(resource["resourceType"], list(_once(found)))
 
 
+def named(resource: Json) -> set[str]:
+    """Canonicals of the profiles and extensions that it names, also within."""
+    found: set[str] = set()
+    for _, node in objects(resource):
+        if "resourceType" in node:
+            found.update(claims(node))
+        for key in ("extension", "modifierExtension"):
+            found.update(each["url"] for each in node.get(key, ()) if ":" in each["url"])
+    return found
+
+
 def claims(resource: Json) -> list[str]:
     """Canonicals of the profiles that a resource says it keeps."""
     return [each for each in resource.get("meta", {}).get("profile", ()) if each is not None]

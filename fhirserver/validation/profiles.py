@@ -153,6 +153,15 @@ def _named(elements: Iterable[Json], definitions: Definitions) -> Iterator[str]:
             yield binding["valueSet"]
 
 
+def of_type(canonical: str, definitions: Definitions) -> Profile | None:
+    """A type as the profile that it is of itself."""
+    name = canonical.partition("|")[0].removeprefix(STRUCTURE)
+    if name not in definitions.resource_types:
+        return None
+    whole = {"element": [{"path": name}]}
+    return Profile({"url": STRUCTURE + name, "type": name, "snapshot": whole}, definitions)
+
+
 @cache
 def published() -> Profiles:
     """Those of R4: https://hl7.org/fhir/R4/profilelist.html, https://hl7.org/fhir/R4/extensibility-registry.html"""

@@ -1,0 +1,71 @@
+"""The profiles that are known: StructureDefinitions that are stored, and those that R4 publishes where none is.
+
+What was compiled is used as long as every canonical still means the same stored version, so that what is stored
+is in force with the next request, on every server of the database. https://hl7.org/fhir/R4/profiling.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from fhirserver.context import OPERATOR, Context
+from fhirserver.fhir.outcome import too_costly
+from fhirserver.interactions.terminology import STRUCTURE_DEFINITION, Stored
+from fhirserver.validation.kept import Identity, Kept
+from fhirserver.validation.profiles import Profile, of_type, published
+from terminology.canonical import Candidate, canonical, latest
+
+MOST_ASKED = 1_000  # by one resource
+MOST_KEPT = 10_000
+
+
+async def known(ctx: Context, asked: Collection[str]) -> Mapping[str, Profile]:
+    """These canonicals and all that they lead to, as far as they are known. Profiles are nobody's data."""
+    if len(asked) > MOST_ASKED:
+        raise too_costly(f"it names more than {MOST_ASKED:,} profiles and extensions")
+    ctx = replace(ctx, caller=OPERATOR)
+    kept, epoch = ctx.profiles.now, ctx.terminology.epoch
+    if not ctx.terminology.lasts(kept.epoch):
+        if kept.used and await _means(ctx, kept.used) != kept.used:
+            kept = Kept()
+        kept.epoch = epoch
+    if len(kept.used) > MOST_KEPT:
+        kept = Kept(epoch)
+    ctx.profiles.now = kept
+    ahead = {*asked} - kept.used.keys()
+    while ahead:
+        epoch = kept.epoch
+        found = await _found(ctx, kept, ahead)
+        if kept.epoch != epoch:
+            continue  # others looked again meanwhile, so this may be of before
+        for each in found:
+            kept.put(*each)
+        ahead = {each for _, profile, _ in found if profile for each in profile.needs} - kept.used.keys()
+    return kept.profiles
+
+
+async def _means(ctx: Context, canonicals: Collection[str]) -> dict[str, Identity]:
+    """The stored version that each canonical means."""
+    return {url: chosen and chosen.identity(STRUCTURE_DEFINITION) for url, chosen in await _chosen(ctx, canonicals)}
+
+
+async def _chosen(ctx: Context, canonicals: Collection[str]) -> list[tuple[str, Candidate | None]]:
+    wanted = {text: canonical(STRUCTURE_DEFINITION, text) for text in canonicals}
+    found = await Stored(ctx).with_urls(STRUCTURE_DEFINITION, {each.url for each in wanted.values()})
+    return [(text, latest(each, found.get(each.url, ()))) for text, each in wanted.items()]
+
+
+async def _found(ctx: Context, kept: Kept, canonicals: Collection[str]) -> list[tuple[str, Profile | None, Identity]]:
+    found: list[tuple[str, Profile | None, Identity]] = []
+    chosen = await _chosen(ctx, canonicals)
+    resources = await Stored(ctx).read(STRUCTURE_DEFINITION, {each.id for _, each in chosen if each is not None})
+    for text, each in chosen:
+        resource = resources.get(each.id) if each is not None else None
+        if each is None or resource is None:
+            found.append((text, published().get(text) or of_type(text, ctx.definitions), None))
+        else:
+            identity = each.identity(STRUCTURE_DEFINITION)[0], resource.version
+            profile = kept.compiled(identity) or Profile(resource.resource, ctx.definitions)
+            found.append((text, profile, identity))
+    return found
