@@ -35,7 +35,7 @@ class Candidate(NamedTuple):
     """What is stored and has the URL: its id, stored version, and what decides which is the latest.
 
     `release`: not a resource, but a code system in collections of its own; `id` is its key. `whole`: a code system
-    with all of its concepts.
+    with all of its concepts. `implied`: a value set that nobody stored, all of the code system that has this id.
     """
 
     id: str
@@ -46,10 +46,16 @@ class Candidate(NamedTuple):
     updated: datetime
     release: bool = False
     whole: bool = True
+    implied: bool = False
+
+    def place(self, type_: str) -> str:
+        """The type of the resource that is read."""
+        return "CodeSystem" if self.implied else type_
 
     def identity(self, type_: str) -> tuple[str, int]:
         """What is compiled from it is kept by this."""
-        return f"{'releases' if self.release else type_}/{self.id}", self.stored
+        place = "releases" if self.release else "implied" if self.implied else type_
+        return f"{place}/{self.id}", self.stored
 
 
 def latest(asked: Canonical, candidates: Iterable[Candidate]) -> Candidate | None:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from terminology.canonical import Canonical
-from terminology.concepts import Concept, Designation, folded, speaks, words
+from terminology.concepts import Concept, Designation, System, folded, speaks, words
 from terminology.releases.release import Page, Release
+from terminology.supplements import Supplemented
 from terminology.value_sets import MOST, Code, Part, Present, ValueSet, absent
 
 Json = dict[str, Any]
@@ -22,19 +23,27 @@ WHOLE = 10_000  # codes that are answered at once
 NARROWED = 50_000  # codes of which all are looked at
 
 
+class Named(NamedTuple):
+    """Designations: of a language where there is no `system`, else of a use."""
+
+    system: str | None
+    code: str
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of an expansion. `languages` are those of designations; none means all of them."""
+    """What is asked of an expansion. `named` says which designations; none means all of them."""
 
     filter: str | None = None
     offset: int = 0
     count: int | None = None
     designations: bool = False
-    languages: tuple[str, ...] = ()
+    named: tuple[Named, ...] = ()
     language: str | None = None
     active_only: bool = False
     nested: bool = False
     selectable_only: bool = False
+    without: tuple[Canonical, ...] = ()
 
 
 class Member(NamedTuple):
@@ -60,9 +69,12 @@ class Expansion(NamedTuple):
 async def expansion(asked: Canonical, present: Present, wanted: Wanted) -> Expansion:
     """Raises a 400 Outcome where the codes are not known, a 422 where there are too many to answer."""
     large = _of_one_release(asked, present)
-    if large is not None:
+    if large is not None and not wanted.without:
         return await _asked_of(*large, asked, wanted)
     listed = await listing(asked, present)
+    if wanted.without:
+        left_out = {each.url for each in wanted.without if each.version in (None, _version(each.url, present))}
+        listed = {code: said for code, said in listed.items() if code.system not in left_out}
     paged = wanted.count is not None or wanted.offset > 0
     narrow = wanted.filter is not None or wanted.active_only or wanted.selectable_only
     if len(listed) > WHOLE and not paged and not narrow:
@@ -82,36 +94,42 @@ async def expansion(asked: Canonical, present: Present, wanted: Wanted) -> Expan
     return Expansion(total, page, tuple(used), _unclosed(present))
 
 
+def _version(url: str, present: Present) -> str | None:
+    return next((each.version for each in present.code_systems.values() if each.url == url), None)
+
+
 def _unclosed(present: Present) -> bool:
     """Whether codes of a grammar are meant, of which the usual ones are shown."""
     return any(present.endless(part) for value_set in present.value_sets.values() for part in value_set.includes)
 
 
-def _of_one_release(asked: Canonical, present: Present) -> tuple[Release, Page] | None:
+def _of_one_release(asked: Canonical, present: Present) -> tuple[System, Release, Page] | None:
     """Where a value set is what one release answers by itself, without all of its codes in memory."""
     value_set = present.value_set(asked)
     if len(value_set.includes) != 1 or value_set.excludes:
         return None
     (part,) = value_set.includes
     system = present.usable(part.system) if part.system is not None else None
-    if part.listed is not None or part.value_sets or not isinstance(system, Release):
+    release = system.base if isinstance(system, Supplemented) else system
+    if system is None or part.listed is not None or part.value_sets or not isinstance(release, Release):
         return None
-    return system, Page(part.filters, active=value_set.active)
+    return system, release, Page(part.filters, active=value_set.active)
 
 
-async def _asked_of(system: Release, page: Page, asked: Canonical, wanted: Wanted) -> Expansion:
+async def _asked_of(system: System, release: Release, page: Page, asked: Canonical, wanted: Wanted) -> Expansion:
     page = page._replace(active=page.active or wanted.active_only, selectable=wanted.selectable_only)
     if wanted.filter is None:
         page = page._replace(offset=wanted.offset, size=wanted.count, most=WHOLE)
     else:
         page = page._replace(words=tuple(words(wanted.filter)), most=NARROWED)
     try:
-        total, concepts = await system.page(page)
+        total, concepts = await release.page(page)
     except Outcome as refusal:
         if refusal.status != 400:
             raise
         raise invalid(f"value set {asked}: {refusal}", code=refusal.issues[0].code) from refusal
-    members = [Member(system.url, system.version, each) for each in concepts]
+    told = system.told if isinstance(system, Supplemented) else None
+    members = [Member(system.url, system.version, told(each) if told else each) for each in concepts]
     if wanted.filter is not None:
         if total > NARROWED:
             raise too_costly(f"more than {NARROWED:,} codes of value set {asked} have such a name: give more of it")
@@ -337,7 +355,15 @@ def _written(member: Member, wanted: Wanted) -> Json:
 def _designations(concept: Concept, wanted: Wanted) -> Iterator[Json]:
     if not wanted.designations:
         return
-    for value, language, use in concept.designations:
-        if not wanted.languages or any(speaks(language or "", each) for each in wanted.languages):
+    for designation in concept.designations:
+        if not wanted.named or any(_is_named(designation, each) for each in wanted.named):
+            value, language, use = designation
             said = {"language": language, "use": use, "value": value}
             yield {name: each for name, each in said.items() if each is not None}
+
+
+def _is_named(designation: Designation, named: Named) -> bool:
+    if named.system is None:
+        return speaks(designation.language or "", named.code)
+    use = designation.use or {}
+    return (use.get("system", ""), use.get("code")) == (named.system, named.code)

@@ -6,6 +6,8 @@ https://hl7.org/fhir/R4/snomedct.html#implicit, https://hl7.org/fhir/R4/loinc.ht
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote
 
 from fhirserver.fhir.units import UCUM, fault
@@ -39,6 +41,24 @@ def implicit(asked: Canonical) -> ValueSet | None:
         filters = [] if unit is None else [Filter("canonical", "=", unit)]
         return None if unit and fault(unit) else _value_set(asked, "UCUM", UCUM, asked.version, filters)
     return None
+
+
+def whole(code_system: Mapping[str, Any]) -> ValueSet:
+    """https://hl7.org/fhir/R4/codesystem-definitions.html#CodeSystem.valueSet"""
+    url, _, version = code_system["valueSet"].partition("|")
+    said = {name: code_system[name] for name in ("name", "title", "status", "experimental") if name in code_system}
+    include = {"system": code_system["url"], "version": code_system.get("version")}
+    compose = {"include": [{key: value for key, value in include.items() if value}]}
+    version = version or code_system.get("version", "")
+    return ValueSet(
+        {
+            "resourceType": "ValueSet",
+            "url": url,
+            **({"version": version} if version else {}),
+            **said,
+            "compose": compose,
+        }
+    )
 
 
 def _of_snomed(what: str | None) -> list[Filter] | None:

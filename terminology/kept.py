@@ -10,11 +10,12 @@ from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.naming import NamingSystem
 from terminology.releases.release import Release
+from terminology.supplements import Supplements
 from terminology.ucum import Ucum
 from terminology.value_sets import Expanded, Present, ValueSet, size
 
 Identity = tuple[str, int] | None  # a stored version of a resource; None where nothing is stored
-Definition = ValueSet | CodeSystem | ConceptMap | NamingSystem | Release | Ucum
+Definition = ValueSet | CodeSystem | ConceptMap | NamingSystem | Release | Supplements | Ucum
 MOST_CODES = 500_000
 TRUSTED_SECONDS = 2.0  # of silence from who tells of changes
 

@@ -17,8 +17,10 @@ import zstandard
 from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
+from terminology.implicit import whole
 from terminology.kept import Definition
 from terminology.naming import OIDS, NamingSystem, plain
+from terminology.supplements import Supplements
 from terminology.ucum import Ucum
 from terminology.value_sets import ValueSet
 
@@ -39,8 +41,8 @@ def _index() -> dict[str, dict[str, tuple[int, int, int, int]]]:
 
 @cache
 def _oids() -> dict[str, dict[str, str]]:
-    """{resource type: {OID: url}}"""
-    packed = (DATA / "r4.oids.json.zst").read_bytes()
+    """{resource type: {OID: url}}; `implied`: {value set that nobody published: the code system of which it is all}"""
+    packed = (DATA / "r4.names.json.zst").read_bytes()
     found = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(packed), type=dict[str, dict[str, str]])
     return found | {"CodeSystem": OIDS | found["CodeSystem"]}
 
@@ -83,6 +85,7 @@ MADE: dict[str, Callable[[Json], Definition]] = {
     "CodeSystem": CodeSystem,
     "ConceptMap": ConceptMap,
     "NamingSystem": NamingSystem,
+    "Supplements": Supplements,
 }
 
 
@@ -93,6 +96,9 @@ def published_definition(asked: Canonical) -> Definition | None:
     if asked.type == "CodeSystem" and asked.url == Ucum.url:
         return _ucum() if asked.version in (None, _ucum().version) else None
     found = published(asked)
+    if found is None and asked.type == "ValueSet" and asked.url in _oids()["implied"]:
+        system = published(Canonical("CodeSystem", _oids()["implied"][asked.url], asked.version))
+        return None if system is None else whole(system)
     return None if found is None else MADE[asked.type](found)
 
 

@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/terminology-service.html
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from fhirserver.fhir.outcome import invalid, too_costly
@@ -15,11 +15,13 @@ from terminology.canonical import Candidate, Canonical, canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
 from terminology.concepts import System
-from terminology.implicit import implicit
+from terminology.implicit import implicit, whole
 from terminology.kept import Definition, Gathered, Identity, Terminology
 from terminology.naming import NamingSystem, plain
+from terminology.pins import Pins
 from terminology.published import MADE, published_definition, published_maps
 from terminology.releases.release import Release
+from terminology.supplements import Supplemented, Supplements
 from terminology.ucum import Ucum
 from terminology.value_sets import Expanded, Present, ValueSet, expand
 
@@ -50,7 +52,7 @@ class Source(Protocol):
         ...
 
     async def read(self, type_: str, ids: Collection[str]) -> Mapping[str, Read]:
-        """By id, those that are still there."""
+        """By id, those that are still there. Supplements are as `terminology.supplements` wants them."""
         ...
 
     async def release(self, key: str) -> Release | None:
@@ -70,9 +72,9 @@ class Service:
         """A canonical URL, also that of a resource of this server, absolute or not."""
         return canonical(type_, text.removeprefix(self._base))
 
-    async def gathered(self, asked: Canonical) -> Gathered:
-        """All that the canonical leads to, as it is now."""
-        found = self._kept.gathered(asked)
+    async def gathered(self, asked: Canonical, pins: Pins | None = None) -> Gathered:
+        """All that the canonical leads to, as it is now; with pins it is gathered for this once."""
+        found = self._kept.gathered(asked) if pins is None else None
         if found is not None:
             if self._kept.lasts(found.epoch):
                 return found
@@ -80,18 +82,18 @@ class Service:
             if await self._unchanged(found.used):
                 found.epoch = epoch
                 return found
-        gathering = _Gathering(self._source, self._kept)
+        gathering = _Gathering(self._source, self._kept, pins)
         await gathering.all_of({asked})
         found = gathering.done()
-        self._kept.keep(asked, found)
+        if pins is None:
+            self._kept.keep(asked, found)
         return found
 
-    async def inline(self, definition: ValueSet | ConceptMap, asked: Canonical) -> Gathered:
+    async def inline(self, definition: ValueSet | ConceptMap, asked: Canonical, pins: Pins | None = None) -> Gathered:
         """What came with a request, with all that it leads to."""
-        gathering = _Gathering(self._source, self._kept)
-        gathering.take(asked, definition)
+        gathering = _Gathering(self._source, self._kept, pins)
         gathering.used[asked] = None
-        await gathering.all_of({*definition.needs()} - {asked})
+        await gathering.all_of({*gathering.take(asked, definition)} - {asked})
         return gathering.done()
 
     async def _unchanged(self, used: Mapping[Canonical, Identity]) -> bool:
@@ -161,17 +163,23 @@ class Service:
 class _Gathering:
     """A value set or code system with all that it is made of, one level of it after the other."""
 
-    def __init__(self, source: Source, kept: Terminology) -> None:
+    def __init__(self, source: Source, kept: Terminology, pins: Pins | None) -> None:
         self._source = source
         self._kept = kept
+        self._pins = pins
         self._epoch = kept.epoch
         self.used: dict[Canonical, Identity] = {}
         self.value_sets: dict[Canonical, ValueSet] = {}
         self.code_systems: dict[Canonical, System] = {}
         self.concept_maps: dict[Canonical, ConceptMap] = {}
         self.naming: dict[Canonical, NamingSystem] = {}
+        self._supplements: dict[str, Supplements] = {}
 
     def done(self) -> Gathered:
+        for asked, system in self.code_systems.items():
+            supplements = self._supplements.get(system.url)
+            if supplements is not None and (fitting := supplements.of(system.version)):
+                self.code_systems[asked] = Supplemented(system, fitting)
         for asked, named in self.naming.items():
             found = self.code_systems.get(Canonical("CodeSystem", named.url or "", asked.version))
             if found is not None:
@@ -197,8 +205,11 @@ class _Gathering:
     async def _read(self, type_: str, wanted: Mapping[Canonical, Candidate | None]) -> list[Canonical]:
         """What these need in turn."""
         compiled = {each: self._kept.compiled(each.identity(type_)) for each in wanted.values() if each is not None}
-        unread = {each.id for each, known in compiled.items() if known is None and not each.release}
-        read = await self._source.read(type_, unread) if unread else {}
+        unread = [each for each, known in compiled.items() if known is None and not each.release]
+        read: dict[Candidate, Read] = {}
+        for place in {each.place(type_) for each in unread}:
+            there = {each.id: each for each in unread if each.place(type_) == place}
+            read |= {there[id_]: found for id_, found in (await self._source.read(place, there)).items()}
         needed: list[Canonical] = []
         for asked, each in wanted.items():
             identity, known = None, None
@@ -206,9 +217,9 @@ class _Gathering:
                 identity, known = each.identity(type_), compiled[each]
                 if known is None and each.release:
                     known = await self._released(identity, each.id)
-                elif known is None and each.id in read:
-                    identity = identity[0], read[each.id].version
-                    known = self._compile(identity, type_, read[each.id].resource)
+                elif known is None and each in read:
+                    identity = identity[0], read[each].version
+                    known = self._compile(identity, whole if each.implied else MADE[type_], read[each].resource)
             self.used[asked] = identity
             definition = _or_published(asked, known)
             needed += self.take(asked, definition)
@@ -222,8 +233,8 @@ class _Gathering:
             self._kept.keep(identity, found)
         return found
 
-    def _compile(self, identity: tuple[str, int], type_: str, resource: Json) -> Definition:
-        made = MADE[type_](resource)
+    def _compile(self, identity: tuple[str, int], make: Callable[[Json], Definition], resource: Json) -> Definition:
+        made = make(resource)
         self._kept.keep(identity, made)
         return made
 
@@ -231,9 +242,12 @@ class _Gathering:
         """What this needs in turn."""
         match known:
             case ValueSet():
-                self.value_sets[asked] = known
+                return self._take_set(asked, known)
             case CodeSystem() | Release() | Ucum():
                 self.code_systems[asked] = known
+                return (*known.needs(), Canonical("Supplements", known.url))
+            case Supplements():
+                self._supplements[asked.url] = known
             case ConceptMap():
                 self.concept_maps[asked] = known
             case NamingSystem():
@@ -243,9 +257,21 @@ class _Gathering:
                 return ()
         return known.needs()
 
+    def _take_set(self, asked: Canonical, known: ValueSet) -> Iterable[Canonical]:
+        """With what it contains, which is nowhere else."""
+        known = known if self._pins is None else known.pinned(self._pins)
+        self.value_sets[asked] = known
+        needed = [*known.needs()]
+        for name, contained in known.contained.items():
+            self.used[name] = None
+            needed += self._take_set(name, contained)
+        return needed
+
 
 def _or_published(asked: Canonical, known: Definition | None) -> Definition | None:
     """What is stored; where that is nothing, or a code system without its codes, what is published, or the URL says."""
+    if asked.type == "Supplements":
+        return known
     if known is None or (isinstance(known, CodeSystem) and not known.usable):
         return published_definition(asked) or implicit(asked) or known
     return known

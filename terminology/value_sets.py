@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/valueset.html#compositions
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property, reduce
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from terminology.code_systems import filters_of
 from terminology.concept_maps import ConceptMap
 from terminology.concepts import Filter, System
 from terminology.naming import NamingSystem
+from terminology.pins import Pins
 
 Json = Mapping[str, Any]
 
@@ -57,11 +59,36 @@ class ValueSet:
         self.active: bool = compose.get("inactive") is False
         self.includes = _parts(compose.get("include", ()))
         self.excludes = _parts(compose.get("exclude", ()))
+        self.contained = {
+            self._inside(each["id"]): ValueSet(each)
+            for each in resource.get("contained", ())
+            if each.get("resourceType") == "ValueSet" and "id" in each
+        }
+        if self.contained:
+            self.includes, self.excludes = ((*map(self._found, parts),) for parts in (self.includes, self.excludes))
+
+    def _inside(self, id_: str) -> Canonical:
+        """What it contains is a value set by this name."""
+        return Canonical("ValueSet", f"{self.url}#{id_}", self.version)
+
+    def _found(self, part: Part) -> Part:
+        sets = (self._inside(each.url[1:]) if each.url.startswith("#") else each for each in part.value_sets)
+        return part._replace(value_sets=tuple(sets))
+
+    def pinned(self, pins: Pins) -> ValueSet:
+        """With the versions of code systems that somebody wants. Raises a 400 Outcome where that may not be."""
+        found = copy(self)
+        found.includes, found.excludes = (
+            tuple([part if part.system is None else part._replace(system=pins.pinned(part.system)) for part in parts])
+            for parts in (self.includes, self.excludes)
+        )
+        return found
 
     @property
     def size(self) -> int:
         """How many codes it lists."""
-        return sum(len(part.listed or ()) for part in (*self.includes, *self.excludes))
+        listed = sum(len(part.listed or ()) for part in (*self.includes, *self.excludes))
+        return listed + sum(each.size for each in self.contained.values())
 
     @cached_property
     def listed(self) -> Expansion | None:

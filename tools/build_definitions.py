@@ -10,7 +10,7 @@ parameters.json.zst   the search parameters, without their prose, and the compar
 profiles.json.zst     the profiles and extension definitions of R4: their differentials, without prose
 codes.json.zst        {value set: {system: [code]}} for every value set with a required binding that can be enumerated
 r4.zst                every CodeSystem, ConceptMap and ValueSet without its prose, many to a frame; r4.index says where
-r4.oids.json.zst      {CodeSystem or ValueSet: {OID: URL}}
+r4.names.json.zst     {CodeSystem or ValueSet: {OID: URL}, implied: {value set that is not published: its code system}}
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import json
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -295,7 +295,8 @@ def terminology(definitions: list[Json]) -> None:
                 close()
     close()
     write("r4.index", index, TERMINOLOGY)
-    write("r4.oids", {type_: oids(definitions, type_) for type_ in ("CodeSystem", "ValueSet")}, TERMINOLOGY)
+    names = {type_: oids(definitions, type_) for type_ in ("CodeSystem", "ValueSet")}
+    write("r4.names", names | {"implied": implied(definitions, index["ValueSet"])}, TERMINOLOGY)
     (TERMINOLOGY / "r4.zst").write_bytes(out)
     print(f"r4: {len(out):,} bytes packed")
 
@@ -308,6 +309,13 @@ def oids(definitions: list[Json], type_: str) -> dict[str, str]:
             if urn == "urn:oid":
                 found.setdefault(oid, each["url"])
     return found
+
+
+def implied(definitions: list[Json], published: Collection[str]) -> dict[str, str]:
+    """All of a code system is the value set that it names."""
+    systems = sorted((d for d in definitions if d["resourceType"] == "CodeSystem"), key=lambda d: d["url"])
+    named = {each["valueSet"].partition("|")[0]: each["url"] for each in systems if "valueSet" in each}
+    return {url: system for url, system in named.items() if url not in published}
 
 
 def write(name: str, value: Any, folder: Path = DATA) -> None:

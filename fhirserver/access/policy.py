@@ -40,6 +40,7 @@ KNOWING = frozenset(
         "expand",
         "find-matches",
         "lookup",
+        "preferred-id",
         "subsumes",
         "terminology",
         "transaction",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
 
 from pymongo.errors import PyMongoError
 
@@ -13,13 +12,14 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import too_costly
-from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Token
+from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Reference, Token
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Document, stored
 from fhirserver.store.watching import changes
 from terminology.canonical import Candidate, Canonical, latest
 from terminology.naming import URNS, plain
+from terminology.published import published_definition
 from terminology.releases import releases
 from terminology.releases.release import Release
 from terminology.releases.schema import RELEASES
@@ -30,6 +30,11 @@ KINDS = ("ValueSet", "CodeSystem", "ConceptMap", "NamingSystem")
 STRUCTURE_DEFINITION = "StructureDefinition"  # found in the same way, for validation
 FOLLOWED = (*KINDS, STRUCTURE_DEFINITION)
 URI = "urn:ietf:rfc:3986"  # the system of identifiers that are URIs
+SUPPLEMENTS = "Supplements"
+IMPLIES = "resource.valueSet"  # in the mirror, with an index of its own
+SAID: Document = {"business": "$sort.version", "status": "$sort.status"}
+IMPLYING: Document = SAID | {"implies": f"${IMPLIES}"}
+SUPPLEMENTING: Document = SAID | {"names": "$search.supplements"}
 MOST_MAPS = 100  # from one system
 AGAIN_SECONDS = 1.0
 
@@ -57,6 +62,9 @@ class Stored:
             if wanted:
                 candidates = await self.with_urls(type_, {each.url for each in wanted})
                 found |= {each: latest(_versioned(each), candidates[each.url]) for each in wanted}
+        implied = [each for each in found if each.type == "ValueSet" and found[each] is None]
+        found |= await self._implied([each for each in implied if published_definition(each) is None])
+        found |= await self._supplements([each for each in asked if each.type == SUPPLEMENTS])
         systems = [each for each in found if each.type == "CodeSystem"]
         if systems:
             large = await releases.candidates(self._ctx.store.database, systems)
@@ -80,10 +88,40 @@ class Stored:
             raise too_costly(f"more than {MOST_MAPS} concept maps are from {min(sources)[:200]}; name one by its url")
         return [Canonical("ConceptMap", f"ConceptMap/{row['_id']}") for row in rows]
 
+    async def _implied(self, asked: Collection[Canonical]) -> dict[Canonical, Candidate | None]:
+        """All of a code system is the value set that it names, also where nobody stored that."""
+        found: dict[Canonical, Candidate | None] = {}
+        for each in asked:
+            versions = {"$gte": f"{each.url}|", "$lt": f"{each.url}}}"}
+            implies = {"$or": [{IMPLIES: each.url}, {IMPLIES: versions}]}
+            present = query_filter(Query("CodeSystem"), self._ctx.now())
+            stages = [{"$match": {"$and": [implies, present]}}, *_projected(IMPLYING)]
+            rows = await self._ctx.store.aggregate("CodeSystem", stages)
+            found[each] = latest(each, [_whole_of(row, each.url) for row in rows])
+        return found
+
+    async def _supplements(self, asked: Collection[Canonical]) -> dict[Canonical, Candidate | None]:
+        """All that there are of a code system, as one."""
+        if not asked:
+            return {}
+        parameters = self._ctx.registry["CodeSystem"]
+        of_these = Clause(parameters["supplements"], None, (Reference(tuple(each.url for each in asked)),))
+        is_one = Clause(parameters["content-mode"], None, (Token(None, "supplement"),))
+        rows = await self._rows("CodeSystem", AllOf((of_these, is_one)), SUPPLEMENTING)
+        current = sorted((row for row in rows if row.get("status") != "retired"), key=lambda row: str(row["_id"]))
+        return {each: _together([row for row in current if each.url in row.get("names", ())]) for each in asked}
+
     async def read(self, type_: str, ids: Collection[str]) -> dict[str, Read]:
+        if type_ == SUPPLEMENTS:
+            return {together: read for together in ids if (read := await self._read_together(together)) is not None}
         documents = await self._ctx.store.read_many(type_, ids)
         versions = [stored(type_, document) for document in documents if "body" in document]
         return {each.id: Read(each.version, json.resource(each.body)) for each in versions}
+
+    async def _read_together(self, ids: str) -> Read | None:
+        found = await self.read("CodeSystem", ids.split(","))
+        resources = [found[id_].resource for id_ in sorted(found)]
+        return Read(sum(each.version for each in found.values()), {"supplement": resources}) if resources else None
 
     async def named(self, identifier: str) -> list[Canonical]:
         found = await self._rows("NamingSystem", _has_names(self._ctx, {identifier}), {})
@@ -93,8 +131,7 @@ class Stored:
         """By URL, or as `[type]/[id]`; by an OID or UUID where that is the name of nothing else."""
         ids = {id_ for url in urls for kind, _, id_ in [url.partition("/")] if kind == type_ and id_}
         by_id = Clause(self._ctx.registry[type_]["_id"], None, tuple(ids))
-        fields: dict[str, Any] = {"names": NAMES[type_], "identifiers": "$search.identifier"}
-        fields |= {"business": "$sort.version", "status": "$sort.status"}
+        fields: Document = SAID | {"names": NAMES[type_], "identifiers": "$search.identifier"}
         if type_ == "CodeSystem":
             fields["whole"] = {"$in": ["complete", {"$ifNull": ["$search.content-mode", []]}]}
         rows = await self._rows(type_, AnyOf((by_id, *FINDING[type_](self._ctx, type_, urls))), fields)
@@ -107,17 +144,30 @@ class Stored:
     async def _rows(self, type_: str, criterion: Criterion, fields: Document) -> list[Document]:
         ctx = self._ctx
         query = Query(type_, criteria=(criterion,))
-        stages: list[Document] = [
-            {"$match": query_filter(query, ctx.now())},
-            {"$limit": MOST_VERSIONS + 1},
-            {"$project": {"version": 1, "updated": 1} | fields},
-        ]
+        stages: list[Document] = [{"$match": query_filter(query, ctx.now())}, *_projected(fields)]
         rows = await ctx.store.aggregate(type_, stages)
         if len(rows) > MOST_VERSIONS:
             raise too_costly(
                 f"there are more than {MOST_VERSIONS:,} versions of the {type_} resources that are asked for"
             )
         return rows
+
+
+def _projected(fields: Document) -> list[Document]:
+    return [{"$limit": MOST_VERSIONS + 1}, {"$project": {"version": 1, "updated": 1} | fields}]
+
+
+def _whole_of(row: Document, url: str) -> Candidate:
+    version = row["implies"].partition("|")[2] or row.get("business", "")
+    return _candidate(row, url)._replace(implied=True, version=version)
+
+
+def _together(rows: Sequence[Document]) -> Candidate | None:
+    """It is another one whenever one of them is."""
+    if not rows:
+        return None
+    ids, versions = ",".join(row["_id"] for row in rows), sum(row["version"] for row in rows)
+    return _candidate(rows[0], "")._replace(id=ids, stored=versions)
 
 
 def _has_urls(ctx: Context, type_: str, urls: Collection[str]) -> Iterator[Criterion]:

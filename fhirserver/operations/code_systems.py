@@ -11,7 +11,7 @@ from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.sight import check_seen
 from fhirserver.interactions.terminology import service
-from fhirserver.operations.coded import Values, asked, rules, said, unknown
+from fhirserver.operations.coded import Values, asked, check_date, rules, said, unknown
 from fhirserver.operations.parameters import complex_, given, once, parameters, taken, truth
 from fhirserver.operations.registry import operation
 from terminology.canonical import Canonical
@@ -50,6 +50,7 @@ async def lookup(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     """What a code system says of a code. 404 where it has no such code."""
     authorize(ctx.caller, "lookup", type_)
     values = taken("$lookup", given(ctx, request), LOOKUP)
+    check_date(ctx, values)
     (meant,) = asked(values, once(values, "system"), once(values, "version"))
     system = await _named(service(ctx), None, meant.system, meant.version)
     concept = await system.concept(meant.code) if system.usable else None
@@ -113,6 +114,7 @@ async def validate_code(ctx: Context, request: Request, type_: str, id_: str | N
     authorize(ctx.caller, "validate-code", type_)
     await check_seen(ctx, type_, id_)
     values = taken("$validate-code", given(ctx, request), VALIDATE)
+    check_date(ctx, values)
     known, inline = service(ctx), complex_(values, "codeSystem", "CodeSystem")
     system: System | None = None
     url = once(values, "url") or once(values, "system")

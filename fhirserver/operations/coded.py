@@ -6,8 +6,11 @@ https://hl7.org/fhir/R4/terminology-service.html
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+from fhirserver.context import Context
+from fhirserver.fhir.dates import parse
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.operations.parameters import complex_, once, truth
 from terminology.verdicts import Asked, Rules, Verdict
@@ -37,6 +40,13 @@ def asked(values: Values, system: str | None, version: str | None) -> list[Asked
 
 def _of(coding: Mapping[str, Any], version: str | None) -> Asked:
     return Asked(coding["code"], coding.get("system"), coding.get("version", version), coding.get("display"))
+
+
+def check_date(ctx: Context, values: Values) -> None:
+    """400 for a day that is over: what was defined then is not known to be what is defined now."""
+    text = once(values, "date")
+    if text is not None and parse(text).high <= ctx.now() - timedelta(days=1):
+        raise invalid(f"date={text}: codes are known as they are now, not as they were", "date", code="not-supported")
 
 
 def rules(values: Values) -> Rules:

@@ -14,11 +14,12 @@ from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.sight import check_seen
 from fhirserver.interactions.terminology import service
-from fhirserver.operations.coded import Values, asked, rules, said, unknown
+from fhirserver.operations.coded import Values, asked, check_date, rules, said, unknown
 from fhirserver.operations.parameters import complex_, given, once, parameters, taken, truth
 from fhirserver.operations.registry import operation
-from terminology.canonical import Canonical
-from terminology.expansions import Wanted, contains, expansion
+from terminology.canonical import Canonical, canonical
+from terminology.expansions import Named, Wanted, contains, expansion
+from terminology.pins import Pins
 from terminology.service import Service
 from terminology.value_sets import Present, ValueSet
 from terminology.verdicts import any_in_value_set
@@ -31,6 +32,7 @@ VALIDATE = (
 EXPAND = (
     *("url", "valueSet", "valueSetVersion", "filter", "date", "offset", "count", "includeDesignations", "designation"),
     *("includeDefinition", "activeOnly", "excludeNested", "excludeNotForUI", "displayLanguage"),
+    *("excludePostCoordinated", "exclude-system", "system-version", "check-system-version", "force-system-version"),
 )
 SAID = ("url", "version", "name", "title", "status", "experimental", "date", "publisher", "description", "identifier")
 UNCLOSED = {"url": "http://hl7.org/fhir/StructureDefinition/valueset-unclosed", "valueBoolean": True}
@@ -38,7 +40,7 @@ MOST_FILTER = 200  # characters
 INLINE = "the value set of this request"
 
 
-async def meant(known: Service, values: Values, id_: str | None) -> tuple[Canonical, Present]:
+async def meant(known: Service, values: Values, id_: str | None, pins: Pins | None = None) -> tuple[Canonical, Present]:
     """The value set that is asked, with all that it is made of: by id, by URL, or as it came with the request."""
     inline, url = complex_(values, "valueSet", "ValueSet"), once(values, "url")
     ways = [way for way in (id_, url, inline) if way is not None]
@@ -47,10 +49,10 @@ async def meant(known: Service, values: Values, id_: str | None) -> tuple[Canoni
         raise invalid(f"{how}: one of url, valueSet and ValueSet/[id] is expected", "url", code="required")
     if inline is not None:
         asked_ = Canonical("ValueSet", inline.get("url", INLINE), inline.get("version"))
-        return asked_, (await known.inline(ValueSet(inline), asked_)).present
+        return asked_, (await known.inline(ValueSet(inline), asked_, pins)).present
     named = known.named("ValueSet", f"ValueSet/{id_}" if id_ else url or "")
     named = named._replace(version=once(values, "valueSetVersion") or named.version)
-    present = (await known.gathered(named)).present
+    present = (await known.gathered(named, pins)).present
     if named not in present.value_sets:
         raise unknown("ValueSet", named)
     return named, present
@@ -63,6 +65,7 @@ async def validate_code(ctx: Context, request: Request, type_: str, id_: str | N
     authorize(ctx.caller, "validate-code", type_)
     await check_seen(ctx, type_, id_)
     values = taken("$validate-code", given(ctx, request), VALIDATE)
+    check_date(ctx, values)
     codings = asked(values, once(values, "system"), once(values, "systemVersion"))
     chosen = rules(values)
     if "code" in values and "system" not in values and not chosen.infer:
@@ -81,7 +84,8 @@ async def expand(ctx: Context, request: Request, type_: str, id_: str | None) ->
     await check_seen(ctx, type_, id_)
     values = taken("$expand", given(ctx, request), EXPAND)
     wanted = _wanted(values)
-    asked_, present = await meant(service(ctx), values, id_)
+    check_date(ctx, values)
+    asked_, present = await meant(service(ctx), values, id_, _pins(values))
     found = await expansion(asked_, present, wanted)
     source = present.value_sets[asked_].resource
     said = {name: source[name] for name in SAID if name in source}
@@ -109,27 +113,40 @@ def _wanted(values: Values) -> Wanted:
     if filter_ is not None and (not filter_.strip() or len(filter_) > MOST_FILTER):
         raise invalid(f"filter: some words are expected, at most {MOST_FILTER} characters", "filter")
     count, offset = _number(values, "count"), _number(values, "offset") or 0
-    languages = tuple(_language(str(each)) for each in values.get("designation", ()))
+    designations = tuple(_designation(str(each)) for each in values.get("designation", ()))
     paged = count is not None or offset > 0
     return Wanted(
         filter_,
         offset,
         count,
-        truth(values, "includeDesignations") is True or bool(languages),
-        languages,
+        truth(values, "includeDesignations") is True or bool(designations),
+        designations,
         once(values, "displayLanguage"),
         truth(values, "activeOnly") is True,
         truth(values, "excludeNested") is False and filter_ is None and not paged,
         truth(values, "excludeNotForUI") is True,
+        tuple(canonical("CodeSystem", str(each)) for each in values.get("exclude-system", ())),
     )
 
 
-def _language(token: str) -> str:
-    """`designation=urn:ietf:bcp:47|de`, or the language alone."""
+def _pins(values: Values) -> Pins | None:
+    named = ("system-version", "check-system-version", "force-system-version")
+    if not any(name in values for name in named):
+        return None
+    return Pins(*(dict(_pin(name, str(each)) for each in values.get(name, ())) for name in named))
+
+
+def _pin(name: str, text: str) -> tuple[str, str]:
+    url, _, version = text.partition("|")
+    if not url or not version:
+        raise invalid(f"{name}={text[:200]}: a code system and its version are expected, as [url]|[version]", name)
+    return url, version
+
+
+def _designation(token: str) -> Named:
+    """`designation=urn:ietf:bcp:47|de`, or the language alone; with another system it is a use."""
     system, bar, code = token.rpartition("|")
-    if bar and system != "urn:ietf:bcp:47":
-        raise invalid("designation: a language is expected, as urn:ietf:bcp:47|de", "designation", code="not-supported")
-    return code
+    return Named(None, code) if not bar or system == "urn:ietf:bcp:47" else Named(system, code)
 
 
 def _number(values: Values, name: str) -> int | None:

@@ -73,6 +73,7 @@ HOT: dict[str, tuple[IndexModel, ...]] = {
         _index("code-onset", **{"search.code": ASCENDING, "sort.onset-date": DESCENDING, "_id": DESCENDING}),
         _index("code-patient", **{"search.code": ASCENDING, "sort.patient": ASCENDING}),
     ),
+    "CodeSystem": (_index("value-set", **{"resource.valueSet": ASCENDING}),),
     "Location": (_index("near", **{"search.near": GEOSPHERE}),),
 }
 

@@ -427,7 +427,7 @@ def test_the_definition_comes_where_it_is_asked_for(world: Fhir) -> None:
         ("$expand", 400, "no value set is named"),
         ("pets/$expand?count=-1", 400, "whole number from 0"),
         ("pets/$expand?filter=", 400, "some words are expected"),
-        ("pets/$expand?designation=urn:x%7Cde", 400, "a language is expected"),
+        ("pets/$expand?system-version=urn:x", 400, "[url]|[version]"),
         ("pets/$expand?context=x", 400, "has no parameter 'context'"),
     ],
 )
