@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, CollectionInvalid
-from pymongo.write_concern import WriteConcern
 
 from terminology.releases.closure import Line, lines
 from terminology.releases.described import Described
@@ -27,6 +27,8 @@ from terminology.releases.schema import COMPRESSED, INDEXES, RELEASES, Document,
 from terminology.releases.staging import Staging
 
 BATCH = 2_000  # concepts
+WRITE_SECONDS = 60  # for a batch, of a database that is busy with others too
+BUILD_SECONDS = 1_800  # for an index
 DUPLICATE_KEY = 11000
 LINGER_SECONDS = 3.0  # longer than what is kept of a release is used without a second look
 
@@ -75,7 +77,9 @@ async def load(database: Database, kind: str, path: Path, version: str | None, r
         await _write(database, key, resumed, total, staging, report)
     await _index(database[concepts_of(key)], report)
     counted = await _counted(database, key)
-    if counted == total:
+    if counted != total:  # somebody else's work; the next run writes what is missing
+        await rows.update_one({"_id": key}, {"$set": {"written": 0}})
+    else:
         await rows.update_one({"_id": key}, {"$set": {"state": "ready", "current": _now()}})
         await _drop_earlier(database, key, said)
     return Receipt(said.url, said.version, total, counted, resumed)
@@ -110,8 +114,9 @@ async def _write(database: Database, key: str, first: int, total: int, staging: 
         report("writing", n, total)
         ahead = asyncio.create_task(asyncio.to_thread(_batch, staging, above, n + BATCH))
         try:
-            await _insert(collection, made)
-            await database[RELEASES].update_one({"_id": key}, {"$set": {"written": n + len(made)}})
+            with pymongo.timeout(WRITE_SECONDS):
+                await _insert(collection, made)
+                await database[RELEASES].update_one({"_id": key}, {"$set": {"written": n + len(made)}})
         finally:
             made = await ahead
     report("writing", total, total)
@@ -122,10 +127,10 @@ def _batch(staging: Staging, above: Sequence[Line], first: int) -> list[Document
 
 
 async def _collection(database: Database, name: str) -> AsyncCollection[Document]:
-    """The row that says how far the load has come waits for the journal, and with it all that was written before."""
+    """Of an outage that the driver bridges nothing is told here, so each batch waits for the journal."""
     with suppress(CollectionInvalid):
         await database.create_collection(name, storageEngine=COMPRESSED)
-    return database[name].with_options(write_concern=WriteConcern(w=1, j=False))
+    return database[name]
 
 
 async def _insert(collection: AsyncCollection[Document], documents: Sequence[Document]) -> None:
@@ -140,12 +145,14 @@ async def _insert(collection: AsyncCollection[Document], documents: Sequence[Doc
 async def _index(collection: AsyncCollection[Document], report: Report) -> None:
     for done, index in enumerate(INDEXES):
         report("indexing", done, len(INDEXES))
-        await collection.create_indexes([index])
+        with pymongo.timeout(BUILD_SECONDS):
+            await collection.create_indexes([index])
     report("indexing", len(INDEXES), len(INDEXES))
 
 
 async def _counted(database: Database, key: str) -> int:
-    return await database[concepts_of(key)].count_documents({})
+    with pymongo.timeout(WRITE_SECONDS):
+        return await database[concepts_of(key)].count_documents({})
 
 
 async def _drop_earlier(database: Database, key: str, said: Described) -> None:
