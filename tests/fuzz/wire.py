@@ -45,16 +45,17 @@ class Wire:
 
     asked = 0
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, root: bytes = b"/fhir") -> None:
         self.port = port
+        self.root = root
         self.socket: socket.socket | None = None
         self.unread = b""
 
     def ask(self, method: str, target: bytes | str, body: bytes = b"", *headers: Header) -> Reply:
-        """One exchange. `target` follows /fhir and is sent as it is."""
+        """One exchange. `target` follows the root and is sent as it is."""
         Wire.asked += 1
         target = target if isinstance(target, bytes) else target.encode()
-        lines = [method.encode() + b" /fhir" + target + b" HTTP/1.1", b"Host: localhost"]
+        lines = [method.encode() + b" " + self.root + target + b" HTTP/1.1", b"Host: localhost"]
         lines += [name + b": " + value for name, value in headers]
         if body or method not in ("GET", "HEAD"):
             lines.append(b"Content-Length: %d" % len(body))
