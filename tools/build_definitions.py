@@ -141,7 +141,21 @@ def types(definitions: list[Json]) -> dict[str, Json]:
                 kind = node["type"][0]["code"]
                 out[node["path"]] = {"kind": "backbone", "base": kind, "constraints": [], "elements": []}
             out[parent]["elements"].append(element(node, backbones))
+    narrow(out, {d["url"]: own_constraints(d["differential"]["element"][0]) for d in definitions if narrows(d)})
     return out
+
+
+def narrows(definition: Json) -> bool:
+    return definition["resourceType"] == "StructureDefinition" and definition.get("derivation") == "constraint"
+
+
+def narrow(tables: dict[str, Json], constraints: dict[str, list[list[str]]]) -> None:
+    """Elements of a profile, such as SimpleQuantity, keep its constraints; the snapshots of R4 leave them out."""
+    for table in tables.values():
+        for each in table["elements"]:
+            profiles = [url for urls in each.get("profiles", {}).values() for url in urls]
+            if more := [constraint for url in profiles for constraint in constraints.get(url, [])]:
+                each["constraints"] = each.get("constraints", []) + more
 
 
 def parameters(definitions: list[Json]) -> Json:

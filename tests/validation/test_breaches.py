@@ -230,6 +230,7 @@ BREACHES: list[tuple[dict[str, Any], str, object, str, str | None]] = [
     (O, "subject", {"type": "Practitioner", "display": "x"}, "value", "Observation.subject"),
     (O, "subject.type", "Group", "value", "Observation.subject"),
     (O, "subject.reference", "#", "value", "Observation.subject"),
+    (O, "referenceRange", [{"low": {"value": 1, "comparator": "<"}}], "invariant", "Observation.referenceRange[0].low"),
     (P, "managingOrganization.reference", "#x", "invariant", "Patient.managingOrganization"),
     (P, "generalPractitioner.0.type", "Organization", "value", "Patient.generalPractitioner[0]"),
     (P, "contained.0", {"resourceType": "Device", "id": "o"}, "value", "Patient.managingOrganization"),

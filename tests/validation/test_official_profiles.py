@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import tarfile
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from fhirserver.fhir import json
+from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.outcome import Issue
+from fhirserver.validation.conformance import claims, conformance
+from fhirserver.validation.places import objects
+from fhirserver.validation.profiles import published
 from fhirserver.validation.references import Container
 from tests.validation.packages import IPS, US_CORE, beside, examples, profiles
+from tests.validation.test_valid_examples import BROKEN, EXAMPLES
 
 Json = dict[str, Any]
 
@@ -56,3 +67,21 @@ def test_the_examples_of_ips_keep_the_profile_of_their_kind() -> None:
         if found := errors(each, [IPS_PROFILES + profile]):
             refused[name] = found
     assert refused == {}
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="the official examples are not beside the repository")
+def test_the_examples_of_r4_keep_its_profiles_and_the_definitions_of_its_extensions() -> None:
+    known, checked, refused = published(), Counter[str](), {}
+    with tarfile.open(EXAMPLES) as archive:
+        for member in archive:
+            if content := archive.extractfile(member):
+                name, resource = Path(member.name).stem, json.resource(content.read())
+                if name in BROKEN:
+                    continue
+                found = conformance(resource, [], known, r4())
+                if wrong := [each for each in found if each.severity == "error"]:
+                    refused[name] = wrong
+                checked.update(each["url"] for _, each in objects(resource) if each.get("url") in known)
+                checked.update(url for url in claims(resource) if url in known)
+    assert refused == {}
+    assert len(checked) >= 39

@@ -817,6 +817,20 @@ def test_a_profile_asks_for_an_extension() -> None:
     assert [each.expression for each in found] == ["Observation.extension[0].value"]
 
 
+def test_extensions_in_closed_slices_are_those_of_the_profile() -> None:
+    closed = {"slicing": {"discriminator": [{"type": "value", "path": "url"}], "rules": "closed"}}
+    type_ = [{"code": "Extension", "profile": [E]}]
+    profile = structure(
+        "p",
+        "Observation",
+        {"path": "Observation.extension", **closed},
+        {"path": "Observation.extension", "sliceName": "e", "type": type_},
+    )
+    assert said(with_extension(E, valueString="x"), extension("e"), profile) == []
+    other = with_extension("http://example.org/other", valueString="x")
+    assert said(other, extension("e"), profile) == [("slicing", "Observation.extension[0]")]
+
+
 @pytest.mark.parametrize(("key", "severity"), [("extension", "information"), ("modifierExtension", "warning")])
 def test_an_extension_that_is_not_known(key: str, severity: str) -> None:
     (issue,) = conformance(with_extension("http://example.org/other", key=key, valueCode="x"), [], known(), r4())
