@@ -19,6 +19,27 @@ from terminology.value_sets import MOST, Code, Part, Present, ValueSet, absent
 Json = dict[str, Any]
 Listed = dict[Code, Mapping[str, Any] | None]  # in order, with what the value set itself says of a code
 
+PARAMETERS = {
+    "url": "the value set by its canonical URL; [url]|[version] for a version",
+    "valueSet": "the value set itself, in Parameters that are posted",
+    "valueSetVersion": "the version of the value set",
+    "filter": "words of names or codes",
+    "date": "not in the past: definitions are known as they are now",
+    "offset": "how many codes to leave out at the beginning",
+    "count": "how many codes to answer; 0 for their number alone",
+    "includeDesignations": "with other names of each code",
+    "designation": "only names in a language (urn:ietf:bcp:47|de, or de) or of a use (system|code)",
+    "includeDefinition": "with the compose of the value set",
+    "activeOnly": "without inactive codes",
+    "excludeNested": "false: each code under the first of its parents that is there",
+    "excludeNotForUI": "without abstract codes",
+    "excludePostCoordinated": "there are none in an expansion",
+    "displayLanguage": "display in this language, where there is a designation in it",
+    "exclude-system": "without the codes of a code system, or of a version of it",
+    "system-version": "the version of a code system where the value set names none",
+    "check-system-version": "the same; a value set that names another one is refused",
+    "force-system-version": "the version of a code system, whatever the value set names",
+}
 WHOLE = 10_000  # codes that are answered at once
 NARROWED = 50_000  # codes of which all are looked at
 

@@ -40,8 +40,10 @@ def _index() -> dict[str, dict[str, tuple[int, int, int, int]]]:
 
 
 @cache
-def _oids() -> dict[str, dict[str, str]]:
-    """{resource type: {OID: url}}; `implied`: {value set that nobody published: the code system of which it is all}"""
+def _names() -> dict[str, dict[str, str]]:
+    """{resource type: {OID: url}}; `implied`: {value set that nobody published: the code system of which it is all};
+    `versions`: those of code systems with codes.
+    """
     packed = (DATA / "r4.names.json.zst").read_bytes()
     found = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(packed), type=dict[str, dict[str, str]])
     return found | {"CodeSystem": OIDS | found["CodeSystem"]}
@@ -51,12 +53,17 @@ def _oids() -> dict[str, dict[str, str]]:
 def _named() -> dict[str, NamingSystem]:
     """By URL and OID."""
     found: dict[str, NamingSystem] = {}
-    for oid, url in _oids()["CodeSystem"].items():
+    for oid, url in _names()["CodeSystem"].items():
         names = [{"type": "uri", "value": url, "preferred": True}, {"type": "oid", "value": oid}]
         made = NamingSystem({"name": url, "kind": "codesystem", "uniqueId": names})
         found.setdefault(url, made)
         found.setdefault(oid, found[url])
     return found
+
+
+def published_versions() -> dict[str, str | None]:
+    """Of the code systems that are here with their codes, by URL."""
+    return {url: code or None for url, code in _names()["versions"].items()} | {Ucum.url: _ucum().version}
 
 
 def published_urls(type_: str) -> list[str]:
@@ -72,7 +79,7 @@ def _frame(begin: int, length: int) -> bytes:
 
 def published(asked: Canonical) -> Json | None:
     places = _index().get(asked.type, {})
-    place = places.get(asked.url) or places.get(_oids().get(asked.type, {}).get(plain(asked.url), ""))
+    place = places.get(asked.url) or places.get(_names().get(asked.type, {}).get(plain(asked.url), ""))
     if place is None:
         return None
     frame, length, begin, end = place
@@ -96,8 +103,8 @@ def published_definition(asked: Canonical) -> Definition | None:
     if asked.type == "CodeSystem" and asked.url == Ucum.url:
         return _ucum() if asked.version in (None, _ucum().version) else None
     found = published(asked)
-    if found is None and asked.type == "ValueSet" and asked.url in _oids()["implied"]:
-        system = published(Canonical("CodeSystem", _oids()["implied"][asked.url], asked.version))
+    if found is None and asked.type == "ValueSet" and asked.url in _names()["implied"]:
+        system = published(Canonical("CodeSystem", _names()["implied"][asked.url], asked.version))
         return None if system is None else whole(system)
     return None if found is None else MADE[asked.type](found)
 

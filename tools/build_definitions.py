@@ -10,7 +10,8 @@ parameters.json.zst   the search parameters, without their prose, and the compar
 profiles.json.zst     the profiles and extension definitions of R4: their differentials, without prose
 codes.json.zst        {value set: {system: [code]}} for every value set with a required binding that can be enumerated
 r4.zst                every CodeSystem, ConceptMap and ValueSet without its prose, many to a frame; r4.index says where
-r4.names.json.zst     {CodeSystem or ValueSet: {OID: URL}, implied: {value set that is not published: its code system}}
+r4.names.json.zst     {CodeSystem or ValueSet: {OID: URL}, implied: {value set that is not published: its code system},
+                      versions: {code system with codes: version}}
 """
 
 from __future__ import annotations
@@ -310,7 +311,8 @@ def terminology(definitions: list[Json]) -> None:
     close()
     write("r4.index", index, TERMINOLOGY)
     names = {type_: oids(definitions, type_) for type_ in ("CodeSystem", "ValueSet")}
-    write("r4.names", names | {"implied": implied(definitions, index["ValueSet"])}, TERMINOLOGY)
+    names |= {"implied": implied(definitions, index["ValueSet"]), "versions": versions(definitions)}
+    write("r4.names", names, TERMINOLOGY)
     (TERMINOLOGY / "r4.zst").write_bytes(out)
     print(f"r4: {len(out):,} bytes packed")
 
@@ -330,6 +332,11 @@ def implied(definitions: list[Json], published: Collection[str]) -> dict[str, st
     systems = sorted((d for d in definitions if d["resourceType"] == "CodeSystem"), key=lambda d: d["url"])
     named = {each["valueSet"].partition("|")[0]: each["url"] for each in systems if "valueSet" in each}
     return {url: system for url, system in named.items() if url not in published}
+
+
+def versions(definitions: list[Json]) -> dict[str, str]:
+    systems = sorted((d for d in definitions if d["resourceType"] == "CodeSystem"), key=lambda d: d["url"])
+    return {each["url"]: each.get("version", "") for each in systems if each["content"] in ("complete", "fragment")}
 
 
 def write(name: str, value: Any, folder: Path = DATA) -> None:

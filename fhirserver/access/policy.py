@@ -77,6 +77,11 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
         raise beyond(f"the scopes of this access token do not reach {interaction} on {type_ or 'the system'}")
 
 
+def knows(caller: Caller, interaction: str) -> bool:
+    """Whether the caller may use what rests on definitions alone."""
+    return caller.open or (caller.token is not None and interaction in KNOWING)
+
+
 def beyond(said: str) -> Outcome:
     """https://www.rfc-editor.org/rfc/rfc6750#section-3.1"""
     challenge = f'Bearer realm="healthmate", error="insufficient_scope", error_description="{said}"'

@@ -15,6 +15,7 @@ from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.hierarchies import along
 from fhirserver.interactions.own_operations import canonical
+from fhirserver.interactions.terminology_capabilities import terminology_capabilities
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.uses import said
 from smart_auth.discovery import security
@@ -40,32 +41,13 @@ FILTER = {"name": "_filter", "type": "special", "definition": "http://hl7.org/fh
 LIST = {"name": "_list", "type": "special", "documentation": "members of a List, by its id"}
 
 
-def capabilities(ctx: Context, request: Request) -> Answer:
+async def capabilities(ctx: Context, request: Request) -> Answer:
     """`mode=terminology` answers with TerminologyCapabilities: https://hl7.org/fhir/R4/http.html#capabilities"""
     mode = dict(request.pairs).get("mode", "full")
     if mode not in MODES:
         raise invalid(f"mode={mode} is not known; use full, normative or terminology", "mode")
-    statement = terminology_capabilities(ctx.base_url) if mode == "terminology" else _cached(ctx)
+    statement = await terminology_capabilities(ctx) if mode == "terminology" else _cached(ctx)
     return Answer(status=200, body=statement)
-
-
-@lru_cache(maxsize=4)
-def terminology_capabilities(base_url: str) -> bytes:
-    """No terminology operation is served yet, and it says so."""
-    return json.encode(
-        {
-            "resourceType": "TerminologyCapabilities",
-            "url": f"{base_url}/metadata?mode=terminology",
-            "version": version("healthmate"),
-            "name": "HealthMateTerminology",
-            "status": "active",
-            "date": DATE,
-            "kind": "instance",
-            "software": {"name": "HealthMate", "version": version("healthmate")},
-            "implementation": {"description": "HealthMate", "url": base_url},
-            "codeSearch": "explicit",
-        }
-    )
 
 
 _statements: dict[str, tuple[Registry, bytes]] = {}

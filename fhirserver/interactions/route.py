@@ -25,7 +25,7 @@ async def perform(ctx: Context, request: Request, representation: bool = False) 
             return await _system(ctx, request, representation)
         case ("metadata",):
             _allow(request, "GET")
-            return capabilities.capabilities(ctx, request)
+            return await capabilities.capabilities(ctx, request)
         case ("_history",):
             _allow(request, "GET")
             return await histories.history(ctx, request, None, None)

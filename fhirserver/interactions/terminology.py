@@ -18,6 +18,7 @@ from fhirserver.search.query import Query
 from fhirserver.store.resources import Document, stored
 from fhirserver.store.watching import changes
 from terminology.canonical import Candidate, Canonical, latest
+from terminology.code_systems import CONTENT
 from terminology.naming import URNS, plain
 from terminology.published import published_definition
 from terminology.releases import releases
@@ -35,6 +36,7 @@ IMPLIES = "resource.valueSet"  # in the mirror, with an index of its own
 SAID: Document = {"business": "$sort.version", "status": "$sort.status"}
 IMPLYING: Document = SAID | {"implies": f"${IMPLIES}"}
 SUPPLEMENTING: Document = SAID | {"names": "$search.supplements"}
+WHOLE: Document = {"$in": ["complete", {"$ifNull": ["$search.content-mode", []]}]}
 MOST_MAPS = 100  # from one system
 AGAIN_SECONDS = 1.0
 
@@ -133,7 +135,7 @@ class Stored:
         by_id = Clause(self._ctx.registry[type_]["_id"], None, tuple(ids))
         fields: Document = SAID | {"names": NAMES[type_], "identifiers": "$search.identifier"}
         if type_ == "CodeSystem":
-            fields["whole"] = {"$in": ["complete", {"$ifNull": ["$search.content-mode", []]}]}
+            fields["whole"] = WHOLE
         rows = await self._rows(type_, AnyOf((by_id, *FINDING[type_](self._ctx, type_, urls))), fields)
         found: dict[str, list[Candidate]] = {}
         for url in urls:
@@ -206,6 +208,16 @@ def _has(row: Document, url: str) -> bool:
 def _candidate(row: Document, url: str) -> Candidate:
     version, status = row.get("business", ""), row.get("status", "")
     return Candidate(row["_id"], row["version"], url, version, status, row["updated"], whole=row.get("whole", True))
+
+
+async def known_systems(ctx: Context) -> list[Candidate]:
+    """The code systems that are stored with their codes, at most so many, and the releases."""
+    here = {"$or": [{"search.content-mode": each} for each in CONTENT]}
+    present = query_filter(Query("CodeSystem"), ctx.now())
+    fields = SAID | {"names": NAMES["CodeSystem"], "whole": WHOLE}
+    rows = await ctx.store.aggregate("CodeSystem", [{"$match": {"$and": [here, present]}}, *_projected(fields)])
+    stored = [_candidate(row, url) for row in rows for url in row.get("names", ())]
+    return [*await releases.all_of_them(ctx.store.database), *stored]
 
 
 def _versioned(asked: Canonical) -> Canonical:

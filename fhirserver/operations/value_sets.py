@@ -18,7 +18,7 @@ from fhirserver.operations.coded import Values, asked, check_date, rules, said, 
 from fhirserver.operations.parameters import complex_, given, once, parameters, taken, truth
 from fhirserver.operations.registry import operation
 from terminology.canonical import Canonical, canonical
-from terminology.expansions import Named, Wanted, contains, expansion
+from terminology.expansions import PARAMETERS, Named, Wanted, contains, expansion
 from terminology.pins import Pins
 from terminology.service import Service
 from terminology.value_sets import Present, ValueSet
@@ -28,11 +28,6 @@ HL7 = "http://hl7.org/fhir/OperationDefinition/ValueSet-"
 VALIDATE = (
     *("url", "valueSet", "valueSetVersion", "code", "system", "systemVersion", "display", "coding"),
     *("codeableConcept", "date", "abstract", "displayLanguage", "inferSystem"),
-)
-EXPAND = (
-    *("url", "valueSet", "valueSetVersion", "filter", "date", "offset", "count", "includeDesignations", "designation"),
-    *("includeDefinition", "activeOnly", "excludeNested", "excludeNotForUI", "displayLanguage"),
-    *("excludePostCoordinated", "exclude-system", "system-version", "check-system-version", "force-system-version"),
 )
 SAID = ("url", "version", "name", "title", "status", "experimental", "date", "publisher", "description", "identifier")
 UNCLOSED = {"url": "http://hl7.org/fhir/StructureDefinition/valueset-unclosed", "valueBoolean": True}
@@ -82,7 +77,7 @@ async def expand(ctx: Context, request: Request, type_: str, id_: str | None) ->
     """The value set with its codes. https://hl7.org/fhir/R4/valueset-operation-expand.html"""
     authorize(ctx.caller, "expand", type_)
     await check_seen(ctx, type_, id_)
-    values = taken("$expand", given(ctx, request), EXPAND)
+    values = taken("$expand", given(ctx, request), PARAMETERS)
     wanted = _wanted(values)
     check_date(ctx, values)
     asked_, present = await meant(service(ctx), values, id_, _pins(values))

@@ -26,6 +26,12 @@ async def candidates(database: AsyncDatabase[Document], asked: Collection[Canoni
     return found
 
 
+async def all_of_them(database: AsyncDatabase[Document]) -> list[Candidate]:
+    """The current one of each URL before the others."""
+    rows = await database[RELEASES].find({"state": "ready"}, max_time_ms=MOST_MS).sort("current", -1).to_list()
+    return [_candidate(row) for row in rows]
+
+
 def _is(version: str, asked: str | None) -> bool:
     """Of SNOMED CT, an edition may be named without the date. https://hl7.org/fhir/R4/snomedct.html"""
     return asked is None or version == asked or version.startswith(f"{asked}/version/")
