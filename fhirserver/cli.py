@@ -24,7 +24,7 @@ from fhirserver.interactions import parameters
 from fhirserver.interactions import reindex as reindexing
 from fhirserver.interactions.capabilities import statement
 from fhirserver.interactions.load import Receipt, load
-from fhirserver.interactions.releases import load_release
+from fhirserver.interactions.releases import forget_release, listed_releases, load_release
 from fhirserver.process import PortTaken, database, operator, summary
 from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
 from fhirserver.store.check import findings
@@ -134,6 +134,24 @@ def load_terminology(kind: str, path: Path, version: str | None, data: Path | No
     if receipt.counted != receipt.concepts:
         click.echo(f"but the database holds {receipt.counted:,} of them, so it is not used; run it again", err=True)
         sys.exit(1)
+
+
+@main.command()
+@click.option("--remove", metavar="URL|VERSION", help="Remove this one, as the list names it.")
+@data_option
+@tenant_option
+def terminology(remove: str | None, data: Path | None, tenant: str | None) -> None:
+    """List the releases of code systems that are kept here."""
+    record = _record(data, tenant)
+    if remove is not None:
+        url, _, version = remove.partition("|")
+        if not _with_context(record, lambda ctx: forget_release(ctx, url, version)):
+            raise click.ClickException(f"{remove} is not kept here")
+    for each in _with_context(record, listed_releases):
+        state = "" if each.current else ", an earlier one"
+        if not each.ready:
+            state = f", of which {each.written:,} are loaded: run its load again"
+        click.echo(f"{each.url}|{each.version}: {each.name}, {each.concepts:,} concepts{state}")
 
 
 class _Bars:

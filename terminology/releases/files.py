@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, NamedTuple
 
+from terminology.releases.schema import FORMAT
+
 CHUNK = 1 << 20
 csv.field_size_limit(1 << 24)
 
@@ -76,7 +78,7 @@ class Files:
 
     def fingerprint(self) -> str:
         """Of all that is in it: the same files are the same release."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(f"{FORMAT}\0".encode())
         for member in self.members:
             digest.update(f"{member.place}\0{member.size}\0".encode())
             with member.open() as file:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
@@ -23,6 +23,7 @@ from terminology.releases.closure import Line, lines
 from terminology.releases.described import Described
 from terminology.releases.files import Files, NotARelease
 from terminology.releases.kinds import KINDS
+from terminology.releases.releases import forget
 from terminology.releases.schema import COMPRESSED, INDEXES, RELEASES, Document, concepts_of, document
 from terminology.releases.staging import Staging
 
@@ -30,7 +31,6 @@ BATCH = 2_000  # concepts
 WRITE_SECONDS = 60  # for a batch, of a database that is busy with others too
 BUILD_SECONDS = 1_800  # for an index
 DUPLICATE_KEY = 11000
-LINGER_SECONDS = 3.0  # longer than what is kept of a release is used without a second look
 
 Report = Callable[[str, int, int], None]  # (what is being done, how much of it, of how much)
 Database = AsyncDatabase[Document]
@@ -81,7 +81,7 @@ async def load(database: Database, kind: str, path: Path, version: str | None, r
         await rows.update_one({"_id": key}, {"$set": {"written": 0}})
     else:
         await rows.update_one({"_id": key}, {"$set": {"state": "ready", "current": _now()}})
-        await _drop_earlier(database, key, said)
+        await forget(database, {"url": said.url, "version": said.version, "_id": {"$ne": key}})
     return Receipt(said.url, said.version, total, counted, resumed)
 
 
@@ -153,14 +153,3 @@ async def _index(collection: AsyncCollection[Document], report: Report) -> None:
 async def _counted(database: Database, key: str) -> int:
     with pymongo.timeout(WRITE_SECONDS):
         return await database[concepts_of(key)].count_documents({})
-
-
-async def _drop_earlier(database: Database, key: str, said: Described) -> None:
-    """What this very version was before. Who still looks at it has a moment to notice."""
-    others = {"url": said.url, "version": said.version, "_id": {"$ne": key}}
-    gone: list[Any] = [row["_id"] async for row in database[RELEASES].find(others, {"_id": 1})]
-    if gone:
-        await database[RELEASES].delete_many({"_id": {"$in": gone}})
-        await asyncio.sleep(LINGER_SECONDS)
-        for each in gone:
-            await database.drop_collection(concepts_of(each))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from datetime import UTC
+from typing import NamedTuple
 
 from pymongo.asynchronous.database import AsyncDatabase
 
 from terminology.canonical import Candidate, Canonical
 from terminology.releases.release import Release
-from terminology.releases.schema import RELEASES, Document
+from terminology.releases.schema import RELEASES, Document, concepts_of
 
 MOST_MS = 5_000
+LINGER_SECONDS = 3.0  # longer than what is kept of a release is used without a second look
 
 
 async def candidates(database: AsyncDatabase[Document], asked: Collection[Canonical]) -> dict[Canonical, Candidate]:
@@ -53,3 +56,40 @@ def _candidate(row: Document) -> Candidate:
 async def release(database: AsyncDatabase[Document], key: str, milliseconds: int) -> Release | None:
     row = await database[RELEASES].find_one({"_id": key, "state": "ready"}, max_time_ms=MOST_MS)
     return None if row is None else Release(database, row, milliseconds)
+
+
+class Listed(NamedTuple):
+    """A release, whole or not. `current` is the one that its URL means."""
+
+    url: str
+    version: str
+    name: str
+    concepts: int
+    written: int
+    ready: bool
+    current: bool
+
+
+async def listed(database: AsyncDatabase[Document]) -> list[Listed]:
+    rows = await database[RELEASES].find(max_time_ms=MOST_MS).sort([("url", 1), ("current", -1)]).to_list()
+    latest = {row["url"]: row["_id"] for row in reversed(rows) if row["state"] == "ready"}
+    return [
+        Listed(
+            *(row["url"], row["version"], row["name"], row["total"], row["written"], row["state"] == "ready"),
+            latest.get(row["url"]) == row["_id"],
+        )
+        for row in rows
+    ]
+
+
+async def forget(database: AsyncDatabase[Document], those: Document) -> int:
+    """How many there were. Who still looks at one has a moment to notice; what a crash left goes with them."""
+    gone = (await database[RELEASES].delete_many(those)).deleted_count
+    if gone:
+        await asyncio.sleep(LINGER_SECONDS)
+    there = await database.list_collection_names(filter={"name": {"$regex": rf"^{RELEASES}\."}})
+    kept = {concepts_of(row["_id"]) async for row in database[RELEASES].find({}, {"_id": 1})}
+    for name in there:
+        if name not in kept:
+            await database.drop_collection(name)
+    return gone

@@ -23,6 +23,7 @@ from terminology.releases.closure import Line
 Document = dict[str, Any]
 
 RELEASES = "releases"
+FORMAT = 1  # of what is below: another one is another load
 PARENT = "parent"
 MEMBER = "^"  # the fact of being in a reference set
 COMPRESSED = {"wiredTiger": {"configString": "block_compressor=zstd"}}  # on disk, as store.schema has it

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rf2
 from asking import Load, filtered, looked_up, named, properties
-from loading import loader
+from loading import loader, run
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
@@ -218,3 +218,46 @@ def test_what_is_no_release_is_said(world: tuple[Fhir, Load], tmp_path: Path) ->
     done = load("snomed", tmp_path / "empty")
     assert done.exit_code == 1
     assert "there is no file of concepts" in done.output
+
+
+def test_a_corrected_file_takes_the_place_of_its_version(serve: Serve, tmp_path: Path) -> None:
+    served = serve()
+    client, load = loader(served)
+    first = tmp_path / "cvx.txt"
+    first.write_text("05|measles|measles, made up||Active|False|2026/01/01\n")
+    corrected = tmp_path / "corrected.txt"
+    corrected.write_text("05|Measles|measles, made up||Active|False|2026/01/01\n")
+    cvx = "http://hl7.org/fhir/sid/cvx"
+    for path, display in ((first, "measles"), (corrected, "Measles")):
+        assert load("cvx", path).exit_code == 0
+        assert named(looked_up(client, "05", cvx), "display") == [display]
+    assert run(served, "terminology").output == f"{cvx}|2026-01-01: CVX, 1 concepts\n"
+
+
+def test_releases_are_listed_and_removed(serve: Serve, tmp_path: Path) -> None:
+    served = serve()
+    client, load = loader(served)
+    cvx = "http://hl7.org/fhir/sid/cvx"
+    for year in (2025, 2026):
+        path = tmp_path / f"{year}.txt"
+        path.write_text(f"05|measles of {year}|made up||Active|False|{year}/01/01\n")
+        assert load("cvx", path).exit_code == 0
+    assert run(served, "terminology").output.splitlines() == [
+        f"{cvx}|2026-01-01: CVX, 1 concepts",
+        f"{cvx}|2025-01-01: CVX, 1 concepts, an earlier one",
+    ]
+    assert named(looked_up(client, "05", cvx), "display") == ["measles of 2026"]
+    assert run(served, "terminology", "--remove", f"{cvx}|2026-01-01").exit_code == 0
+    assert named(looked_up(client, "05", cvx), "display") == ["measles of 2025"]
+    again = run(served, "terminology", "--remove", f"{cvx}|2026-01-01")
+    assert again.exit_code == 1
+    assert "is not kept here" in again.output
+
+
+def test_a_load_stops_before_the_disk_is_full(serve: Serve, tmp_path: Path) -> None:
+    served = serve()
+    path = tmp_path / "cvx.txt"
+    path.write_text("05|measles|measles, made up||Active|False|2026/01/01\n")
+    done = run(served, "load-terminology", "cvx", str(path), HEALTHMATE_SPARE_DISK_MB="100000000")
+    assert done.exit_code == 1
+    assert "the disk of the database is full" in done.output
