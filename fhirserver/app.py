@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.interactions.choosing import Offered
 from fhirserver.interactions.parameters import gather
 from fhirserver.interactions.terminology import FOLLOWED, follow
 from fhirserver.operations import OPERATIONS
@@ -189,6 +191,11 @@ def create_app(settings: Settings, post: Post = left) -> ASGIApp:
     return Application(settings, post)
 
 
+def _offering(ctx: Context) -> Auth:
+    """The authorization server, told whose record an app may be let into: what it cannot know itself."""
+    return replace(ctx.auth, choices=Offered(ctx))
+
+
 @lru_cache(maxsize=64)
 def _host_name(header: bytes) -> str:
     """The name in a Host header without its port; nothing for what is no Host."""
@@ -287,7 +294,7 @@ class Application:
         await receive()
         try:
             async with contexts(self.settings, self.post) as self.contexts:
-                self.authorizing = {tenant: authorizing(ctx.auth) for tenant, ctx in self.contexts.items()}
+                self.authorizing = {tenant: authorizing(_offering(ctx)) for tenant, ctx in self.contexts.items()}
                 await send_({"type": "lifespan.startup.complete"})
                 await receive()
         except Exception as error:

@@ -18,10 +18,6 @@ class Choice(NamedTuple):
 
 
 class Choices(Protocol):
-    def searches(self, user: User) -> bool:
-        """Whether this person looks patients up, instead of having a few of their own."""
-        ...
-
     async def own(self, user: User) -> Sequence[Choice]:
         """The person's own record, and those that they keep for others."""
         ...
@@ -42,11 +38,8 @@ class Choices(Protocol):
 class Linked:
     """The patients that the account itself names, by their ids: what is known without asking the record."""
 
-    def searches(self, user: User) -> bool:
-        return False
-
     async def own(self, user: User) -> Sequence[Choice]:
-        return [Choice(id_, f"Patient {id_}") for id_ in linked(user)]
+        return [Choice(id_, f"Patient {id_}") for id_ in user.records]
 
     async def found(self, user: User, text: str) -> Sequence[Choice]:
         return ()
@@ -56,7 +49,3 @@ class Linked:
 
     async def encounters(self, user: User, patient: str) -> Sequence[Choice]:
         return ()
-
-
-def linked(user: User) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, (user.patient, *user.proxy_for))))

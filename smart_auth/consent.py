@@ -83,7 +83,7 @@ def _within(scope: str, asked: Iterable[str]) -> bool:
 async def _only(auth: Auth, session: Session, asking: Asking) -> str | None:
     """The patient, where there is no choice."""
     own = await auth.choices.own(session.user)
-    return own[0].id if asking.about_a_patient and len(own) == 1 and not auth.choices.searches(session.user) else None
+    return own[0].id if asking.about_a_patient and len(own) == 1 and not session.user.looks_up else None
 
 
 async def ask(visit: Visit, asking: Asking, refused: Refused | None = None) -> Response:
@@ -107,7 +107,7 @@ async def ask(visit: Visit, asking: Asking, refused: Refused | None = None) -> R
 
 async def _choose(visit: Visit, asking: Asking, refused: Refused | None) -> Response:
     user, text = visit.person().user, visit.text("text", 100)
-    searches = visit.auth.choices.searches(user)
+    searches = user.looks_up
     found = await visit.auth.choices.found(user, text) if searches and text else ()
     own = await visit.auth.choices.own(user)
     if not searches and not own:

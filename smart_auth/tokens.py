@@ -106,14 +106,9 @@ async def granted(auth: Auth, token: Document) -> Grant | None:
         session=grant["session"],
         fhir_user=person.fhir_user if person else None,
         roles=person.roles if person else frozenset(),
-        records=_records(person) if person else (),
+        records=person.records if person else (),
         context=grant["context"],
     )
-
-
-def _records(person: User) -> tuple[str, ...]:
-    own = (person.patient,) if person.patient else ()
-    return tuple(dict.fromkeys((*own, *person.proxy_for)))
 
 
 def _stands(person: User, context: Mapping[str, Any]) -> bool:
@@ -121,8 +116,7 @@ def _stands(person: User, context: Mapping[str, Any]) -> bool:
     if person.disabled:
         return False
     patient = context.get("patient")
-    chooses = bool(person.roles & {"practitioner", "admin"})
-    return patient is None or chooses or patient == person.patient or patient in person.proxy_for
+    return patient is None or person.looks_up or patient in person.records
 
 
 async def renewable(auth: Auth, secret: str, *, again: bool = False) -> Grant | None:

@@ -42,6 +42,17 @@ class User:
     totp: str | None = None
     recovery_left: int = 0
 
+    @property
+    def records(self) -> tuple[str, ...]:
+        """The ids of the patients whose records this person keeps, their own and others'."""
+        own = (self.patient,) if self.patient else ()
+        return tuple(dict.fromkeys((*own, *self.proxy_for)))
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether this person works with patients that they look up, instead of having a few of their own."""
+        return not self.roles.isdisjoint(("practitioner", "admin"))
+
 
 def user(document: Mapping[str, Any]) -> User:
     return User(

@@ -5,31 +5,49 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import default
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from brief import briefly
 
-from fhirserver.app import contexts
 from fhirserver.settings import Settings
+from fhirserver.store.connect import connect
 from smart_auth import passwords, users
+from smart_auth.server import Auth
 from smart_auth.users import User
+
+T = TypeVar("T")
 
 PASSWORD = "violet otter 7 climbs the quiet hill"
 _token = re.compile(r'name="token" value="([0-9a-f]*)"')
 
 
+def inside(settings: Settings, story: Callable[[Auth], Awaitable[T]]) -> T:
+    """What happens within the authorization server of a record."""
+
+    async def run() -> T:
+        assert settings.mongodb_url
+        client = await connect(settings.mongodb_url.get_secret_value())
+        try:
+            return await story(Auth(client[settings.database], settings, lambda: datetime.now(UTC)))
+        finally:
+            await client.close()
+
+    return briefly(run())
+
+
 def person(settings: Settings, login: str, password: str = PASSWORD, **values: Any) -> User:
     """An account with a confirmed address."""
 
-    async def inside() -> User:
-        async with contexts(settings) as found:
-            hash_ = values.pop("hash", None) or await passwords.hashed(password)
-            return await users.create(found[""].auth, login, password=hash_, **{"verified": True} | values)
+    async def add(auth: Auth) -> User:
+        hash_ = values.pop("hash", None) or await passwords.hashed(password)
+        return await users.create(auth, login, password=hash_, **{"verified": True} | values)
 
-    return briefly(inside())
+    return inside(settings, add)
 
 
 class Browser:

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 from authenticator import PRESENT, Passkey
-from brief import briefly
-from people import PASSWORD, Browser, code, letters, person
+from people import PASSWORD, Browser, code, inside, letters, person
 
-from fhirserver.app import contexts
 from smart_auth import sessions, totp, users
 
 OTHER = "seven lamps under the green bridge"
@@ -46,14 +44,6 @@ def with_authenticator(browser: Browser) -> tuple[str, list[str]]:
     answer = browser.json("/account/authenticator", {"code": now(browser, key, -1)})
     assert answer.status_code == 200
     return key, answer.json()["recovery_codes"]
-
-
-def inside(served: Any, work: Any) -> Any:
-    async def run() -> Any:
-        async with contexts(served.settings) as found:
-            return await work(found[""].auth)
-
-    return briefly(run())
 
 
 def test_the_vectors_of_the_rfc() -> None:
@@ -262,7 +252,7 @@ def test_a_session_ends_by_itself(served: Any, browser: Browser) -> None:
         past = auth.now() - timedelta(seconds=1)
         await auth["sessions"].update_many({"user": account.id}, {"$set": {"expires": past}})
 
-    inside(served, age)
+    inside(served.settings, age)
     assert browser.get("/account").status_code == 303
 
 
@@ -289,10 +279,10 @@ def test_an_app_is_taken_back(served: Any, browser: Browser) -> None:
     async def revoked(auth: Any) -> bool:
         return (await auth["grants"].find_one({"_id": "g1"}))["revoked"] is not None
 
-    inside(served, let_in)
+    inside(served.settings, let_in)
     assert "app" in browser.get("/account").text
     assert browser.submit("/account/apps/end", {"client": "app"}, "/account").status_code == 303
-    assert inside(served, revoked)
+    assert inside(served.settings, revoked)
 
 
 def test_a_name_is_shown_and_never_run(browser: Browser) -> None:

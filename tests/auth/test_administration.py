@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from brief import briefly
-from people import PASSWORD, Browser, code, letters, person
+from people import PASSWORD, Browser, code, inside, letters, person
 
-from fhirserver.app import contexts
 from smart_auth import tokens, users
+from smart_auth.server import Auth
 
 JSON = {"Accept": "application/json"}
 
@@ -88,22 +87,19 @@ def test_what_an_account_cannot_be_is_refused(served: Any, admin: Browser, body:
 def test_a_change_of_roles_counts_at_once_and_is_recorded(served: Any, admin: Browser) -> None:
     id_, browser = added(served, "climber@example.org")
 
-    async def grant() -> str:
-        async with contexts(served.settings) as found:
-            auth = found[""].auth
-            begun = await tokens.begin(auth, "app", "user/*.rs", tokens.timedelta(hours=1), user=id_)
-            return (await tokens.issue(auth, begun, "user/*.rs", tokens.timedelta(hours=1), None)).access
+    async def grant(auth: Auth) -> str:
+        begun = await tokens.begin(auth, "app", "user/*.rs", tokens.timedelta(hours=1), user=id_)
+        return (await tokens.issue(auth, begun, "user/*.rs", tokens.timedelta(hours=1), None)).access
 
-    async def holds(token: str) -> bool:
-        async with contexts(served.settings) as found:
-            return await tokens.find(found[""].auth, token) is not None
+    async def holds(auth: Auth, token: str) -> bool:
+        return await tokens.find(auth, token) is not None
 
-    token = briefly(grant())
-    assert briefly(holds(token))
+    token = inside(served.settings, grant)
+    assert inside(served.settings, lambda auth: holds(auth, token))
     changed = admin.json(f"/users/{id_}", {"roles": ["practitioner"], "fhirUser": "Practitioner/1"}, "PATCH")
     assert changed.json()["roles"] == ["practitioner"]
     assert browser.get("/account").status_code == 303
-    assert not briefly(holds(token))
+    assert not inside(served.settings, lambda auth: holds(auth, token))
     recorded = admin.get(f"/users/{id_}", headers=JSON).json()["events"]
     assert recorded[0]["kind"] == "user-changed"
     assert recorded[0]["roles"] == ["practitioner"]
@@ -152,12 +148,11 @@ def test_an_account_is_removed_whole(served: Any, admin: Browser) -> None:
 
 
 def test_accounts_are_listed_page_by_page(served: Any, admin: Browser) -> None:
-    async def many() -> None:
-        async with contexts(served.settings) as found:
-            for number in range(60):
-                await users.create(found[""].auth, f"many{number:02}@example.org")
+    async def many(auth: Auth) -> None:
+        for number in range(60):
+            await users.create(auth, f"many{number:02}@example.org")
 
-    briefly(many())
+    inside(served.settings, many)
     first = admin.get("/users?text=many", headers=JSON).json()
     assert len(first["users"]) == 50
     rest = admin.get("/users", params={"text": "many", "after": first["next"]}, headers=JSON).json()

@@ -8,13 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from brief import briefly
-from people import PASSWORD, Browser, code, letters, person
+from people import PASSWORD, Browser, code, inside, letters, person
 
-from fhirserver.app import contexts
 from smart_auth import invitations, mail, users
 from smart_auth.passwords import listed
 from smart_auth.refusal import Refused
+from smart_auth.server import Auth
 from smart_auth.users import User
 
 OTHER = "seven lamps under the green bridge"
@@ -34,19 +33,17 @@ def browser(served: Any) -> Browser:
 def forget(served: Any) -> None:
     """Time passes: whoever had to wait waits no more."""
 
-    async def inside() -> None:
-        async with contexts(served.settings) as found:
-            await found[""].auth["throttle"].delete_many({})
+    async def gone(auth: Auth) -> None:
+        await auth["throttle"].delete_many({})
 
-    briefly(inside())
+    inside(served.settings, gone)
 
 
 def account(served: Any, login: str) -> User | None:
-    async def inside() -> User | None:
-        async with contexts(served.settings) as found:
-            return await users.by_login(found[""].auth, login)
+    async def found(auth: Auth) -> User | None:
+        return await users.by_login(auth, login)
 
-    return briefly(inside())
+    return inside(served.settings, found)
 
 
 def test_an_account_is_made_by_the_pages(served: Any, browser: Browser) -> None:
@@ -111,11 +108,10 @@ def test_what_is_no_address_is_refused(browser: Browser, email: str) -> None:
 
 
 def test_an_invitation_links_the_account_once(served: Any, browser: Browser) -> None:
-    async def invite(role: str) -> str:
-        async with contexts(served.settings) as found:
-            return await invitations.make(found[""].auth, role, "7", None, "admin")
+    async def invite(auth: Auth, role: str) -> str:
+        return await invitations.make(auth, role, "7", None, "admin")
 
-    code_ = briefly(invite("patient"))
+    code_ = inside(served.settings, lambda auth: invite(auth, "patient"))
     assert (
         browser.json("/signup", {"email": "a1@example.org", "password": PASSWORD, "invitation": code_}).status_code
         == 200
@@ -126,7 +122,7 @@ def test_an_invitation_links_the_account_once(served: Any, browser: Browser) -> 
     assert (made.patient, made.fhir_user) == ("7", "Patient/7")
     again = browser.json("/signup", {"email": "a2@example.org", "password": PASSWORD, "invitation": code_})
     assert again.status_code == 400
-    keeper = briefly(invite("proxy"))
+    keeper = inside(served.settings, lambda auth: invite(auth, "proxy"))
     browser.json("/signup", {"email": "a3@example.org", "password": PASSWORD, "invitation": keeper})
     assert letters(served.settings, "a3@example.org")
     made = account(served, "a3@example.org")
@@ -171,19 +167,17 @@ def test_a_link_is_good_for_a_quarter_of_an_hour_and_once(served: Any, browser: 
     browser.json("/reset", {"login": "late@example.org"})
     letter = letters(served.settings, "late@example.org")[0]
 
-    async def shift(by: timedelta) -> float:
-        async with contexts(served.settings) as found:
-            auth = found[""].auth
-            kept = await auth["links"].find_one({"_id": hashlib.sha256(code(letter).encode()).hexdigest()})
-            assert kept is not None
-            left = (kept["expires"] - auth.now()).total_seconds()
-            await auth["links"].update_one({"_id": kept["_id"]}, {"$set": {"expires": kept["expires"] + by}})
-            return left
+    async def shift(auth: Auth, by: timedelta) -> float:
+        kept = await auth["links"].find_one({"_id": hashlib.sha256(code(letter).encode()).hexdigest()})
+        assert kept is not None
+        left = (kept["expires"] - auth.now()).total_seconds()
+        await auth["links"].update_one({"_id": kept["_id"]}, {"$set": {"expires": kept["expires"] + by}})
+        return left
 
-    assert 800 < briefly(shift(timedelta(hours=-1))) <= 900
+    assert 800 < inside(served.settings, lambda auth: shift(auth, timedelta(hours=-1))) <= 900
     body = {"code": code(letter), "password": OTHER}
     assert browser.json("/reset/new", body).status_code == 400
-    briefly(shift(timedelta(hours=1)))
+    inside(served.settings, lambda auth: shift(auth, timedelta(hours=1)))
     browsers = [Browser(served.settings) for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
         statuses = list(pool.map(lambda b: b.json("/reset/new", body).status_code, browsers))

@@ -1,0 +1,115 @@
+"""Patients and visits as they are offered to a person who lets an app in: no more than that person may see.
+
+`smart_auth.choices` says what is asked; here the record answers, by the interactions that anybody else uses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fhirserver.context import Caller, Context
+from fhirserver.fhir import json
+from fhirserver.fhir.outcome import Outcome
+from fhirserver.interactions.exchange import Pairs, Request
+from fhirserver.interactions.read import read
+from fhirserver.interactions.search import search_type
+from smart_auth.choices import Choice
+from smart_auth.scopes import Scope
+from smart_auth.users import User
+
+SEEING = tuple(Scope("user", type_, frozenset("rs")) for type_ in ("Patient", "Encounter"))
+MOST = "20"
+_date = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+_special = re.compile(r"([\\,|$])")
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The choices of one record: https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html"""
+
+    ctx: Context
+
+    async def own(self, user: User) -> Sequence[Choice]:
+        found = [await self._patient(user, id_) for id_ in user.records]
+        return [each for each in found if each is not None]
+
+    async def found(self, user: User, text: str) -> Sequence[Choice]:
+        """By words of the name and a birth date; else by an identifier."""
+        words = _special.sub(r"\\\1", text).split()
+        named = tuple(("birthdate" if _date.fullmatch(word) else "name", word) for word in words)
+        patients = await self._search(user, "Patient", (*named, ("_sort", "family"), ("_count", MOST)))
+        if not patients and len(words) == 1:
+            patients = await self._search(user, "Patient", (("identifier", words[0]), ("_count", MOST)))
+        return [_patient(each) for each in patients]
+
+    async def patient(self, user: User, id_: str) -> Choice | None:
+        return await self._patient(user, id_) if user.looks_up or id_ in user.records else None
+
+    async def encounters(self, user: User, patient: str) -> Sequence[Choice]:
+        pairs = (("patient", f"Patient/{patient}"), ("_sort", "-date"), ("_count", MOST))
+        return [_encounter(each) for each in await self._search(user, "Encounter", pairs)]
+
+    async def _patient(self, user: User, id_: str) -> Choice | None:
+        try:
+            answer = await read(self._as(user), Request(method="GET", path=("Patient", id_)), "Patient", id_)
+        except Outcome:
+            return None  # not there, or not for this person
+        return _patient(json.decode(answer.body))
+
+    async def _search(self, user: User, type_: str, pairs: Pairs) -> list[dict[str, Any]]:
+        try:
+            answer = await search_type(self._as(user), Request(method="GET", path=(type_,), pairs=pairs), type_)
+        except Outcome:
+            return []  # what was typed is no search
+        entries = json.decode(answer.body).get("entry", [])
+        return [entry["resource"] for entry in entries if entry["search"]["mode"] == "match"]
+
+    def _as(self, user: User) -> Context:
+        """What a person sees whatever app they use."""
+        caller = Caller(
+            name=user.id,
+            scopes=SEEING,
+            user=user.id,
+            fhir_user=user.fhir_user,
+            roles=user.roles,
+            records=user.records,
+            token="session",  # noqa: S106 - it has none, and is no stranger either
+        )
+        return replace(self.ctx.fresh(), caller=caller)
+
+
+def _patient(resource: dict[str, Any]) -> Choice:
+    born = f"born {resource['birthDate']}" if "birthDate" in resource else ""
+    identifiers = [each["value"] for each in resource.get("identifier", ()) if "value" in each]
+    detail = _joined(born, resource.get("gender", ""), *identifiers[:1])
+    return Choice(resource["id"], called(resource.get("name", ())) or f"Patient {resource['id']}", detail)
+
+
+def _encounter(resource: dict[str, Any]) -> Choice:
+    kinds = resource.get("type", [])
+    said = (kind.get("text") or next(_displays(kind.get("coding", ())), "") for kind in kinds)
+    class_ = resource.get("class", {})
+    name = next(filter(None, said), "") or class_.get("display") or class_.get("code") or "Visit"
+    return Choice(resource["id"], name, resource.get("period", {}).get("start", "")[:10])
+
+
+def called(names: Iterable[dict[str, Any]]) -> str:
+    """How a person is called: the name in use, not one of before."""
+    ranked = sorted(
+        names, key=lambda name: {"official": 0, "usual": 1, "old": 9, "maiden": 9}.get(name.get("use", ""), 5)
+    )
+    for name in ranked:
+        if said := name.get("text") or _joined(*name.get("given", ()), name.get("family", ""), by=" "):
+            return str(said)
+    return ""
+
+
+def _displays(codings: Iterable[dict[str, Any]]) -> Iterator[str]:
+    return (coding["display"] for coding in codings if "display" in coding)
+
+
+def _joined(*texts: str | None, by: str = ", ") -> str:
+    return by.join(text for text in texts if text)
