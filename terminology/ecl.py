@@ -1,6 +1,6 @@
-"""The expression constraint language of SNOMED CT, read into values: hierarchy, members, AND, OR, MINUS, refinement.
+"""The expression constraint language of SNOMED CT, read into values: hierarchy, members, sets, refinement, dots.
 
-Without cardinalities, groups, dots and filters, which are refused by name.
+Without counts of attributes and filters, which are refused by name.
 https://confluence.ihtsdotools.org/display/DOCECL
 """
 
@@ -17,12 +17,8 @@ LONGEST = 10_000  # characters
 DEEPEST = 32  # parentheses
 HIERARCHY = ("<<!", ">>!", "<<", ">>", "<!", ">!", "<", ">")
 COMPARISONS = ("=", "!=", "<", "<=", ">", ">=")
-NOT_HERE = {
-    "{": "groups of attributes and filters ({ })",
-    "[": "cardinalities ([ ])",
-    ".": "dotted attributes",
-    "R": "reversed attributes (R)",
-}
+NOT_HERE = {"{": "filters in braces ({{ }})", "[": "counts ([ ]) in this place"}
+COUNTS = {("0", "0"): "none", ("0", "*"): "any", ("1", "*"): "some"}
 
 _token = re.compile(
     r"""(?P<space>(?:\s|/\*.*?\*/)+)
@@ -59,11 +55,34 @@ class Literal(NamedTuple):
 
 
 class Attribute(NamedTuple):
-    """It has an attribute with such a value; `comparison` is `=` or `!=`, of numbers also `<`, `<=`, `>`, `>=`."""
+    """It has an attribute with such a value; `comparison` is `=` or `!=`, of numbers also `<`, `<=`, `>`, `>=`.
+
+    `reversed`: it is such a value of what `value` finds.
+    """
 
     name: Focus
     comparison: str
     value: Focus | Literal
+    reversed: bool = False
+
+
+class Group(NamedTuple):
+    """Attributes that stand in one group of relationships."""
+
+    of: Expression
+
+
+class Absent(NamedTuple):
+    """None of these attributes or groups."""
+
+    of: Expression
+
+
+class Dotted(NamedTuple):
+    """The values of an attribute."""
+
+    of: Expression
+    name: Focus
 
 
 class Refined(NamedTuple):
@@ -71,7 +90,8 @@ class Refined(NamedTuple):
     by: Expression
 
 
-Expression = Focus | Compound | Attribute | Refined
+Expression = Focus | Compound | Attribute | Group | Absent | Refined | Dotted
+EVERY = Focus("", False, None)
 
 
 class Token(NamedTuple):
@@ -137,9 +157,9 @@ class _Parser:
         if self._depth > DEEPEST:
             raise self._refused(f"more than {DEEPEST} parentheses deep", self._now.at)
 
-    def _closed(self) -> None:
-        if self._took(")") is None:
-            raise self._expected(")")
+    def _closed(self, sign: str = ")") -> None:
+        if self._took(sign) is None:
+            raise self._expected(sign)
         self._depth -= 1
 
     # the grammar
@@ -153,10 +173,13 @@ class _Parser:
     def _expression(self) -> Expression:
         first: Expression = self._focus()
         if self._took(":"):
-            first = Refined(first, self._joined(self._refinement, self._refinement(), ("AND", "OR", ",")))
-        else:
-            first = self._joined(self._focus, first, ("AND", "OR", "MINUS", ","))
-        return first
+            return Refined(first, self._refinements())
+        while self._took("."):
+            first = Dotted(first, self._focus())
+        return self._joined(self._focus, first, ("AND", "OR", "MINUS", ","))
+
+    def _refinements(self) -> Expression:
+        return self._joined(self._refinement, self._refinement(), ("AND", "OR", ","))
 
     def _joined(self, part: Callable[[], Expression], first: Expression, joints: tuple[str, ...]) -> Expression:
         """Of one kind; others need parentheses, and MINUS has two sides."""
@@ -186,18 +209,48 @@ class _Parser:
         return Focus(operator, member, code)
 
     def _refinement(self) -> Expression:
-        """An attribute, or several in parentheses, after which no comparison stands."""
-        if self._now.text == "(" and not self._names():
+        """An attribute, a group of them, or several in parentheses, after which no comparison stands."""
+        count = self._count()
+        if self._took("{"):
+            self._deeper()
+            found: Expression = Group(self._refinements())
+            self._closed("}")
+        elif self._now.text == "(" and not self._names():
             self._took("(")
             self._deeper()
-            found = self._joined(self._refinement, self._refinement(), ("AND", "OR", ","))
+            found = self._refinements()
             self._closed()
-            return found
+        else:
+            found = self._attribute()
+        return Absent(found) if count == "none" else EVERY if count == "any" else found
+
+    def _count(self) -> str:
+        """Of how many there are, only whether there are any is known."""
+        begin = self._now.at
+        if not self._took("["):
+            return "some"
+        least, most = self._number(), (self._took("."), self._took("."), self._number())[2]
+        found = COUNTS.get((least, most))
+        if found is None or not self._took("]"):
+            raise self._refused("counts other than [0..0], [0..*] and [1..*] are not known here", begin)
+        return found
+
+    def _number(self) -> str:
+        if self._now.kind == "code":
+            self._place += 1
+            return self._tokens[self._place - 1].text
+        return self._took("*") or ""
+
+    def _attribute(self) -> Attribute:
+        reverse = self._took("R") is not None
         name = self._focus()
         comparison = self._took(*COMPARISONS)
         if comparison is None:
             raise self._expected("=")
-        return Attribute(name, comparison, self._value(comparison))
+        at, value = self._now.at, self._value(comparison)
+        if reverse and (comparison != "=" or isinstance(value, Literal)):
+            raise self._refused("reversed, an attribute is = an expression", at)
+        return Attribute(name, comparison, value, reverse)
 
     def _names(self) -> bool:
         """Whether these parentheses hold the name of an attribute."""

@@ -8,7 +8,7 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import NamedTuple, Protocol
 
 from fhirserver.fhir.outcome import invalid, too_costly
-from terminology.ecl import Attribute, Compound, Expression, Focus, Literal, Refined
+from terminology.ecl import EVERY, Absent, Attribute, Compound, Dotted, Expression, Focus, Group, Refined
 from terminology.releases.schema import MEMBER, PARENT, Document, fact
 
 MOST_FAMILIES = 10_000  # concepts of which all that is above or below is asked at once
@@ -52,6 +52,14 @@ class Concepts(Protocol):
         """The codes of which a text, or one of several, fits."""
         ...
 
+    async def grouped(self, fits: Callable[[Sequence[str]], bool], within: Document) -> list[str]:
+        """The codes of which the facts of one group fit."""
+        ...
+
+    async def values(self, names: Sequence[str], within: Document) -> list[str]:
+        """What they have of these properties."""
+        ...
+
 
 async def constraint(concepts: Concepts, expression: Expression) -> Document:
     match expression:
@@ -63,8 +71,14 @@ async def constraint(concepts: Concepts, expression: Expression) -> Document:
             return {f"${joint.lower()}": [await constraint(concepts, part) for part in parts]}
         case Refined(of, by):
             return {"$and": [await constraint(concepts, of), await constraint(concepts, by)]}
-        case Attribute(name, comparison, value):
-            return await _attribute(concepts, await _names(concepts, name), comparison, value)
+        case Attribute():
+            return await _attribute(concepts, expression)
+        case Absent(of):
+            return {"$nor": [await constraint(concepts, of)]}
+        case Group(of):
+            return await _group(concepts, of)
+        case Dotted(of, name):
+            return await _values(concepts, await _names(concepts, name), await constraint(concepts, of))
 
 
 # who is above and below
@@ -163,49 +177,92 @@ def having(property_: str, *but: str) -> Document:
 async def _names(concepts: Concepts, name: Focus) -> list[str]:
     """Of the attributes that a release has."""
     attributes = sorted(each for each in concepts.properties if each.isdigit())
-    if name == Focus("", False, None):
+    if name == EVERY:
         return attributes
     meant = frozenset(await concepts.codes(await _focus(concepts, name)))
     return [each for each in attributes if each in meant]
 
 
-async def _attribute(concepts: Concepts, names: Sequence[str], comparison: str, value: Focus | Literal) -> Document:
-    if isinstance(value, Literal):
-        return await _literal(concepts, names, comparison, value)
-    if value == Focus("", False, None):
-        found = [having(name) for name in names] if comparison == "=" else []
-        return {"$or": found} if found else {"_id": {"$in": []}}
-    codes = await concepts.codes(await _focus(concepts, value))
-    if len(names) * len(codes) > MOST_PAIRS:
-        known = frozenset(codes)
-        return await _compared(concepts, names, lambda each: (each in known) is (comparison == "="))
+async def _attribute(concepts: Concepts, attribute: Attribute) -> Document:
+    names, (_, comparison, value, reverse) = await _names(concepts, attribute.name), attribute
+    if reverse and isinstance(value, Focus):
+        return await _values(concepts, names, await _focus(concepts, value))
+    if value == EVERY and comparison == "=":
+        return _any([having(name) for name in names])
+    if isinstance(value, Focus) and value != EVERY:
+        codes = await concepts.codes(await _focus(concepts, value))
+        if len(names) * len(codes) <= MOST_PAIRS:
+            return _stored(names, comparison, codes)
+    within = _any([having(name) for name in names])
+    return {"_id": {"$in": await concepts.matching("facts", await _fits(concepts, attribute), within)}}
+
+
+def _stored(names: Sequence[str], comparison: str, codes: Sequence[str]) -> Document:
     if comparison == "=":
         return {"facts": {"$in": [fact(name, code) for name in names for code in codes]}}
-    others = [having(name, *codes) for name in names]
-    return {"$or": others} if others else {"_id": {"$in": []}}
+    return _any([having(name, *codes) for name in names])
 
 
-async def _literal(concepts: Concepts, names: Sequence[str], comparison: str, value: Literal) -> Document:
-    if not value.number and comparison == "=":
-        return {"facts": {"$in": [fact(name, value.text) for name in names]}}
-    if not value.number:
-        return await _compared(concepts, names, lambda text: text != value.text)
-    number, holds = Decimal(value.text), COMPARISONS[comparison]
-    return await _compared(concepts, names, lambda text: _is_number(text) and holds(Decimal(text), number))
+def _any(documents: Sequence[Document]) -> Document:
+    return {"$or": documents} if documents else {"_id": {"$in": []}}
 
 
-async def _compared(concepts: Concepts, names: Sequence[str], holds: Callable[[str], bool]) -> Document:
-    """One concept after the other, of those that have one of the attributes."""
-    begins = tuple(fact(name, "") for name in names)
-    if not begins:
-        return {"_id": {"$in": []}}
+async def _values(concepts: Concepts, names: Sequence[str], of: Document) -> Document:
+    """What the attributes of some concepts are."""
+    found = await concepts.values(names, {"$and": [of, _any([having(name) for name in names])]})
+    return {"_id": {"$in": found}}
 
-    def fits(text: str) -> bool:
-        return text.startswith(begins) and holds(text.partition("=")[2])
 
-    within: Document = {"$or": [having(name) for name in names]}
-    return {"_id": {"$in": await concepts.matching("facts", fits, within)}}
+Fits = Callable[[str], bool]  # of `property=value`
+
+
+async def _fits(concepts: Concepts, attribute: Attribute) -> Fits:
+    begins = tuple([fact(name, "") for name in await _names(concepts, attribute.name)])
+    holds = await _holds(concepts, attribute)
+    return lambda text: text.startswith(begins) and holds(text.partition("=")[2])
+
+
+async def _holds(concepts: Concepts, attribute: Attribute) -> Fits:
+    """Of the value alone."""
+    _, comparison, value, reverse = attribute
+    if reverse:
+        raise invalid("expression constraint: a reversed attribute has no group", code="not-supported")
+    if isinstance(value, Focus):
+        equal = comparison == "="
+        if value == EVERY:
+            return lambda text: equal
+        codes = frozenset(await concepts.codes(await _focus(concepts, value)))
+        return lambda text: (text in codes) is equal
+    if value.number:
+        number, compared = Decimal(value.text), COMPARISONS[comparison]
+        return lambda text: _is_number(text) and compared(Decimal(text), number)
+    return lambda text: (text == value.text) is (comparison == "=")
 
 
 def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).removeprefix("-").isdecimal()
+
+
+# groups
+
+Together = Callable[[Sequence[str]], bool]  # of the facts of one group
+
+
+async def _group(concepts: Concepts, of: Expression) -> Document:
+    """Whatever has them at all is looked at, to see whether they stand together."""
+    candidates = await constraint(concepts, of)
+    if isinstance(of, Attribute):
+        return candidates
+    together = await _together(concepts, of)
+    return {"_id": {"$in": await concepts.grouped(together, candidates)}}
+
+
+async def _together(concepts: Concepts, of: Expression) -> Together:
+    if isinstance(of, Attribute):
+        fits = await _fits(concepts, of)
+        return lambda facts: any(map(fits, facts))
+    if not isinstance(of, Compound):
+        raise invalid("expression constraint: in a group are attributes, by AND and OR", code="not-supported")
+    parts = [await _together(concepts, part) for part in of.parts]
+    whole = all if of.joint == "AND" else any
+    return lambda facts: whole(part(facts) for part in parts)

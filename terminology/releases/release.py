@@ -14,7 +14,7 @@ from terminology.canonical import Canonical
 from terminology.concepts import Codes, Concept, Filter
 from terminology.releases.constraints import Family
 from terminology.releases.filters import below, condition
-from terminology.releases.schema import TOLD, Document, concept, concepts_of
+from terminology.releases.schema import TOLD, Document, concept, concepts_of, fact
 from terminology.value_sets import MOST
 
 REMEMBERED = 4_096  # concepts
@@ -171,6 +171,26 @@ class Release:
                 if len(found) > MOST_MATCHING:
                     raise too_costly(f"more than {MOST_MATCHING:,} codes of {self.name} fit the regular expression")
         return found
+
+    async def grouped(self, fits: Callable[[Sequence[str]], bool], within: Document) -> list[str]:
+        cursor = self._collection.find(within, {"groups": 1}, batch_size=BATCH, max_time_ms=self._milliseconds)
+        found: list[str] = []
+        with self._in_time():
+            async for row in cursor:
+                if any(map(fits, row.get("groups", ()))):
+                    found.append(row["_id"])
+                if len(found) > MOST_MATCHING:
+                    raise too_costly(f"more than {MOST_MATCHING:,} codes of {self.name} have such a group")
+        return found
+
+    async def values(self, names: Sequence[str], within: Document) -> list[str]:
+        begins = tuple([fact(name, "") for name in names])
+        cursor = self._collection.find(within, {"facts": 1}, batch_size=BATCH, max_time_ms=self._milliseconds)
+        found: set[str] = set()
+        with self._in_time():
+            async for row in cursor:
+                found |= {text.partition("=")[2] for text in row["facts"] if text.startswith(begins)}
+        return sorted(found)
 
     async def has(self, document: Document) -> bool:
         return await self._collection.find_one(document, {"_id": 1}, max_time_ms=self._milliseconds) is not None

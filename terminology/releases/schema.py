@@ -3,9 +3,10 @@
 A row: {_id: key, kind, url, version, name, properties, state, written, total, begun, current}. `current` is when the
 release was made the one that its URL means without a version; the latest counts.
 
-A concept: {_id: code, n, said, display, inactive, abstract, line, facts, words}. `said` is a `Concept` as JSON, which
-is what is answered; the rest is to search by. `n` is its place in the order of the release, `line` are the places of
-the concept and of all that subsume it, `facts` are `property=value`, `words` those of its names.
+A concept: {_id: code, n, said, display, inactive, abstract, line, facts, groups, words}. `said` is a `Concept` as JSON,
+which is what is answered; the rest is to search by. `n` is its place in the order of the release, `line` are the places
+of the concept and of all that subsume it, `facts` are `property=value`, `groups` those of each group of relationships,
+`words` those of its names.
 """
 
 from __future__ import annotations
@@ -51,22 +52,24 @@ def fact(name: str, value: str) -> str:
 
 
 class Staged(NamedTuple):
-    """A concept at its place; `facts` are what it is searched by: (property, value)."""
+    """A concept at its place; `facts` are what it is searched by, `groups` those of them that stand together."""
 
     n: int
     concept: Concept
-    facts: Sequence[tuple[str, str]]
+    facts: Sequence[str]
+    groups: Sequence[Sequence[str]]
 
 
 def document(staged: Staged, line: Line) -> Document:
-    n, concept, facts = staged
+    n, concept, facts, groups = staged
     said: Document = {
         "said": _encoder.encode(concept),
         "display": concept.display,
         "inactive": concept.inactive,
         "abstract": concept.abstract,
         "line": [*line],
-        "facts": [*dict.fromkeys([fact(*each) for each in facts])],
+        "facts": [*dict.fromkeys(facts)],
+        "groups": groups,
         "words": [*dict.fromkeys(words("\n".join((concept.code, *concept.names()))))],
     }
     return {"_id": concept.code, "n": n, **{name: value for name, value in said.items() if value}}

@@ -95,21 +95,22 @@ def _designations(files: Files, member: Member, preferred: Mapping[str, int], in
 
 
 def _relationships(files: Files, member: Member, into: Staging) -> None:
-    for source, type_, destination in _rows(files, member, "sourceId", "typeId", "destinationId"):
+    columns = ("sourceId", "typeId", "destinationId", "relationshipGroup")
+    for source, type_, destination, group in _rows(files, member, *columns):
         if type_ == IS_A:
             into.below(source, destination)
         else:
-            into.property(source, type_, "Code", destination)
+            into.property(source, type_, "Code", destination, int(group))
 
 
 def _concrete(files: Files, member: Member, into: Staging) -> None:
     """`#500` is a number, `"x"` a text."""
-    for source, type_, value in _rows(files, member, "sourceId", "typeId", "value"):
+    for source, type_, value, group in _rows(files, member, "sourceId", "typeId", "value", "relationshipGroup"):
         kind = CONCRETE.get(value[:1])
         if kind is None:
             raise NotARelease(f"{member.place}: {value[:40]!r} is neither a number nor a text")
         told = value[1:].rstrip('"')
-        into.property(source, type_, kind, Decimal(told) if kind == "Decimal" else told)
+        into.property(source, type_, kind, Decimal(told) if kind == "Decimal" else told, int(group))
 
 
 def _members(files: Files, member: Member, into: Staging) -> None:

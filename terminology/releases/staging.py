@@ -7,7 +7,7 @@ In memory are the codes, and who is above whom.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -17,20 +17,20 @@ from typing import Any
 import msgspec
 
 from terminology.concepts import Concept, Designation, Property
-from terminology.releases.schema import PARENT, Staged
+from terminology.releases.schema import PARENT, Staged, fact
 
 TOGETHER = 5_000  # rows
 TABLES = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;
 CREATE TABLE concepts (n INTEGER PRIMARY KEY, display TEXT, definition TEXT, inactive INTEGER, abstract INTEGER);
 CREATE TABLE designations (n INTEGER, rank INTEGER, value TEXT, language TEXT, use TEXT);
-CREATE TABLE facts (n INTEGER, name TEXT, value TEXT, shown TEXT);
+CREATE TABLE facts (n INTEGER, fact TEXT, shown TEXT, together INTEGER);
 """
 READY = "CREATE INDEX of_designations ON designations (n, rank); CREATE INDEX of_facts ON facts (n);"
 CONCEPTS = "SELECT n, display, definition, inactive, abstract FROM concepts WHERE n BETWEEN ? AND ? ORDER BY n"
 DESIGNATIONS = """SELECT n, value, language, use FROM designations WHERE n BETWEEN ? AND ?
 ORDER BY n, rank, rowid"""
-FACTS = "SELECT n, name, value, shown FROM facts WHERE n BETWEEN ? AND ? ORDER BY n, rowid"
+FACTS = "SELECT n, fact, shown, together FROM facts WHERE n BETWEEN ? AND ? ORDER BY n, rowid"
 
 
 class Staging:
@@ -86,19 +86,20 @@ class Staging:
         if n is not None and value:
             self._add("designations", (n, rank, value, language, None if use is None else _text(use)))
 
-    def property(self, code: str, name: str, type_: str, value: Any) -> None:
+    def property(self, code: str, name: str, type_: str, value: Any, together: int | None = None) -> None:
+        """`together`: the number of the group of relationships that it is in; 0 is a group of its own."""
         n = self._places.get(code)
         if n is not None:
             found = Property(name, type_, value)
             self.names.add(name)
-            self._add("facts", (n, name, found.text, _text(found)))
+            self._add("facts", (n, fact(name, found.text), _text(found), together))
 
     def fact(self, code: str, name: str, value: str) -> None:
         """What is searched by, and not shown."""
         n = self._places.get(code)
         if n is not None:
             self.names.add(name)
-            self._add("facts", (n, name, value, None))
+            self._add("facts", (n, fact(name, value), None, None))
 
     def below(self, code: str, parent: str) -> None:
         child, above = self._places.get(code), self._places.get(parent)
@@ -145,16 +146,28 @@ class Staging:
                 display or (designations[0].value if designations else None),
                 definition,
                 designations,
-                tuple([_property(shown) for *_, shown in facts if shown is not None]),
+                tuple([_property(shown) for _, _, shown, _ in facts if shown is not None]),
                 tuple(parents),
                 tuple([self._codes[each] for each in self.children.get(n, ())]),
                 bool(inactive),
                 bool(abstract),
             )
-            yield Staged(n, concept, [*((fact[1], fact[2]) for fact in facts), *((PARENT, each) for each in parents)])
+            told = [*(each for _, each, *_ in facts), *(fact(PARENT, each) for each in parents)]
+            yield Staged(n, concept, told, _groups((each, number) for _, each, _, number in facts))
 
     def _by_concept(self, question: str, span: tuple[int, int]) -> dict[int, list[tuple[Any, ...]]]:
         return {n: [*rows] for n, rows in groupby(self._database.execute(question, span), key=lambda row: row[0])}
+
+
+def _groups(facts: Iterable[tuple[str, int | None]]) -> list[list[str]]:
+    alone: list[list[str]] = []
+    found: dict[int, list[str]] = {}
+    for each, number in facts:
+        if number == 0:
+            alone.append([each])
+        elif number is not None:
+            found.setdefault(number, []).append(each)
+    return [*found.values(), *alone]
 
 
 _encoder = msgspec.json.Encoder(decimal_format="number")

@@ -24,10 +24,16 @@ CONCEPTS = {
     "72": (1, ("Left heart (body structure)", "Left heart"), ("71",)),
     "80": (1, ("Finding site (attribute)", "Finding site"), ("10",)),
     "81": (1, ("Strength (attribute)", "Strength"), ("10",)),
+    "82": (1, ("Other site (attribute)", "Other site"), ("10",)),
     "90": (1, ("Common problems (foundation metadata concept)", "Common problems"), ("10",)),
     "95": (1, ("Heart pill (product)", "Heart pill"), ("10",)),
 }
-SITES = {"30": "71", "50": "72"}
+RELATED = (  # group 1 of the heart attack has two attributes, group 2 has one
+    ("30", "71", "80", 0),
+    ("50", "72", "80", 1),
+    ("50", "71", "82", 1),
+    ("50", "72", "82", 2),
+)
 MEMBERS = ("30", "50")
 
 
@@ -50,7 +56,7 @@ def release(folder: Path, date: str = DATE, without: Iterable[str] = ()) -> Path
             rows["relationship"].append(_related(date, code, parent, IS_A))
     rows["description"].append(("501", date, 0, CORE, "50", "en", SYNONYM, "Broken heart", "900000000000448009"))
     rows["description"].append(("502", date, 1, CORE, "50", "de", SYNONYM, 'Herz"infarkt', "900000000000448009"))
-    rows["relationship"] += [_related(date, code, site, "80") for code, site in SITES.items() if code in concepts]
+    rows["relationship"] += [_related(date, *each) for each in RELATED if each[0] in concepts]
     rows["relationship"].append((*_related(date, "40", "71", "80")[:2], 0, *_related(date, "40", "71", "80")[3:]))
     _table(
         terminology / f"sct2_Concept_Snapshot_TEST_{date}.txt",
@@ -93,8 +99,8 @@ def release(folder: Path, date: str = DATE, without: Iterable[str] = ()) -> Path
     return top.parent
 
 
-def _related(date: str, source: str, destination: str, type_: str) -> tuple[object, ...]:
-    return (f"r{source}{destination}", date, 1, CORE, source, destination, 0, type_, "900000000000011006", "x")
+def _related(date: str, source: str, destination: str, type_: str, group: int = 0) -> tuple[object, ...]:
+    return (f"r{source}{destination}", date, 1, CORE, source, destination, group, type_, "900000000000011006", "x")
 
 
 def _table(path: Path, names: str, rows: Iterable[tuple[object, ...]]) -> None:

@@ -15,7 +15,7 @@ from loading import loader
 
 from fhirserver.fhir.outcome import Outcome
 from terminology import ecl
-from terminology.ecl import Attribute, Compound, Focus, Literal, Refined
+from terminology.ecl import EVERY, Absent, Attribute, Compound, Dotted, Focus, Group, Literal, Refined
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
@@ -58,6 +58,14 @@ A, B, C = (Focus("", False, code) for code in "123")
             "1: (2 OR 3) = 1",
             Refined(A, Attribute(Focus("", False, Compound("OR", (B, C))), "=", A)),
         ),
+        ("1: {2=3}", Refined(A, Group(Attribute(B, "=", C)))),
+        ("1: {2=3, 3=1}", Refined(A, Group(Compound("AND", (Attribute(B, "=", C), Attribute(C, "=", A)))))),
+        ("1: [0..0] 2=*", Refined(A, Absent(Attribute(B, "=", EVERY)))),
+        ("1: [1..*] {[1..*] 2=3}", Refined(A, Group(Attribute(B, "=", C)))),
+        ("1: [0..*] 2=3", Refined(A, EVERY)),
+        ("1: R 2 = 3", Refined(A, Attribute(B, "=", C, True))),
+        ("1 . 2 . 3", Dotted(Dotted(A, B), C)),
+        ("1 . 2 OR 3", Compound("OR", (Dotted(A, B), C))),
         ("1: 2 = (1: 2 = 3)", Refined(A, Attribute(B, "=", Focus("", False, Refined(A, Attribute(B, "=", C)))))),
     ],
 )
@@ -74,10 +82,14 @@ def test_it_is_read_into_values(text: str, expression: ecl.Expression) -> None:
         ("1 MINUS 2 MINUS 3", "MINUS and MINUS need parentheses"),
         ("(1", "\\) is expected, at its end"),
         ("1 2", "AND, OR, MINUS, a refinement or the end is expected, at character 3"),
-        ("1: {2 = 3}", "groups of attributes"),
-        ("1: [0..1] 2 = 3", "cardinalities"),
-        ("1: R 2 = 3", "reversed attributes"),
-        ("1 . 2", "dotted attributes"),
+        ('1 {{ term = "x" }}', "filters in braces"),
+        ("1: [0..1] 2 = 3", "counts other than .* at character 4"),
+        ("1: [1] 2 = 3", "counts other than"),
+        ("[0..0] 1", "counts .* in this place"),
+        ("1: {2 = 3", "} is expected"),
+        ("1: R 2 != 3", "reversed, an attribute is = an expression"),
+        ("1: R 2 = #3", "reversed, an attribute is = an expression"),
+        ("1 .", "a concept"),
         ("1: 2", "= is expected"),
         ("1: 2 < 3", "a number is expected"),
         ('1: 2 < "x"', "a text is not compared by <"),
@@ -172,6 +184,22 @@ EVERY = " ".join(rf2.CONCEPTS)
         ('* : 81 = "500"', "95"),
         ('* : 81 != "500"', ""),
         ("* : 80 > #5", "30 50"),
+        ("* : {80 = 72}", "50"),
+        ("* : {80 = 72, 82 = 71}", "50"),
+        ("* : 80 = 72, 82 = 72", "50"),
+        ("* : {80 = 72, 82 = 72}", ""),
+        ("* : {80 = 72 OR 82 = 72}", "50"),
+        ("* : {80 = 72, 82 != 72}", "50"),
+        ("* : {* = 72, * = 71}", "50"),
+        ("* : [0..0] {80 = 72, 82 = 71}, 80 = *", "30"),
+        ("<< 20 : [0..0] 80 = *", "20 40"),
+        ("<< 20 : [0..*] 80 = 71", "20 30 40 50"),
+        ("* : R 80 = << 20", "71 72"),
+        ("< 71 : R 80 = << 20", "72"),
+        ("<< 20 . 80", "71 72"),
+        ("30 . 20", ""),
+        ("40 . 80", ""),
+        ("(<< 20 . 80) MINUS 71", "72"),
     ],
 )
 def test_it_finds_concepts(fhir: Fhir, constraint: str, codes: str) -> None:
@@ -198,6 +226,8 @@ def test_it_may_be_percent_encoded_and_has_a_version(fhir: Fhir) -> None:
         ("=isa/51", 400, "'51' is not a code"),
         ("=refset/51", 400, "'51' is not a code"),
         ("=refset", 400, "900000000000455006"),
+        ("=ecl/*: {R 80 = 71, 80 = 71}", 400, "a reversed attribute has no group"),
+        ("=ecl/*: {[0..0] 80 = 71, 80 = 72}", 400, "in a group are attributes"),
         ("=colour/red", 404, "is not known here"),
         ("=ecl/", 404, "is not known here"),
     ],
