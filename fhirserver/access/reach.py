@@ -117,7 +117,16 @@ def _in_records(patients: tuple[str, ...], type_: str, permission: str) -> Crite
 
 def in_records(type_: str) -> bool:
     """Whether resources of a type can be in the record of a patient."""
-    return type_ == "Patient" or type_ in OF_A_PATIENT or bool(parameters_for("Patient", type_))
+    return type_ in ("Patient", "Binary", *OF_A_PATIENT) or bool(parameters_for("Patient", type_))
+
+
+def keeps_to_records(caller: Caller, type_: str, permission: str) -> bool:
+    """Whether a caller sees what records refer to, and no more than that, of what is about nobody."""
+    return not caller.open and not any(
+        scope.level == "system" or not caller.roles.isdisjoint(("practitioner", "admin"))
+        for scope in caller.scopes
+        if scope.permits(type_, permission)
+    )
 
 
 def _of_user(caller: Caller, type_: str, permission: str) -> Criterion:

@@ -5,12 +5,14 @@ Who sees a part of the data only cannot choose ids: whether one is taken would t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from fhirserver.access.policy import authorize, beyond
-from fhirserver.access.reach import EVERYTHING, reach
+from fhirserver.access.reach import EVERYTHING, keeps_to_records, reach
 from fhirserver.context import Context
+from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
+from fhirserver.interactions.referred import named_by, shared_in
 from fhirserver.interactions.sight import meets, within, within_reach
 from fhirserver.store.resources import Change, Stored
 
@@ -41,8 +43,11 @@ def check_naming(ctx: Context, type_: str, id_: str) -> None:
         raise not_found(f"{type_}/{id_}")
 
 
-async def check_written(ctx: Context, change: Change, permission: str) -> None:
-    """403 for what would be beyond reach, in any of the records that it would be in."""
+async def check_written(ctx: Context, change: Change, permission: str, arriving: Set[str] = frozenset()) -> None:
+    """403 for what would be beyond reach, in any of the records that it would be in, or would bring it within reach.
+
+    `arriving` is what is created with it.
+    """
     version, before = change.stored, change.previous
     records = _records(version)
     if change.type == "Patient":  # to whom it is linked, and was not before
@@ -52,6 +57,26 @@ async def check_written(ctx: Context, change: Change, permission: str) -> None:
     if place is not None:
         where = f", in the record of {place}" if place else ""
         raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}")
+    if keeps_to_records(ctx.caller, change.type, permission):
+        await _check_named(ctx, change, records, arriving)
+
+
+async def _check_named(ctx: Context, change: Change, records: Sequence[str], arriving: Set[str]) -> None:
+    """What a record refers to can be seen with it: so who sees nothing else cannot add to that, not even a guess."""
+    added = shared_in(ctx, change.type, change.search)
+    if change.previous is not None and not change.previous.deleted and added:
+        before = shared_in(ctx, change.type, ctx.indexer.entry(json.resource(change.previous.body)).search)
+        added = {type_: ids - before.get(type_, set()) for type_, ids in added.items()}
+    added = {type_: {id_ for id_ in ids if f"{type_}/{id_}" not in arriving} for type_, ids in added.items()}
+    if not any(added.values()):
+        return
+    known = (await named_by(ctx, records)).ids if records else {}
+    for type_, ids in added.items():
+        left = ids - known.get(type_, frozenset())
+        there = await ctx.store.read_stored(type_, left)
+        own = {each.id for each in there if not {*records}.isdisjoint(each.compartments)}
+        for id_ in sorted(left - own):
+            raise beyond(f"{type_}/{id_} is not known to this record, so that this app cannot refer to it")
 
 
 def _records(version: Stored) -> list[str]:

@@ -60,7 +60,22 @@ async def named_by(ctx: Context, references: Sequence[str]) -> Named:
         for type_, found in fresh.items():
             ids.setdefault(type_, set()).update(found)
         sources = {type_: {"_id": {"$in": sorted(fresh[type_])}} for type_ in sorted(present & fresh.keys())}
+    if "Binary" in ids:
+        ids["Binary"] -= await _withheld(ctx, references, sorted(ids["Binary"]))
     return Named({type_: frozenset(found) for type_, found in ids.items()}, frozenset(urls))
+
+
+async def _withheld(ctx: Context, references: Sequence[str], ids: Sequence[str]) -> set[str]:
+    """Binaries with a security context that is not in these compartments, or nowhere."""
+    contexts = {each.id: each.compartments for each in await ctx.store.read_stored("Binary", ids) if each.compartments}
+    wanted: dict[str, set[str]] = {}
+    for (context,) in contexts.values():
+        type_, _, id_ = context.partition("/")
+        wanted.setdefault(type_, set()).add(id_)
+    known = ctx.definitions.resource_types & wanted.keys()
+    found = [each for type_ in sorted(known) for each in await ctx.store.read_stored(type_, wanted[type_])]
+    inside = {each.reference for each in found if not each.deleted and not {*references}.isdisjoint(each.compartments)}
+    return {id_ for id_, (context,) in contexts.items() if context not in inside}
 
 
 async def _values(ctx: Context, sources: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -75,6 +90,16 @@ async def _values(ctx: Context, sources: Mapping[str, dict[str, Any]]) -> list[s
 def _leading(registry: Registry, type_: str) -> tuple[str, ...]:
     """The parameters of a type that lead to what is shared."""
     return tuple(_codes(registry, type_))
+
+
+def shared_in(ctx: Context, type_: str, search: Mapping[str, Any]) -> dict[str, set[str]]:
+    """What the index values of a resource refer to of what is shared: ids by type."""
+    found: dict[str, set[str]] = {}
+    for value in (value for code in _leading(ctx.registry, type_) for value in search.get(code, ())):
+        match = LOCAL.fullmatch(value.removeprefix(f"{ctx.base_url}/"))
+        if match is not None and match[1] in SHARED:
+            found.setdefault(match[1], set()).add(match[2])
+    return found
 
 
 def _codes(registry: Registry, type_: str) -> Iterator[str]:

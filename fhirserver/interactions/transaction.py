@@ -295,8 +295,12 @@ class _Attempt:
         if step.current is not None and step.current.deleted:
             authorize(self.ctx.caller, "create", step.type)
         change = written(self.ctx, resource, str(step.id), step.current)
-        await check_written(self.ctx, change, "u" if step.current else "c")
+        await check_written(self.ctx, change, "u" if step.current else "c", self._arriving())
         return change
+
+    def _arriving(self) -> set[str]:
+        """What this transaction creates, by ids that it gives."""
+        return {f"{step.type}/{step.id}" for step in self.steps if step.request.method == "POST" and not step.found}
 
     async def _conditional(self, text: str, step: Step) -> Target:
         """https://hl7.org/fhir/R4/http.html#2.21.0.10.1; an entry created under the same condition counts."""

@@ -58,6 +58,15 @@ def memberships(type_: str, id_: str | None, search: Mapping[str, Any]) -> list[
     return list(found)
 
 
+def secured(resource: Mapping[str, Any], base_url: str) -> list[str]:
+    """A Binary is with its security context: https://hl7.org/fhir/R4/binary.html#security"""
+    context = resource.get("securityContext") if resource["resourceType"] == "Binary" else None
+    reference = context.get("reference") if isinstance(context, dict) else None
+    if not isinstance(reference, str):
+        return []
+    return [reference.removeprefix(f"{base_url}/").partition("/_history/")[0]]
+
+
 def members_by(type_: str, code: str) -> tuple[str, ...]:
     """How references by a parameter begin that make a resource a member of what they lead to."""
     return next((prefixes for each, prefixes in _by_parameter(type_) if each == code), ())

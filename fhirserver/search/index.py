@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from fhirserver.fhir.definitions import Definitions, required_codes
 from fhirserver.fhir.outcome import invalid
 from fhirserver.search import contained, values
-from fhirserver.search.compartments import memberships
+from fhirserver.search.compartments import memberships, secured
 from fhirserver.search.expressions import Route, member, parse, routes
 from fhirserver.search.extraction import Leaf, Source, Write
 from fhirserver.search.parameters import Parameter, Registry
@@ -145,7 +145,7 @@ class Indexer:
         search, sort = self._values(resource)
         if "_content" in self.registry[type_]:
             search |= {code: words for code, words in self._reader.said(resource).stored() if words}
-        belongs = memberships(type_, resource.get("id"), search)
+        belongs = memberships(type_, resource.get("id"), search) + secured(resource, self.base_url)
         if "contained" in resource:
             inside = contained.stored(resource, lambda inner: self._values(inner)[0], self._references)
             self.leading.add(type_, inside.get(contained.REFERRED, ()))

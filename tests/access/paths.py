@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from record import FORM, pulse, resource, to
+from record import FORM, document, pulse, resource, to
 
 
 class Path(NamedTuple):
@@ -39,7 +39,8 @@ def reads(name: str) -> list[Path]:
 NAMES = (
     *("Patient/p", "Patient/q", "Observation/pulse", "Observation/other", "Observation/old", "Observation/other-gone"),
     *("Observation/corrected", "Condition/other", "Encounter/other", "MedicationRequest/other", "List/other"),
-    *("DocumentReference/other", "Binary/letter", "Binary/other", "Binary/loose", "Device/implant", "Device/other"),
+    *("DocumentReference/other", "Binary/letter", "Binary/scan", "Binary/own", "Binary/other"),
+    *("Binary/loose", "Device/implant", "Device/other"),
     *("Organization/clinic", "Organization/trust", "Organization/other", "Practitioner/doctor", "Practitioner/nurse"),
     *("Practitioner/other", "PractitionerRole/role", "PractitionerRole/other", "Location/ward", "Location/other"),
     *("Medication/aspirin", "Medication/other", "Questionnaire/form", "Questionnaire/other", "Group/family"),
@@ -252,6 +253,16 @@ WRITING = (
     Path("create", "Observation", "POST", pulse("x", "q", 1)),
     Path("create", "Observation", "POST", pulse("x", "p", 1, performer=[to("Patient/q")])),
     Path("create", "Observation", "POST", {key: value for key, value in WITH_NONE.items() if key != "subject"}),
+    Path("create", "DocumentReference", "POST", document("x", "p", "other", "Mine now")),
+    Path("create", "DocumentReference", "POST", document("x", "p", "nobody", "Mine now")),
+    Path("create", "DocumentReference", "POST", document("x", "p", "own", "Mine")),
+    Path("create", "Observation", "POST", pulse("x", "p", 63, performer=[to("Practitioner/other")])),
+    Path("create", "Observation", "POST", pulse("x", "p", 63, performer=[to("Practitioner/doctor")])),
+    Path("create", "Observation", "POST", pulse("x", "p", 63, device=to("Device/other"))),
+    Path("create", "Observation", "POST", pulse("x", "p", 63, device=to("Device/implant"))),
+    Path("create", "Binary", "POST", resource("Binary/x", contentType="text/plain", securityContext=to("Patient/p"))),
+    Path("create", "Binary", "POST", resource("Binary/x", contentType="text/plain", securityContext=to("Patient/q"))),
+    Path("create", "Binary", "POST", resource("Binary/x", contentType="text/plain")),
     Path("create", "Patient", "POST", resource("Patient/r", name=[{"family": "New"}])),
     Path("create", "Organization", "POST", resource("Organization/r", name="New")),
     Path("create", "AuditEvent", "POST", resource("AuditEvent/r")),

@@ -89,6 +89,10 @@ OWN = [
     ),
     document("letter", "p", "letter", "Letter"),
     resource("Binary/letter", contentType="text/plain", data="aGk="),
+    document("scan", "p", "scan", "Scan"),
+    resource("Binary/scan", contentType="text/plain", data="aGk=", securityContext=to("DocumentReference/scan")),
+    resource("Binary/own", contentType="text/plain", data="aGk=", securityContext=to("Patient/p")),
+    document("mistaken", "p", "loose", "It names what is secured for somebody else"),
     resource("Device/implant", patient=to("Patient/p"), lotNumber="own"),
     resource("List/list", status="current", mode="working", subject=to("Patient/p"), entry=[{"item": to("Patient/p")}]),
     resource(

@@ -81,6 +81,8 @@ def test_what_is_the_patients_own_is_there(worlds: Worlds) -> None:
         "Medication/aspirin",
         "Questionnaire/form",
         "Binary/letter",
+        "Binary/scan",
+        "Binary/own",
         "Device/implant",
         "PractitionerRole/role",
     ):

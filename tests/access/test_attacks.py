@@ -1,0 +1,323 @@
+"""Ways to another patient's data that worked elsewhere, by name. None of them works here, nor tells whether it would.
+
+After public reports on FHIR servers: searches by chains and `_has` as oracles, `_include` and `$everything` past the
+compartment, histories and versions without a check, links of pages that belong to others, conditions that say what
+exists, references and patches that move data into one's own record, Binary beside the law, scopes taken too widely.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from record import OWN, SECRET, SHARED, document, fill, pulse, put, resource, to
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve
+    from seam import Apps
+
+
+class Clinic(NamedTuple):
+    """A record of two patients: an app of the first, and what it looks like to everybody."""
+
+    app: Fhir
+    open: Fhir
+    scoped: Any
+
+
+@pytest.fixture(scope="module")
+def clinic(serve: Serve, apps: Apps) -> Clinic:
+    served = serve()
+    fill(served.client, others=True)
+
+    def scoped(scope: str, patient: str | None = "p") -> Fhir:
+        found: Fhir = apps(served, scope, patient)
+        return found
+
+    return Clinic(scoped("patient/*.cruds"), served.client, scoped)
+
+
+def entries(answer: dict[str, Any]) -> list[str]:
+    return [f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in answer.get("entry", ())]
+
+
+def test_guessing_ids_finds_nothing_and_tells_nothing(clinic: Clinic) -> None:
+    """The classic: Patient/1, Patient/2, …"""
+    for name in ("Patient/q", "Observation/other", "Observation/other-gone", "Binary/other", "Bundle/other"):
+        taken, free = clinic.app.get(name), clinic.app.get(f"{name}-nobody")
+        assert (taken.status_code, free.status_code) == (404, 404)
+        assert taken.text == free.text.replace("-nobody", "")
+
+
+@pytest.mark.parametrize("guess", ["zuse", "Zus", "z"])
+def test_a_chain_is_no_oracle(clinic: Clinic, guess: str) -> None:
+    """Blind extraction letter by letter: does anything match `subject.family=z`?"""
+    for query in (
+        f"Observation?subject:Patient.family={guess}",
+        f"Encounter?part-of.subject:Patient.family={guess}",
+        f"Practitioner?_has:Patient:general-practitioner:family={guess}",
+        f"Organization?_has:Medication:manufacturer:_id={guess}",
+        f"Observation?_has:Observation:has-member:patient.family={guess}",
+        f"Patient?_has:Patient:link:family={guess}",
+    ):
+        assert entries(clinic.app.bundle(f"{query}&_total=accurate")) == [], query
+        assert clinic.app.bundle(f"{query}&_summary=count")["total"] == 0
+    assert entries(clinic.open.bundle(f"Observation?subject:Patient.family={guess}"))
+
+
+def test_a_negation_does_not_find_the_rest(clinic: Clinic) -> None:
+    for query in ("Patient?_id:not=p", "Observation?code:not=8867-4", "Patient?_filter=not (family eq lovelace)"):
+        assert entries(clinic.app.bundle(query)) == []
+
+
+def test_one_patient_parameter_does_not_replace_the_law(clinic: Clinic) -> None:
+    """A filter that is added only where the client names no patient."""
+    for query in (
+        "patient=q",
+        "subject=Patient/q",
+        "patient=p,q",
+        "patient=Patient/p&subject=Patient/q",
+        "patient:Patient=q",
+    ):
+        assert SECRET not in clinic.app.get(f"Observation?{query}").text
+    assert SECRET not in clinic.app.get("Observation?_filter=patient eq p or patient eq q").text
+
+
+def test_what_is_included_is_within_the_record(clinic: Clinic) -> None:
+    found = clinic.app.get("Patient?_include=*&_revinclude=Patient:link&_revinclude=Observation:focus").text
+    assert SECRET not in found
+    assert SECRET not in clinic.app.get("Observation?_include:iterate=*&_revinclude=Observation:has-member").text
+
+
+def test_inclusions_need_scopes_of_their_own(clinic: Clinic) -> None:
+    narrow = clinic.scoped("patient/Observation.rs")
+    assert entries(narrow.bundle("Observation?_id=pulse&_include=Observation:subject")) == ["Observation/pulse"]
+    assert narrow.get("Patient/p").status_code == 403
+    assert entries(narrow.bundle("Observation?subject:Patient.family=lovelace")) == []
+
+
+def test_everything_of_another_is_nothing(clinic: Clinic) -> None:
+    for name in ("Patient/q", "Encounter/other"):
+        assert clinic.app.get(f"{name}/$everything").status_code == 404
+    assert SECRET not in clinic.app.get("Patient/p/$everything?_count=500").text
+
+
+def test_versions_are_judged_by_what_they_say(clinic: Clinic) -> None:
+    """A report was filed under the wrong patient and corrected: the old version is still of the other."""
+    put(clinic.open, pulse("misfiled", "q", 99, note=[{"text": SECRET}]))
+    put(clinic.open, pulse("misfiled", "p", 99))
+    assert clinic.app.get("Observation/misfiled/_history/2").status_code == 200
+    assert clinic.app.get("Observation/misfiled/_history/1").status_code == 404
+    assert SECRET not in clinic.app.get("Observation/misfiled/_history").text
+    put(clinic.open, pulse("taken-back", "p", 99))
+    put(clinic.open, pulse("taken-back", "q", 99, note=[{"text": SECRET}]))
+    assert clinic.app.get("Observation/taken-back/_history/1").status_code == 404
+    assert clinic.app.get("Observation/taken-back/_history").status_code == 404
+    assert "taken-back" not in clinic.app.get("Observation/_history?_count=100").text
+
+
+def test_a_deleted_resource_of_another_is_not_said_to_be_gone(clinic: Clinic) -> None:
+    assert clinic.app.get("Observation/other-gone").status_code == 404
+    assert clinic.app.get("Observation/old").status_code == 410
+    assert clinic.open.get("Observation/other-gone").status_code == 410
+
+
+def test_a_page_link_of_somebody_else_shows_ones_own(clinic: Clinic) -> None:
+    link = next(
+        e["url"]
+        for e in clinic.open.bundle("Observation?_sort=-value-quantity&_count=1")["link"]
+        if e["relation"] == "next"
+    )
+    assert SECRET not in clinic.app.get(link).text
+    history = next(e["url"] for e in clinic.open.bundle("_history?_count=1")["link"] if e["relation"] == "next")
+    assert SECRET not in clinic.app.get(history).text
+
+
+def test_conditions_do_not_say_what_exists(clinic: Clinic) -> None:
+    body = {key: value for key, value in pulse("x", "p", 70).items() if key != "id"}
+    made = clinic.app.post("Observation", body, headers={"If-None-Exist": "value-quantity=205"})
+    assert made.status_code == 201
+    assert clinic.app.delete("Observation?value-quantity=205").status_code in (204, 404)
+    assert clinic.open.get("Observation/other").status_code == 200
+    assert clinic.app.put("Observation?_id=other", body | {"id": "other"}).status_code == 404
+    without = clinic.scoped("patient/Observation.c")
+    assert without.post("Observation", body, headers={"If-None-Exist": "code=8867-4"}).status_code == 403
+
+
+def test_data_is_not_moved_into_ones_own_record(clinic: Clinic) -> None:
+    patch = [{"op": "replace", "path": "/subject/reference", "value": "Patient/p"}]
+    assert clinic.app.patch("Observation/other", patch).status_code == 404
+    assert clinic.app.put("Observation/other", pulse("other", "p", 1)).status_code == 404
+    assert clinic.open.get("Observation/other").json()["subject"]["reference"] == "Patient/q"
+
+
+def test_nothing_is_planted_in_the_record_of_another(clinic: Clinic) -> None:
+    for body in (
+        pulse("x", "q", 1),
+        pulse("x", "p", 1, performer=[to("Patient/q")]),
+        pulse("x", "p", 1, subject=to(f"{clinic.open.base_url}/Patient/q")),
+        pulse("x", "p", 1, subject=to("Patient/q/_history/1")),
+    ):
+        answer = clinic.app.post("Observation", {key: value for key, value in body.items() if key != "id"})
+        assert answer.status_code == 403, answer.text
+        assert "insufficient_scope" in answer.headers["www-authenticate"]
+    move = [{"op": "replace", "path": "/subject/reference", "value": "Patient/q"}]
+    assert clinic.app.patch("Observation/lab", move).status_code == 403
+    link = [{"op": "add", "path": "/link", "value": [{"other": to("Patient/q"), "type": "refer"}]}]
+    assert clinic.app.patch("Patient/p", link).status_code == 403
+    assert clinic.app.patch("Patient/p", [{"op": "add", "path": "/gender", "value": "female"}]).status_code == 200
+
+
+def test_a_resource_of_two_patients_is_not_changed_by_one(clinic: Clinic) -> None:
+    both = resource(
+        "Group/both", type="person", actual=True, member=[{"entity": to("Patient/p")}, {"entity": to("Patient/q")}]
+    )
+    put(clinic.open, both)
+    assert clinic.app.get("Group/both").status_code == 200
+    assert clinic.app.put("Group/both", both | {"member": [{"entity": to("Patient/p")}]}).status_code == 403
+    assert clinic.app.delete("Group/both").status_code == 403
+
+
+def test_a_reference_of_ones_own_brings_nothing_into_sight(clinic: Clinic) -> None:
+    """Write a document that names somebody's Binary, and read it as one's own."""
+    mine = {key: value for key, value in document("x", "p", "other", "Mine").items() if key != "id"}
+    assert clinic.app.post("DocumentReference", mine).status_code == 403
+    absolute = {"attachment": {"url": f"{clinic.open.base_url}/Binary/other", "title": "Mine"}}
+    assert clinic.app.post("DocumentReference", mine | {"content": [absolute]}).status_code == 403
+    add = [{"op": "replace", "path": "/content/0/attachment/url", "value": "Binary/other"}]
+    assert clinic.app.patch("DocumentReference/letter", add).status_code == 403
+    assert clinic.app.get("Binary/other").status_code == 404
+    made = clinic.app.post("Binary", resource("Binary/x", contentType="text/plain", securityContext=to("Patient/p")))
+    assert made.status_code == 201
+    named = mine | {"content": [{"attachment": {"url": f"Binary/{made.json()['id']}", "title": "Mine"}}]}
+    assert clinic.app.post("DocumentReference", named).status_code == 201
+
+
+def test_binary_is_under_the_law_in_any_representation(clinic: Clinic) -> None:
+    for accept in ("text/plain", "*/*", "application/fhir+json", "application/fhir+xml"):
+        for name in ("Binary/other", "Binary/loose", "Binary/other/_history/1"):
+            assert clinic.app.get(name, headers={"Accept": accept}).status_code == 404
+    assert clinic.app.get("Binary/letter", headers={"Accept": "text/plain"}).text == "hi"
+    assert clinic.scoped("patient/DocumentReference.rs").get("Binary/letter").status_code == 403
+
+
+def test_a_bundle_is_no_way_around(clinic: Clinic) -> None:
+    asked = [
+        {"request": {"method": "GET", "url": url}}
+        for url in ("Patient/q", "Observation?patient=q", "Patient/q/$everything")
+    ]
+    batch = clinic.app.post("", {"resourceType": "Bundle", "type": "batch", "entry": asked})
+    assert batch.status_code == 200
+    assert SECRET not in batch.text
+    placeholder = "urn:uuid:04121321-4af5-424c-a0e1-ed3aab1c349d"
+    entry = [
+        {
+            "fullUrl": f"{clinic.open.base_url}/Patient/q",
+            "resource": resource("Patient/q"),
+            "request": {"method": "PUT", "url": "Patient/q"},
+        },
+        {"fullUrl": placeholder, "resource": pulse("x", "q", 1), "request": {"method": "POST", "url": "Observation"}},
+    ]
+    refused = clinic.app.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entry})
+    assert refused.status_code == 404
+    assert clinic.open.get("Patient/q").json()["name"]
+
+
+def test_scopes_are_not_taken_more_widely_than_they_are(clinic: Clinic) -> None:
+    for scope, name, status in (
+        ("patient/Patient.r", "Patient/p", 200),
+        ("patient/Patient.r", "Patient", 403),
+        ("patient/Patient.s", "Patient/p", 403),
+        ("patient/Patient.read", "Patient", 200),
+        ("patient/Patient.write", "Patient/p", 403),
+        ("patient/Observation.*", "Condition", 403),
+        ("user/*.cruds", "Patient", 200),
+        ("system:Patient.read", "Patient/p", 403),
+        ("patient/patient.rs", "Patient/p", 403),
+        ("patient/Patient.rs?nonsense=x", "Patient", 403),
+        ("openid launch/patient", "Patient/p", 403),
+    ):
+        assert clinic.scoped(scope).get(name).status_code == status, scope
+    assert entries(clinic.scoped("user/*.cruds").bundle("Patient")) == []  # a token without a person
+    assert entries(clinic.scoped("patient/*.rs", None).bundle("Patient")) == []  # and one without a patient
+    assert clinic.scoped("patient/*.rs", None).get("Patient/p").status_code == 404
+
+
+def test_criteria_of_scopes_hold_on_every_path(clinic: Clinic) -> None:
+    labs = clinic.scoped("patient/Observation.cruds?category=laboratory")
+    assert entries(labs.bundle("Observation")) == ["Observation/lab"]
+    assert labs.get("Observation/lab").status_code == 200
+    assert labs.get("Observation/pulse").status_code == 404
+    assert labs.get("Observation/pulse/_history/1").status_code == 404
+    assert labs.get("Observation/old").status_code == 404
+    assert entries(labs.bundle("Observation/_history")) == ["Observation/lab"]
+    assert entries(labs.bundle("Observation?_has:Observation:has-member:_id=lab")) == []
+    assert labs.delete("Observation/pulse").status_code == 204
+    assert clinic.app.get("Observation/pulse").status_code == 200
+    body = {key: value for key, value in pulse("x", "p", 71).items() if key != "id"}
+    assert labs.post("Observation", body).status_code == 403
+    made = labs.post(
+        "Observation", {key: value for key, value in pulse("x", "p", 71, "laboratory").items() if key != "id"}
+    )
+    assert made.status_code == 201
+    away = [{"op": "replace", "path": "/category/0/coding/0/code", "value": "exam"}]
+    assert labs.patch(f"Observation/{made.json()['id']}", away).status_code == 403
+    assert labs.delete(f"Observation/{made.json()['id']}").status_code == 204
+
+
+def test_of_two_scopes_the_wider_one_counts(clinic: Clinic) -> None:
+    both = clinic.scoped("patient/Observation.rs?category=laboratory patient/Observation.rs?category=vital-signs")
+    assert {"Observation/lab", "Observation/pulse"} <= {*entries(both.bundle("Observation"))}
+    mixed = clinic.scoped("patient/Observation.rs patient/Observation.d?category=laboratory")
+    assert mixed.delete("Observation/pulse").status_code == 403  # it is seen, so there is nothing to hide
+    assert clinic.app.get("Observation/pulse").status_code == 200
+
+
+def test_totals_and_guesses_are_of_ones_own(clinic: Clinic) -> None:
+    mine = clinic.app.bundle("Observation?_total=accurate&_count=1")["total"]
+    assert clinic.app.bundle("Observation?_total=estimate&_count=1")["total"] == mine
+    assert clinic.app.bundle("Observation?_summary=count")["total"] == mine
+    assert clinic.open.bundle("Observation?_summary=count")["total"] > mine
+
+
+def test_the_server_is_not_told_what_to_do(clinic: Clinic) -> None:
+    """What is for administrators, and what would change it for everybody."""
+    for name in ("_jobs", "$stats", "Observation/$explain", "Observation?_explain=true"):
+        assert clinic.app.get(name).status_code == 403, name
+    for name in ("$reindex", "Observation/$reindex", "Observation/pulse/$reindex"):
+        assert clinic.app.post(name).status_code == 403, name
+    for type_ in ("SearchParameter", "AuditEvent", "Organization", "Practitioner", "Patient", "Subscription"):
+        answer = clinic.app.post(type_, resource(f"{type_}/x"))
+        assert answer.status_code in (400, 403, 422), type_
+
+
+def test_who_looked_at_a_record_is_not_rewritten(clinic: Clinic) -> None:
+    seen = resource(
+        "AuditEvent/seen",
+        type={"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
+        recorded="2026-01-01T00:00:00Z",
+        agent=[{"requestor": True, "who": to("Practitioner/doctor")}],
+        source={"observer": {"display": "server"}},
+        entity=[{"what": to("Patient/p")}],
+    )
+    put(clinic.open, seen)
+    assert entries(clinic.app.bundle("AuditEvent")) == ["AuditEvent/seen"]
+    assert clinic.app.delete("AuditEvent/seen").status_code == 403
+    assert clinic.app.put("AuditEvent/seen", seen | {"recorded": "2025-01-01T00:00:00Z"}).status_code == 403
+    assert clinic.app.post("AuditEvent", seen).status_code == 403
+
+
+def test_tokens_are_asked_for_and_only_tokens_count(serve: Serve, apps: Apps) -> None:
+    served = serve(open=False)
+    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic cDpw"}):
+        answer = served.client.get("Patient/p", headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer ")
+    system = apps(served, "system/*.cruds")
+    for each in (*SHARED, *OWN):
+        put(system, each)
+    assert system.get("Patient/p").status_code == 200
+    reader = apps(served, "system/Observation.u")
+    assert reader.put("Observation/pulse", pulse("pulse", "p", 64)).status_code == 200
+    assert reader.put("Observation/fresh", pulse("fresh", "p", 64)).status_code == 403
+    assert reader.get("Observation/pulse").status_code == 403
