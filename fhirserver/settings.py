@@ -133,6 +133,11 @@ class Settings(BaseSettings):
     refresh_days: int = Field(
         100, ge=1, description="days for which an app can renew its access; each time it does they begin again"
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="addresses and networks of the proxies before this server, separated by commas: what they add to"
+        " X-Forwarded-For says who asks. Unset: nobody is believed, and log-ins through a proxy share its attempts",
+    )
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="hosts, separated by commas, that may be asked for the keys of a client (jwks_uri) though they are"
@@ -192,7 +197,7 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
 
-    @field_validator("tenants", "trusted_hosts", "cors_origins", "required_profiles", mode="before")
+    @field_validator("tenants", "trusted_hosts", "trusted_proxies", "cors_origins", "required_profiles", mode="before")
     @classmethod
     def _separated(cls, names: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names
@@ -216,6 +221,11 @@ class Settings(BaseSettings):
             if pair.partition("=")[0] not in r4().resource_types:
                 raise ValueError(f"{pair!r} names no resource type of FHIR R4")
         return pairs
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_network(name, strict=False)) for name in names)
 
     @field_validator("broker_url")
     @classmethod

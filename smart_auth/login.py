@@ -29,7 +29,7 @@ def back(visit: Visit) -> str:
 
 async def proved(auth: Auth, request: Request, login: str, password: str) -> User:
     """The person who knows the password. Who it is that does not, nor whether there is such an account, is not told."""
-    place = throttle.key("address", throttle.address(request))
+    place = throttle.key("address", throttle.address(auth, request))
     account = throttle.key("account", users.folded(login))
     await throttle.admit(auth, place, auth.settings.login_failures_per_address)
     await throttle.admit(auth, account)

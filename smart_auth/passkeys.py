@@ -102,7 +102,9 @@ async def _remove(visit: Visit) -> Response:
 
 
 async def _log_in_options(visit: Visit) -> Response:
-    await throttle.admit(visit.auth, throttle.key("passkey", throttle.address(visit.request)), throttle.CEREMONIES)
+    await throttle.admit(
+        visit.auth, throttle.key("passkey", throttle.address(visit.auth, visit.request)), throttle.CEREMONIES
+    )
     options = webauthn.generate_authentication_options(rp_id=_host(visit.auth), user_verification=REQUIRED)
     await _ask(visit.auth, "log-in", options.challenge, None)
     return JSONResponse(json.loads(webauthn.options_to_json(options)), headers=NO_STORE)
@@ -129,7 +131,7 @@ async def _log_in(visit: Visit) -> Response:
         raise _unknown() from error
     counted = {"$set": {"used": auth.now()}, "$max": {"count": proof.new_sign_count}}
     await auth["passkeys"].update_one({"_id": key["_id"]}, counted)
-    await throttle.proved(auth, throttle.key("passkey", throttle.address(visit.request)))
+    await throttle.proved(auth, throttle.key("passkey", throttle.address(visit.auth, visit.request)))
     return await login.entered(visit, person, ["hwk", "user", "mfa"])
 
 

@@ -39,7 +39,7 @@ async def register(auth: Auth, request: Request) -> Response:
     if not is_open(auth):
         raise Refused("access_denied", "apps are registered by who runs this server", 403)
     metadata = await document(request)
-    await throttle.admit(auth, throttle.key("register", throttle.address(request)), PER_ADDRESS)
+    await throttle.admit(auth, throttle.key("register", throttle.address(auth, request)), PER_ADDRESS)
     client, secret = described(auth, metadata)
     if client.scope and any(text.startswith("system/") for text in client.scope.split()):
         raise _metadata("scopes of a system are registered by who runs this server")

@@ -19,6 +19,7 @@ from smart_auth.sessions import Session
 from smart_auth.users import User
 from smart_auth.visits import Visit
 
+ISSUER = "HealthMate"
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10  # 80 bits, which nobody tries out even where the digests are known
 
@@ -71,10 +72,9 @@ async def _half(visit: Visit) -> Session:
 async def _setup_page(visit: Visit, refused: Refused | None) -> Response:
     person = visit.person().user
     pending = await _pending(visit.auth, person)
-    values = {"key": pending, "picture": None}
-    if pending is not None:
-        values["picture"] = segno.make(totp.uri(pending, person.login, "HealthMate"), micro=False).svg_data_uri(scale=4)
-    return visit.page("authenticator", refused, **values)
+    uri = totp.uri(pending, person.login, ISSUER) if pending else None
+    picture = segno.make(uri, micro=False).svg_data_uri(scale=4) if uri else None
+    return visit.page("authenticator", refused, key=pending, uri=uri, picture=picture)
 
 
 async def _begin(visit: Visit) -> Response:
@@ -82,7 +82,7 @@ async def _begin(visit: Visit) -> Response:
     person = await login.again(visit)
     key = totp.new_key()
     await users.change(visit.auth, person.id, {"totp_pending": key})
-    uri = totp.uri(key, person.login, "HealthMate")
+    uri = totp.uri(key, person.login, ISSUER)
     return visit.done({"key": key, "uri": uri}, "/account/authenticator")
 
 

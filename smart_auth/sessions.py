@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smart_auth import users
+from smart_auth import throttle, users
 from smart_auth.server import Auth, Document, digest, new_secret
 from smart_auth.users import User
 
@@ -112,7 +112,7 @@ async def start(
             "until": until,
             "expires": min(until, now + IDLE),
             "agent": request.headers.get("user-agent", "")[:200],
-            "address": request.client.host if request.client else "",
+            "address": throttle.origin(auth, request),
         }
     )
     secure = auth.issuer.startswith("https:")

@@ -31,7 +31,7 @@ async def _sign_up(visit: Visit) -> Response:
     password, invitation = visit.text("password", needed=True), visit.text("invitation", 100).strip()
     if auth.settings.sign_up == "off" or (auth.settings.sign_up == "invited" and not invitation):
         raise Refused("access_denied", "accounts are made by invitation: ask who keeps your record", 403)
-    await throttle.admit(auth, throttle.key("sign-up", throttle.address(visit.request)), throttle.MAILS)
+    await throttle.admit(auth, throttle.key("sign-up", throttle.address(visit.auth, visit.request)), throttle.MAILS)
     await passwords.check_new(auth, password, [name, email])
     hash_ = await passwords.hashed(password)
     if invitation:
@@ -97,7 +97,7 @@ async def _reset_page(visit: Visit, refused: Refused | None) -> Response:
 
 async def _reset(visit: Visit) -> Response:
     login = visit.text("login", needed=True)
-    await throttle.admit(visit.auth, throttle.key("mail", throttle.address(visit.request)), throttle.MAILS)
+    await throttle.admit(visit.auth, throttle.key("mail", throttle.address(visit.auth, visit.request)), throttle.MAILS)
     await throttle.admit(visit.auth, throttle.key("reset", users.folded(login)))
     mail.later(_send_reset(visit.auth, login))
     return visit.done({"sent": True}, "/signup/sent")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import bcrypt
+import httpx
 import pytest
 from brief import briefly
 from people import PASSWORD, Browser, inside, person
+from starlette.requests import Request
 
-from smart_auth import passwords, sessions, users
+from fhirserver.settings import Settings
+from smart_auth import passwords, sessions, throttle, users
 from smart_auth.server import Auth
 
 CROWD = passwords.AT_ONCE + passwords.WAITING
@@ -152,6 +156,41 @@ def test_an_address_waits_too(serve: Any) -> None:
     assert browser.log_in("ada@example.org").status_code == 200  # right, so it does not count
     browser.log_in("guess5@example.org", "wrong")
     assert browser.log_in("ada@example.org").status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("host", "forwarded", "found"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        ("192.0.2.1", ["198.51.100.7"], "192.0.2.1"),  # no proxy of ours: whatever it says
+        ("10.0.0.1", ["198.51.100.7"], "198.51.100.7"),
+        ("10.0.0.1", ["203.0.113.9, 198.51.100.7"], "198.51.100.7"),  # what came before is hearsay
+        ("10.0.0.1", ["203.0.113.9, 198.51.100.7, 10.0.0.2"], "198.51.100.7"),
+        ("10.0.0.1", ["203.0.113.9", "198.51.100.7"], "198.51.100.7"),
+        ("10.0.0.1", ["10.0.0.3"], "10.0.0.3"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["nonsense"], "nonsense"),
+        ("2001:db8::1", [], "2001:db8::/64"),
+        ("2001:db8::ffff:2", [], "2001:db8::/64"),
+    ],
+)
+def test_who_asks_is_the_last_that_is_no_proxy_of_ours(host: str, forwarded: list[str], found: str) -> None:
+    headers = [(b"x-forwarded-for", each.encode()) for each in forwarded]
+    request = Request({"type": "http", "client": (host, 1), "headers": headers})
+    auth = SimpleNamespace(settings=Settings(trusted_proxies="10.0.0.0/8"))
+    assert throttle.address(auth, request) == found
+
+
+def test_over_https_cookies_are_bound_to_the_host(serve: Any) -> None:
+    served = serve(auth_url="https://id.example/auth")
+    person(served.settings, "ada@example.org")
+    url = served.client.base_url.replace("/fhir", "/auth/login")
+    body = {"login": "ada@example.org", "password": PASSWORD}
+    cookie = httpx.post(url, json=body).headers["set-cookie"]
+    assert cookie.startswith("__Host-session-auth=")
+    assert "; Secure" in cookie
+    assert "Path=/;" in cookie
+    assert "Domain" not in cookie
 
 
 def test_an_old_hash_is_accepted_and_renewed(served: Any, browser: Browser) -> None:
