@@ -5,7 +5,7 @@ The million resources of `benchmarks.scale` are left out here: they take a quart
 
 from __future__ import annotations
 
-from benchmarks import bulk, connections, index, load, releases, scale, validation, xml
+from benchmarks import bulk, connections, index, load, releases, scale, terminology, validation, xml
 
 if __name__ == "__main__":
     index.main()
@@ -14,5 +14,6 @@ if __name__ == "__main__":
     bulk.main([])
     load.main(["--write"])
     connections.main(["--write"])
+    terminology.main()
     releases.main(["--concepts", "50000"])
     scale.main(["--sizes", "20000,100000", "--write"])

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/codesystem.html
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import re2
@@ -23,6 +23,8 @@ DEFINED = frozenset({"code", "concept", "display", "definition", "parent", "chil
 TEXTS = frozenset({"code", "concept", "display", "definition"})
 INACTIVE = frozenset({"retired", "inactive"})
 CONTENT = frozenset({"complete", "fragment"})  # what has concepts that can be relied on, all of them or some
+DESCRIBED = 4_096  # concepts of one system that are kept as they are told
+PAIRS = 1_000_000  # of a code and one above or below it, kept of one system: at most some 100 MB
 SELECTIONS = 64  # of one system, kept because the same filters are asked again
 
 _patterns = re2.Options()
@@ -51,6 +53,9 @@ class CodeSystem:
         self._declared = DEFINED | {each["code"] for each in resource.get("property", ()) if "code" in each}
         self._relations = _relations(resource)
         self._selections: dict[Filter, Codes] = {}
+        self._reach: dict[tuple[str, bool], Codes] = {}
+        self._pairs = 0
+        self.described = lru_cache(DESCRIBED)(self._described)
         for node, parent in _concepts(resource):
             self._add(node, parent)
 
@@ -106,7 +111,7 @@ class CodeSystem:
             return code if code in self._nodes else None
         return self._folded.get(code.casefold())
 
-    def described(self, code: str) -> Concept:
+    def _described(self, code: str) -> Concept:
         """What is said of one of its codes."""
         node = self._nodes[code]
         properties = tuple([_property(each) for each in node["property"]]) if "property" in node else ()
@@ -134,13 +139,24 @@ class CodeSystem:
 
     def lower(self, code: str) -> Codes:
         """The concept and all that it subsumes."""
-        return self._reached(code, self.children)
+        return self._reached(code, up=False)
 
     def higher(self, code: str) -> Codes:
         """The concept and all that subsume it."""
-        return self._reached(code, self.parents)
+        return self._reached(code, up=True)
 
-    def _reached(self, code: str, steps: Mapping[str, Mapping[str, None]]) -> Codes:
+    def _reached(self, code: str, *, up: bool) -> Codes:
+        """The transitive closure, a line of it at a time; kept up to so many pairs."""
+        known = self._reach.get((code, up))
+        if known is None:
+            known = self._walked(code, up=up)
+            if self._pairs + len(known) <= PAIRS:
+                self._pairs += len(known)
+                self._reach[code, up] = known
+        return known
+
+    def _walked(self, code: str, *, up: bool) -> Codes:
+        """By way of lines that are kept already."""
         if self.hierarchy != "is-a":
             raise invalid(
                 f"the hierarchy of code system {self.url} is {self.hierarchy}: nothing is said to subsume anything",
@@ -149,11 +165,14 @@ class CodeSystem:
         if code not in self._nodes:
             of_it = "of the fragment that is here of" if self.content == "fragment" else "of"
             raise invalid(f"{code[:80]!r} is not a code {of_it} code system {self.url}", code="not-found")
+        steps = self.parents if up else self.children
         seen, ahead = {code}, [code]
         while ahead:
-            fresh = steps.get(ahead.pop(), {}).keys() - seen
-            seen |= fresh
-            ahead += fresh
+            for each in steps.get(ahead.pop(), ()):
+                if each not in seen:
+                    kept = self._reach.get((each, up))
+                    seen |= {each} if kept is None else kept
+                    ahead += (each,) if kept is None else ()
         return frozenset(each for each in seen if each in self._nodes)
 
     # filters

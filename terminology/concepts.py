@@ -61,7 +61,7 @@ class Concept(NamedTuple):
 
     def is_called(self, text: str) -> bool:
         """Whether a text is one of its names, whatever its case and white space."""
-        return folded(text) in {folded(name) for name in self.names()}
+        return text == self.display or folded(text) in {folded(name) for name in self.names()}
 
     def names(self) -> Iterator[str]:
         if self.display is not None:

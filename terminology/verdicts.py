@@ -78,10 +78,12 @@ async def in_value_set(service: Service, value_set: Canonical, present: Present,
         asked = asked._replace(system=systems[0])
     system = await service.system(Canonical("CodeSystem", asked.system or "", asked.version))
     url = system.url if system is not None else await service.url(asked.system or "")
-    found = await holds(value_set, Code(url, asked.code), present)
-    if not found.answer:
-        return await _refused(system, value_set, asked, found)
     concept = None if system is None else await system.concept(asked.code)
+    found = await holds(value_set, Code(url, asked.code), present)
+    if not found.answer and concept is not None and concept.code != asked.code:
+        found = await holds(value_set, Code(url, concept.code), present)  # as the code system spells it
+    if not found.answer:
+        return _refused(system, value_set, asked, found, known=concept is not None)
     return _named(asked, _told(asked.code, concept, found), system.version if system else None, rules)
 
 
@@ -105,13 +107,13 @@ async def any_in_value_set(
     return (known or verdicts)[0]._replace(message=message)
 
 
-async def _refused(system: System | None, value_set: Canonical, asked: Asked, found: Held) -> Verdict:
+def _refused(system: System | None, value_set: Canonical, asked: Asked, found: Held, *, known: bool) -> Verdict:
     if found.answer is None:
         missing = ", ".join(str(each) for each in found.missing) or str(value_set)
         message = f"whether {asked} is in value set {value_set} depends on what is not here: {missing}"
         return Verdict(False, asked, message, "not-found")
     message = f"{asked} is not in value set {value_set}"
-    if system is not None and system.usable and await system.concept(asked.code) is None:
+    if system is not None and system.usable and not known:
         message += f", and {system.url} has no such code{_why(system, asked)}"
     return Verdict(False, asked, message, "code-invalid")
 
