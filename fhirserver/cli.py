@@ -102,12 +102,39 @@ def load_files(paths: tuple[Path, ...], data: Path | None, tenant: str | None) -
 
 @main.command()
 @click.argument("path", type=File, metavar="FILE.tgz")
+@click.option("--examples", is_flag=True, help="Its examples, too.")
 @data_option
 @tenant_option
-def load_package(path: Path, data: Path | None, tenant: str | None) -> None:
-    """Store the profiles, value sets, search parameters… of a FHIR package."""
+def load_package(path: Path, examples: bool, data: Path | None, tenant: str | None) -> None:
+    """Store the profiles, value sets, search parameters… of a FHIR package, which count from then on.
+
+    Run again, it stores nothing anew.
+    """
     unread: list[files.Unread] = []
-    _finish(_load(_record(data, tenant), files.package(path, r4(), unread.append)), unread)
+    described = files.described(path)
+    if not described.is_r4:
+        said = f"{described.name} {described.version} is for FHIR {', '.join(described.fhir_versions)}, and this is R4"
+        raise click.ClickException(said)
+
+    def part(label: str, *, examples: bool) -> Iterator[files.Resource]:
+        source = files.opened(path)
+        with source.raw, click.progressbar(length=source.size, label=label) as bar:
+            for resource in files.package(source, r4(), unread.append, examples=examples):
+                bar.update(source.raw.tell() - bar.pos)
+                yield resource
+            bar.update(source.size - bar.pos)
+
+    async def run(ctx: Context) -> Receipt:
+        receipt = await load(ctx, part(f"{described.name} {described.version}", examples=False))
+        # when these come, the profiles that they may have to keep are known
+        return receipt.and_(await load(ctx, part("its examples", examples=True))) if examples else receipt
+
+    receipt = _with_context(_record(data, tenant), run)
+    if described.needs:
+        click.echo(
+            f"{described.name} builds upon {', '.join(described.needs)}; what is missing of these is not checked."
+        )
+    _finish(receipt, unread)
 
 
 @main.command()

@@ -23,8 +23,10 @@ from fhirserver.fhir.references import Target, parse, rewrite
 Resource = dict[str, Any]
 
 GZIP_MAGIC = b"\x1f\x8b"
+CORE = "hl7.fhir.r4.core"  # which every package needs, and the server is
 NODES_PER_DOCUMENT = 50_000_000  # the operator's own file, not a stranger's request
 
+_UNREADABLE = (tarfile.TarError, EOFError, OSError, zlib.error)
 _id = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _urn = re.compile(r"urn:(?:uuid|oid):([A-Za-z0-9\-.]{1,64})")
 
@@ -130,30 +132,73 @@ def _identity(entry: Resource, resource: Resource, full_url: Any) -> str | None:
     return None
 
 
-def package(path: Path, definitions: Definitions, unread: Callable[[Unread], None]) -> Iterator[Resource]:
-    """The conformance resources of a FHIR package; its examples and index files stay where they are."""
+class Package(NamedTuple):
+    """A FHIR package as it describes itself."""
+
+    name: str = "package"
+    version: str = "?"
+    fhir_versions: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    @property
+    def is_r4(self) -> bool:
+        return not self.fhir_versions or any(each.startswith("4.0") for each in self.fhir_versions)
+
+
+def described(path: Path) -> Package:
+    """What a package says in its package.json, where it has one that can be read."""
     try:
         with tarfile.open(path, "r:gz") as archive:
+            file = archive.extractfile("package/package.json")
+            found = json.decode(file.read()) if file else None
+    except (*_UNREADABLE, KeyError, Outcome):
+        return Package()
+    if not isinstance(found, dict):
+        return Package()
+    versions = found.get("fhirVersions") or found.get("fhir-version-list") or ()
+    needs = found.get("dependencies") or {}
+    return Package(
+        str(found.get("name")),
+        str(found.get("version")),
+        tuple(map(str, versions)),
+        tuple(f"{name}#{version}" for name, version in needs.items() if name != CORE),
+    )
+
+
+def package(
+    source: Source, definitions: Definitions, unread: Callable[[Unread], None], *, examples: bool = False
+) -> Iterator[Resource]:
+    """The conformance resources of a FHIR package; or its examples, and whatever else it holds."""
+    folders = {"package", "example"} if examples else {"package"}
+    try:
+        with tarfile.open(fileobj=source.raw, mode="r:gz") as archive:
             for member in archive:
                 place = PurePosixPath(member.name)
-                if member.isfile() and place.parent.name == "package" and place.suffix == ".json":
+                if member.isfile() and place.parent.name in folders and place.suffix == ".json":
                     file = archive.extractfile(member)
                     assert file is not None, "a regular file of the archive opens"  # noqa: S101
-                    yield from _conformance(file.read(), place.name, definitions, unread)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        unread(Unread(path.name, f"this is not a FHIR package: {error}"))
+                    example = place.parent.name == "example"
+                    resource = _packed(file.read(), place.name, unread if example is examples else _said)
+                    if resource is not None:
+                        example = example or not is_conformance(str(resource["resourceType"]), definitions)
+                        if example is examples:
+                            yield resource
+    except _UNREADABLE as error:
+        unread(Unread(source.name, f"this is not a FHIR package: {error}"))
 
 
-def _conformance(
-    text: bytes, name: str, definitions: Definitions, unread: Callable[[Unread], None]
-) -> Iterator[Resource]:
+def _said(part: Unread) -> None:
+    """Whoever reads the other part of the package is told."""
+
+
+def _packed(text: bytes, name: str, unread: Callable[[Unread], None]) -> Resource | None:
+    """Index files hold no resource."""
     try:
         document = json.decode(text, max_nodes=NODES_PER_DOCUMENT)
     except Outcome as refusal:
         unread(Unread(name, str(refusal)))
-        return
-    if isinstance(document, dict) and is_conformance(str(document.get("resourceType")), definitions):
-        yield document
+        return None
+    return document if isinstance(document, dict) and "resourceType" in document else None
 
 
 def is_conformance(type_: str, definitions: Definitions) -> bool:

@@ -254,6 +254,37 @@ def test_a_package_is_loaded(healthmate: Callable[..., Result], tmp_path: Path) 
     assert "Stored 1 resources: 1 ValueSet" in result.output
 
 
+def test_examples_of_a_package_have_to_keep_its_profiles(healthmate: Callable[..., Result], tmp_path: Path) -> None:
+    url = "http://example.org/StructureDefinition/p"
+    element = [{"id": "Patient", "path": "Patient"}, {"id": "Patient.photo", "path": "Patient.photo", "min": 1}]
+    profile = {
+        "resourceType": "StructureDefinition",
+        "id": "p",
+        "url": url,
+        "name": "P",
+        "status": "active",
+        "kind": "resource",
+        "abstract": False,
+        "type": "Patient",
+        "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Patient",
+        "derivation": "constraint",
+        "differential": {"element": element},
+    }
+    about = {"name": "x", "version": "1", "dependencies": {"y": "2"}}
+    eve = {"resourceType": "Patient", "id": "eve", "meta": {"profile": [url]}}
+    members = {"package__example__ada": ADA, "package__example__eve": eve}
+    path = archive(tmp_path / "p.tgz", package__package=about, package__p=profile, **members)
+    result = healthmate("load-package", path, "--examples", HEALTHMATE_VALIDATION="profiles")
+    assert result.exit_code == 1
+    assert "Stored 2 resources" in result.output
+    assert "not stored: Patient/eve: Patient needs photo here" in result.output
+    assert "x builds upon y#2" in result.output
+    again = healthmate("load-package", path, "--examples")
+    assert "Stored 1 resources: 1 Patient; 2 were here already, unchanged" in again.output
+    later = archive(tmp_path / "q.tgz", package__package=about | {"fhirVersions": ["5.0.0"]}, package__p=profile)
+    assert "x 1 is for FHIR 5.0.0, and this is R4" in healthmate("load-package", later).output
+
+
 def test_capabilities_need_no_database(healthmate: Callable[..., Result]) -> None:
     result = healthmate("capabilities", HEALTHMATE_MONGODB_URL="mongodb://127.0.0.1:1")
     assert json.loads(result.stdout)["fhirVersion"] == "4.0.1"

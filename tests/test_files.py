@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fhirserver.fhir.definitions import r4
-from fhirserver.files import Unread, is_conformance, opened, package, resources
+from fhirserver.files import Package, Unread, described, is_conformance, opened, package, resources
 
 ADA = {"resourceType": "Patient", "id": "ada"}
 BOB = {"resourceType": "Patient", "id": "bob"}
@@ -112,6 +112,12 @@ def archive(path: Path, **members: Any) -> Path:
     return path
 
 
+def packed(path: Path, unread: list[Unread], *, examples: bool = False) -> list[Any]:
+    source = opened(path)
+    with source.raw:
+        return list(package(source, r4(), unread.append, examples=examples))
+
+
 def test_a_package_gives_its_conformance_resources(tmp_path: Path) -> None:
     profile = {"resourceType": "StructureDefinition", "id": "p"}
     path = archive(
@@ -123,14 +129,30 @@ def test_a_package_gives_its_conformance_resources(tmp_path: Path) -> None:
         package__example__q=profile | {"id": "q"},
     )
     unread: list[Unread] = []
-    assert list(package(path, r4(), unread.append)) == [profile]
+    assert packed(path, unread) == [profile]
     assert [part.place for part in unread] == ["bad.json"]
+    unread.clear()
+    assert packed(path, unread, examples=True) == [ADA, profile | {"id": "q"}]
+    assert unread == []
+
+
+def test_a_package_says_what_it_is(tmp_path: Path) -> None:
+    needs = {"hl7.fhir.r4.core": "4.0.1", "hl7.terminology.r4": "5.0.0"}
+    about = {"name": "x", "version": "1", "fhirVersions": ["4.0.1"], "dependencies": needs}
+    found = described(archive(tmp_path / "p.tgz", package__package=about))
+    assert (found, found.is_r4) == (Package("x", "1", ("4.0.1",), ("hl7.terminology.r4#5.0.0",)), True)
+    later = described(archive(tmp_path / "q.tgz", package__package=about | {"fhirVersions": ["5.0.0"]}))
+    assert not later.is_r4
+    for nothing in ([], b"{"):
+        assert described(archive(tmp_path / "r.tgz", package__package=nothing)) == Package()
+    (tmp_path / "s.tgz").write_bytes(b"hello")
+    assert described(archive(tmp_path / "t.tgz", package__p=ADA)) == described(tmp_path / "s.tgz") == Package()
 
 
 def test_what_is_no_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "p.tgz").write_bytes(b"hello")
     unread: list[Unread] = []
-    assert not list(package(tmp_path / "p.tgz", r4(), unread.append))
+    assert not packed(tmp_path / "p.tgz", unread)
     assert "not a FHIR package" in unread[0].reason
 
 

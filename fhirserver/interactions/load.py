@@ -48,6 +48,16 @@ class Receipt:
     failed: list[tuple[str, str]] = field(default_factory=list)
     counted: int = 0
 
+    def and_(self, other: Receipt) -> Receipt:
+        """Of two loads together."""
+        return Receipt(
+            self.asked + other.asked,
+            self.stored + other.stored,
+            self.unchanged + other.unchanged,
+            self.failed + other.failed,
+            self.counted + other.counted,
+        )
+
     @property
     def missing(self) -> int:
         return self.asked - len(self.failed) - self.counted
