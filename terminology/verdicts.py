@@ -71,7 +71,9 @@ async def in_value_set(service: Service, value_set: Canonical, present: Present,
     if asked.system is None:
         if not rules.infer:
             return Verdict(False, asked, f"{asked} names no system", "code-invalid")
-        systems = await _inferred(value_set, present, asked.code)
+        systems, unknown = await _inferred(value_set, present, asked.code)
+        if not systems and unknown is not None:
+            return await _refused(None, value_set, asked, unknown)
         if len(systems) != 1:
             why = f"of several systems in it: {', '.join(systems[:5])}" if systems else "not in it"
             return Verdict(False, asked, f"value set {value_set}: {asked} is {why}", "code-invalid")
@@ -147,13 +149,18 @@ def _named(asked: Asked, concept: Concept, version: str | None, rules: Rules) ->
     return verdict
 
 
-async def _inferred(value_set: Canonical, present: Present, code: str) -> list[str]:
-    """The systems of which the value set holds the code."""
-    found = []
+async def _inferred(value_set: Canonical, present: Present, code: str) -> tuple[list[str], Held | None]:
+    """The systems of which the value set holds the code; where there is none, what would have to be known for that."""
+    found, unknown = [], None
     for url in _systems(value_set, present):
-        if (await holds(value_set, Code(url, code), present)).answer:
+        held = await holds(value_set, Code(url, code), present)
+        if held.answer:
             found.append(url)
-    return found
+        elif held.answer is None:
+            unknown = held
+    if not found and unknown is None:
+        await holds(value_set, Code("", code), present)  # raises where a part of it is not here
+    return found, unknown
 
 
 def _systems(value_set: Canonical, present: Present) -> Iterable[str]:

@@ -7,7 +7,7 @@ but a code that its code system does not have is wrong anywhere. What cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir.outcome import Issue, Outcome
 from fhirserver.interactions.terminology import service
 from fhirserver.validation.findings import Question
+from fhirserver.validation.kept import Member
 from terminology.canonical import Canonical
 from terminology.service import Service
 from terminology.value_sets import Present
@@ -30,6 +31,31 @@ async def answered(ctx: Context, questions: Iterable[Question]) -> list[Issue]:
     """What is wrong with the values. Definitions are nobody's data, so every caller is answered from all of them."""
     known = service(replace(ctx, caller=OPERATOR))
     return [issue for question in questions for issue in await _answer(known, question)]
+
+
+async def members(ctx: Context, asked: Mapping[Member, Any]) -> dict[Member, bool | None]:
+    """Whether each value is in its value set; None where that cannot be told."""
+    known = service(replace(ctx, caller=OPERATOR))
+    return {member: await _member(known, member.value_set, value) for member, value in asked.items()}
+
+
+async def _member(known: Service, value_set: str, value: Any) -> bool | None:
+    question = Question("required", value_set, _type(value), value)
+    asked = known.named("ValueSet", value_set)
+    try:
+        present = (await known.gathered(asked)).present
+        verdicts = [await _verdict(known, asked, present, each, question.type) for each in _codes(question)]
+    except Outcome:
+        return None
+    if any(map(_inside, verdicts)):
+        return True
+    return None if any(verdict.kind == "not-found" for verdict in verdicts) else False
+
+
+def _type(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "code"
+    return "Coding" if "code" in value or "system" in value else "CodeableConcept"
 
 
 async def _answer(known: Service, question: Question) -> list[Issue]:

@@ -6,7 +6,7 @@ is in force with the next request, on every server of the database. https://hl7.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 from fhirserver.context import OPERATOR, Context
@@ -20,7 +20,7 @@ MOST_ASKED = 1_000  # by one resource
 MOST_KEPT = 10_000
 
 
-async def known(ctx: Context, asked: Collection[str]) -> Mapping[str, Profile]:
+async def known(ctx: Context, asked: Collection[str]) -> Kept:
     """These canonicals and all that they lead to, as far as they are known. Profiles are nobody's data."""
     if len(asked) > MOST_ASKED:
         raise too_costly(f"it names more than {MOST_ASKED:,} profiles and extensions")
@@ -29,8 +29,8 @@ async def known(ctx: Context, asked: Collection[str]) -> Mapping[str, Profile]:
     if not ctx.terminology.lasts(kept.epoch):
         if kept.used and await _means(ctx, kept.used) != kept.used:
             kept = Kept()
-        kept.epoch = epoch
-    if len(kept.used) > MOST_KEPT:
+        kept.epoch, kept.members = epoch, {}
+    if len(kept.used) > MOST_KEPT or len(kept.members) > MOST_KEPT:
         kept = Kept(epoch)
     ctx.profiles.now = kept
     ahead = {*asked} - kept.used.keys()
@@ -42,7 +42,7 @@ async def known(ctx: Context, asked: Collection[str]) -> Mapping[str, Profile]:
         for each in found:
             kept.put(*each)
         ahead = {each for _, profile, _ in found if profile for each in profile.needs} - kept.used.keys()
-    return kept.profiles
+    return kept
 
 
 async def _means(ctx: Context, canonicals: Collection[str]) -> dict[str, Identity]:

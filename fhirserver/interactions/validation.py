@@ -6,17 +6,21 @@ The rules of its type come first, since all others rest on them: then profiles a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.fhirpath import Hooks
 from fhirserver.fhir.outcome import Issue, Outcome, unprocessable
-from fhirserver.interactions.bindings import answered
+from fhirserver.interactions.bindings import answered, members
 from fhirserver.interactions.profiles import known
 from fhirserver.validation.conformance import conformance, named
 from fhirserver.validation.findings import MOST_ISSUES, Finding, Question, wrong
+from fhirserver.validation.kept import Member
 from fhirserver.validation.profiles import Profile
 
+MOST_ROUNDS = 4  # of asking terminology which slices values belong to, before what is within these is known
 SEVERITIES = ("fatal", "error", "warning", "information")
 Json = dict[str, Any]
 
@@ -52,13 +56,18 @@ def refusing(issues: Iterable[Issue]) -> list[Issue]:
 
 async def _of_profiles(ctx: Context, resource: Json, nominated: Collection[str]) -> list[Finding]:
     required = _required(ctx.settings.required_profiles).get(resource["resourceType"], ())
-    profiles = await known(ctx, {*nominated, *required, *named(resource)})
+    kept = await known(ctx, {*nominated, *required, *named(resource)})
     for url in nominated:
-        if url not in profiles:
+        if url not in kept.profiles:
             raise Outcome(404, "not-found", f"the profile {url[:300]} is not known here", "profile")
-    alternatives = [_conformance(ctx, resource, nominated, profiles, (each,)) for each in required]
-    if not alternatives:
-        return _conformance(ctx, resource, nominated, profiles)
+    for _ in range(MOST_ROUNDS):
+        asked: dict[Member, Any] = {}
+        hooks = Hooks(member_of=partial(_told, kept.members, asked))
+        ways = [(*nominated, each) for each in required] or [(*nominated,)]
+        alternatives = [_conformance(ctx, resource, way, kept.profiles, hooks) for way in ways]
+        if not asked:
+            break
+        kept.members |= await members(ctx, asked)
     best = min(alternatives, key=lambda found: sum(each.severity == "error" for each in found))
     if len(required) > 1 and wrong(best):
         said = f"a {resource['resourceType']} has to conform to one of {', '.join(required)} here; these are nearest"
@@ -66,20 +75,23 @@ async def _of_profiles(ctx: Context, resource: Json, nominated: Collection[str])
     return best
 
 
+def _told(known: Mapping[Member, bool | None], asked: dict[Member, Any], value: Any, value_set: str) -> bool | None:
+    """Whether a value is in a value set, as far as it was asked before."""
+    member = Member(value_set, json.encode(value))
+    if member not in known:
+        asked[member] = value
+    return known.get(member)
+
+
 def _conformance(
-    ctx: Context,
-    resource: Json,
-    nominated: Collection[str],
-    profiles: Mapping[str, Profile],
-    required: tuple[str, ...] = (),
+    ctx: Context, resource: Json, asked: Iterable[str], profiles: Mapping[str, Profile], hooks: Hooks
 ) -> list[Finding]:
-    missing: list[Finding] = [
-        Issue("error", "not-found", f"a {resource['resourceType']} has to conform to {url}, which is not known here")
-        for url in required
-        if url not in profiles
-    ]
-    asked = [url for url in dict.fromkeys((*nominated, *required)) if url in profiles]
-    return missing + conformance(resource, asked, profiles, ctx.definitions)
+    type_ = resource["resourceType"]
+    present = [url for url in dict.fromkeys(asked) if url in profiles]
+    missing = [url for url in asked if url not in profiles]
+    said = "a {} has to conform to {}, which is not known here"
+    unknown = [Issue("error", "not-found", said.format(type_, url), type_, rule="profile-unknown") for url in missing]
+    return [*unknown, *conformance(resource, present, profiles, ctx.definitions, hooks)]
 
 
 @cache

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from fhirserver.validation.profiles import Profile
 
 Identity = tuple[str, int] | None  # a stored version of a StructureDefinition; None where nothing is stored
 
 
+class Member(NamedTuple):
+    """A value, as JSON, that may be in a value set."""
+
+    value_set: str
+    text: bytes
+
+
 class Kept:
-    """What canonicals meant in an epoch."""
+    """What canonicals meant in an epoch, and which values were in which value sets."""
 
     def __init__(self, epoch: int = -1) -> None:
         self.epoch = epoch
         self.used: dict[str, Identity] = {}
+        self.members: dict[Member, bool | None] = {}
         self.profiles: dict[str, Profile] = {}
         self._compiled: dict[tuple[str, int], Profile] = {}
 
