@@ -38,12 +38,21 @@ WRITTEN: dict[str, Written] = {
     ),
 }
 
+# R4 prefers common languages, and allows none but those of BCP 47: elementdefinition-maxValueSet
+LANGUAGES = "http://hl7.org/fhir/ValueSet/languages"
+_language = Written(
+    re.compile(r"(?:[A-Za-z]{2,8}|[xXiI](?=-))(?:-[A-Za-z0-9]{1,8})*").fullmatch,
+    "a language is written as BCP 47 says: en, en-US, zh-Hant",
+)
+
 
 def written(element: Element) -> Check | None:
-    """The check of a required binding to codes that are known by how they are written."""
-    if element.binding is None or element.binding.strength != "required":
+    """The check of a binding to codes that are known by how they are written."""
+    if element.binding is None:
         return None
-    known = WRITTEN.get(element.binding.value_set.partition("|")[0])
+    value_set = element.binding.value_set.partition("|")[0]
+    known = WRITTEN.get(value_set) if element.binding.strength == "required" else None
+    known = _language if value_set == LANGUAGES else known
     if known is None:
         return None
     right, said = known

@@ -164,8 +164,17 @@ def _base64(value: object) -> Problem | None:
     return None if whole else Problem("value", f"{shown(value)} is no valid base64Binary: it has {rule}", "format")
 
 
+def urn(value: object) -> Problem | None:
+    """What says that it is an OID or a UUID is one."""
+    if type(value) is not str or value[:4] != "urn:":
+        return None
+    kind_ = value[4:9].partition(":")[0]
+    return PRIMITIVES[kind_](value) if kind_ in ("oid", "uuid") else None
+
+
 _uri_rule = "it has no white space and no control characters"
 
+ELEMENT_ID = _text("id of an element", _unbroken, "it has no white space")
 PRIMITIVES: dict[str, Check] = {
     "base64Binary": _base64,
     "boolean": _boolean,

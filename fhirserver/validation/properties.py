@@ -88,6 +88,24 @@ def primitives(element: Element, key: str, value_check: Check) -> Rule:
     return check
 
 
+def extended_one(element: Element, key: str, item: TypeCheck) -> Rule:
+    """`_birthDate`: the id and extensions of the value in `birthDate`."""
+    step = f".{element.name}"
+
+    def check(value: Any, node: Json, container: Container) -> Issues:
+        found = item(value, container) or (None if key in node else _alone(key, value))
+        return under(step, found) if found else None
+
+    return check
+
+
+def _alone(key: str, extra: Any) -> Issues:
+    """ele-1"""
+    if len(extra) > 1 or "id" not in extra:
+        return None
+    return issue("structure", f"{key} has neither a value nor an extension, but an id alone", "empty", "", "ele-1")
+
+
 def extended(element: Element, key: str, item: TypeCheck) -> Rule:
     """`_given`: ids and extensions of the values in `given`. https://hl7.org/fhir/R4/json.html#primitive"""
     name = element.name
@@ -100,7 +118,10 @@ def extended(element: Element, key: str, item: TypeCheck) -> Rule:
         found: list[Finding] = []
         for index, extra in enumerate(value):
             if extra is not None:
-                if problems := item(extra, container):
+                problems = item(extra, container)
+                if not problems and (index >= len(values) or values[index] is None):
+                    problems = _alone(key, extra)
+                if problems:
                     found += under(f".{name}[{index}]", problems)
             elif index < len(values) and values[index] is None:
                 found += issue("structure", f"{key} and _{key} are both null here", "empty", f".{name}[{index}]")

@@ -20,6 +20,8 @@ STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _restful = re.compile(
     r"(?P<server>https?://\S*/)?(?P<type>[A-Za-z]+)(?P<id>/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?)?"
 )
+# another kind of absolute URI, or a query
+_elsewhere = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z|[^\s?]+\?\S*\Z")
 
 
 def _place(url: str) -> re.Match[str] | None:
@@ -204,6 +206,9 @@ def target(allowed: tuple[str, ...], known: frozenset[str]) -> Target:
                 elif not found["server"]:
                     said = f"{shown(url)} points at {found['type']}, which is no resource type of FHIR R4"
                     return Problem("value", said, "reference-target")
+            elif not _elsewhere.match(url):
+                said = f"{shown(url)} is no reference: it is written Type/id, as an absolute URL, or #id"
+                return Problem("value", said, "reference-format")
         if declared is not None:
             declared = declared.removeprefix(STRUCTURE)
             if type_ is None:

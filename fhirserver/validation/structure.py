@@ -19,12 +19,13 @@ from fhirserver.validation.bundles import bundle_rules
 from fhirserver.validation.findings import Finding, Issues, Problem, full, issue, located, under, wrong
 from fhirserver.validation.invariants import invariants
 from fhirserver.validation.narrative import narrative
-from fhirserver.validation.primitives import PRIMITIVES, Check
+from fhirserver.validation.primitives import ELEMENT_ID, PRIMITIVES, Check
 from fhirserver.validation.properties import (
     Json,
     Rule,
     TypeCheck,
     extended,
+    extended_one,
     many,
     missing,
     no_array,
@@ -34,6 +35,7 @@ from fhirserver.validation.properties import (
     unknown,
 )
 from fhirserver.validation.references import Container, target
+from fhirserver.validation.strict import OF_PRIMITIVE, strict
 from fhirserver.validation.words import kind, nearest, one_of, shown
 
 Ask = Callable[[Any, Container], list[Finding]]
@@ -85,6 +87,7 @@ class Structure(dict[str, TypeCheck]):
             if element.choice
         ]
         name = definition.name
+        valued = definition.kind != "resource" and name != "Element"  # ele-1; a primitive has its value elsewhere
         find = rules.get
         rest = self._asked_of(definition)
 
@@ -93,6 +96,8 @@ class Structure(dict[str, TypeCheck]):
                 return issue("structure", f"expected a JSON object ({name}), found {kind(node)}", "json-type")
             if not node:
                 return issue("structure", "an object is never empty; leave the element out", "empty")
+            if valued and len(node) == 1 and "id" in node:
+                return issue("structure", "an element is never an id alone; leave it out", "empty", "", "ele-1")
             found: Issues = None
             for key, value in node.items():
                 rule = find(key)
@@ -123,6 +128,8 @@ class Structure(dict[str, TypeCheck]):
         rest: list[Ask] = [each.findings for each in found]
         if definition.name == "Bundle":
             rest.append(bundle_rules)
+        if self.thorough:
+            rest += strict(definition, self.definitions)
         return tuple(rest)
 
     def _rules(self, definition: TypeDefinition) -> dict[str, Rule]:
@@ -155,6 +162,10 @@ class Structure(dict[str, TypeCheck]):
 
     def _primitive(self, element: Element, type_: str) -> Check:
         check = narrative if type_ == "xhtml" else PRIMITIVES[type_]
+        if element.name == "id" and type_ == "string":
+            return ELEMENT_ID
+        if self.thorough and (more := OF_PRIMITIVE.get(type_)):
+            return lambda value: check(value) or more(value)
         if type_ == "code" and (how := written(element)):
             return lambda value: check(value) or how(value)
         binding = bound(element, self.codes) if type_ == "code" else None
@@ -212,7 +223,8 @@ class Structure(dict[str, TypeCheck]):
         return [asked(element.binding, type_)] if self.thorough and element.binding.strength != "example" else []
 
     def _extended(self, element: Element, key: str) -> Rule:
-        return extended(element, key, self["Element"]) if element.many else one(element, self["Element"])
+        item = self["Element"]
+        return extended(element, key, item) if element.many else extended_one(element, key, item)
 
     def _contained(self, value: Any, node: Json, container: Container) -> Issues:
         """https://hl7.org/fhir/R4/references.html#contained"""

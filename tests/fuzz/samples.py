@@ -33,6 +33,7 @@ PRIMITIVES: dict[str, Any] = {
     "uuid": "urn:uuid:04121321-4af5-424c-a0e1-ed3aab1c349d",
     "xhtml": '<div xmlns="http://www.w3.org/1999/xhtml">x</div>',
 }
+EXTENSION = {"url": "http://example.org/x", "valueString": "x"}
 LEFT_OUT = ("id", "meta", "extension", "modifierExtension", "contained", "implicitRules", "text", "language")
 DEPTH = 4
 
@@ -116,9 +117,9 @@ def _value(random: Random, element: Element, type_: str, share: float, depth: in
         target = random.choice(element.targets.get("Reference", ("Patient",)))
         return {"reference": f"{'Patient' if target == 'Resource' else target}/1"}
     if type_ == "Extension":
-        return {"url": "http://example.org/x", "valueString": "x"}
+        return EXTENSION
     if element.binding and element.binding.value_set.startswith(MIME):
         return "text/plain"
     if type_ in PRIMITIVES:
         return PRIMITIVES[type_]
-    return _object(random, R4.types[type_], max(share, 0.05), depth) or {"id": "e"}
+    return _object(random, R4.types[type_], max(share, 0.05), depth) or {"extension": [EXTENSION]}

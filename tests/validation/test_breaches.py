@@ -98,6 +98,7 @@ def div(inner: str) -> str:
 
 
 P, O, C, B, R = PATIENT, OBSERVATION, CONDITION, BUNDLE, PARAMETERS  # noqa: E741
+EXTENDED = {"extension": [{"url": "http://example.org/e", "valueCode": "e"}]}
 DATE_EXTENSION = {"extension": [{"url": "http://example.org/t", "valueDateTime": "1974-12-25T14:35:45"}]}
 
 BREACHES: list[tuple[dict[str, Any], str, object, str, str | None]] = [
@@ -146,7 +147,7 @@ BREACHES: list[tuple[dict[str, Any], str, object, str, str | None]] = [
     (P, "text.status", GONE, "required", "Patient.text.status"),
     # choices
     (O, "valueString", "high", "structure", "Observation.value"),
-    (O, "_valueInteger", {"id": "a"}, "structure", "Observation.value"),
+    (O, "_valueInteger", EXTENDED, "structure", "Observation.value"),
     (O, "valueAddress", {"city": "x"}, "structure", "Observation.value"),
     (O, "value", "x", "structure", "Observation.value"),
     (P, "multipleBirthBoolean", True, "structure", "Patient.multipleBirth"),
@@ -213,7 +214,13 @@ BREACHES: list[tuple[dict[str, Any], str, object, str, str | None]] = [
     (P, "name.0._given.1", "x", "structure", "Patient.name[0].given[1]"),
     (P, "contact.0.name._given", [None, 5], "structure", "Patient.contact[0].name.given[1]"),
     (P, "name.0._prefix", [None], "structure", "Patient.name[0].prefix"),
+    (P, "name.0._given", [None, {"id": "a"}], "structure", "Patient.name[0].given[1]"),
+    (P, "maritalStatus", {"id": "a"}, "structure", "Patient.maritalStatus"),
+    (P, "name.0", {"id": "a"}, "structure", "Patient.name[0]"),
+    (P, "name.0.id", "a b", "value", "Patient.name[0].id"),
     # required codes
+    (P, "language", "en_US", "code-invalid", "Patient.language"),
+    (P, "language", "plain English", "code-invalid", "Patient.language"),
     (P, "gender", "mail", "code-invalid", "Patient.gender"),
     (P, "name.0.use", "Official", "code-invalid", "Patient.name[0].use"),
     (O, "status", "done", "code-invalid", "Observation.status"),
@@ -227,6 +234,10 @@ BREACHES: list[tuple[dict[str, Any], str, object, str, str | None]] = [
     (O, "subject.reference", "http://example.org/fhir/Practitioner/1/_history/2", "value", "Observation.subject"),
     (O, "subject.reference", "Practitioner?identifier=1", "value", "Observation.subject"),
     (O, "subject.reference", "Pateint/1", "value", "Observation.subject"),
+    (O, "subject.reference", "Patient", "value", "Observation.subject"),
+    (O, "subject.reference", "Patient/1/2", "value", "Observation.subject"),
+    (O, "subject.reference", "Patient/a_b", "value", "Observation.subject"),
+    (O, "subject.reference", "http://example.org/Patient/a b", "value", "Observation.subject"),
     (O, "subject", {"type": "Practitioner", "display": "x"}, "value", "Observation.subject"),
     (O, "subject.type", "Group", "value", "Observation.subject"),
     (O, "subject.reference", "#", "value", "Observation.subject"),
@@ -324,7 +335,7 @@ def test_an_issue_says_what_helps(start: dict[str, Any], path: str, value: objec
         (P, "name.0.family", " "),
         (P, "name.0.family", "é" * 1024 * 1024),
         (O, "subject.reference", "Practitioner/1?x"),
-        (P, "contact.0.name._given", [None, {"id": "a"}, {"id": "b"}]),
+        (P, "contact.0.name._given", [None, {"id": "a"}, EXTENDED]),
         (P, "contact.0.name._given", [{"id": "a"}]),
         (O, "_valueQuantity", GONE),
         (O, "valueQuantity.value", Decimal("1E+3")),

@@ -16,6 +16,7 @@ UCUM = "http://unitsofmeasure.org"
 LOINC = "http://loinc.org"
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">hello</div>'
 GONE = "(left out)"
+EXTENDED: Json = {"extension": [{"url": "http://example.org/e", "valueCode": "e"}]}
 
 
 def coded(code: str, system: str = LOINC) -> Json:
@@ -241,7 +242,7 @@ BREACHES: list[tuple[Json, str, object, str, str]] = [
     (C, "verificationStatus.coding.0.code", "entered-in-error", "con-5", "Condition"),
     (C, "abatementString", "over", "con-4", "Condition"),
     (C, "stage.0", {"type": {"text": "x"}}, "con-1", "Condition.stage[0]"),
-    (C, "evidence.0", {"id": "a"}, "con-2", "Condition.evidence[0]"),
+    (C, "evidence.0", EXTENDED, "con-2", "Condition.evidence[0]"),
     (ALLERGY, "clinicalStatus", GONE, "ait-1", "AllergyIntolerance"),
     (ALLERGY, "verificationStatus.coding.0.code", "entered-in-error", "ait-2", "AllergyIntolerance"),
     (ORGANIZATION, "name", GONE, "org-1", "Organization"),

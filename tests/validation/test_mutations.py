@@ -24,7 +24,8 @@ RESOURCE: dict[str, Any] = json.resource(
             "text": {"status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>"},
             "_birthDate": {"extension": [{"url": "http://example.org/t", "valueTime": "10:00:00"}]},
             "contained": [{"resourceType": "Organization", "id": "o", "name": "Clinic"}],
-            "name": [{"given": ["a", null], "_given": [null, {"id": "g"}]}],
+            "name": [{"given": ["a", null], "_given": [null, {"id": "g",
+                "extension": [{"url": "http://example.org/e", "valueCode": "e"}]}]}],
             "managingOrganization": {"reference": "#o", "type": "Organization"}}}, {
         "request": {"method": "POST", "url": "Condition"},
         "resource": {"resourceType": "Condition", "subject": {"reference": "Patient/1"}, "onsetString": "at 1.50",
