@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fhirserver.access.audit import account_audited
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.interactions.choosing import Offered
@@ -36,6 +38,7 @@ from fhirserver.store import jobs
 from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
 from fhirserver.store.jobs import Job
+from fhirserver.store.ledger import Ledger, audit_key, forget
 from fhirserver.store.resources import Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.store.space import Space, space_of
@@ -50,6 +53,7 @@ log = logging.getLogger(__name__)
 FHIR = "/fhir"
 AUTH = "/auth"
 DISCOVERY = "/.well-known/smart-configuration"
+RETENTION_SECONDS = 6 * 3600
 SPARE_CONNECTIONS = 36  # of whoever asks for more than one at once, and of what happens beside requests
 _host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
@@ -83,12 +87,36 @@ async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[
                 tenant: await _opened(client, part, space, partial(post, tenant))
                 for tenant, part in settings.partitions().items()
             }
-            async with _following([*opened.values()]):
+            async with _following([*opened.values()]), _kept([*opened.values()]):
                 for ctx in opened.values():
                     await gather(ctx)
                 yield {tenant: ctx.fresh() for tenant, ctx in opened.items()}
     finally:
         await client.close()
+
+
+@asynccontextmanager
+async def _kept(opened: Sequence[Context]) -> AsyncIterator[None]:
+    """Audit events as long as they are to be kept; where their strands stand is noted at the end."""
+    tasks = [asyncio.create_task(_forgetting(ctx, days)) for ctx in opened if (days := ctx.settings.audit_days)]
+    try:
+        yield
+    finally:
+        await _ended(tasks)
+        for ctx in opened:
+            if ctx.ledger is not None:
+                await ctx.ledger.checkpoint()
+
+
+async def _forgetting(ctx: Context, days: int) -> None:
+    while True:
+        try:
+            gone = await forget(ctx.store, ctx.now() - timedelta(days=days))
+        except PyMongoError as error:
+            log.warning("old audit events could not be taken away: %s", error)
+        else:
+            log.info("%d audit events were older than %d days", gone, days)
+        await asyncio.sleep(RETENTION_SECONDS)
 
 
 @asynccontextmanager
@@ -147,7 +175,7 @@ def assemble(
     store.wrote = lambda type_: terminology.changed() if type_ in FOLLOWED else None
     enqueue = partial(_enqueue, store, tell)
     live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
-    return Context(
+    ctx = Context(
         store=store,
         definitions=definitions,
         rules=live.rules,
@@ -162,7 +190,9 @@ def assemble(
         profiles=KeptProfiles(),
         auth=Auth(database, settings, now),
         caller=ANYONE if settings.open else NOBODY,
+        ledger=Ledger(store, audit_key(secret)) if settings.audit and not settings.open else None,
     )
+    return replace(ctx, auth=replace(ctx.auth, tell=partial(account_audited, ctx)))
 
 
 async def _enqueue(store: Store, tell: Tell, kind: str, key: str, arguments: Mapping[str, Any]) -> Job:

@@ -30,6 +30,8 @@ from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
 from fhirserver.store.check import findings
 from fhirserver.store.connect import DatabaseRefused
 from fhirserver.store.faults import refusal
+from fhirserver.store.ledger import audit_key
+from fhirserver.store.ledger import verify as verified
 from smart_auth import administration, clients, events, launches, links, passwords, registration, users
 from smart_auth.mail import checked_address
 from smart_auth.refusal import Refused
@@ -258,6 +260,26 @@ def check(data: Path | None, tenant: str | None) -> None:
     for good, sentence in results:
         click.echo(f"{'ok  ' if good else 'FAIL'}  {sentence}")
     sys.exit(0 if all(good for good, _ in results) else 1)
+
+
+@main.group()
+def audit() -> None:
+    """The ledger of audit events."""
+
+
+@audit.command()
+@data_option
+@tenant_option
+def verify(data: Path | None, tenant: str | None) -> None:
+    """Check that no audit event was changed, taken out or put in; exit code 1 where one was.
+
+    With the HEALTHMATE_SECRET that the server has; unset, it is kept in the database.
+    """
+    verdict = _with_context(_record(data, tenant), lambda ctx: verified(ctx.store, audit_key(ctx.secret)))
+    for strand, number, reason in verdict.breaks[:REASONS_SHOWN]:
+        click.echo(f"FAIL  event {number:,} of strand {strand} {reason}", err=True)
+    click.echo(f"{verdict.lines:,} audit events in {verdict.strands:,} strands are as they were written.")
+    sys.exit(1 if verdict.breaks else 0)
 
 
 @main.command(name="settings")

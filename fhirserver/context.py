@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +13,7 @@ from fhirserver.search.live import Live, Rules
 from fhirserver.search.parameters import Registry
 from fhirserver.settings import Settings
 from fhirserver.store.jobs import Job
+from fhirserver.store.ledger import Ledger
 from fhirserver.store.resources import Store
 from fhirserver.validation.kept import KeptProfiles
 from fhirserver.validation.validate import Validator
@@ -79,6 +80,18 @@ class Operation(NamedTuple):
     run: Run
 
 
+class Trail:
+    """The resources that a request read or wrote, by the patient whose data they are; by "" where they are nobody's."""
+
+    def __init__(self) -> None:
+        self.touched: dict[str, list[str]] = {}
+
+    def add(self, reference: str, compartments: Iterable[str]) -> None:
+        patients = [each for each in compartments if each.startswith("Patient/")]
+        for patient in patients or [""]:
+            self.touched.setdefault(patient, []).append(reference)
+
+
 class Enqueue(Protocol):
     """Have a job done soon. Asked for twice, of one kind and by one key, it is one job and done once."""
 
@@ -90,7 +103,8 @@ class Context:
     """Frozen; `dataclasses.replace` makes the context of one request or of one transaction.
 
     `rules` are those of `live` as they were when the request began. `leaving` are the ids, by type, of what the
-    transaction that this is part of deletes: no chain leads over it any more.
+    transaction that this is part of deletes: no chain leads over it any more. `ledger` is where audit events go, if
+    they are kept, and `trail` what this request touched.
     """
 
     store: Store
@@ -107,6 +121,8 @@ class Context:
     profiles: KeptProfiles
     auth: Auth
     caller: Caller = NOBODY
+    ledger: Ledger | None = None
+    trail: Trail | None = None
     leaving: Mapping[str, Set[str]] = field(default_factory=dict)
 
     @property
@@ -120,6 +136,11 @@ class Context:
     def fresh(self) -> Context:
         """With the rules as they are now."""
         return self if self.rules is self.live.rules else replace(self, rules=self.live.rules)
+
+    def touched(self, reference: str, compartments: Iterable[str]) -> None:
+        """This resource was read or written for the caller: its audit event names it."""
+        if self.trail is not None:
+            self.trail.add(reference, compartments)
 
     @property
     def base_url(self) -> str:

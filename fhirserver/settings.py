@@ -148,6 +148,10 @@ class Settings(BaseSettings):
     secret: SecretStr | None = Field(
         None, description="key that signs page links. Unset: one is generated and kept in the database"
     )
+    audit: bool = Field(
+        True, description="keep an audit event of every request; an open server, which knows nobody, keeps none"
+    )
+    audit_days: int | None = Field(None, ge=1, description="days for which audit events are kept. Unset: for ever")
     mirror: bool = Field(True, description="store each resource as a plain document too, for mongosh and aggregation")
     full_text: bool = Field(
         True, description="keep the words of each resource, for _text and _content; `healthmate reindex` after a change"

@@ -11,6 +11,7 @@ async def record(auth: Auth, kind: str, actor: str, subject: str, **details: Any
     await auth["events"].insert_one(
         {"at": auth.now(), "kind": kind, "actor": actor, "subject": subject, "details": details}
     )
+    await auth.tell(kind, actor, subject)
 
 
 async def about(auth: Auth, subject: str, count: int = 50) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,14 @@ from smart_auth.known import Known
 Document = dict[str, Any]
 
 
+Tell = Callable[[str, str, str], Awaitable[None]]
+"""Audit: (kind, actor, subject) of what happened to an account."""
+
+
+async def untold(kind: str, actor: str, subject: str) -> None:
+    """Where no audit events are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Auth:
     """The authorization server of one record: `issuer` is its own base URL, `fhir` that of the record."""
@@ -30,6 +38,7 @@ class Auth:
     known: Known = field(default_factory=Known)
     key_sets: KeySets = field(default_factory=KeySets)
     choices: Choices = field(default_factory=Linked)
+    tell: Tell = untold
 
     @property
     def issuer(self) -> str:

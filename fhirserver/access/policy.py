@@ -14,6 +14,7 @@ from fhirserver.access.reach import EVERYTHING, reach
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.query import Query
+from fhirserver.store.ledger import AUDIT_EVENT
 
 # https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#scopes-for-requesting-fhir-resources
 PERMISSIONS = {
@@ -66,6 +67,8 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
             " a sandbox on this machine can be started with `healthmate serve --open`",
             headers=(("www-authenticate", 'Bearer realm="healthmate"'),),
         )
+    if type_ == AUDIT_EVENT and interaction in ("update", "patch", "delete"):
+        raise beyond("audit events stay as they are")
     permission = PERMISSIONS.get(interaction)
     if permission is None:
         allowed = interaction in KNOWING or "admin" in caller.roles

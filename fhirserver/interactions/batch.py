@@ -13,9 +13,10 @@ from pymongo.errors import PyMongoError
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.bundles import bundle
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.fhir.places import placed
-from fhirserver.interactions.changes import Resource, new_id
+from fhirserver.interactions.changes import Resource
 from fhirserver.interactions.entries import Perform, respond, response_entry
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.transaction import transaction

@@ -6,11 +6,8 @@ https://hl7.org/fhir/R4/http.html#create, https://hl7.org/fhir/R4/resource.html#
 
 from __future__ import annotations
 
-import secrets
-import time
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from fhirserver.context import Context
 from fhirserver.fhir import json
@@ -31,14 +28,6 @@ LEFT = frozenset(
         *("bundle-fullurl", "bundle-reference"),
     }
 )
-
-
-def new_id() -> str:
-    """A UUID version 7: ids sort by the time they were given, so that new ones sit together in every index."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(0x3 << 62) | 2 << 62
-    return str(UUID(int=value))
 
 
 def accepted(ctx: Context, resource: Any, type_: str) -> Resource:

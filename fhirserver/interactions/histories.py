@@ -11,8 +11,8 @@ from fhirserver.access.reach import NOTHING, sees_all
 from fhirserver.context import Context
 from fhirserver.fhir import dates
 from fhirserver.fhir.bundles import bundle, entry, instant
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, invalid, not_found
-from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found

@@ -19,8 +19,9 @@ from pymongo.errors import PyMongoError
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions.changes import Resource, accepted, new_id, unchanged, written
+from fhirserver.interactions.changes import Resource, accepted, unchanged, written
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.parameters import take, write_all
 from fhirserver.interactions.validation import approved

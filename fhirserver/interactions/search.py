@@ -15,8 +15,8 @@ from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
-from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_url
@@ -272,7 +272,7 @@ async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) 
             part.filter,
             part.sort,
             limit,
-            (*sorted_by, *_referring(ctx, first, part)),
+            (*sorted_by, *_referring(ctx, first, part), *_owners(ctx)),
             part.stages,
         )
         for part in parts
@@ -286,6 +286,11 @@ def _referring(ctx: Context, first: Query, part: Slice) -> tuple[str, ...]:
     if part.apart:
         return (INSIDE,) if first.includes else ()
     return fields(part.type, first.includes, first.revincludes, ctx.registry)
+
+
+def _owners(ctx: Context) -> tuple[str, ...]:
+    """What says whose a resource is, for the audit."""
+    return () if ctx.trail is None else ("compartments",)
 
 
 async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[Row]:
@@ -312,7 +317,7 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         for type_, filter_ in filters:
             room = INCLUDED + 1 - len(found)
             here = sum(each == type_ for each, _ in seen)
-            wanted = fields(type_, again, back, ctx.registry)
+            wanted = (*fields(type_, again, back, ctx.registry), *_owners(ctx))
             rows = await ctx.store.find(type_, filter_, [("_id", 1)], room + here, wanted)
             new = [row for row in rows if (type_, row["_id"]) not in seen]
             seen.update((type_, row["_id"]) for row in new)
@@ -338,6 +343,7 @@ def _entries(ctx: Context, query: Query, rows: Sequence[Row], mode: str) -> list
     entries = []
     for type_, document in rows:
         reference, body = f"{type_}/{document['_id']}", unpack(document["body"])
+        ctx.touched(reference, document.get("compartments", ()))
         if WITHIN in document:
             reference, body = _inner(type_.partition("#")[0], document, body)
         resource = body if whole else trim(ctx.definitions, body, part)

@@ -48,7 +48,10 @@ async def seen(ctx: Context, versions: Sequence[Stored], permission: str = "r") 
     for type_, mine in by_type.items():
         held = await meets(ctx, await within(ctx, type_, permission, led), mine)
         kept.update(_name(version) for version, yes in zip(mine, held, strict=True) if yes)
-    return [version for version in versions if _name(version) in kept]
+    found = [version for version in versions if _name(version) in kept]
+    for version in found:
+        ctx.touched(version.reference, version.compartments)
+    return found
 
 
 async def seen_now(ctx: Context, versions: Sequence[Stored], permission: str) -> list[Stored]:

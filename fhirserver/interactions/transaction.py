@@ -13,9 +13,10 @@ from typing import Any
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.fhir.references import Target, is_conditional, links, parse, rewrite
-from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
+from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import check_absent, check_version, claim_key, criteria, match
 from fhirserver.interactions.entries import Perform, answered, parsed
 from fhirserver.interactions.exchange import Answer, Request
@@ -256,6 +257,8 @@ class _Attempt:
         except Unfit as unfit:
             places = [f"{step.place}.resource" for step, change in planned if change.resource.get("id") == unfit.id]
             raise (unfit.under(places[0]) if places else unfit) from unfit
+        for version in versions:
+            self.ctx.touched(version.reference, version.compartments)
         answers = {step.index: _existing_answer(step) for step in steps}
         for (step, change), version in zip(planned, versions, strict=True):
             status = 204 if change.body is None else 200 if step.current and not step.current.deleted else 201

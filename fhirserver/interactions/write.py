@@ -11,10 +11,11 @@ from typing import Any
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import json
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
 from fhirserver.fhir.patch import fhirpath_patch, json_patch
 from fhirserver.fhir.references import is_conditional, links
-from fhirserver.interactions.changes import Resource, accepted, deleted, new_id, written
+from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
@@ -118,6 +119,8 @@ async def conditional_delete(ctx: Context, request: Request, type_: str) -> Answ
         changes = [deleted(bound, current) for current in await deletable(bound, query, request.if_match)]
         await check_unreferenced(bound, {f"{type_}/{change.id}" for change in changes})
         written_ = await write_all(bound, changes)
+        for each in written_:
+            ctx.touched(each.reference, each.compartments)
         return Answer(status=204, wrote=True, stored=written_[0] if len(written_) == 1 else None)
 
     return await _together(ctx, type_, once)
@@ -240,6 +243,7 @@ async def _save(ctx: Context, made: Callable[[Context], Change], status: int, pe
             (stored,) = await write_all(ctx, [change])
         else:
             stored = await ctx.store.write(change)
+        ctx.touched(stored.reference, stored.compartments)
     return Answer(status=status, body=change.body or b"", stored=stored, wrote=True)
 
 

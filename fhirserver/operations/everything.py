@@ -16,9 +16,9 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.bundles import bundle, entry
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
 from fhirserver.fhir.references import mentioned, parse
-from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found as Led

@@ -14,8 +14,8 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import invalid, operation_outcome, too_costly
-from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.search import filter_of, parsed

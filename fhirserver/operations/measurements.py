@@ -34,6 +34,8 @@ async def matching(ctx: Context, request: Request, subject: str, codes: Sequence
         *(("date", date) for date in dates),
         ("status:not", "entered-in-error"),
     )
+    if subject.startswith("Patient/"):
+        ctx.touched(subject, (subject,))
     return await filter_of(ctx, parsed(ctx, request, "Observation", pairs))
 
 

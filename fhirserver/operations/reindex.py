@@ -11,8 +11,8 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context, Described, Parameter
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
+from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Issue, Outcome, operation_outcome
-from fhirserver.interactions.changes import new_id
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.reindex import again
 from fhirserver.interactions.write import existing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from fhirserver.context import Caller, Context
+from fhirserver.context import Caller, Context, Trail
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.rest.bodies import Headers
 from smart_auth.known import Grant
@@ -26,7 +26,7 @@ async def known(ctx: Context, headers: Headers) -> Context:
     grant = await find(ctx.auth, secret.strip())
     if grant is None:
         raise refused("the access token is unknown, expired or revoked", "invalid_token")
-    return replace(ctx, caller=_caller(grant))
+    return replace(ctx, caller=_caller(grant), trail=None if ctx.ledger is None else Trail())
 
 
 def _caller(grant: Grant) -> Caller:

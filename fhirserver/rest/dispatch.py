@@ -9,10 +9,12 @@ import logging
 import re
 from contextlib import nullcontext
 from dataclasses import replace
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from starlette.types import Receive, Scope, Send
 
+from fhirserver.access.audit import Asked, audited
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.places import placed
@@ -71,7 +73,7 @@ async def _serve(
         asks_nobody = asked.path == ("metadata",)
         async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive, _client(scope)):
             ctx = ctx.fresh()  # the body and the turn may have been waited for
-            status, content, more = await _answer(ctx, asked, returned)
+            status, content, more = await _kept(ctx, asked, returned, name)
         if raw and status == 200:
             content, kind = content_of(content)
         elif content:
@@ -132,6 +134,21 @@ async def _asked(
     if method not in ("GET", "HEAD"):
         content = await body.read(receive, incoming)
     return request(ctx, method, path, query, incoming, content, strict), returned
+
+
+async def _kept(ctx: Context, asked: Request, returned: str | None, name: str) -> tuple[int, bytes, list[Header]]:
+    """The answer, once its audit event is kept; of a refusal, too."""
+    if ctx.trail is None:
+        return await _answer(ctx, asked, returned)
+    bundle = asked.body.get("type") if isinstance(asked.body, dict) and not asked.path else None
+    deed = Asked(asked.method, asked.path, urlencode(asked.pairs), bundle, name)
+    try:
+        answer = await _answer(ctx, asked, returned)
+    except Exception as error:
+        await audited(ctx, deed, error.status if isinstance(error, Outcome) else 500)
+        raise
+    await audited(ctx, deed, answer[0])
+    return answer
 
 
 async def _answer(ctx: Context, asked: Request, returned: str | None) -> tuple[int, bytes, list[Header]]:

@@ -74,6 +74,7 @@ HOT: dict[str, tuple[IndexModel, ...]] = {
         _index("code-patient", **{"search.code": ASCENDING, "sort.patient": ASCENDING}),
     ),
     "CodeSystem": (_index("value-set", **{"resource.valueSet": ASCENDING}),),
+    "AuditEvent": (_index("ledger", **{"ledger.strand": ASCENDING, "ledger.number": ASCENDING}),),
     "Location": (_index("near", **{"search.near": GEOSPHERE}),),
 }
 

@@ -1,0 +1,150 @@
+"""What a request did, kept in the ledger before its answer leaves; where it cannot be kept, the request fails.
+
+The events of a caller's requests of one kind are alike but for ids and times: their body and index values are worked
+out once for each kind, and filled in for each event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from fhirserver.access.audit_events import (
+    DONE,
+    Deed,
+    Resource,
+    account_event,
+    event,
+    interaction_of,
+    outcome_of,
+    query_of,
+)
+from fhirserver.context import Caller, Context, Trail
+from fhirserver.fhir import json
+from fhirserver.fhir.bundles import instant
+from fhirserver.fhir.ids import new_id
+from fhirserver.search.index import Indexer
+from fhirserver.store.ledger import AUDIT_EVENT, Line
+
+NAMED = 20  # resources that one event names
+MILLISECOND = timedelta(milliseconds=1)
+
+# what stands in a form where an event has its own
+ID, REQUEST, QUERY, PATIENT, DATA = "audit-event", "audit-request", "audit-query", "audit-patient", "audit-data-"
+TIME = datetime.fromisoformat("1900-01-01T00:00:00.000+00:00")
+
+
+class Asked(NamedTuple):
+    """A request as it came: `bundle` is the type of the Bundle in its body, if there is one."""
+
+    method: str
+    path: tuple[str, ...]
+    query: str
+    bundle: str | None
+    request_id: str
+
+
+async def audited(ctx: Context, asked: Asked, status: int) -> None:
+    """Keep the events of one request: one for each patient whose data it touched, or one about nobody's."""
+    if ctx.ledger is None or ctx.caller.token is None:
+        return
+    interaction = interaction_of(asked.method, asked.path, asked.bundle)
+    if interaction is not None:
+        deeds = _deeds(ctx.trail, asked, interaction, status)
+        await ctx.ledger.add([_line(ctx, deed, asked.request_id) for deed in deeds])
+
+
+def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> Iterator[Deed]:
+    """What was written or read is named; of searches the query says it, and of what failed the request."""
+    touched = trail.touched if trail is not None else {}
+    pattern = DONE[interaction][1]
+    query = None
+    if pattern in ("Query", None) and (asked.path or asked.query):
+        query = query_of("/".join(asked.path), asked.query)
+    for patient in [each for each in touched if each] or [""]:
+        references = tuple(dict.fromkeys(touched.get(patient, ())))[:NAMED] if pattern != "Query" else ()
+        if not references and query is None and len(asked.path) > 1:
+            references = ("/".join(asked.path[:2]),)
+        yield Deed(interaction, outcome_of(status), references, query, patient or None)
+
+
+def _line(ctx: Context, deed: Deed, request_id: str) -> Line:
+    types = tuple(reference.partition("/")[0] for reference in deed.references)
+    form = _form(ctx.indexer, ctx.caller, ctx.settings.base_url, deed.interaction, deed.outcome, types, *_has(deed))
+    return filled(form, deed, new_id(), ctx.now(), request_id)
+
+
+def _has(deed: Deed) -> tuple[bool, bool]:
+    return deed.query is not None, deed.patient is not None
+
+
+async def account_audited(ctx: Context, kind: str, actor: str, subject: str) -> None:
+    """Keep the event of what happened to an account."""
+    ctx = ctx.fresh()
+    if ctx.ledger is not None:
+        now, site = ctx.now(), ctx.settings.base_url
+        resource = account_event(kind, actor, subject, recorded=instant(TIME), site=site)
+        nobody = Deed("operation", "0", (), None, None)
+        await ctx.ledger.add([filled(form_of(ctx.indexer, resource), nobody, new_id(), now, "")])
+
+
+class Form(NamedTuple):
+    """Events that are alike: the body with its gaps, and the document around it."""
+
+    body: bytes
+    search: Mapping[str, Any]
+    sort: Mapping[str, Any]
+    compartments: Sequence[str]
+    generation: int
+
+
+@lru_cache(maxsize=2_000)
+def _form(
+    indexer: Indexer,
+    caller: Caller,
+    site: str,
+    interaction: str,
+    outcome: str,
+    types: tuple[str, ...],
+    query: bool,
+    patient: bool,
+) -> Form:
+    references = tuple(f"{type_}/{DATA}{number:03}" for number, type_ in enumerate(types))
+    deed = Deed(interaction, outcome, references, QUERY if query else None, f"Patient/{PATIENT}" if patient else None)
+    resource = event(deed, caller, recorded=instant(TIME), request_id=REQUEST, site=site)
+    return form_of(indexer, resource)
+
+
+def form_of(indexer: Indexer, resource: Resource) -> Form:
+    meta = {**resource.get("meta", {}), "versionId": "1", "lastUpdated": instant(TIME)}
+    resource = {"resourceType": AUDIT_EVENT, "id": ID, "meta": meta} | {
+        key: value for key, value in resource.items() if key not in ("resourceType", "meta")
+    }
+    entry = indexer.entry(resource)
+    return Form(json.encode(resource), entry.search, entry.sort, entry.compartments, indexer.generation)
+
+
+def filled(form: Form, deed: Deed, id_: str, now: datetime, request_id: str) -> Line:
+    body = form.body.replace(instant(TIME).encode(), instant(now).encode())
+    body = body.replace(ID.encode(), id_.encode()).replace(REQUEST.encode(), json.encode(request_id)[1:-1])
+    if deed.query is not None:
+        body = body.replace(QUERY.encode(), deed.query.encode())
+    for number, reference in enumerate(deed.references):
+        body = body.replace(f"{DATA}{number:03}".encode(), reference.partition("/")[2].encode())
+    entities = [*deed.references]
+    search, sort = {**form.search, "date": [{"lo": now, "hi": now + MILLISECOND}]}, {**form.sort, "date": now}
+    compartments = [*form.compartments]
+    if deed.patient is not None:
+        body = body.replace(PATIENT.encode(), deed.patient.partition("/")[2].encode())
+        entities.append(deed.patient)
+        search["patient"], sort["patient"] = [deed.patient], deed.patient
+        compartments = [deed.patient if each == f"Patient/{PATIENT}" else each for each in compartments]
+    if entities:
+        search["entity"], sort["entity"] = entities, min(entities)
+        if len(entities) > 1:
+            sort["entity:last"] = max(entities)
+    document: dict[str, Any] = {"_id": id_, "version": 1, "updated": now, "compartments": compartments}
+    document |= {"search": search, "sort": sort}
+    return Line(body, document | ({"generation": form.generation} if form.generation else {}))

@@ -1,0 +1,195 @@
+"""What happened, as an AuditEvent after IHE's Basic Audit Log Patterns: who, by what app, did what, to whose data.
+
+One event is about one patient at most, for the patient may read it. https://profiles.ihe.net/ITI/BALP/
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fhirserver.context import Caller
+
+Resource = dict[str, Any]
+
+PROFILES = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
+DICOM = "http://dicom.nema.org/resources/ontology/DCM"
+EVENT_TYPE = "http://terminology.hl7.org/CodeSystem/audit-event-type"
+INTERACTION = "http://hl7.org/fhir/restful-interaction"
+PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+ENTITY_TYPE = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
+TRANSACTION = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
+
+# interaction → what is done with the data, and the pattern that says so
+DONE = {
+    "read": ("R", "Read"),
+    "vread": ("R", "Read"),
+    "history-instance": ("R", "Read"),
+    "history-type": ("E", "Query"),
+    "history-system": ("E", "Query"),
+    "search-type": ("E", "Query"),
+    "search-system": ("E", "Query"),
+    "create": ("C", "Create"),
+    "update": ("U", "Update"),
+    "patch": ("U", "Update"),
+    "delete": ("D", "Delete"),
+    "operation": ("E", None),
+    "batch": ("E", None),
+    "transaction": ("E", None),
+}
+# what happens to accounts → its DICOM code; all else changes what an account may do, or how
+ACCOUNTS = {"log-in": ("110122", "Login"), "log-out": ("110123", "Logout"), "user-logged-out": ("110123", "Logout")}
+OTHER = ("110137", "User Security Attributes Changed")
+
+
+class Deed(NamedTuple):
+    """One request, about one patient (`Patient/1`) or nobody's data.
+
+    `references` are the resources that it read or wrote, `query` (base64) what it searched for.
+    """
+
+    interaction: str
+    outcome: str
+    references: tuple[str, ...]
+    query: str | None
+    patient: str | None
+
+
+def outcome_of(status: int) -> str:
+    """https://hl7.org/fhir/R4/valueset-audit-event-outcome.html"""
+    return "0" if status < 400 else "4" if status < 500 else "8"
+
+
+def query_of(path: str, query: str) -> str:
+    """As an entity says it: `Observation?code=…`, in base64."""
+    return b64encode((f"{path}?{query}" if query else path).encode()).decode()
+
+
+def event(deed: Deed, caller: Caller, *, recorded: str, request_id: str, site: str) -> Resource:
+    action, pattern = DONE[deed.interaction]
+    profile = [f"{PROFILES}{'Patient' if deed.patient else ''}{pattern}"] if pattern else []
+    return {
+        "resourceType": "AuditEvent",
+        **({"meta": {"profile": profile}} if profile else {}),
+        "type": {"system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation"},
+        "subtype": [{"system": INTERACTION, "code": deed.interaction, "display": deed.interaction}],
+        "action": action,
+        "recorded": recorded,
+        "outcome": deed.outcome,
+        "agent": _agents(caller),
+        "source": _source(site),
+        "entity": [*_entities(deed), _of_request(request_id)],
+    }
+
+
+def account_event(kind: str, actor: str, subject: str, *, recorded: str, site: str) -> Resource:
+    """Of a log-in, a log-out, a change of an account: who did it, and to whose."""
+    code, display = ACCOUNTS.get(kind, OTHER)
+    return {
+        "resourceType": "AuditEvent",
+        "type": {"system": DICOM, "code": "110114", "display": "User Authentication"},
+        "subtype": [{"system": DICOM, "code": code, "display": display}],
+        "action": "E",
+        "recorded": recorded,
+        "outcome": "0",
+        "agent": [{"who": {"identifier": {"value": actor}}, "requestor": True}],
+        "source": _source(site),
+        "entity": [{"what": {"identifier": {"value": subject}}, "type": _of_person(), "description": kind}],
+    }
+
+
+def _source(site: str) -> Resource:
+    return {"site": site, "observer": {"display": "HealthMate"}}
+
+
+def _agents(caller: Caller) -> list[Resource]:
+    """The app that asks, and the person on whose behalf it does."""
+    app = caller.client or caller.name
+    agents: list[Resource] = [
+        {
+            "type": _concept(DICOM, "110153", "Source Role ID"),
+            "who": {"identifier": {"value": app}},
+            "requestor": caller.user is None,
+        }
+    ]
+    if caller.user is not None:
+        who: Resource = {"identifier": {"value": caller.user}}
+        if caller.fhir_user:
+            who["reference"] = caller.fhir_user
+        policy = {"policy": [f"urn:healthmate:token:{caller.token}"]} if caller.token else {}
+        person = {"type": _concept(PARTICIPATION, "IRCP", "information recipient"), "who": who, "requestor": True}
+        agents.append(person | policy)
+    return agents
+
+
+def _entities(deed: Deed) -> list[Resource]:
+    found: list[Resource] = [
+        {"what": {"reference": reference}, "type": _coding(ENTITY_TYPE, "2", "System Object"), "role": _role("4")}
+        for reference in deed.references
+    ]
+    if deed.query is not None:
+        of_system = _coding(ENTITY_TYPE, "2", "System Object")
+        found.append({"type": of_system, "role": _role("24"), "query": deed.query})
+    if deed.patient is not None:
+        found.append({"what": {"reference": deed.patient}, "type": _of_person(), "role": _role("1")})
+    return found
+
+
+def _of_person() -> Resource:
+    return _coding(ENTITY_TYPE, "1", "Person")
+
+
+def _of_request(request_id: str) -> Resource:
+    type_ = _coding(TRANSACTION, "XrequestId", "X-Request-Id")
+    return {"what": {"identifier": {"value": request_id}}, "type": type_}
+
+
+ROLES = {"1": "Patient", "4": "Domain Resource", "24": "Query"}
+
+
+def _role(code: str) -> Resource:
+    return _coding(ROLE, code, ROLES[code])
+
+
+def _concept(system: str, code: str, display: str) -> Resource:
+    return {"coding": [_coding(system, code, display)]}
+
+
+def _coding(system: str, code: str, display: str) -> Resource:
+    return {"system": system, "code": code, "display": display}
+
+
+def interaction_of(method: str, path: Sequence[str], bundle: str | None = None) -> str | None:
+    """The code of https://hl7.org/fhir/R4/valueset-restful-interaction.html; None for what touches no data."""
+    reads = method in ("GET", "HEAD")
+    match [*path]:
+        case ["metadata"]:
+            return None
+        case []:
+            return "search-system" if reads else bundle if bundle in ("batch", "transaction") else "batch"
+        case [*_, name] if name.startswith(("$", "_jobs")):
+            return "operation"
+        case ["_jobs", *_]:
+            return "operation"
+        case ["_history"]:
+            return "history-system"
+        case ["_search"]:
+            return "search-system"
+        case [_, "_search"]:
+            return "search-type"
+        case [_, "_history"]:
+            return "history-type"
+        case [_]:
+            return "search-type" if reads else WRITES.get(method, "operation")
+        case [_, _]:
+            return "read" if reads else WRITES.get(method, "operation")
+        case [_, _, "_history"]:
+            return "history-instance"
+        case [_, _, "_history", _]:
+            return "vread"
+    return "search-type"  # of a compartment
+
+
+WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}

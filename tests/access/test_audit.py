@@ -1,0 +1,269 @@
+"""Who looked at my record: a request with a token leaves events, each sealed to the next, before its answer leaves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from base64 import b64decode
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from brief import briefly
+
+from fhirserver.app import contexts
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.store.blobs import pack, unpack
+from fhirserver.store.ledger import Verdict, audit_key, forget, verify
+from fhirserver.validation.validate import Validator
+from smart_auth import users
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from conftest import Fhir, Serve, Served
+    from seam import Apps
+
+Event = dict[str, Any]
+SECRET = "of the ledger"
+HEALTHMATE = [sys.executable, "-c", "from fhirserver.cli import main; main()"]
+VALIDATOR = Validator(r4(), required_codes())
+
+
+class World(NamedTuple):
+    served: Served
+    system: Fhir  # a service that may do everything
+    doctor: Fhir
+    user: str  # the doctor's account
+
+
+async def account(ctx: Context) -> str:
+    found = await users.create(ctx.auth, "ada", roles=["practitioner"], fhir_user="Practitioner/doctor")
+    return found.id
+
+
+def inside(served: Served, work: Callable[[Context], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        async with contexts(served.settings) as found:
+            return await work(found[""])
+
+    return briefly(run())
+
+
+def pulse(patient: str, **more: Any) -> dict[str, Any]:
+    value = {"value": 60, "unit": "/min", "system": "http://unitsofmeasure.org", "code": "/min"}
+    code = {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]}
+    found = {"resourceType": "Observation", "status": "final", "code": code, "valueQuantity": value}
+    return found | {"subject": {"reference": f"Patient/{patient}"}, "effectiveDateTime": "2026-01-01"} | more
+
+
+@pytest.fixture(scope="module")
+def world(serve: Serve, apps: Apps) -> World:
+    served = serve(open=False, secret=SECRET)
+    system = apps(served, "system/*.cruds")
+    for patient in ("p", "q"):
+        system.put(f"Patient/{patient}", {"resourceType": "Patient", "id": patient, "name": [{"family": "Lovelace"}]})
+    system.put("Organization/clinic", {"resourceType": "Organization", "id": "clinic", "name": "Clinic"})
+    system.put("Observation/o", pulse("p", id="o"))
+    user = inside(served, account)
+    return World(served, system, apps(served, "user/*.cruds", user=user), user)
+
+
+def told(world: World, request_id: str) -> list[Event]:
+    """What the ledger has of one request."""
+    found = world.system.bundle("AuditEvent?_count=1000")
+    return [each["resource"] for each in found["entry"] if request_id in json.encode(each["resource"]).decode()]
+
+
+def about(event: Event) -> list[str]:
+    return [each["what"]["reference"] for each in event["entity"] if "reference" in each.get("what", {})]
+
+
+BATCH = {
+    "resourceType": "Bundle",
+    "type": "batch",
+    "entry": [{"request": {"method": "GET", "url": f"Patient/{patient}"}} for patient in "pq"],
+}
+TRANSACTION = {
+    "resourceType": "Bundle",
+    "type": "transaction",
+    "entry": [{"request": {"method": "PUT", "url": "Observation/t"}, "resource": pulse("q", id="t")}],
+}
+STATS = "Observation/$stats?subject=Patient/p&code=http://loinc.org|8867-4&statistic=count"
+# method, path, body → interaction, outcome, and what each of its events is about
+REQUESTS: list[tuple[str, str, Any, str, str, list[list[str]]]] = [
+    ("GET", "Patient/p", None, "read", "0", [["Patient/p", "Patient/p"]]),
+    ("GET", "Patient/p/_history/1", None, "vread", "0", [["Patient/p", "Patient/p"]]),
+    ("GET", "Patient/nobody", None, "read", "4", [["Patient/nobody"]]),
+    ("GET", "Organization/clinic", None, "read", "0", [["Organization/clinic"]]),
+    ("GET", "Patient?_id=p", None, "search-type", "0", [["Patient/p"]]),
+    ("POST", "Patient/_search", "_id=p", "search-type", "0", [["Patient/p"]]),
+    ("GET", "Patient?_id=p,q", None, "search-type", "0", [["Patient/p"], ["Patient/q"]]),
+    ("GET", "Patient?_id=nobody", None, "search-type", "0", [[]]),
+    ("GET", "Patient?birthdate=soon", None, "search-type", "4", [[]]),
+    ("GET", "Observation?_id=o&_include=Observation:subject", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "?_type=Patient&_id=p", None, "search-system", "0", [["Patient/p"]]),
+    ("GET", "Patient/p/Observation", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "Patient/p/_history", None, "history-instance", "0", [["Patient/p", "Patient/p"]]),
+    ("PUT", "Observation/mine", pulse("p", id="mine"), "update", "0", [["Observation/mine", "Patient/p"]]),
+    ("DELETE", "Observation/mine", None, "delete", "0", [["Observation/mine", "Patient/p"]]),
+    ("PUT", "Observation/bad", pulse("p", id="bad", status="x"), "update", "4", [["Observation/bad"]]),
+    ("POST", "", BATCH, "batch", "0", [["Patient/p", "Patient/p"], ["Patient/q", "Patient/q"]]),
+    ("POST", "", TRANSACTION, "transaction", "0", [["Observation/t", "Patient/q"]]),
+    ("GET", "Patient/p/$everything", None, "operation", "0", [["Patient/p", "Patient/p"]]),
+    ("GET", "Observation/$lastn?patient=p&code=8867-4", None, "operation", "0", [["Observation/o", "Patient/p"]]),
+    ("GET", STATS, None, "operation", "0", [["Patient/p", "Patient/p"]]),
+]
+
+
+@pytest.mark.parametrize(("number", "row"), [*enumerate(REQUESTS)], ids=[f"{row[0]} {row[1]}" for row in REQUESTS])
+def test_a_request_leaves_its_events(world: World, number: int, row: tuple[Any, ...]) -> None:
+    method, path, body, interaction, outcome, expected = row
+    request_id = f"request-{number}-"
+    headers = {"X-Request-Id": request_id}
+    if isinstance(body, str):
+        form = headers | {"Content-Type": "application/x-www-form-urlencoded"}
+        world.doctor.request(method, path, content=body, headers=form)
+    else:
+        world.doctor.request(method, path, headers=headers, **({} if body is None else {"json": body}))
+    events = told(world, request_id)
+    assert {(each["subtype"][0]["code"], each["outcome"]) for each in events} == {(interaction, outcome)}
+    assert sorted(about(each) for each in events) == sorted(expected)
+    for event in events:
+        app, person = event["agent"]
+        assert app["who"]["identifier"]["value"] == "app"
+        assert person["who"] == {"identifier": {"value": world.user}, "reference": "Practitioner/doctor"}
+        assert VALIDATOR.issues(event) == []
+
+
+def test_a_search_is_told_as_it_was_asked(world: World) -> None:
+    world.doctor.get("Patient?family=Lovelace&birthdate=lt2020", headers={"X-Request-Id": "searching"})
+    event = told(world, "searching")[0]
+    (query,) = [each["query"] for each in event["entity"] if "query" in each]
+    assert b64decode(query).decode() == "Patient?family=Lovelace&birthdate=lt2020"
+
+
+def test_patients_see_who_looked_and_nothing_of_others(world: World, apps: Apps) -> None:
+    world.doctor.get("Patient?_id=p,q", headers={"X-Request-Id": "both"})
+    patient = apps(world.served, "patient/*.cruds", "p")
+    found = [each["resource"] for each in patient.bundle("AuditEvent?agent=Practitioner/doctor&_count=500")["entry"]]
+    assert any("both" in json.encode(each).decode() for each in found)
+    assert all("Patient/q" not in json.encode(each).decode() for each in found)
+    looked = {each["id"] for each in found}
+    # what is filled in is found as if it had been indexed
+    for query in ("patient=p", "entity=Patient/p", "date=ge2026", "type=rest", "outcome=0", "_sort=-date"):
+        more = patient.ids(f"AuditEvent?agent=Practitioner/doctor&_count=500&{query}")
+        assert looked - {*more} <= {each["id"] for each in found if each["outcome"] != "0"}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_events_stay_as_they_are(world: World, method: str) -> None:
+    id_ = world.system.ids("AuditEvent?_count=1")[0]
+    event = world.system.get(f"AuditEvent/{id_}").json()
+    body = {"PUT": event, "PATCH": [{"op": "replace", "path": "/outcome", "value": "0"}]}.get(method)
+    answer = (
+        world.system.patch(f"AuditEvent/{id_}", body)
+        if method == "PATCH"
+        else world.system.request(method, f"AuditEvent/{id_}", **({} if body is None else {"json": body}))
+    )
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (403, "forbidden")
+
+
+def test_where_no_event_can_be_kept_the_request_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("fhirserver.store.ledger.Ledger.add", full)
+    answer = world.doctor.get("Patient/p")
+    assert answer.status_code == 500
+    assert "Lovelace" not in answer.text
+
+
+# --- the ledger ------------------------------------------------------------------------------------------------------
+
+
+def checked(world: World) -> Verdict:
+    async def work(ctx: Context) -> Verdict:
+        return await verify(ctx.store, audit_key(SECRET.encode()))
+
+    verdict: Verdict = inside(world.served, work)
+    return verdict
+
+
+@pytest.fixture
+def kept(serve: Serve, apps: Apps) -> World:
+    """A server that kept the events of thirty requests, and has stopped."""
+    served = serve(open=False, secret=SECRET)
+    system = apps(served, "system/*.cruds")
+    for number in range(30):
+        system.get(f"Patient/{number}")
+    served.__exit__()
+    return World(served, system, system, "")
+
+
+def test_a_ledger_that_nobody_touched_is_whole(kept: World) -> None:
+    assert checked(kept) == Verdict(30, 1, ())
+    environment = os.environ | {
+        "HEALTHMATE_MONGODB_URL": kept.served.settings.mongodb_url.get_secret_value(),  # type: ignore[union-attr]
+        "HEALTHMATE_DATABASE": kept.served.settings.database,
+        "HEALTHMATE_SECRET": SECRET,
+    }
+    said = subprocess.run([*HEALTHMATE, "audit", "verify"], capture_output=True, text=True, env=environment, check=True)
+    assert said.stdout == "30 audit events in 1 strands are as they were written.\n"
+    said = subprocess.run(
+        [*HEALTHMATE, "audit", "verify"], capture_output=True, text=True, env=environment | {"HEALTHMATE_SECRET": "x"}
+    )
+    assert said.returncode == 1
+    assert "event 1 of strand" in said.stderr
+
+
+async def changed(ctx: Context) -> None:
+    line = await ctx.store["AuditEvent"].find_one({"ledger.number": 7})
+    assert line is not None
+    body = pack(unpack(line["body"]).replace(b'"outcome":"4"', b'"outcome":"0"'))
+    await ctx.store["AuditEvent"].update_one({"_id": line["_id"]}, {"$set": {"body": body}})
+
+
+async def taken_out(ctx: Context) -> None:
+    await ctx.store["AuditEvent"].delete_one({"ledger.number": 7})
+
+
+async def swapped(ctx: Context) -> None:
+    lines = [await ctx.store["AuditEvent"].find_one({"ledger.number": number}) for number in (7, 8)]
+    for line, number in zip(lines, (8, 7), strict=True):
+        assert line is not None
+        await ctx.store["AuditEvent"].update_one({"_id": line["_id"]}, {"$set": {"ledger.number": number}})
+
+
+async def cut_off(ctx: Context) -> None:
+    await ctx.store["AuditEvent"].delete_many({"ledger.number": {"$gt": 20}})
+
+
+async def all_gone(ctx: Context) -> None:
+    await ctx.store["AuditEvent"].delete_many({})
+
+
+@pytest.mark.parametrize(("harm", "number"), [(changed, 7), (taken_out, 7), (swapped, 7), (cut_off, 21), (all_gone, 1)])
+def test_harm_is_found(kept: World, harm: Callable[[Context], Awaitable[None]], number: int) -> None:
+    inside(kept.served, harm)
+    assert [found.number for found in checked(kept).breaks] == [number]
+
+
+def test_retention_takes_the_beginning_and_the_rest_is_whole(kept: World) -> None:
+    async def older(ctx: Context) -> int:
+        line = await ctx.store["AuditEvent"].find_one({"ledger.number": 11})
+        assert line is not None
+        return await forget(ctx.store, line["updated"])
+
+    gone = inside(kept.served, older)
+    assert 0 < gone <= 10
+    assert checked(kept) == Verdict(30 - gone, 1, ())
+
+    async def everything(ctx: Context) -> int:
+        return await forget(ctx.store, ctx.now() + timedelta(days=1))
+
+    assert inside(kept.served, everything) == 30 - gone
+    assert checked(kept).breaks == ()
