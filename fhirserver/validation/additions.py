@@ -19,7 +19,7 @@ from fhirserver.validation.references import STRUCTURE, Container
 from fhirserver.validation.slicing import Slices, sliced
 from fhirserver.validation.trees import Spec, Type
 from fhirserver.validation.values import Value, at_least, at_most, fixed, longest, patterned
-from fhirserver.validation.words import one_of
+from fhirserver.validation.words import one_of, times
 
 Part = Callable[[Json, Container], Issues]  # of an object: what is said of one element of it
 
@@ -187,7 +187,7 @@ class _Part:
             return issue("required", said, "cardinality-min", place)
         if self.high == 0:
             return issue("structure", f"{name} is not allowed here", "cardinality-max", place)
-        said = f"{name} may be here {self.high} times at most; there are {count}"
+        said = f"{name} may be here {times(self.high or 0)} at most; there are {count}"
         return issue("structure", said, "cardinality-max", place)
 
     def mistyped(self, type_: str) -> list[Finding]:

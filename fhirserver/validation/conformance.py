@@ -6,7 +6,8 @@ all extensions. https://hl7.org/fhir/R4/profiling.html#resources
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.fhirpath import Hooks
@@ -14,6 +15,7 @@ from fhirserver.fhir.fhirpath.scope import NO_HOOKS
 from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.extensions import extensions
 from fhirserver.validation.findings import Finding, Question, under
+from fhirserver.validation.narrowing import conforms
 from fhirserver.validation.places import at, objects
 from fhirserver.validation.profiles import Profile
 from fhirserver.validation.reading import Json
@@ -32,6 +34,7 @@ def conformance(
 ) -> list[Finding]:
     """What is wrong, and what is to be asked of terminology; expressions begin with the type of the resource."""
     container = Container(resource, hooks, profiles)
+    container.hooks = hooks._replace(conforms_to=_conforms_to(container, profiles))
     found: list[Finding] = []
     for canonical in asked:
         found += _kept(canonical, resource, container, profiles)
@@ -55,6 +58,18 @@ def named(resource: Json) -> set[str]:
         for key in ("extension", "modifierExtension"):
             found.update(each["url"] for each in node.get(key, ()) if ":" in each["url"])
     return found
+
+
+def _conforms_to(container: Container, profiles: Mapping[str, Profile]) -> Callable[[Any, str], bool | None]:
+    """Of FHIRPath, for resources: https://hl7.org/fhir/R4/fhirpath.html#functions"""
+
+    def answer(value: Any, canonical: str) -> bool | None:
+        profile = profiles.get(canonical)
+        if profile is None or type(value) is not dict or "resourceType" not in value:
+            return None
+        return conforms(profile, value, container.entered(value))
+
+    return answer
 
 
 def claims(resource: Json) -> list[str]:

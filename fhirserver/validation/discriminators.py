@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions, Element
 from fhirserver.validation.findings import wrong
 from fhirserver.validation.narrowing import conforms, type_of_target
-from fhirserver.validation.reading import Ask, Found, reader
+from fhirserver.validation.reading import Ask, Found, Json, reader
 from fhirserver.validation.references import Container
 from fhirserver.validation.trees import Slicing, Spec
 from fhirserver.validation.values import matches, written
 
-Match = Callable[[Found, Container], bool]
+Match = Callable[[Found, Container], bool | None]  # None: only terminology could tell
 Expect = Callable[[Any], bool]
 
 _step = re.compile(
@@ -96,26 +96,56 @@ def keyed(slicing: Slicing, slices: Sequence[Spec], element: Element) -> dict[st
     return keys
 
 
-def matcher(
-    definitions: Definitions, slicing: Slicing, spec: Spec, element: Element, asks: dict[str, Ask]
-) -> tuple[Match, str]:
-    """Whether a value belongs to a slice, and in words by what."""
-    parts: list[Match] = []
-    said: list[str] = []
-    for kind, path in slicing.discriminators:
-        way = Way(path, definitions)
-        found = KINDS[kind](way, spec, element) if kind in KINDS else None
-        if found is not None:
-            parts.append(found[0])
-            if found[1]:
-                said.append(found[1])
-    words = f" ({', '.join(said)})" if said else ""
+class Told(NamedTuple):
+    """How the values of a slice are told from others, and in words; by the codes of a value set, `bound`."""
+
+    match: Match
+    words: str = ""
+    bound: Bound | None = None
+
+
+class Bound(NamedTuple):
+    """The values at the end of a way are of a value set."""
+
+    way: Way
+    value_set: str
+
+    def codings(self, values: list[Found], container: Container) -> list[Json]:
+        """Of all values, what a terminology service could be asked about."""
+        found: list[Json] = []
+        for each in values:
+            for value, _, type_, _ in self.way.values(each, container):
+                if type_ == "CodeableConcept":
+                    found += value.get("coding", ())
+                elif type_ == "Coding":
+                    found.append(value)
+                elif type_ == "code" and value is not None:
+                    found.append({"code": value})
+        return found
+
+
+def matcher(definitions: Definitions, slicing: Slicing, spec: Spec, element: Element, asks: dict[str, Ask]) -> Told:
+    """Whether a value belongs to a slice."""
+    found = [
+        KINDS[kind](Way(path, definitions), spec, element) for kind, path in slicing.discriminators if kind in KINDS
+    ]
+    parts = [each for each in found if each is not None]
+    if not parts:
+        return Told(_by_content(asks))
+    words = ", ".join(each.words for each in parts if each.words)
+    bound = next((each.bound for each in parts if each.bound), None)
+    return Told(_by_all([each.match for each in parts]), f" ({words})" if words else "", bound)
+
+
+def _by_all(parts: list[Match]) -> Match:
     if len(parts) == 1:
-        return parts[0], words
-    if parts:
-        every = tuple(parts)
-        return lambda value, container: all(part(value, container) for part in every), words
-    return _by_content(asks), words
+        return parts[0]
+
+    def match(value: Found, container: Container) -> bool | None:
+        answers = [part(value, container) for part in parts]
+        return False if False in answers else None if None in answers else True
+
+    return match
 
 
 def _by_content(asks: dict[str, Ask]) -> Match:
@@ -128,12 +158,9 @@ def _by_content(asks: dict[str, Ask]) -> Match:
     return match
 
 
-Told = tuple[Match, str] | None
-
-
-def _by_value(way: Way, spec: Spec, element: Element) -> Told:
+def _by_value(way: Way, spec: Spec, element: Element) -> Told | None:
     if way.path == "url" and (url := url_of(spec)):
-        return (lambda found, container: type(found[0]) is dict and found[0].get("url") == url), f"url {url}"
+        return Told(lambda found, container: type(found[0]) is dict and found[0].get("url") == url, f"url {url}")
     specs = way.specs(spec)
     expected = [told for each in specs if (told := expect(each))]
     if not expected:
@@ -142,28 +169,27 @@ def _by_value(way: Way, spec: Spec, element: Element) -> Told:
     what = expected[0][1]
     words = f"{way.path} {what}" if what and way.steps else what
     if not way.steps:
-        return (lambda found, container: all(each(found[0]) for each in expects)), words
+        return Told(lambda found, container: all(each(found[0]) for each in expects), words)
 
     def match(found: Found, container: Container) -> bool:
         values = way.values(found, container)
         return all(any(each(value[0]) for value in values) for each in expects)
 
-    return match, words
+    return Told(match, words)
 
 
-def _by_binding(way: Way, specs: list[Spec]) -> Told:
-    """By the value set that the codes must be of, where somebody can tell; nothing is turned away for not knowing."""
+def _by_binding(way: Way, specs: list[Spec]) -> Told | None:
+    """By the value set that the codes must be of, where somebody can tell."""
     bindings = [each.value_set for spec in specs for each in spec.bindings if each.strength == "required"]
     if not bindings:
         return None
 
-    def match(found: Found, container: Container) -> bool:
+    def match(found: Found, container: Container) -> bool | None:
         member = container.hooks.member_of
-        if member is None:
-            return bool(way.values(found, container))
-        return any(member(value[0], bindings[0]) is not False for value in way.values(found, container))
+        answers = [member(value[0], bindings[0]) if member else None for value in way.values(found, container)]
+        return True if True in answers else None if None in answers else False
 
-    return match, f"{way.path} in {bindings[0]}"
+    return Told(match, f"{way.path} in {bindings[0]}", Bound(way, bindings[0]))
 
 
 def expect(spec: Spec) -> tuple[Expect, str] | None:
@@ -191,20 +217,20 @@ def _some(value: Any, name: str, expected: Expect) -> bool:
     return any(map(expected, inner)) if type(inner) is list else inner is not None and expected(inner)
 
 
-def _by_existence(way: Way, spec: Spec, element: Element) -> Told:
+def _by_existence(way: Way, spec: Spec, element: Element) -> Told | None:
     specs = way.specs(spec)
     if not specs:
         return None
     wanted = specs[0].max != "0"
     words = f"{'with' if wanted else 'without'} {way.path}"
-    return (lambda found, container: bool(way.values(found, container)) is wanted), words
+    return Told(lambda found, container: bool(way.values(found, container)) is wanted, words)
 
 
-def _by_type(way: Way, spec: Spec, element: Element) -> Told:
+def _by_type(way: Way, spec: Spec, element: Element) -> Told | None:
     specs = way.specs(spec)
     if way.resolved:
         targets = tuple(url for each in specs for type_ in each.types for url in type_.targets)
-        return (_leads_to(way, targets), "") if targets else None
+        return Told(_leads_to(way, targets), " or ".join(targets)) if targets else None
     codes = frozenset(type_.code for each in specs for type_ in each.types)
     if not codes:
         return None
@@ -213,14 +239,14 @@ def _by_type(way: Way, spec: Spec, element: Element) -> Told:
     def match(found: Found, container: Container) -> bool:
         return any(value[2] in codes or bool(ancestors) for value in way.values(found, container))
 
-    return match, f"{'' if way.path == '$this' else way.path + ' '}{' or '.join(sorted(codes))}"
+    return Told(match, f"{'' if way.path == '$this' else way.path + ' '}{' or '.join(sorted(codes))}")
 
 
-def _by_profile(way: Way, spec: Spec, element: Element) -> Told:
+def _by_profile(way: Way, spec: Spec, element: Element) -> Told | None:
     specs = way.specs(spec)
     if way.resolved:
         targets = tuple(url for each in specs for type_ in each.types for url in type_.targets)
-        return (_leads_to(way, targets, conforming=True), " or ".join(targets)) if targets else None
+        return Told(_leads_to(way, targets, conforming=True), " or ".join(targets)) if targets else None
     profiles = tuple(url for each in specs for type_ in each.types for url in type_.profiles)
     if not profiles:
         return _by_type(way, spec, element)
@@ -228,7 +254,7 @@ def _by_profile(way: Way, spec: Spec, element: Element) -> Told:
     def match(found: Found, container: Container) -> bool:
         return any(_keeps(value[0], value[2], profiles, container) for value in way.values(found, container))
 
-    return match, " or ".join(profiles)
+    return Told(match, " or ".join(profiles))
 
 
 def _keeps(value: Any, type_: str, profiles: tuple[str, ...], container: Container) -> bool:
@@ -258,7 +284,7 @@ def _leads_to(way: Way, targets: tuple[str, ...], *, conforming: bool = False) -
     return match
 
 
-KINDS: dict[str, Callable[[Way, Spec, Element], Told]] = {
+KINDS: dict[str, Callable[[Way, Spec, Element], Told | None]] = {
     "value": _by_value,
     "pattern": _by_value,
     "type": _by_type,

@@ -10,7 +10,7 @@ from typing import Any
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Issue
-from fhirserver.validation.findings import Finding, Issues, issue, located
+from fhirserver.validation.findings import Finding, Issues, issue, located, wrong
 from fhirserver.validation.reading import Ask, Json
 from fhirserver.validation.references import STRUCTURE, Container, Known, target, target_type
 from fhirserver.validation.trees import Type
@@ -46,11 +46,10 @@ def conforms(profile: Known, value: Json, container: Container) -> bool:
     asked = id(value), profile.url
     answers = container.trials.answers
     if asked not in answers:
-        answers[asked] = True
+        answers[asked] = value, True
         container.trials.spend(1)
-        found = profile.check(value, container)
-        answers[asked] = not any(each.severity == "error" for each in found or ())
-    return answers[asked]
+        answers[asked] = value, not wrong(profile.check(value, container))
+    return answers[asked][1]
 
 
 def referring(type_: Type, base: frozenset[str], definitions: Definitions) -> Ask | None:

@@ -109,7 +109,7 @@ class Profile:
     def check(self, node: Any, container: Container) -> Issues:
         """What is wrong with a value of the type, and what is to be asked; expressions begin at the value."""
         type_ = node.get("resourceType", self.type)
-        if type_ != self.type:
+        if not self._definitions.is_a(type_, self.type):
             said = f"{self.url} is a profile of {self.type}, and this is {type_}"
             return named(self.url, issue("structure", said, "type"))
         try:

@@ -53,7 +53,7 @@ class Trials:
     __slots__ = ("answers", "left")
 
     def __init__(self) -> None:
-        self.answers: dict[tuple[int, str], bool] = {}
+        self.answers: dict[tuple[int, str], tuple[Any, bool]] = {}  # with the value, so that its id stays its own
         self.left = MOST_TRIALS
 
     def spend(self, trials: int) -> None:
@@ -72,7 +72,7 @@ class Container:
     `profiles` are those that are known, by canonical.
     """
 
-    __slots__ = ("_contained", "_pointers", "_sound", "hooks", "inner", "profiles", "resource", "trials")
+    __slots__ = ("_contained", "_entered", "_pointers", "_sound", "hooks", "inner", "profiles", "resource", "trials")
 
     def __init__(
         self,
@@ -87,6 +87,7 @@ class Container:
         self.trials = trials or Trials()
         self._pointers: tuple[set[str], set[int]] | None = None
         self._contained: dict[str, str] | None = None
+        self._entered: Hooks | None = None
         self._sound = True
 
     def entered(self, resource: dict[str, Any]) -> Container:
@@ -94,8 +95,12 @@ class Container:
         if resource is self.resource or resource is self.inner:
             return self
         contained = any(resource is each for each in self.resource.get("contained", ()))
-        hooks = self.hooks if contained else self.hooks._replace(resolve=_entries(self.resource, self.hooks))
-        inside = Container(self.resource if contained else resource, hooks, self.profiles, self.trials)
+        if contained:
+            inside = Container(self.resource, self.hooks, self.profiles, self.trials)
+        else:
+            if self._entered is None:
+                self._entered = self.hooks._replace(resolve=_entries(self.resource, self.hooks))
+            inside = Container(resource, self._entered, self.profiles, self.trials)
         inside.inner = resource
         return inside
 

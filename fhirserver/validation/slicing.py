@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fhirserver.fhir.definitions import Element
-from fhirserver.validation.discriminators import Match, keyed, matcher
-from fhirserver.validation.findings import Finding, Issues, issue, under
+from fhirserver.validation.discriminators import Bound, Told, keyed, matcher
+from fhirserver.validation.findings import Finding, Issues, Question, issue, under
 from fhirserver.validation.reading import Ask, Found
 from fhirserver.validation.references import Container
 from fhirserver.validation.trees import Slicing, Spec
-from fhirserver.validation.words import one_of
+from fhirserver.validation.words import one_of, times
 
 if TYPE_CHECKING:
     from fhirserver.validation.additions import Additions
@@ -22,22 +22,31 @@ if TYPE_CHECKING:
 DEFAULT = "@default"  # what is said of the values that belong to no slice
 
 
+NONE, UNTOLD = -1, -2  # it belongs to no slice; it may belong to one, which only terminology can tell
+
+
 class Slice(NamedTuple):
     name: str
     low: int
     high: int | None
-    match: Match
+    told: Told
     asks: dict[str, Ask]
     within: Slices | None  # the slices of this slice
-    said: str
 
 
 class Slices:
     """The slices of one element."""
 
     def __init__(
-        self, name: str, slicing: Slicing, slices: Sequence[Slice], default: dict[str, Ask], keys: dict[str, int] | None
+        self,
+        name: str,
+        profile: str,
+        slicing: Slicing,
+        slices: Sequence[Slice],
+        default: dict[str, Ask],
+        keys: dict[str, int] | None,
     ) -> None:
+        self.profile = profile
         self.name, self.slicing, self.slices, self.default = name, slicing, slices, default
         self.keys = keys
         self.plain = slicing.rules == "open" and not slicing.ordered and not default
@@ -51,13 +60,15 @@ class Slices:
             places.append(place)
             if place >= 0:
                 held[place].append(value)
-            asks = self.slices[place].asks if place >= 0 else self.default
+            asks = self.slices[place].asks if place >= 0 else self.default if place == NONE else {}
             ask = asks.get(value[2])
             if ask and (problems := ask(value[0], value[1], container)):
                 problems = under(self._step(value), problems)
                 found = found + problems if found else problems
         for each, own in zip(self.slices, held, strict=True):
-            if not each.low <= len(own) or (each.high is not None and len(own) > each.high):
+            if len(own) < each.low and each.told.bound and UNTOLD in places:
+                found = (found or []) + self._asked(each, each.told.bound, values, places, container)
+            elif len(own) < each.low or (each.high is not None and len(own) > each.high):
                 found = (found or []) + self._number(each, len(own))
             if each.within is not None and (more := each.within.findings(own, container)):
                 found = (found or []) + more
@@ -66,27 +77,44 @@ class Slices:
         return found
 
     def _place(self, value: Found, container: Container) -> int:
-        """The slice that a value belongs to; -1 for none."""
+        """The slice that a value belongs to."""
         if self.keys is not None and type(value[0]) is dict:
-            return self.keys.get(value[0].get("url", ""), -1)
+            return self.keys.get(value[0].get("url", ""), NONE)
+        other = NONE
         for place, each in enumerate(self.slices):
             container.trials.spend(1)
-            if each.match(value, container):
+            matches = each.told.match(value, container)
+            if matches:
                 return place
-        return -1
+            if matches is None:
+                other = UNTOLD
+        return other
 
     def _step(self, value: Found) -> str:
         return f".{self.name}" if value[3] is None else f".{self.name}[{value[3]}]"
 
     def _number(self, each: Slice, count: int) -> list[Finding]:
-        what = f"the slice {each.name} of {self.name}{each.said}"
+        what = f"the slice {each.name} of {self.name}{each.told.words}"
         if count < each.low:
-            times = "" if each.low == 1 else f" {each.low} times"
-            return issue("required", f"{what} is needed{times}; there are {count}", "cardinality-min", f".{self.name}")
+            needed = "" if each.low == 1 else f" {times(each.low)}"
+            there = f"there are {count}" if count else "there is none"
+            return issue("required", f"{what} is needed{needed}; {there}", "cardinality-min", f".{self.name}")
         if each.high == 0:
             return issue("structure", f"{what} is not allowed here", "cardinality-max", f".{self.name}")
-        said = f"{what} may be here {each.high} times at most; there are {count}"
+        said = f"{what} may be here {times(each.high or 0)} at most; there are {count}"
         return issue("structure", said, "cardinality-max", f".{self.name}")
+
+    def _asked(
+        self, each: Slice, bound: Bound, values: list[Found], places: list[int], container: Container
+    ) -> list[Finding]:
+        """Whether any of the values that may belong to a slice does."""
+        untold = [value for value, place in zip(values, places, strict=True) if place == UNTOLD]
+        codings = bound.codings(untold, container)
+        if not codings:
+            return self._number(each, 0)
+        return [
+            Question("required", bound.value_set, "CodeableConcept", {"coding": codings}, f".{self.name}", self.profile)
+        ]
 
     def _rules(self, values: list[Found], places: list[int]) -> list[Finding]:
         found: list[Finding] = []
@@ -94,10 +122,10 @@ class Slices:
         rules, ordered = self.slicing.rules, self.slicing.ordered
         behind = max((i for i, place in enumerate(places) if place >= 0), default=-1)
         for i, (value, place) in enumerate(zip(values, places, strict=True)):
-            if place < 0 and not self.default and rules == "closed":
+            if place == NONE and not self.default and rules == "closed":
                 said = f"it belongs to none of the slices of {self.name}: {one_of(each.name for each in self.slices)}"
                 found += issue("structure", said, "slicing", self._step(value))
-            elif place < 0 and rules == "openAtEnd" and i < behind:
+            elif place == NONE and rules == "openAtEnd" and i < behind:
                 said = f"what belongs to no slice of {self.name} comes behind the slices"
                 found += issue("structure", said, "slicing", self._step(value))
             elif ordered and 0 <= place < last:
@@ -123,10 +151,11 @@ def sliced(additions: Additions, spec: Spec, element: Element, beside: Spec | No
         if each.slice_name == DEFAULT:
             default = asks
             continue
-        match, said = matcher(additions.definitions, slicing, each, element, asks)
+        told = matcher(additions.definitions, slicing, each, element, asks)
         within = sliced(additions, each, element, spec)
-        slices.append(Slice(each.slice_name or "", each.min or 0, each.most, match, asks, within, said))
+        slices.append(Slice(each.slice_name or "", each.min or 0, each.most, told, asks, within))
     plain = slicing.rules == "open" and not slicing.ordered
     if plain and not default and not any(s.low or s.asks or s.within or s.high is not None for s in slices):
         return None
-    return Slices(element.name, slicing, slices, default, keyed(slicing, spec.slices, element))
+    keys = keyed(slicing, [each for each in spec.slices if each.slice_name != DEFAULT], element)
+    return Slices(element.name, additions.url, slicing, slices, default, keys)

@@ -20,7 +20,7 @@ Known = Callable[[str], Sequence[Json] | None]  # the snapshot of a profile by i
 _kept = "id path sliceName slicing min max type contentReference maxLength binding constraint isModifier"
 KEPT: Final = frozenset(_kept.split())
 CONSTRAINT: Final = ("key", "severity", "human", "expression")
-MOST_ELEMENTS: Final = 30_000
+MOST_ELEMENTS: Final = 15_000
 VALUES: Final = ("fixed", "pattern", "minValue", "maxValue")
 
 

@@ -14,6 +14,7 @@ from fhirserver.fhir.units import UCUM
 from fhirserver.validation.findings import Problem
 from fhirserver.validation.words import shown
 
+CODING = frozenset({"system", "code"})
 _SHOWN = 120
 Value = Callable[[Any], Problem | None]
 
@@ -30,9 +31,12 @@ def matches(pattern: Any, value: Any) -> bool:
 
 
 def written(value: Any) -> str:
-    """The beginning of a value as JSON."""
+    """The beginning of a value as JSON; a code as system#code."""
     if not isinstance(value, dict | list):
         return shown(value)
+    codings: list[Any] = value["coding"] if isinstance(value, dict) and value.keys() == {"coding"} else [value]
+    if all(isinstance(each, dict) and "code" in each and each.keys() <= CODING for each in codings):
+        return ", ".join(f"{each.get('system', '')}#{each['code']}" for each in codings)
     text = json.encode(value).decode()
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 

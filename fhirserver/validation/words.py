@@ -52,3 +52,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean "gender"?)`, or nothing."""
     close = get_close_matches(word, list(known), 1, 0.7) if len(word) <= 64 else []
     return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -88,7 +88,7 @@ class Snapshot:
         slices = [".".join(steps[: i + 1]) for i, step in enumerate(steps) if ":" in step]
         inner = [at for at in slices if self.elements[at]["min"] == 0]
         return bool(inner) and any(
-            said(each) is not None and (id_.startswith(at) or at.startswith(id_))
+            (said(each) is not None or bound(each)) and (id_.startswith(at) or at.startswith(id_))
             for at, each in self.elements.items()
             if at.startswith(inner[0])
         )
@@ -96,6 +96,10 @@ class Snapshot:
 
 def said(element: Json) -> Any:
     return next((value for key, value in element.items() if key.startswith(("fixed", "pattern"))), None)
+
+
+def bound(element: Json) -> bool:
+    return bool(element.get("binding", {}).get("strength") == "required")
 
 
 def holds(pattern: Any, value: Any) -> bool:
@@ -178,7 +182,7 @@ def changes(snapshot: Snapshot, type_: str) -> Iterator[tuple[str, str, Change]]
             continue
         if element["min"]:
             yield "drop", id_, drop
-        if said(element) is not None or element.get("binding", {}).get("strength") == "required":
+        if said(element) is not None or bound(element):
             yield "code", id_, recode
         if element["max"] == "1" and element["base"]["max"] == "*":
             yield "double", id_, double

@@ -837,6 +837,72 @@ def test_an_extension_that_is_not_known(key: str, severity: str) -> None:
     assert (issue.severity, issue.expression) == (severity, f"Observation.{key}[0].url")
 
 
+def test_an_invariant_asks_for_a_profile() -> None:
+    text = f"contained.all(conformsTo('{BASE}led'))"
+    constraint = {"key": "x-1", "severity": "error", "human": "Led.", "expression": text}
+    profile = structure("p", "Observation", {"path": "Observation", "constraint": [constraint]})
+    contained = {"resourceType": "Patient", "id": "c", "active": True}
+    resource = {**OBSERVATION, "contained": [contained], "subject": {"reference": "#c"}}
+    assert said(resource, LED, profile) == [("invariant", "Observation")]
+    contained["birthDate"] = "1815-12-10"
+    assert said(resource, LED, profile) == []
+
+
+def test_a_profile_of_all_resources() -> None:
+    narrated = structure("p", "DomainResource", {"path": "DomainResource.text", "min": 1})
+    assert said(OBSERVATION, narrated) == [("cardinality-min", "Observation.text")]
+
+
+def bound(name: str, value_set: str, **more: Any) -> Json:
+    binding = {"strength": "required", "valueSet": f"http://example.org/{value_set}"}
+    return {"path": "Observation.category", "sliceName": name, "binding": binding, **more}
+
+
+BOUND = structure(
+    "p",
+    "Observation",
+    *sliced("Observation.category", bound("a", "a", min=1), bound("b", "b", max="0"), rules="closed"),
+)
+
+
+def test_of_slices_that_only_terminology_can_tell_it_is_asked_whether_one_is_there() -> None:
+    assert said(OBSERVATION, BOUND) == []
+    codings = [each["coding"][0] for each in OBSERVATION["category"]]
+    asked = Question(
+        "required", "http://example.org/a", "CodeableConcept", {"coding": codings}, "Observation.category", BASE + "p"
+    )
+    assert conformance(OBSERVATION, [BASE + "p"], known(BOUND), r4()) == [asked]
+    assert said({**OBSERVATION, "category": [{"text": "a"}]}, BOUND) == [("cardinality-min", "Observation.category")]
+
+
+def test_slices_that_the_caller_can_tell() -> None:
+    def member_of(value: Json, value_set: str) -> bool:
+        return bool(value["coding"][0]["code"] == value_set[-1])
+
+    assert said(OBSERVATION, BOUND, hooks=Hooks(member_of=member_of)) == [("cardinality-max", "Observation.category")]
+    other = {**OBSERVATION, "category": [concept("c")]}
+    assert sorted(said(other, BOUND, hooks=Hooks(member_of=member_of))) == [
+        ("cardinality-min", "Observation.category"),
+        ("slicing", "Observation.category[0]"),
+    ]
+
+
+def test_the_entries_of_a_long_bundle_are_found_in_one_look() -> None:
+    """Each of two thousand entries refers to all: what is looked up is not built for each."""
+    observation = {**OBSERVATION, "meta": {"profile": [BASE + "p"]}}
+    patients = [{"resourceType": "Patient", "id": str(i), "birthDate": "1815-12-10"} for i in range(2000)]
+    entries = [
+        each
+        for patient in patients
+        for each in (
+            {"fullUrl": f"http://example.org/Patient/{patient['id']}", "resource": patient},
+            {"resource": {**observation, "subject": {"reference": f"Patient/{patient['id']}"}}},
+        )
+    ]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    assert conformance(bundle, [], known(LED, LEADS), r4()) == []
+
+
 # what comes from outside must end
 
 
