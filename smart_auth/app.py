@@ -20,6 +20,7 @@ from fhirserver.telemetry import request_id
 from smart_auth import (
     account,
     administration,
+    api_keys,
     authorize,
     launches,
     login,
@@ -63,6 +64,7 @@ ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: ha
     **launches.ROUTES,
     **registration.ROUTES,
     **administration.ROUTES,
+    **api_keys.ROUTES,
     "/token": {"POST": token},
     "/introspect": {"POST": introspect},
     "/revoke": {"POST": revoke},

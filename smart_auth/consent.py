@@ -162,11 +162,12 @@ def _narrowed(text: str, scope: Scope, number: int, fields: Mapping[str, str]) -
     narrow = scope
     if fields.get(f"writing.{number}") == "no":
         narrow = scope._replace(permissions=scope.permissions - wording.WRITES)
-    kinds = [k for k in wording.KINDS if fields.get(f"kind.{number}.{k}") == YES] if scope.type == "*" else []
     if not narrow.permissions:
         return []
+    line = wording.line(text)
+    kinds = [kind for kind, _ in line.kinds if fields.get(f"kind.{number}.{kind}") == YES] if line else []
     if kinds:
-        return [str(narrow._replace(type=each)) for each in kinds]
+        return [str(wording.narrower(narrow, kind)) for kind in kinds]
     return [text if narrow == scope else str(narrow)]
 
 

@@ -10,6 +10,8 @@ from smart_auth import wording
 from smart_auth.consent import granted
 from smart_auth.scopes import Scope, parse
 
+KINDS = (*wording.KINDS, *wording.CATEGORIES_CALLED)
+LAB = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
 TYPES = ("*", "Observation", "Patient", "Condition", "MedicationRequest")
 letters = st.sets(st.sampled_from("cruds"), min_size=1).map(frozenset)
 scopes = st.builds(Scope, st.sampled_from(["patient", "user"]), st.sampled_from(TYPES), letters, st.just(frozenset()))
@@ -19,7 +21,7 @@ asked = st.lists(st.one_of(scopes.map(str), others, granular), min_size=1, max_s
 names = st.one_of(
     st.integers(0, 9).map(lambda n: f"scope.{n}"),
     st.integers(0, 9).map(lambda n: f"writing.{n}"),
-    st.builds("kind.{}.{}".format, st.integers(0, 9), st.sampled_from([*wording.KINDS, "Binary", "*"])),
+    st.builds("kind.{}.{}".format, st.integers(0, 9), st.sampled_from([*KINDS, "Binary", "*"])),
 )
 forms = st.dictionaries(names, st.sampled_from(["on", "no", "yes", "patient/*.cruds"]))
 
@@ -61,6 +63,30 @@ def test_nothing_ticked_is_nothing(asked: list[str]) -> None:
 )
 def test_what_is_ticked_is_narrowed(form: dict[str, str], found: tuple[str, ...]) -> None:
     assert granted(["patient/*.cruds"], form) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "form", "found"),
+    [
+        ("patient/Observation.rs", {"kind.0.laboratory": "on"}, [f"patient/Observation.rs?category={LAB}"]),
+        ("patient/Observation.read", {"kind.0.laboratory": "on"}, [f"patient/Observation.rs?category={LAB}"]),
+        ("patient/Observation.rs", {"kind.0.health-concern": "on"}, ["patient/Observation.rs"]),
+        (f"patient/Observation.rs?category={LAB}", {"kind.0.survey": "on"}, [f"patient/Observation.rs?category={LAB}"]),
+        ("patient/Goal.rs", {"kind.0.laboratory": "on"}, ["patient/Goal.rs"]),
+    ],
+)
+def test_categories_narrow_what_has_them(asked: str, form: dict[str, str], found: list[str]) -> None:
+    assert list(granted([asked], {"scope.0": "on"} | form)) == found
+
+
+@pytest.mark.parametrize("type_", wording.CATEGORIES)
+def test_each_category_is_a_scope_that_can_be_read(type_: str) -> None:
+    wide = parse(f"patient/{type_}.rs")
+    assert wide is not None
+    for kind in wording.CATEGORIES[type_]:
+        narrow = parse(str(wording.narrower(wide, kind)))
+        assert narrow == wording.narrower(wide, kind)
+        assert wide.contains(narrow)
 
 
 @pytest.mark.parametrize(
