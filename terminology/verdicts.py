@@ -73,7 +73,7 @@ async def in_value_set(service: Service, value_set: Canonical, present: Present,
             return Verdict(False, asked, f"{asked} names no system", "code-invalid")
         systems, unknown = await _inferred(value_set, present, asked.code)
         if not systems and unknown is not None:
-            return await _refused(None, value_set, asked, unknown)
+            return _refused(None, value_set, asked, unknown, known=False)
         if len(systems) != 1:
             why = f"of several systems in it: {', '.join(systems[:5])}" if systems else "not in it"
             return Verdict(False, asked, f"value set {value_set}: {asked} is {why}", "code-invalid")

@@ -7,6 +7,7 @@ but a code that its code system does not have is wrong anywhere. What cannot be 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from terminology.service import Service
 from terminology.value_sets import Present
 from terminology.verdicts import Asked, Rules, Verdict, in_code_system, in_value_set
 
+BREATH = 100  # questions of a large Bundle, between which others get their turn
 BARE = frozenset({"code", "string", "uri"})  # values that say no system
 SEVERITY = {"required": "error", "extensible": "warning", "preferred": "information"}
 UNANSWERED = {"required": "warning", "extensible": "information", "preferred": "information"}
@@ -30,7 +32,12 @@ SHOULD = {"required": "must be", "extensible": "should be, unless none of its co
 async def answered(ctx: Context, questions: Iterable[Question]) -> list[Issue]:
     """What is wrong with the values. Definitions are nobody's data, so every caller is answered from all of them."""
     known = service(replace(ctx, caller=OPERATOR))
-    return [issue for question in questions for issue in await _answer(known, question)]
+    issues: list[Issue] = []
+    for number, question in enumerate(questions, 1):
+        issues += await _answer(known, question)
+        if number % BREATH == 0:
+            await asyncio.sleep(0)
+    return issues
 
 
 async def members(ctx: Context, asked: Mapping[Member, Any]) -> dict[Member, bool | None]:

@@ -5,16 +5,20 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
+from fhirserver.access.policy import knows
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.hierarchies import along
 from fhirserver.interactions.own_operations import canonical
+from fhirserver.interactions.profiles import Supported, supported
 from fhirserver.interactions.terminology_capabilities import terminology_capabilities
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.uses import said
@@ -46,27 +50,32 @@ async def capabilities(ctx: Context, request: Request) -> Answer:
     mode = dict(request.pairs).get("mode", "full")
     if mode not in MODES:
         raise invalid(f"mode={mode} is not known; use full, normative or terminology", "mode")
-    statement = await terminology_capabilities(ctx) if mode == "terminology" else _cached(ctx)
+    statement = await terminology_capabilities(ctx) if mode == "terminology" else await _cached(ctx)
     return Answer(status=200, body=statement)
 
 
-_statements: dict[str, tuple[Registry, bytes]] = {}
+NONE: Supported = MappingProxyType({})
+_statements: dict[tuple[str, bool], tuple[Registry, Supported, bytes]] = {}
 
 
-def _cached(ctx: Context) -> bytes:
-    """Made again when the search parameters change."""
-    registry, known = _statements.get(ctx.base_url, (None, b""))
-    if registry is not ctx.registry:
-        known = json.encode(statement(ctx))
-        _statements[ctx.base_url] = (ctx.registry, known)
+async def _cached(ctx: Context) -> bytes:
+    """Made again when the search parameters or the profiles change. What is stored is told to those who may use it."""
+    profiles = await supported(ctx) if knows(ctx.caller, "terminology") else NONE
+    key = ctx.base_url, profiles is NONE
+    registry, listed, known = _statements.get(key, (None, None, b""))
+    if registry is not ctx.registry or listed != profiles:
+        known = json.encode(statement(ctx, profiles))
+        _statements[key] = (ctx.registry, profiles, known)
     return known
 
 
-def statement(ctx: Context) -> dict[str, Any]:
+def statement(ctx: Context, profiles: Supported = NONE) -> dict[str, Any]:
     system: dict[str, Any] = {
         "mode": "server",
         "security": security(ctx.auth, cors=ctx.settings.cors_origins != ("none",)),
-        "resource": [_resource(ctx, type_) for type_ in sorted(ctx.definitions.resource_types)],
+        "resource": [
+            _resource(ctx, type_, profiles.get(type_, ())) for type_ in sorted(ctx.definitions.resource_types)
+        ],
         "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
         "searchParam": [*(_parameter(p) for p in _common(ctx)), FILTER, LIST],
     }
@@ -91,7 +100,7 @@ def statement(ctx: Context) -> dict[str, Any]:
     }
 
 
-def _resource(ctx: Context, type_: str) -> dict[str, Any]:
+def _resource(ctx: Context, type_: str, profiles: Collection[str]) -> dict[str, Any]:
     parameters = ctx.registry[type_]
     includes = sorted(f"{type_}:{p.code}" for p in parameters.values() if p.type == "reference")
     out: dict[str, Any] = {
@@ -108,6 +117,8 @@ def _resource(ctx: Context, type_: str) -> dict[str, Any]:
         "referencePolicy": ["literal", "logical", "local"]
         + (["enforced"] if ctx.settings.referential_integrity else []),
     }
+    if profiles:
+        out["supportedProfile"] = list(profiles)
     if includes:
         out["searchInclude"] = ["*", *includes]
     if reverse := sorted(_reverse(ctx).get(type_, ())):

@@ -6,16 +6,21 @@ is in force with the next request, on every server of the database. https://hl7.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.interactions.terminology import STRUCTURE_DEFINITION, Stored
+from fhirserver.search.criteria import Clause, Token
+from fhirserver.search.filters import query_filter
+from fhirserver.search.query import Query
+from fhirserver.store.resources import Document
 from fhirserver.validation.kept import Identity, Kept
 from fhirserver.validation.profiles import Profile, of_type, published
 from terminology.canonical import Candidate, canonical, latest
 
+Supported = Mapping[str, tuple[str, ...]]
 MOST_ASKED = 1_000  # by one resource
 MOST_KEPT = 10_000
 
@@ -43,6 +48,31 @@ async def known(ctx: Context, asked: Collection[str]) -> Kept:
             kept.put(*each)
         ahead = {each for _, profile, _ in found if profile for each in profile.needs} - kept.used.keys()
     return kept
+
+
+async def supported(ctx: Context) -> Supported:
+    """The profiles of resources that are stored and active, by type."""
+    listed = ctx.profiles.listed
+    if listed is None or not ctx.terminology.lasts(listed[0]):
+        epoch = ctx.terminology.epoch
+        listed = ctx.profiles.listed = epoch, await _active(replace(ctx, caller=OPERATOR))
+    return listed[1]
+
+
+async def _active(ctx: Context) -> Supported:
+    parameters = ctx.registry[STRUCTURE_DEFINITION]
+    asked = {"status": "active", "kind": "resource", "derivation": "constraint"}
+    criteria = tuple([Clause(parameters[name], None, (Token(None, code),)) for name, code in asked.items()])
+    stages: list[Document] = [
+        {"$match": query_filter(Query(STRUCTURE_DEFINITION, criteria=criteria), ctx.now())},
+        {"$limit": MOST_KEPT},
+        {"$project": {"url": "$search.url", "type": "$search.type"}},
+    ]
+    found: dict[str, set[str]] = {}
+    for row in await ctx.store.aggregate(STRUCTURE_DEFINITION, stages):
+        for type_ in row.get("type", ()):
+            found.setdefault(type_, set()).update(row.get("url", ()))
+    return {type_: tuple(sorted(urls)) for type_, urls in found.items()}
 
 
 async def _means(ctx: Context, canonicals: Collection[str]) -> dict[str, Identity]:

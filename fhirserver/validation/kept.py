@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from fhirserver.validation.profiles import Profile
@@ -43,3 +44,4 @@ class KeptProfiles:
 
     def __init__(self) -> None:
         self.now = Kept()
+        self.listed: tuple[int, Mapping[str, tuple[str, ...]]] | None = None  # those of each type, in an epoch

@@ -144,6 +144,22 @@ def test_a_profile_that_derives_from_another_follows_it(fhir: Fhir) -> None:
     assert issues(fhir, patient(CALLED)) == both[1:]
 
 
+def test_the_capability_statement_lists_them(serve: Serve) -> None:
+    fhir = serve().client
+
+    def listed() -> list[str]:
+        resources = fhir.get("metadata").json()["rest"][0]["resource"]
+        profiles: list[str] = next(each for each in resources if each["type"] == "Patient").get("supportedProfile", [])
+        return profiles
+
+    assert listed() == []
+    for each in (named_patient(min=1), CALLED_PATIENT, OF_EYES):
+        fhir.put(f"StructureDefinition/{each['id']}", each)
+    assert listed() == [CALLED, NAMED]
+    fhir.put("StructureDefinition/called-patient", CALLED_PATIENT | {"status": "retired"})
+    assert listed() == [NAMED]
+
+
 def test_of_several_versions_the_latest_counts(fhir: Fhir) -> None:
     for version, least in (("1.9", 0), ("1.10", 1)):
         one = definition("aged", "Patient", [{"path": "Patient.birthDate", "min": least}], version=version)
@@ -246,3 +262,17 @@ def test_without_validation_what_can_be_read_is_stored(serve: Serve) -> None:
     assert fhir.post("Observation", observation | {"statsu": "final"}).status_code == 400
     assert fhir.post("StructureDefinition", {"resourceType": "StructureDefinition"}).status_code == 400
     assert fhir.post("Observation/$validate", observation).json()["issue"][0]["severity"] == "error"
+
+
+def test_a_code_of_a_system_that_is_not_here_is_not_refused(strict: Fhir) -> None:
+    """Which system a bare code is of depends on all the systems of its value set."""
+    element = [{"path": "Patient.communication.preferred", "min": 0}, {"path": "Patient.language"}]
+    element[1]["binding"] = {"strength": "required", "valueSet": "http://example.org/ValueSet/tongues"}
+    strict.put("StructureDefinition/spoken", definition("spoken", "Patient", element))
+    filtered = {"system": "http://example.org/tongues", "filter": [{"property": "x", "op": "=", "value": "y"}]}
+    tongues = VALUE_SET | {"id": "tongues", "url": "http://example.org/ValueSet/tongues"}
+    for include in (filtered, {"valueSet": ["http://example.org/ValueSet/nowhere"]}):
+        assert strict.put("ValueSet/tongues", tongues | {"compose": {"include": [include]}}).status_code < 300
+        found = issues(strict, patient(BASE + "spoken", language="de"))
+        assert ("warning", "binding-unknown", "Patient.language") in found
+        assert strict.post("Patient", patient(BASE + "spoken", language="de")).status_code == 201
