@@ -104,16 +104,7 @@ class App:
         return self.browser.get("/authorize", params=self.asked(**changed))
 
     def agree(self, answer: httpx.Response, **fields: str) -> httpx.Response:
-        """Say yes to everything that the page shows, or what the fields say."""
-        url = answer.headers["location"]
-        assert url.startswith(f"{self.smart.issuer}/consent?"), url
-        page = self.browser.get(url)
-        assert page.status_code == 200, page.text
-        shown = dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)"', page.text))
-        shown = {name: html.unescape(value) for name, value in shown.items()}
-        ticked = dict.fromkeys(re.findall(r'name="(scope\.[0-9]+)"', page.text), "on")
-        url = f"{self.smart.issuer}/consent"
-        return self.browser.http.post(url, data=shown | ticked | {"decision": "allow"} | fields)
+        return agreed(self.browser, answer, **fields)
 
     def code(self, **changed: Any) -> str:
         answer = self.authorize(**changed)
@@ -142,6 +133,18 @@ class App:
         assert answer.status_code == 200, answer.text
         body: dict[str, Any] = answer.json()
         return body
+
+
+def agreed(browser: Browser, answer: httpx.Response, **fields: str) -> httpx.Response:
+    """Say yes to everything that the consent page shows, or what the fields say."""
+    url = answer.headers["location"]
+    assert url.startswith(f"{browser.base}/consent?"), url
+    page = browser.get(url)
+    assert page.status_code == 200, page.text
+    shown = dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)"', page.text))
+    shown = {name: html.unescape(value) for name, value in shown.items()}
+    ticked = dict.fromkeys(re.findall(r'name="(scope\.[0-9]+)"', page.text), "on")
+    return browser.http.post(f"{browser.base}/consent", data=shown | ticked | {"decision": "allow"} | fields)
 
 
 def landed(answer: httpx.Response) -> dict[str, str]:
