@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from fhirserver.fhir.fhirpath.error import FhirPathError
-from fhirserver.fhir.units import CALENDAR, canonical_unit
+from fhirserver.fhir.units import CALENDAR, canonical_unit, conversion
 
 # UCUM's year and month are fixed lengths of time, so they are not calendar units.
 _UCUM_DURATIONS = {"wk": "week", "d": "day", "h": "hour", "min": "minute", "s": "second", "ms": "millisecond"}
@@ -26,7 +26,9 @@ class Quantity(NamedTuple):
 
 
 def comparable(left: Quantity, right: Quantity) -> bool:
-    return left.unit == right.unit or canonical_unit(left.unit).dimension == canonical_unit(right.unit).dimension
+    if left.unit == right.unit or canonical_unit(left.unit).dimension == canonical_unit(right.unit).dimension:
+        return True
+    return conversion(left.unit, right.unit) is not None
 
 
 def common(left: Quantity, right: Quantity) -> tuple[Decimal | Fraction, Decimal | Fraction] | None:
@@ -35,8 +37,17 @@ def common(left: Quantity, right: Quantity) -> tuple[Decimal | Fraction, Decimal
         return left.value, right.value
     ours, theirs = canonical_unit(left.unit), canonical_unit(right.unit)
     if ours.dimension != theirs.dimension:
-        return None
+        return _on_scales(left, right)
     return exact(left.value) * ours.factor, exact(right.value) * theirs.factor
+
+
+def _on_scales(left: Quantity, right: Quantity) -> tuple[Fraction, Fraction] | None:
+    """Where zero is elsewhere: 98.6 '[degF]' is 37 'Cel'."""
+    change = conversion(right.unit, left.unit)
+    if change is None:
+        return None
+    times, plus, over = map(Fraction, change)
+    return exact(left.value), (exact(right.value) * times + plus) / over
 
 
 def combine(left: Quantity, right: Quantity, sign: int) -> Quantity | None:
