@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
-from fhirserver.context import Caller, Context
+from fhirserver.access.audit import Asked, audited
+from fhirserver.context import Caller, Context, Trail
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions.exchange import Pairs, Request
+from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search import search_type
+from fhirserver.telemetry import request_id
 from smart_auth.choices import Choice
 from smart_auth.scopes import Scope
 from smart_auth.users import User
@@ -53,19 +56,27 @@ class Offered:
         return [_encounter(each) for each in await self._search(user, "Encounter", pairs)]
 
     async def _patient(self, user: User, id_: str) -> Choice | None:
-        try:
-            answer = await read(self._as(user), Request(method="GET", path=("Patient", id_)), "Patient", id_)
-        except Outcome:
-            return None  # not there, or not for this person
-        return _patient(json.decode(answer.body))
+        request = Request(method="GET", path=("Patient", id_))
+        body = await self._asked(user, request, lambda ctx: read(ctx, request, "Patient", id_))
+        return _patient(json.decode(body)) if body else None
 
     async def _search(self, user: User, type_: str, pairs: Pairs) -> list[dict[str, Any]]:
-        try:
-            answer = await search_type(self._as(user), Request(method="GET", path=(type_,), pairs=pairs), type_)
-        except Outcome:
-            return []  # what was typed is no search
-        entries = json.decode(answer.body).get("entry", [])
+        request = Request(method="GET", path=(type_,), pairs=pairs)
+        body = await self._asked(user, request, lambda ctx: search_type(ctx, request, type_))
+        entries = json.decode(body).get("entry", []) if body else []
         return [entry["resource"] for entry in entries if entry["search"]["mode"] == "match"]
+
+    async def _asked(self, user: User, request: Request, run: Callable[[Context], Awaitable[Answer]]) -> bytes:
+        """The answer, once it is in the ledger who looked; nothing where there is none for this person."""
+        ctx = self._as(user)
+        deed = Asked(request.method, request.path, urlencode(request.pairs), None, request_id.get() or "")
+        try:
+            answer = await run(ctx)
+        except Outcome as refused:
+            await audited(ctx, deed, refused.status)
+            return b""
+        await audited(ctx, deed, answer.status)
+        return answer.body
 
     def _as(self, user: User) -> Context:
         """What a person sees whatever app they use."""
@@ -78,7 +89,7 @@ class Offered:
             records=user.records,
             token="session",  # noqa: S106 - it has none, and is no stranger either
         )
-        return replace(self.ctx.fresh(), caller=caller)
+        return replace(self.ctx.fresh(), caller=caller, trail=Trail())
 
 
 def _patient(resource: dict[str, Any]) -> Choice:

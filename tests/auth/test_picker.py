@@ -8,9 +8,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from apps import Smart
-from people import Browser, person
+from people import Browser, inside, person
 
 from fhirserver.interactions.choosing import called
+from smart_auth import api_keys
 from smart_auth.codes import challenge
 
 BACK = "https://app.example/cb"
@@ -19,7 +20,9 @@ SCOPE = "launch/patient launch/encounter patient/Patient.rs patient/Observation.
 
 @pytest.fixture(scope="module")
 def smart(serve: Any) -> Iterator[Smart]:
-    served = serve(open=True, login_failures_per_address=10_000)
+    served = serve(open=False, login_failures_per_address=10_000)
+    key = inside(served.settings, lambda auth: api_keys.make(auth, "seed", "system/*.cruds", 1, "test"))["key"]
+    served.client.http.headers["Authorization"] = f"Bearer {key}"
     names = {"ada": ("Ada", "Byron"), "grace": ("Grace", "Hopper"), "ada2": ("Ada", "Yonath")}
     for id_, (given, family) in names.items():
         identifier = [{"system": "urn:mrn", "value": f"mrn-{id_}"}]
@@ -141,6 +144,16 @@ def test_a_practitioner_looks_patients_up(smart: Smart, text: str, names: list[s
     assert shown.status_code == 200
     assert [name for name in ("Ada Byron", "Ada Yonath", "Grace Hopper") if name in shown.text] == names
     assert "<script>alert" not in shown.text
+
+
+def test_who_looks_a_patient_up_is_recorded(smart: Smart) -> None:
+    found = browser(smart, "doc@example.org")
+    before = smart.fhir.bundle("AuditEvent?patient=ada2&_summary=count")["total"]
+    page(found, smart, text="yonath")
+    events = smart.fhir.bundle("AuditEvent?patient=ada2&_sort=-date")
+    assert events["total"] == before + 1
+    (agent,) = (a for a in events["entry"][0]["resource"]["agent"] if a["requestor"])
+    assert agent["who"]["reference"] == "Practitioner/1"
 
 
 def test_a_decision_is_remembered_for_no_more_than_was_asked(smart: Smart) -> None:
