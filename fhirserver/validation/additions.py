@@ -7,7 +7,7 @@ primitive, and then asked: how many, of which types, in which slices, and whatev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Constraint, Definitions, Element
 from fhirserver.fhir.outcome import Issue
@@ -149,7 +149,7 @@ class Additions:
         if not asks and not low and high is None and not refused and slices is None:
             return None
         return _part(
-            _Part(parent, element, allowed, low, high, refused, asks, slices), reader(element, self.definitions)
+            Said(parent, element, allowed, low, high, refused, asks, slices), reader(element, self.definitions)
         )
 
     def allowed(self, spec: Spec, element: Element) -> tuple[str, ...]:
@@ -160,22 +160,17 @@ class Additions:
         return codes
 
 
-class _Part:
+class Said(NamedTuple):
     """What is said of one element: how often, of which types, what of the values of each type, which slices."""
 
-    def __init__(
-        self,
-        parent: str,
-        element: Element,
-        allowed: tuple[str, ...],
-        low: int,
-        high: int | None,
-        refused: frozenset[str],
-        asks: dict[str, Ask],
-        slices: Slices | None,
-    ) -> None:
-        self.parent, self.element, self.allowed = parent, element, allowed
-        self.low, self.high, self.refused, self.asks, self.slices = low, high, refused, asks, slices
+    parent: str
+    element: Element
+    allowed: tuple[str, ...]
+    low: int
+    high: int | None
+    refused: frozenset[str]
+    asks: dict[str, Ask]
+    slices: Slices | None
 
     def number(self, count: int) -> list[Finding]:
         name = f"{self.element.name}[x]" if self.element.choice else self.element.name
@@ -196,15 +191,9 @@ class _Part:
         return issue("structure", said, "type")
 
 
-def _part(said: _Part, read: Read) -> Part:
-    name, low, high, refused, asks, slices = (
-        said.element.name,
-        said.low,
-        said.high,
-        said.refused,
-        said.asks,
-        said.slices,
-    )
+def _part(said: Said, read: Read) -> Part:
+    _, element, _, low, high, refused, asks, slices = said
+    name = element.name
 
     def check(node: Json, container: Container) -> Issues:
         values = read(node)

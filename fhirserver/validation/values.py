@@ -27,7 +27,7 @@ def matches(pattern: Any, value: Any) -> bool:
         return all(key in value and matches(part, value[key]) for key, part in pattern.items())
     if type(pattern) is list:
         return type(value) is list and all(any(matches(part, each) for each in value) for part in pattern)
-    return bool(pattern == value) and type(pattern is True) is type(value is True)
+    return bool(pattern == value)
 
 
 def written(value: Any) -> str:

@@ -572,6 +572,26 @@ def test_a_reference_into_the_contained_resources() -> None:
     assert said(resource, LED, LEADS) == []
 
 
+@pytest.mark.parametrize(("kind", "expected"), [("type", 2), ("profile", 1)])
+def test_slices_of_the_contained_resources(kind: str, expected: int) -> None:
+    """By type both are Patients; only one of them keeps the profile."""
+    type_ = {"code": "Patient", "profile": [BASE + "led"]}
+    slice_ = {"path": "Observation.contained", "sliceName": "patient", "max": "0", "type": [type_]}
+    profile = structure("p", "Observation", *sliced("Observation.contained", slice_, kind=kind))
+    ada = {"resourceType": "Patient", "id": "a", "birthDate": "1815-12-10"}
+    bob = {"resourceType": "Patient", "id": "b", "active": True}
+    resource = {
+        **OBSERVATION,
+        "contained": [ada, bob],
+        "subject": {"reference": "#a"},
+        "performer": [{"reference": "#b"}],
+    }
+    found = conformance(resource, [BASE + "p"], known(LED, profile), r4())
+    (number,) = [each for each in found if each.expression == "Observation.contained"]
+    assert "not allowed" in number.diagnostics  # type: ignore[union-attr]
+    assert len(found) == expected
+
+
 def test_a_reference_that_the_caller_can_follow() -> None:
     patients = {"Patient/1": {"resourceType": "Patient"}}
     assert said(OBSERVATION, LED, LEADS, hooks=Hooks(patients.get)) == [("type-profile", "Observation.subject")]
