@@ -110,6 +110,7 @@ def _translated(
     for group in concept_map.groups:
         if question.reverse:
             yield from _backwards(group, concept_map.url, question)
+            yield from _unmapped_backwards(group, maps, question, (*within, asked))
             continue
         if not (_meant(group.source, question.systems) and _meant(group.target, question.target_systems)):
             continue
@@ -162,6 +163,24 @@ def _backwards(group: Group, source: str, question: Question) -> Iterator[Match]
             if each.code == question.code and each.equivalence not in NEGATIVE:
                 equivalence = INVERSE.get(each.equivalence, each.equivalence)
                 yield Match(equivalence, group.source, None, code, group.displays.get(code), (), source)
+
+
+def _unmapped_backwards(
+    group: Group, maps: Mapping[Canonical, ConceptMap], question: Question, within: tuple[Canonical, ...]
+) -> Iterator[Match]:
+    """Codes that the group does not map: the same on both sides, or as another map says."""
+    if not (_meant(group.target, question.systems) and _meant(group.source, question.target_systems)):
+        return
+    match group.unmapped and group.unmapped.get("mode"):
+        case "provided" if not _mentions(group, question.code):
+            yield Match("equal", group.source, None, question.code, None, (), maps[within[-1]].url)
+        case "other-map" if group.unmapped is not None and "url" in group.unmapped:
+            others = _translated(canonical("ConceptMap", group.unmapped["url"]), maps, question, within)
+            yield from (each for each in others if each.code not in group.source_codes)
+
+
+def _mentions(group: Group, code: str) -> bool:
+    return code in group.source_codes or any(each.code == code for many in group.source_codes.values() for each in many)
 
 
 def _scope(resource: Json, name: str) -> str | None:

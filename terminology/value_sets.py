@@ -144,6 +144,14 @@ class Present:
         self.concept_maps = concept_maps
         self.naming = naming
 
+    def using(self, system: System) -> Present:
+        """With this version of a code system, where a value set names none."""
+        systems = {
+            asked: system if asked.version is None and each.url == system.url else each
+            for asked, each in self.code_systems.items()
+        }
+        return Present(self.value_sets, systems, self.concept_maps, self.naming)
+
     def url(self, system: Canonical) -> str:
         """What a code system is called in codings, by whichever of its names it is asked for."""
         found = self.code_systems.get(system)

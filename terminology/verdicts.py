@@ -55,7 +55,8 @@ async def in_code_system(system: System | None, asked: Asked, rules: Rules) -> V
     """Whether a code system has a code, by this name."""
     if system is None or not system.usable:
         what = "not known here" if system is None else "known here without its codes"
-        message = f"the code system {asked.system} is {what}, so its codes cannot be checked"
+        named = asked.system if asked.version is None else f"{asked.system}|{asked.version}"
+        message = f"the code system {named} is {what}, so its codes cannot be checked"
         return Verdict(False, asked, message, "not-found")
     concept = await system.concept(asked.code)
     if concept is None:
@@ -78,7 +79,7 @@ async def in_value_set(service: Service, value_set: Canonical, present: Present,
             why = f"of several systems in it: {', '.join(systems[:5])}" if systems else "not in it"
             return Verdict(False, asked, f"value set {value_set}: {asked} is {why}", "code-invalid")
         asked = asked._replace(system=systems[0])
-    system = await service.system(Canonical("CodeSystem", asked.system or "", asked.version))
+    system, present, other = await _versioned(service, present, asked)
     url = system.url if system is not None else await service.url(asked.system or "")
     concept = None if system is None else await system.concept(asked.code)
     found = await holds(value_set, Code(url, asked.code), present)
@@ -86,7 +87,20 @@ async def in_value_set(service: Service, value_set: Canonical, present: Present,
         found = await holds(value_set, Code(url, concept.code), present)  # as the code system spells it
     if not found.answer:
         return _refused(system, value_set, asked, found, known=concept is not None)
-    return _named(asked, _told(asked.code, concept, found), system.version if system else None, rules)
+    verdict = _named(asked, _told(asked.code, concept, found), system.version if system else None, rules)
+    return verdict if other is None else verdict._replace(message="; ".join(filter(None, (verdict.message, other))))
+
+
+async def _versioned(service: Service, present: Present, asked: Asked) -> tuple[System | None, Present, str | None]:
+    """The code system in the version of the code, for the value set too; else another one, and a word about that."""
+    usual = await service.system(Canonical("CodeSystem", asked.system or ""))
+    if asked.version is None or usual is None or asked.version == usual.version:
+        return usual, present, None
+    system = await service.system(Canonical("CodeSystem", asked.system or "", asked.version))
+    if system is not None:
+        return system, present.using(system), None
+    named = f"version {asked.version[:80]} of {usual.url} is not known here"
+    return usual, present, f"{named}: version {usual.version} was asked" if usual.usable else named
 
 
 def _why(system: System, asked: Asked) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fhirserver.access.policy import authorize
@@ -14,11 +14,11 @@ from fhirserver.interactions.terminology import service
 from fhirserver.operations.coded import Values, asked, check_date, rules, said, unknown
 from fhirserver.operations.parameters import complex_, given, once, parameters, taken, truth
 from fhirserver.operations.registry import operation
-from terminology.canonical import Canonical
+from terminology.canonical import Canonical, canonical
 from terminology.code_systems import CodeSystem
 from terminology.concepts import Concept, Designation, Filter, Property, System
 from terminology.service import Service
-from terminology.verdicts import Asked, in_code_system
+from terminology.verdicts import Asked, Rules, Verdict, in_code_system
 
 HL7 = "http://hl7.org/fhir/OperationDefinition/CodeSystem-"
 LOOKUP = ("code", "system", "version", "coding", "date", "displayLanguage", "property")
@@ -35,9 +35,10 @@ async def _named(known: Service, id_: str | None, url: str | None, version: str 
     """The code system that is asked: the one whose resource the operation is called on, or one by its URL."""
     if id_ is None and url is None:
         raise invalid("which code system is meant? system (or url) is missing", "system", code="required")
-    named = Canonical("CodeSystem", f"CodeSystem/{id_}" if id_ else url or "", version)
-    found = await known.system(named)
-    if found is None:
+    named = canonical("CodeSystem", f"CodeSystem/{id_}" if id_ else url or "")
+    named = named._replace(version=version or named.version)
+    found = await known.system(named if id_ is None else named._replace(version=None))
+    if found is None or (id_ is not None and version not in (None, found.version)):
         raise unknown("CodeSystem", named)
     return found
 
@@ -116,28 +117,45 @@ async def validate_code(ctx: Context, request: Request, type_: str, id_: str | N
     values = taken("$validate-code", given(ctx, request), VALIDATE)
     check_date(ctx, values)
     known, inline = service(ctx), complex_(values, "codeSystem", "CodeSystem")
+    version, url = once(values, "version"), once(values, "url") or once(values, "system")
     system: System | None = None
-    url = once(values, "url") or once(values, "system")
-    version = once(values, "version")
     if inline is not None:
         system = CodeSystem(inline)
     elif id_ is not None:
-        system = await _named(known, id_, None)
-    verdicts = []
-    for each in asked(values, url if system is None else system.url, version):
-        found = system or await _of_coding(known, each, url)
-        verdicts.append(await in_code_system(found, each._replace(system=each.system or url), rules(values)))
+        system = await _named(known, id_, None, version)
+    elif url is not None:
+        url, _, named = url.partition("|")
+        version = version or named or None
+    codings = asked(values, None, version)
+    if system is None or system.url:
+        codings = await _of_system(known, codings, url if system is None else system.url)
+    verdicts = [await _judged(known, system, each, rules(values)) for each in codings]
     return Answer(status=200, body=parameters(*said(next((v for v in verdicts if v.result), verdicts[0]))))
 
 
-async def _of_coding(known: Service, coding: Asked, url: str | None) -> System | None:
-    """The system that a coding names, which must be the one that is asked where one is."""
-    named = coding.system or url
-    if named is None:
+async def _of_system(known: Service, codings: Sequence[Asked], url: str | None) -> list[Asked]:
+    """Those of the code system that is asked, where one is: others in a CodeableConcept say the same in their own."""
+    meant = [each._replace(system=each.system or url) for each in codings]
+    if any(each.system is None for each in meant):
         raise invalid("which code system is meant? url is missing", "url", code="required")
-    if url is not None and named != url and await known.url(named) != await known.url(url):
-        raise invalid(f"the coding is of {named[:200]}, and the code system asked is {url[:200]}", "coding.system")
-    return await known.system(Canonical("CodeSystem", named, coding.version))
+    if url is None or all(each.system == url for each in meant):
+        return meant
+    names = await known.names(url)
+    found = [each for each in meant if each.system in names]
+    if not found:
+        others = ", ".join(dict.fromkeys(str(each.system) for each in meant))[:300]
+        raise invalid(f"the coding is of {others}, and the code system asked is {url[:200]}", "coding.system")
+    return found
+
+
+async def _judged(known: Service, system: System | None, coding: Asked, rules_: Rules) -> Verdict:
+    """By a code system that is given, or the one that the coding names; that must be in the version of the coding."""
+    found = system
+    if found is None:
+        found = await known.system(Canonical("CodeSystem", coding.system or "", coding.version))
+    elif coding.version not in (None, found.version):
+        found = None
+    return await in_code_system(found, coding, rules_)
 
 
 # $subsumes

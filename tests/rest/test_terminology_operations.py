@@ -489,3 +489,100 @@ def eventually(question: Any) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+VERSIONS = [
+    OTHER | {"id": f"worn-{version}", "url": "http://example.org/worn", "version": version, "concept": concepts}
+    for version, concepts in (
+        ("1", [{"code": "hat", "display": "Top hat"}, {"code": "wig"}]),
+        ("2", [{"code": "hat", "display": "Hat"}]),
+    )
+]
+WORN: Json = {
+    "resourceType": "ValueSet",
+    "id": "worn",
+    "url": "http://example.org/ValueSet/worn",
+    "status": "active",
+    "compose": {"include": [{"system": "http://example.org/worn"}]},
+}
+DOG: Json = {"system": ANIMALS, "code": "dog"}
+HOT_DOG: Json = {"system": "http://example.org/other", "code": "dog"}
+
+
+@pytest.fixture(scope="module")
+def versions(world: Fhir) -> Fhir:
+    for resource in (*VERSIONS, WORN):
+        assert world.put(f"{resource['resourceType']}/{resource['id']}", resource).status_code == 201
+    return world
+
+
+@pytest.mark.parametrize(
+    ("query", "result", "display", "message"),
+    [
+        ("code=hat", True, "Hat", ""),
+        ("code=hat&systemVersion=1", True, "Top hat", ""),
+        ("code=hat&systemVersion=1&display=hat", False, "Top hat", "is called 'Top hat'"),
+        ("code=wig", False, None, "has no such code"),
+        ("code=wig&systemVersion=1", True, None, ""),
+        ("code=wig&systemVersion=2", False, None, "has no such code"),
+        ("code=hat&systemVersion=3", True, "Hat", "version 3 of http://example.org/worn is not known here: version 2"),
+    ],
+)
+def test_a_code_is_looked_for_in_its_version(
+    versions: Fhir, query: str, result: bool, display: str | None, message: str
+) -> None:
+    found = values(versions.get(f"ValueSet/worn/$validate-code?system=http://example.org/worn&{query}"))
+    assert (found["result"], found.get("display")) == (result, display)
+    assert message in found.get("message", "")
+    assert bool(message) == ("message" in found)
+
+
+@pytest.mark.parametrize(
+    ("path", "named", "expected"),
+    [
+        ("CodeSystem/animals", {"coding": ("Coding", HOT_DOG)}, 400),
+        ("CodeSystem", {"codeSystem": ("resource", CODE_SYSTEM), "coding": ("Coding", HOT_DOG)}, 400),
+        ("CodeSystem", {"url": ("Uri", ANIMALS), "coding": ("Coding", HOT_DOG)}, 400),
+        ("CodeSystem/animals", {"coding": ("Coding", DOG)}, True),
+        ("CodeSystem/animals", {"coding": ("Coding", DOG | {"version": "2"})}, True),
+        ("CodeSystem/animals", {"coding": ("Coding", DOG | {"version": "1"})}, False),
+        ("CodeSystem", {"url": ("Uri", ANIMALS), "coding": ("Coding", DOG | {"version": "1"})}, False),
+        ("CodeSystem", {"coding": ("Coding", DOG)}, True),
+        ("CodeSystem", {"url": ("Uri", f"{ANIMALS}|2"), "code": ("Code", "dog")}, True),
+        ("CodeSystem", {"url": ("Uri", f"{ANIMALS}|1"), "code": ("Code", "dog")}, False),
+        ("CodeSystem/animals", {"version": ("String", "1"), "code": ("Code", "dog")}, 404),
+        ("CodeSystem/animals", {"codeableConcept": ("CodeableConcept", {"coding": [HOT_DOG, DOG]})}, True),
+        ("CodeSystem", {"codeableConcept": ("CodeableConcept", {"coding": [HOT_DOG, DOG]})}, True),
+        ("CodeSystem/animals", {"codeableConcept": ("CodeableConcept", {"coding": [HOT_DOG]})}, 400),
+        ("CodeSystem/animals", {"codeableConcept": ("CodeableConcept", {"text": "dog"})}, 400),
+        (
+            "CodeSystem",
+            {
+                "codeSystem": ("resource", {"resourceType": "CodeSystem", "status": "active", "content": "complete"}),
+                "code": ("Code", "x"),
+            },
+            False,
+        ),
+    ],
+)
+def test_a_code_is_asked_of_its_code_system(world: Fhir, path: str, named: Json, expected: bool | int) -> None:
+    answer = world.post(f"{path}/$validate-code", posted(**named))
+    if isinstance(expected, bool):
+        assert values(answer)["result"] is expected
+    else:
+        assert answer.status_code == expected, answer.text
+
+
+def test_a_batch_asks_many_questions(world: Fhir) -> None:
+    codes = ["dog", "cat", "cow", "dodo"]
+    asked = [f"ValueSet/$validate-code?url={PETS}&system={ANIMALS}&code={code}" for code in codes]
+    entries: list[Json] = [{"request": {"method": "GET", "url": url}} for url in asked]
+    body = posted(url=("Uri", PETS), coding=("Coding", {"system": ANIMALS, "code": "cow"}))
+    entries.append({"request": {"method": "POST", "url": "ValueSet/$validate-code"}, "resource": body})
+    entries.append({"request": {"method": "GET", "url": "ValueSet/$validate-code?url=urn:gone&system=urn:x&code=x"}})
+    answer = world.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    assert answer.status_code == 200, answer.text
+    answered = answer.json()["entry"]
+    assert [each["response"]["status"][:3] for each in answered] == [*["200"] * 5, "404"]
+    results = [each["resource"]["parameter"][0]["valueBoolean"] for each in answered[:5]]
+    assert results == [True, True, False, True, False]

@@ -117,6 +117,18 @@ def said(answer: Any) -> tuple[bool, list[str]]:
         ("ConceptMap/on/$translate?system=http://example.org/on&code=o", (True, [f"equivalent {THERE}|v"])),
         (f"ConceptMap/$translate?system={FAR}&code=q&targetsystem={THERE}", (True, [f"equivalent {THERE}|r"])),
         (
+            f"ConceptMap/same/$translate?system={THERE}&code=zz&reverse=true",
+            (True, [f"equal {FAR}|zz"]),
+        ),
+        (
+            f"ConceptMap/same/$translate?system={THERE}&code=q&reverse=true",
+            (False, []),
+        ),
+        (
+            f"ConceptMap/on/$translate?system={THERE}&code=v&reverse=true",
+            (True, ["equivalent http://example.org/on|o"]),
+        ),
+        (
             f"ConceptMap/$translate?system={THERE}&code=r&targetsystem={FAR}&reverse=true",
             (True, [f"equivalent {FAR}|q"]),
         ),
