@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
+from fhirserver.fhir.units import fault
 from fhirserver.search.canonicals import versioned
 from fhirserver.search.chains import Chains, is_chain
 from fhirserver.search.contained import field, of_container, unasked
@@ -247,7 +248,7 @@ def _foreign_units(criteria: Iterable[Criterion]) -> Iterator[Issue]:
         for value in clause.values:
             for part in value.parts if isinstance(value, Composite) else (value,):
                 if isinstance(part, Quantity) and part.foreign is not None:
-                    sentence = f"{clause.parameter.code}: {shown(part.foreign)!r} is no unit of UCUM that is known here"
+                    sentence = f"{clause.parameter.code}, unit {shown(part.foreign)!r}: {fault(part.foreign)}"
                     yield Issue("warning", "code-invalid", f"{sentence}; it was compared with the same unit only")
 
 

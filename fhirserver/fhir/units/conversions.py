@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import Context, Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ class Conversion(NamedTuple):
 SAME = Conversion(Decimal(1), Decimal(0), Decimal(1))
 
 
+@lru_cache(4096)
 def fault(code: str) -> str | None:
     """Why a code is no unit of UCUM; None where it is one."""
     try:
