@@ -39,8 +39,9 @@ async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:
 
 
 async def _password(visit: Visit) -> Response:
-    auth, new = visit.auth, visit.text("new_password", needed=True)
+    auth = visit.auth
     person = await login.again(visit)
+    new = visit.text("new_password", needed=True)
     await passwords.check_new(auth, new, [person.name, person.login])
     await users.change(auth, person.id, {"password": await passwords.hashed(new)})
     await links.drop(auth, person.id)
@@ -70,10 +71,10 @@ async def _end_app(visit: Visit) -> Response:
 
 
 async def _name(visit: Visit) -> Response:
-    name = visit.text("name", 120, needed=True).strip()
+    person, name = visit.person().user, visit.text("name", 120, needed=True).strip()
     if not name.isprintable() or not name:
         raise invalid_request("a name is what people can read")
-    await users.change(visit.auth, visit.person().user.id, {"name": name})
+    await users.change(visit.auth, person.id, {"name": name})
     return visit.done({"name": name}, "/account")
 
 

@@ -1,0 +1,138 @@
+"""The JSON that pages' URLs speak, as an OpenAPI document. https://spec.openapis.org/oas/v3.1.0
+
+The endpoints of OAuth and SMART are described by their own metadata documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from smart_auth.server import Auth
+from smart_auth.visits import Handler
+
+Who = Literal["anyone", "person", "administrator"]
+TEXT: Mapping[str, Any] = {"type": "string"}
+LIST: Mapping[str, Any] = {"type": "array", "items": TEXT}
+NULLABLE: Mapping[str, Any] = {"type": ["string", "null"]}
+OBJECT: Mapping[str, Any] = {"type": "object"}
+LINKS = {"roles": LIST, "patient": NULLABLE, "fhirUser": NULLABLE, "proxyFor": LIST}
+
+
+class Described(NamedTuple):
+    """`needed` are the fields without which it is refused, `more` those that may be left out."""
+
+    method: str
+    path: str
+    who: Who
+    summary: str
+    needed: Mapping[str, Mapping[str, Any]] = {}
+    more: Mapping[str, Mapping[str, Any]] = {}
+
+
+PASSWORD = {"password": TEXT}
+ENDPOINTS = (
+    Described("post", "/login", "anyone", "Log in by a password", {"login": TEXT, **PASSWORD}, {"next": TEXT}),
+    Described("post", "/login/second", "anyone", "Show the second factor", {"code": TEXT}, {"next": TEXT}),
+    Described("post", "/login/passkey/options", "anyone", "Ask for a challenge of WebAuthn"),
+    Described("post", "/login/passkey", "anyone", "Log in by a passkey", {"credential": OBJECT}, {"next": TEXT}),
+    Described("post", "/logout", "anyone", "End this session"),
+    Described(
+        "post", "/signup", "anyone", "Make an account", {"email": TEXT, **PASSWORD}, {"name": TEXT, "invitation": TEXT}
+    ),
+    Described("post", "/confirm", "anyone", "Confirm an address by the code of a mail", {"code": TEXT}),
+    Described("post", "/reset", "anyone", "Have a link for a new password sent", {"login": TEXT}),
+    Described("post", "/reset/new", "anyone", "Choose a new password", {"code": TEXT, **PASSWORD}),
+    Described("get", "/account", "person", "One's account, sessions, passkeys and apps"),
+    Described("post", "/account", "person", "Change one's name", {"name": TEXT}),
+    Described("post", "/account/password", "person", "Change the password", {**PASSWORD, "new_password": TEXT}),
+    Described("post", "/account/sessions/end", "person", "End a session, or all but this", more={"session": TEXT}),
+    Described("post", "/account/apps/end", "person", "Take back what an app may do", {"client": TEXT}),
+    Described("post", "/account/authenticator/new", "person", "A new key of an authenticator", PASSWORD),
+    Described("post", "/account/authenticator", "person", "Turn the authenticator on", {"code": TEXT}),
+    Described("post", "/account/authenticator/remove", "person", "Turn it off", PASSWORD),
+    Described("post", "/account/recovery-codes", "person", "New recovery codes", PASSWORD),
+    Described("post", "/account/passkeys/options", "person", "Ask for a challenge of WebAuthn", PASSWORD),
+    Described("post", "/account/passkeys", "person", "Add a passkey", {"credential": OBJECT}, {"name": TEXT}),
+    Described("post", "/account/passkeys/remove", "person", "Remove a passkey", {"passkey": TEXT, **PASSWORD}),
+    Described("get", "/users", "administrator", "Accounts and statistics"),
+    Described(
+        "post", "/users", "administrator", "Add an account", {"email": TEXT}, {"login": TEXT, "name": TEXT, **LINKS}
+    ),
+    Described("get", "/users/{id}", "administrator", "An account, its sessions and what happened to it"),
+    Described(
+        "patch",
+        "/users/{id}",
+        "administrator",
+        "Change an account",
+        more={"name": TEXT, "disabled": {"type": "boolean"}, **LINKS},
+    ),
+    Described("delete", "/users/{id}", "administrator", "Remove an account"),
+    Described("post", "/users/{id}/logout", "administrator", "End the sessions and tokens of an account"),
+    Described("post", "/users/{id}/second-factor/remove", "administrator", "Take a second factor away that was lost"),
+    Described(
+        "post",
+        "/invitations",
+        "administrator",
+        "Make an invitation code",
+        more={"role": TEXT, "patient": TEXT, "fhirUser": TEXT},
+    ),
+    Described("get", "/api-keys", "administrator", "Keys of services"),
+    Described(
+        "post",
+        "/api-keys",
+        "administrator",
+        "Make a key",
+        {"name": TEXT, "scope": TEXT},
+        {"days": {"type": "integer", "minimum": 1, "maximum": 400}},
+    ),
+    Described("post", "/api-keys/end", "administrator", "End a key", {"id": TEXT}),
+)
+REFUSALS = {"400": "it is not right as it is", "403": "a form or a page of another site", "429": "wait for Retry-After"}
+GUARDED = {"401": "nobody is logged in"}
+ERROR = {
+    "type": "object",
+    "properties": {"error": TEXT, "error_description": TEXT},
+    "required": ["error", "error_description"],
+}
+
+
+async def document(auth: Auth, request: Request) -> Response:
+    """GET /openapi.json"""
+    paths: dict[str, dict[str, Any]] = {}
+    for each in ENDPOINTS:
+        paths.setdefault(each.path, {})[each.method] = _operation(each)
+    cookie = {"type": "apiKey", "in": "cookie", "name": "session", "description": "Set by a log-in"}
+    return JSONResponse(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "HealthMate accounts", "version": "1"},
+            "servers": [{"url": auth.issuer}],
+            "paths": paths,
+            "components": {"schemas": {"Error": ERROR}, "securitySchemes": {"session": cookie}},
+        }
+    )
+
+
+def _operation(each: Described) -> dict[str, Any]:
+    refusals = REFUSALS if each.who == "anyone" else REFUSALS | GUARDED
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    done = {"description": "done", "content": {"application/json": {"schema": OBJECT}}}
+    operation: dict[str, Any] = {
+        "summary": each.summary,
+        "tags": [each.who],
+        "security": [] if each.who == "anyone" else [{"session": []}],
+        "responses": {"200": done} | {code: {"description": why, "content": error} for code, why in refusals.items()},
+    }
+    if "{id}" in each.path:
+        operation["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": TEXT}]
+    if each.method in ("post", "patch"):
+        schema = {"type": "object", "properties": {**each.needed, **each.more}, "required": [*each.needed]}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+ROUTES: dict[str, dict[str, Handler]] = {"/openapi.json": {"GET": document}}
