@@ -15,7 +15,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, Clause, Criterion, Negation, kind
-from fhirserver.search.filters import criterion_filter, in_one_of
+from fhirserver.search.filters import conjunction, criterion_filter, in_one_of, query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.history import Bounds
 from fhirserver.store.hops import numbers_of
@@ -23,9 +23,20 @@ from fhirserver.store.resources import Document, Stored
 
 
 async def current(ctx: Context, type_: str, id_: str, permission: str = "r") -> Stored | None:
-    """The current version, which may be a tombstone, if there is one within reach."""
-    found = await ctx.store.read(type_, id_)
-    return found if found is not None and await within_reach(ctx, found, permission) else None
+    """The current version, which may be a tombstone, if there is one within reach.
+
+    What there is and is not seen takes as long as what there is not.
+    """
+    criterion = await within(ctx, type_, permission)
+    told = _told(criterion)
+    if not told:
+        filter_ = query_filter(Query(type_, criteria=(criterion,)), ctx.now())
+        if found := await ctx.store.find_stored(type_, conjunction([{"_id": id_}, filter_]), 1):
+            return found[0]
+    version = await ctx.store.read(type_, id_)
+    if version is None or not (told or version.deleted):
+        return None
+    return version if (await meets(ctx, criterion, [version]))[0] else None
 
 
 async def check_seen(ctx: Context, type_: str, id_: str | None) -> None:
@@ -107,6 +118,18 @@ def holds(criterion: Criterion, version: Stored) -> bool | None:
             told_ = holds(part, version)
             return None if told_ is None else not told_
     return None
+
+
+def _told(criterion: Criterion) -> bool:
+    """Whether ids and compartments tell who meets a criterion."""
+    match criterion:
+        case AllOf(parts) | AnyOf(parts):
+            return all(_told(part) for part in parts)
+        case Negation(part):
+            return _told(part)
+        case Clause(parameter, None, _):
+            return kind(parameter) == "id"
+    return isinstance(criterion, Belonging)
 
 
 def outline(criterion: Criterion) -> Bounds:
