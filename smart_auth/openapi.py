@@ -90,6 +90,23 @@ ENDPOINTS = (
         {"days": {"type": "integer", "minimum": 1, "maximum": 400}},
     ),
     Described("post", "/api-keys/end", "administrator", "End a key", {"id": TEXT}),
+    Described("get", "/clients", "administrator", "Registered apps and services"),
+    Described(
+        "post",
+        "/clients",
+        "administrator",
+        "Register an app or a service by the metadata of RFC 7591",
+        {"redirect_uris": LIST},
+        {"client_id": TEXT, "client_name": TEXT, "token_endpoint_auth_method": TEXT, "scope": TEXT, "jwks": OBJECT},
+    ),
+    Described("post", "/clients/remove", "administrator", "Remove a client and end its access", {"client_id": TEXT}),
+    Described(
+        "post",
+        "/launch",
+        "person",
+        "Begin a launch from an EHR",
+        more={"patient": TEXT, "encounter": TEXT, "intent": TEXT, "client_id": TEXT},
+    ),
 )
 REFUSALS = {"400": "it is not right as it is", "403": "a form or a page of another site", "429": "wait for Retry-After"}
 GUARDED = {"401": "nobody is logged in"}

@@ -149,6 +149,7 @@ def agreed(browser: Browser, answer: httpx.Response, **fields: str) -> httpx.Res
 
 def landed(answer: httpx.Response) -> dict[str, str]:
     """What the browser brings to the app."""
+    assert "location" in answer.headers, answer.text
     url = urlsplit(answer.headers["location"])
     assert (answer.status_code, url.netloc, url.path) == (303, "app.example", "/cb"), answer.headers
     return dict(parse_qsl(url.query, strict_parsing=True))

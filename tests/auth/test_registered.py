@@ -1,0 +1,76 @@
+"""Administrators register apps and services, by a page or as JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from apps import RSA, App, Smart
+from people import Browser, person
+
+CB = "https://app.example/cb"
+
+
+@pytest.fixture(scope="module")
+def admin(smart: Smart) -> Iterator[Browser]:
+    person(smart.settings, "root", roles=("admin", "patient"), patient="root")
+    browser = Browser(smart.settings)
+    with browser.http:
+        assert browser.log_in("root").status_code == 200
+        yield browser
+
+
+def test_a_page_registers_an_app_and_shows_its_secret_once(smart: Smart, admin: Browser) -> None:
+    form = {"client_name": "Growth <b>", "kind": "confidential", "redirect_uris": f"{CB}\r\ncom.example.app:/cb\r\n"}
+    page = admin.submit("/clients", form)
+    assert (page.status_code, "Growth &lt;b&gt;" in page.text) == (200, True)
+    id_, secret = re.findall(r"<code>([^<]+)</code>", page.text)
+    assert "id_token" in App(smart, id_, admin, secret).tokens(scope="openid")
+    assert secret not in admin.get("/clients").text
+    gone = admin.submit("/clients/remove", {"client_id": id_}, page="/clients")
+    assert (gone.status_code, gone.headers["location"]) == (303, f"{smart.issuer}/clients")
+    assert id_ not in admin.get("/clients").text
+
+
+def test_a_service_is_registered_as_json(smart: Smart, admin: Browser) -> None:
+    body = {"client_id": "nightly", "client_name": "Nightly", "token_endpoint_auth_method": "private_key_jwt"}
+    body |= {
+        "grant_types": ["client_credentials"],
+        "scope": "system/*.rs",
+        "jwks": {"keys": [RSA.as_dict(private=False)]},
+    }
+    assert admin.json("/clients", body).status_code == 201
+    assert smart.ask(smart.assertion("nightly")).status_code == 200
+    listed = admin.get("/clients", headers={"Accept": "application/json"}).json()["clients"]
+    assert "nightly" in [each["client_id"] for each in listed]
+    assert admin.json("/clients", body).json()["error"] == "invalid_client_metadata"
+    assert admin.json("/clients/remove", {"client_id": "nightly"}).json() == {"removed": True}
+    assert admin.json("/clients/remove", {"client_id": "nightly"}).status_code == 404
+    assert smart.ask(smart.assertion("nightly")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"client_name": "x", "kind": "public"},
+        {"client_name": "x", "kind": "other", "redirect_uris": CB},
+        {"client_name": "x", "kind": "public", "redirect_uris": "javascript:alert(1)"},
+        {"client_name": "x", "kind": "backend", "scope": "system/*.rs"},
+    ],
+)
+def test_what_cannot_be_registered_is_said_on_the_page(admin: Browser, form: dict[str, Any]) -> None:
+    page = admin.submit("/clients", form)
+    assert (page.status_code, 'role="alert"' in page.text) == (400, True)
+
+
+def test_others_register_nothing(smart: Smart) -> None:
+    person(smart.settings, "eve", patient="eve")
+    browser = Browser(smart.settings)
+    with browser.http:
+        assert browser.json("/clients", {}).status_code == 401
+        browser.log_in("eve")
+        assert browser.json("/clients", {}).status_code == 403
+        assert browser.get("/clients").status_code == 403
+        assert browser.json("/clients/remove", {"client_id": "x"}).status_code == 403
