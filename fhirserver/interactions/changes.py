@@ -24,7 +24,7 @@ Resource = dict[str, Any]
 # what may be wrong where validation is off: whatever else is wrong could not be indexed or written as XML
 LEFT = frozenset(
     {
-        *("cardinality-min", "binding", "reference-target", "reference-contained", "invariant"),
+        *("cardinality-min", "binding", "reference-target", "reference-contained", "reference-format", "invariant"),
         *("bundle-fullurl", "bundle-reference"),
     }
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from pymongo.errors import PyMongoError
 
@@ -55,7 +56,7 @@ class Stored:
     """A `terminology.service.Source`."""
 
     def __init__(self, ctx: Context) -> None:
-        self._ctx = ctx
+        self._ctx = ctx if ctx.store.session is None else replace(ctx, store=ctx.store.outside())
 
     async def candidates(self, asked: Collection[Canonical]) -> dict[Canonical, Candidate | None]:
         found: dict[Canonical, Candidate | None] = {}

@@ -417,6 +417,14 @@ class Store:
                 for type_ in touched:
                     self.wrote(type_)
 
+    def outside(self) -> Store:
+        """Of no transaction: what is kept for others has to be of now, and not of when a transaction began."""
+        if self.session is None:
+            return self
+        free = copy(self)
+        free.session = None
+        return free
+
     async def claim(self, key: str) -> None:
         """Make transactions that decide about the same thing collide, so that the loser sees what the winner did."""
         await self[CLAIMS].update_one(

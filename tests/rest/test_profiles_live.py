@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,6 +159,18 @@ def test_the_capability_statement_lists_them(serve: Serve) -> None:
     assert listed() == [CALLED, NAMED]
     fhir.put("StructureDefinition/called-patient", CALLED_PATIENT | {"status": "retired"})
     assert listed() == [NAMED]
+
+
+def test_another_server_of_the_database_is_told(serve: Serve) -> None:
+    one = serve()
+    other = serve(database=one.settings.database).client
+    assert issues(other, patient(NAMED)) == [("warning", "profile-unknown", "Patient.meta.profile[0]")]
+    one.client.put("StructureDefinition/named-patient", named_patient(min=1))
+    for _ in range(100):
+        if issues(other, patient(NAMED)) == [("error", "cardinality-min", "Patient.name")]:
+            return
+        time.sleep(0.05)
+    pytest.fail("it still does not know the profile")
 
 
 def test_of_several_versions_the_latest_counts(fhir: Fhir) -> None:
