@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from fhirserver.access.policy import knows
 from fhirserver.context import Context
 from fhirserver.fhir import json
+from fhirserver.fhir.units import UCUM
 from fhirserver.interactions.terminology import known_systems
 from terminology.canonical import Candidate, Canonical, latest
 from terminology.expansions import PARAMETERS
@@ -78,5 +79,6 @@ def _versions(url: str, candidates: list[Candidate]) -> Iterator[Version]:
 
 
 def _code_system(url: str, versions: Iterable[Version]) -> dict[str, Any]:
-    said = [{"code": each.code, "isDefault": each.default} for each in versions if each.code is not None]
+    grammar = {"compositional": True} if url == UCUM else {}
+    said = [{"code": each.code, "isDefault": each.default} | grammar for each in versions if each.code is not None]
     return {"uri": url, **({"version": said} if said else {})}

@@ -20,8 +20,8 @@ STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _restful = re.compile(
     r"(?P<server>https?://\S*/)?(?P<type>[A-Za-z]+)(?P<id>/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?)?"
 )
-# another kind of absolute URI, or a query
-_elsewhere = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z|[^\s?]+\?\S*\Z")
+# another kind of absolute URI, a query, or a part of what is referred to
+_elsewhere = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z|[^\s?]+\?\S*\Z|[A-Za-z]+/[A-Za-z0-9.\-]{1,64}#\S+\Z")
 
 
 def _place(url: str) -> re.Match[str] | None:

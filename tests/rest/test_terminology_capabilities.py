@@ -86,3 +86,8 @@ def test_whoever_has_no_token_sees_what_is_published(serve: Serve) -> None:
     systems = {each["uri"] for each in closed.get("metadata?mode=terminology").json()["codeSystem"]}
     assert "http://hl7.org/fhir/administrative-gender" in systems
     assert COLORS not in systems
+
+
+def test_units_are_composed(statement: Json) -> None:
+    (units,) = [each for each in statement["codeSystem"] if each["uri"] == "http://unitsofmeasure.org"]
+    assert units["version"] == [{"code": "2.2", "isDefault": True, "compositional": True}]
