@@ -26,7 +26,7 @@ from fhirserver.interactions.capabilities import statement
 from fhirserver.interactions.load import Receipt, load
 from fhirserver.interactions.releases import forget_release, listed_releases, load_release
 from fhirserver.process import PortTaken, database, operator, summary
-from fhirserver.settings import PREFIX, Settings, shown, unknown_variables
+from fhirserver.settings import PREFIX, ROLES, Settings, shown, unknown_variables
 from fhirserver.store.check import findings
 from fhirserver.store.connect import DatabaseRefused
 from fhirserver.store.faults import refusal
@@ -396,7 +396,7 @@ def user() -> None:
 
 
 role_option = click.option(
-    "--role", "roles", multiple=True, type=click.Choice(users.ROLES), help="May be said more than once."
+    "--role", "roles", multiple=True, type=click.Choice(ROLES), help="May be said more than once."
 )
 patient_option = click.option("--patient", metavar="ID", help="The person's own Patient.")
 fhir_user_option = click.option("--fhir-user", "fhirUser", metavar="REFERENCE", help="Who they are: Practitioner/1.")

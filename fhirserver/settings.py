@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from fhirserver.fhir.definitions import r4
 
 PREFIX = "HEALTHMATE_"
+ROLES = ("patient", "practitioner", "proxy", "admin")  # of accounts
 
 _tenant = re.compile(r"[a-z][a-z0-9-]{0,23}")
 _required = re.compile(r"[A-Z][A-Za-z]*=[^\s,=]+:\S+")
@@ -107,6 +108,11 @@ class Settings(BaseSettings):
         " [data]/mail, and their links are logged",
     )
     mail_from: str = Field("HealthMate <healthmate@localhost>", description="sender of mail")
+    second_factor_roles: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="roles, separated by commas, whose accounts must have an authenticator or log in by a passkey:"
+        " patient, practitioner, proxy, admin",
+    )
     login_failures_per_address: int = Field(
         5,
         ge=1,
@@ -201,7 +207,15 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
 
-    @field_validator("tenants", "trusted_hosts", "trusted_proxies", "cors_origins", "required_profiles", mode="before")
+    @field_validator(
+        "tenants",
+        "second_factor_roles",
+        "trusted_hosts",
+        "trusted_proxies",
+        "cors_origins",
+        "required_profiles",
+        mode="before",
+    )
     @classmethod
     def _separated(cls, names: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names
@@ -225,6 +239,14 @@ class Settings(BaseSettings):
             if pair.partition("=")[0] not in r4().resource_types:
                 raise ValueError(f"{pair!r} names no resource type of FHIR R4")
         return pairs
+
+    @field_validator("second_factor_roles")
+    @classmethod
+    def _roles(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in ROLES:
+                raise ValueError(f"{name!r} is no role: there are {', '.join(ROLES)}")
+        return names
 
     @field_validator("trusted_proxies")
     @classmethod

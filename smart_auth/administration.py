@@ -8,11 +8,12 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from fhirserver.settings import ROLES
 from smart_auth import events, invitations, links, mail, passkeys, sessions, throttle, tokens, users, visits
 from smart_auth.mail import Mail
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, Document
-from smart_auth.users import ROLES, User
+from smart_auth.users import User
 from smart_auth.visits import Visit
 
 PAGE = 50

@@ -57,10 +57,11 @@ async def _log_in(visit: Visit) -> Response:
     if not person.verified:
         await send_confirmation(visit.auth, person)
         raise Refused("access_denied", "confirm your e-mail address first: we sent you the link again", 403)
-    if person.totp is None:
+    if person.totp is None and person.roles.isdisjoint(visit.auth.settings.second_factor_roles):
         return await entered(visit, person, ["pwd"])
-    query = urlencode({"next": back(visit)})
-    answer = visit.done({"user": person.id, "second_factor": True}, f"/login/second?{query}")
+    to = "/login/second" if person.totp else "/account/authenticator"
+    said = {"user": person.id, "second_factor": True, "set_up": person.totp is None}
+    answer = visit.done(said, f"{to}?{urlencode({'next': back(visit)})}")
     await sessions.start(visit.auth, visit.request, answer, person, ["pwd"], half=True)
     return answer
 
@@ -74,9 +75,9 @@ async def entered(visit: Visit, person: User, methods: Sequence[str]) -> Respons
     return answer
 
 
-async def again(visit: Visit) -> User:
+async def again(visit: Visit, person: User | None = None) -> User:
     """The person of the session, who has just typed their password once more: for what must not happen behind them."""
-    person = visit.person().user
+    person = person or visit.person().user
     return await proved(visit.auth, visit.request, person.login, visit.text("password", needed=True))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 import segno
 from starlette.responses import Response
@@ -69,25 +70,38 @@ async def _half(visit: Visit) -> Session:
 # to set it up
 
 
+async def _owner(visit: Visit) -> Session:
+    """Who is in, or on the way in and must have a second factor, but has none yet."""
+    if visit.session is not None:
+        return visit.session
+    session = await _half(visit)
+    if session.user.totp is not None:
+        raise Refused(visits.LOG_IN, "log in first", 401, {"WWW-Authenticate": "Session"})
+    return session
+
+
 async def _setup_page(visit: Visit, refused: Refused | None) -> Response:
-    person = visit.person().user
+    session = await _owner(visit)
+    person = session.user
     pending = await _pending(visit.auth, person)
     uri = totp.uri(pending, person.login, ISSUER) if pending else None
     picture = segno.make(uri, micro=False).svg_data_uri(scale=4) if uri else None
-    return visit.page("authenticator", refused, key=pending, uri=uri, picture=picture)
+    values = {"on": person.totp is not None, "must": session.half, "next": login.back(visit)}
+    return visit.page("authenticator", refused, key=pending, uri=uri, picture=picture, **values)
 
 
 async def _begin(visit: Visit) -> Response:
     """A new key, which counts once a code of it was shown."""
-    person = await login.again(visit)
+    person = await login.again(visit, (await _owner(visit)).user)
     key = totp.new_key()
     await users.change(visit.auth, person.id, {"totp_pending": key})
     uri = totp.uri(key, person.login, ISSUER)
-    return visit.done({"key": key, "uri": uri}, "/account/authenticator")
+    return visit.done({"key": key, "uri": uri}, f"/account/authenticator?{urlencode({'next': login.back(visit)})}")
 
 
 async def _confirm(visit: Visit) -> Response:
-    auth, person = visit.auth, visit.person().user
+    auth, session = visit.auth, await _owner(visit)
+    person = session.user
     key = await _pending(auth, person)
     if key is None:
         raise invalid_request("begin with a new key")
@@ -105,7 +119,11 @@ async def _confirm(visit: Visit) -> Response:
         },
     )
     await events.record(auth, "second-factor-added", person.id, person.id)
-    return _codes(visit, codes)
+    answer = _codes(visit, codes)
+    if session.half:
+        await events.record(auth, "log-in", person.id, person.id, methods=[*session.methods, "otp", "mfa"])
+        await sessions.start(auth, visit.request, answer, person, [*session.methods, "otp", "mfa"])
+    return answer
 
 
 async def _remove(visit: Visit) -> Response:
@@ -135,7 +153,7 @@ def _codes(visit: Visit, codes: Sequence[str]) -> Response:
     """They are shown this once."""
     if visit.json:
         return visit.done({"recovery_codes": list(codes)}, "")
-    return visit.page("recovery_codes", codes=codes)
+    return visit.page("recovery_codes", codes=codes, next=login.back(visit))
 
 
 def recovery_codes() -> list[str]:

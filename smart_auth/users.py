@@ -12,10 +12,10 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from fhirserver.settings import ROLES
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth, Document
 
-ROLES = ("patient", "practitioner", "proxy", "admin")
 LONGEST_LOGIN = 254  # of an e-mail address: https://www.rfc-editor.org/errata/eid1690
 
 

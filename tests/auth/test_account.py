@@ -138,6 +138,30 @@ def test_the_pages_of_the_second_factor(browser: Browser) -> None:
     assert browser.submit("/account/recovery-codes", {"password": PASSWORD}).text.count("<li>") == 10
 
 
+def test_who_must_have_a_second_factor_sets_it_up_first(serve: Any) -> None:
+    strict = serve(second_factor_roles="admin,practitioner", login_failures_per_address=10_000)
+    person(strict.settings, "root@example.org", roles=["admin"])
+    person(strict.settings, "ada@example.org")
+    other, browser = Browser(strict.settings), Browser(strict.settings)
+    assert "second_factor" not in other.log_in("ada@example.org").json()
+    assert browser.log_in("root@example.org").json()["set_up"] is True
+    for path in ("/account", "/users", "/api-keys"):
+        assert browser.get(path, headers={"Accept": "application/json"}).status_code == 401
+    entered = browser.submit("/login", {"login": "root@example.org", "password": PASSWORD, "next": "/users"})
+    page = entered.headers["location"]
+    assert "Your account must have one" in browser.get(page).text
+    begun = browser.submit("/account/authenticator/new", {"password": PASSWORD, "next": "/users"}, page)
+    key = browser.get(begun.headers["location"]).text.partition("<code>")[2].partition("</code>")[0]
+    codes = browser.submit("/account/authenticator", {"code": now(browser, key, -1), "next": "/users"}, page)
+    assert f'href="{browser.base}/users"' in codes.text
+    assert browser.get("/users").status_code == 200
+    assert browser.json("/account/authenticator/remove", {"password": PASSWORD}).status_code == 200
+    late = Browser(strict.settings)
+    with_authenticator(browser)
+    assert late.log_in("root@example.org").json()["set_up"] is False
+    assert late.json("/account/authenticator/new", {"password": PASSWORD}).status_code == 401
+
+
 def test_a_passkey_logs_in(served: Any, browser: Browser) -> None:
     key = Passkey(browser.base.removesuffix("/auth"))
     options = browser.json("/account/passkeys/options", {"password": PASSWORD}).json()
