@@ -74,3 +74,10 @@ def test_others_register_nothing(smart: Smart) -> None:
         assert browser.json("/clients", {}).status_code == 403
         assert browser.get("/clients").status_code == 403
         assert browser.json("/clients/remove", {"client_id": "x"}).status_code == 403
+
+
+def test_an_app_administers_only_where_it_was_let_into_everything(smart: Smart, admin: Browser) -> None:
+    smart.add("console", redirect_uris=(CB,))
+    for scope, status in (("user/Observation.rs", 403), ("user/*.rs", 403), ("user/*.cruds", 200)):
+        token = App(smart, "console", admin).tokens(scope=scope, prompt="consent")["access_token"]
+        assert smart.get("_jobs", token).status_code == status, scope
