@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions, Element
 from fhirserver.validation.findings import wrong
-from fhirserver.validation.narrowing import conforms, type_of_target
+from fhirserver.validation.narrowing import conforms, every, some, type_of_target
 from fhirserver.validation.reading import Ask, Found, Json, reader
-from fhirserver.validation.references import Container
+from fhirserver.validation.references import STRUCTURE, Container
 from fhirserver.validation.trees import Slicing, Spec
 from fhirserver.validation.values import matches, written
 
@@ -141,11 +141,7 @@ def _by_all(parts: list[Match]) -> Match:
     if len(parts) == 1:
         return parts[0]
 
-    def match(value: Found, container: Container) -> bool | None:
-        answers = [part(value, container) for part in parts]
-        return False if False in answers else None if None in answers else True
-
-    return match
+    return lambda value, container: every(part(value, container) for part in parts)
 
 
 def _by_content(asks: dict[str, Ask]) -> Match:
@@ -186,8 +182,7 @@ def _by_binding(way: Way, specs: list[Spec]) -> Told | None:
 
     def match(found: Found, container: Container) -> bool | None:
         member = container.hooks.member_of
-        answers = [member(value[0], bindings[0]) if member else None for value in way.values(found, container)]
-        return True if True in answers else None if None in answers else False
+        return some(member(value[0], bindings[0]) if member else None for value in way.values(found, container))
 
     return Told(match, f"{way.path} in {bindings[0]}", Bound(way, bindings[0]))
 
@@ -251,32 +246,32 @@ def _by_profile(way: Way, spec: Spec, element: Element) -> Told | None:
     if not profiles:
         return _by_type(way, spec, element)
 
-    def match(found: Found, container: Container) -> bool:
-        return any(_keeps(value[0], value[2], profiles, container) for value in way.values(found, container))
+    def match(found: Found, container: Container) -> bool | None:
+        return some(_keeps(value[0], value[2], profiles, container) for value in way.values(found, container))
 
     return Told(match, " or ".join(profiles))
 
 
-def _keeps(value: Any, type_: str, profiles: tuple[str, ...], container: Container) -> bool:
+def _keeps(value: Any, type_: str, profiles: tuple[str, ...], container: Container) -> bool | None:
+    answers: list[bool | None] = []
     for url in profiles:
-        if url.rpartition("/")[2] == type_:
-            return True
         profile = container.profiles.get(url)
-        if profile is not None and profile.type == type_:
+        if url.removeprefix(STRUCTURE) == type_:
+            answers.append(True)
+        elif profile is not None and profile.type == type_:
             inside = container.entered(value) if "resourceType" in value else container
-            if conforms(profile, value, inside):
-                return True
-    return False
+            answers.append(conforms(profile, value, inside))
+    return some(answers)
 
 
 def _leads_to(way: Way, targets: tuple[str, ...], *, conforming: bool = False) -> Match:
     """Where the reference cannot be followed, by the type that it names."""
     names = frozenset(url.rpartition("/")[2] for url in targets)
 
-    def match(found: Found, container: Container) -> bool:
+    def match(found: Found, container: Container) -> bool | None:
         values = way.values(found, container)
         if values and conforming:
-            return any(_keeps(value[0], value[2], targets, container) for value in values)
+            return some(_keeps(value[0], value[2], targets, container) for value in values)
         type_ = values[0][2] if values else type_of_target(found[0], container, way.definitions)
         known = names.union(profile.type for url in targets if (profile := container.profiles.get(url)))
         return type_ in known or "Resource" in known

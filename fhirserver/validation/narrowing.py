@@ -10,7 +10,7 @@ from typing import Any
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Issue
-from fhirserver.validation.findings import Finding, Issues, issue, located, wrong
+from fhirserver.validation.findings import Finding, Issues, Question, issue, located, wrong
 from fhirserver.validation.reading import Ask, Json
 from fhirserver.validation.references import STRUCTURE, Container, Known, target, target_type
 from fhirserver.validation.trees import Type
@@ -26,7 +26,7 @@ def conforming(profiles: tuple[str, ...], type_: str) -> Ask:
         fitting = [each for each in known if each.type == type_]
         if len(fitting) == 1 == len(profiles):
             return fitting[0].check(value, inside)
-        if any(conforms(each, value, inside) for each in fitting):
+        if some(conforms(each, value, inside) for each in fitting) is not False:
             return None
         if len(known) < len(profiles):
             return unchecked(profiles, container)
@@ -41,15 +41,38 @@ def unchecked(profiles: Iterable[str], container: Container) -> list[Finding]:
     return [Issue("warning", "not-found", said, "", rule="profile-unknown")]
 
 
-def conforms(profile: Known, value: Json, container: Container) -> bool:
-    """Whether a value keeps a profile, asked once for each; what is asked while it is being answered is taken to."""
+def conforms(profile: Known, value: Json, container: Container) -> bool | None:
+    """Whether a value keeps a profile, asked once for each; None where only terminology can tell.
+
+    What is asked while it is being answered is taken to.
+    """
     asked = id(value), profile.url
     answers = container.trials.answers
     if asked not in answers:
         answers[asked] = value, True
         container.trials.spend(1)
-        answers[asked] = value, not wrong(profile.check(value, container))
+        answers[asked] = value, _kept(profile.check(value, container) or [], container)
     return answers[asked][1]
+
+
+def _kept(findings: list[Finding], container: Container) -> bool | None:
+    if wrong(findings):
+        return False
+    member = container.hooks.member_of
+    required = [each for each in findings if isinstance(each, Question) and each.strength == "required"]
+    return every(member(each.value, each.value_set) if member else None for each in required)
+
+
+def every(answers: Iterable[bool | None]) -> bool | None:
+    """Whether all are true, as far as it is known."""
+    known = [*answers]
+    return False if False in known else None if None in known else True
+
+
+def some(answers: Iterable[bool | None]) -> bool | None:
+    """Whether any is true, as far as it is known."""
+    known = [*answers]
+    return True if True in known else None if None in known else False
 
 
 def referring(type_: Type, base: frozenset[str], definitions: Definitions) -> Ask | None:
@@ -87,7 +110,7 @@ def _led(plain: set[str], profiles: tuple[str, ...], definitions: Definitions) -
             return None
         inside = container.entered(resource)
         fitting = [each for each in known if each.type == resource["resourceType"]]
-        if not fitting or any(conforms(each, resource, inside) for each in fitting):
+        if not fitting or some(conforms(each, resource, inside) for each in fitting) is not False:
             return None
         asked = one_of(each.url for each in fitting)
         return issue(

@@ -53,7 +53,8 @@ class Trials:
     __slots__ = ("answers", "left")
 
     def __init__(self) -> None:
-        self.answers: dict[tuple[int, str], tuple[Any, bool]] = {}  # with the value, so that its id stays its own
+        # with the value, so that its id stays its own; None: only terminology can tell
+        self.answers: dict[tuple[int, str], tuple[Any, bool | None]] = {}
         self.left = MOST_TRIALS
 
     def spend(self, trials: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fhirserver.fhir.definitions import Element
-from fhirserver.validation.discriminators import Bound, Told, keyed, matcher
+from fhirserver.validation.discriminators import Told, keyed, matcher
 from fhirserver.validation.findings import Finding, Issues, Question, issue, under
 from fhirserver.validation.reading import Ask, Found
 from fhirserver.validation.references import Container
@@ -66,8 +66,8 @@ class Slices:
                 problems = under(self._step(value), problems)
                 found = found + problems if found else problems
         for each, own in zip(self.slices, held, strict=True):
-            if len(own) < each.low and each.told.bound and UNTOLD in places:
-                found = (found or []) + self._asked(each, each.told.bound, values, places, container)
+            if len(own) < each.low and UNTOLD in places:
+                found = (found or []) + self._asked(each, values, places, container)
             elif len(own) < each.low or (each.high is not None and len(own) > each.high):
                 found = (found or []) + self._number(each, len(own))
             if each.within is not None and (more := each.within.findings(own, container)):
@@ -104,10 +104,11 @@ class Slices:
         said = f"{what} may be here {times(each.high or 0)} at most; there are {count}"
         return issue("structure", said, "cardinality-max", f".{self.name}")
 
-    def _asked(
-        self, each: Slice, bound: Bound, values: list[Found], places: list[int], container: Container
-    ) -> list[Finding]:
+    def _asked(self, each: Slice, values: list[Found], places: list[int], container: Container) -> list[Finding]:
         """Whether any of the values that may belong to a slice does."""
+        bound = each.told.bound
+        if bound is None:
+            return []
         untold = [value for value, place in zip(values, places, strict=True) if place == UNTOLD]
         codings = bound.codings(untold, container)
         if not codings:

@@ -13,8 +13,10 @@ import pytest
 
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
+from fhirserver.fhir.fhirpath import Hooks
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.validation.findings import Question
+from fhirserver.validation.conformance import conformance
+from fhirserver.validation.findings import Finding, Question
 from fhirserver.validation.profiles import Profile, Profiles, published
 from terminology.canonical import Candidate, Canonical
 from terminology.kept import Terminology
@@ -88,16 +90,36 @@ class Packages:
 
 
 class Answers:
-    """Questions of validation, answered from packages."""
+    """What terminology says, from packages."""
 
     def __init__(self, *packages: Path) -> None:
         self._service = Service(Packages(*packages), Terminology(), "http://example.org/fhir")
+        self._known: dict[tuple[str, bytes], bool | None] = {}
 
-    async def refused(self, questions: Iterable[Question]) -> list[Question]:
-        """Those where a required binding is known not to be kept."""
-        return [each for each in questions if each.strength == "required" and not await self._kept(each)]
+    async def conformance(self, resource: Json, asked: Collection[str] = ()) -> list[Finding]:
+        """What profiles say; which slices codes belong to is asked until it is known."""
+        while True:
+            open_: dict[tuple[str, bytes], Question] = {}
 
-    async def _kept(self, question: Question) -> bool:
+            def member_of(value: Any, value_set: str, open_: dict[tuple[str, bytes], Question] = open_) -> bool | None:
+                key = value_set, json.encode(value)
+                if key not in self._known:
+                    type_ = "CodeableConcept" if isinstance(value, dict) and "code" not in value else "Coding"
+                    open_[key] = Question("required", value_set, type_ if isinstance(value, dict) else "code", value)
+                return self._known.get(key)
+
+            found = conformance(resource, asked, profiles(), r4(), Hooks(member_of=member_of))
+            if not open_:
+                return found
+            self._known |= {key: await self._kept(question) for key, question in open_.items()}
+
+    async def refused(self, findings: Iterable[Finding]) -> list[Finding]:
+        """Errors, and required bindings that are known not to be kept."""
+        questions = [each for each in findings if isinstance(each, Question) and each.strength == "required"]
+        broken: list[Finding] = [each for each in questions if await self._kept(each) is False]
+        return [each for each in findings if each.severity == "error"] + broken
+
+    async def _kept(self, question: Question) -> bool | None:
         asked = [*_codes(question)]
         value_set = self._service.named("ValueSet", question.value_set)
         present = (await self._service.gathered(value_set)).present
@@ -105,8 +127,10 @@ class Answers:
         try:
             verdicts = [await in_value_set(self._service, value_set, present, each, rules) for each in asked]
         except Outcome:
-            return True  # of value sets that are nowhere here
-        return any(each.result or each.kind in ("invalid", "not-found") for each in verdicts)
+            return None  # of value sets that are nowhere here
+        if any(each.result or each.kind == "invalid" for each in verdicts):
+            return True
+        return None if any(each.kind == "not-found" for each in verdicts) else False
 
 
 def _codes(question: Question) -> Iterator[Asked]:
@@ -116,3 +140,26 @@ def _codes(question: Question) -> Iterator[Asked]:
     else:
         for each in value.get("coding", ()) if question.type == "CodeableConcept" else (value,):
             yield Asked(each.get("code", ""), each.get("system"))
+
+
+IPS_PROFILES = "http://hl7.org/fhir/uv/ips/StructureDefinition/"
+OTHERS = {  # examples of another profile than that of their type
+    "Device-ips-example-imaging-1": "Device-observer-uv-ips",
+    "Media-media-example-smile": "Media-observation-uv-ips",
+    "Observation-alcohol-use-example": "Observation-alcoholuse-uv-ips",
+    "Observation-hemoglobin": "Observation-results-laboratory-uv-ips",
+    "Observation-ips-example-imaging-1": "Observation-results-radiology-uv-ips",
+    "Observation-ips-example-imaging-4": "Observation-results-radiology-uv-ips",
+    "Observation-pathology-cancer": "Observation-results-pathology-uv-ips",
+    "Observation-pregnancy-edd-example": "Observation-pregnancy-edd-uv-ips",
+    "Observation-pregnancy-outcome-example": "Observation-pregnancy-outcome-uv-ips",
+    "Observation-pregnancy-status-example": "Observation-pregnancy-status-uv-ips",
+    "Observation-serum-creatinine-adult": "Observation-results-laboratory-uv-ips",
+    "Observation-tobacco-use-example": "Observation-tobaccouse-uv-ips",
+    "Observation-urine-wbc-range": "Observation-results-laboratory-uv-ips",
+}
+
+
+def of_ips(name: str, example: Json) -> str:
+    """The profile that an example of IPS is of; none says so itself."""
+    return IPS_PROFILES + OTHERS.get(name, f"{example['resourceType']}-uv-ips")

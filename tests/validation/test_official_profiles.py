@@ -16,7 +16,7 @@ from fhirserver.validation.conformance import claims, conformance
 from fhirserver.validation.places import objects
 from fhirserver.validation.profiles import published
 from fhirserver.validation.references import Container
-from tests.validation.packages import IPS, US_CORE, beside, examples, profiles
+from tests.validation.packages import IPS, US_CORE, beside, examples, of_ips, profiles
 from tests.validation.test_valid_examples import BROKEN, EXAMPLES
 
 Json = dict[str, Any]
@@ -41,30 +41,11 @@ def test_the_examples_of_us_core_keep_the_profiles_that_they_claim() -> None:
     assert refused == {}
 
 
-IPS_PROFILES = "http://hl7.org/fhir/uv/ips/StructureDefinition/"
-OTHERS = {  # examples of another profile than that of their type
-    "Device-ips-example-imaging-1": "Device-observer-uv-ips",
-    "Media-media-example-smile": "Media-observation-uv-ips",
-    "Observation-alcohol-use-example": "Observation-alcoholuse-uv-ips",
-    "Observation-hemoglobin": "Observation-results-laboratory-uv-ips",
-    "Observation-ips-example-imaging-1": "Observation-results-radiology-uv-ips",
-    "Observation-ips-example-imaging-4": "Observation-results-radiology-uv-ips",
-    "Observation-pathology-cancer": "Observation-results-pathology-uv-ips",
-    "Observation-pregnancy-edd-example": "Observation-pregnancy-edd-uv-ips",
-    "Observation-pregnancy-outcome-example": "Observation-pregnancy-outcome-uv-ips",
-    "Observation-pregnancy-status-example": "Observation-pregnancy-status-uv-ips",
-    "Observation-serum-creatinine-adult": "Observation-results-laboratory-uv-ips",
-    "Observation-tobacco-use-example": "Observation-tobaccouse-uv-ips",
-    "Observation-urine-wbc-range": "Observation-results-laboratory-uv-ips",
-}
-
-
 @beside
 def test_the_examples_of_ips_keep_the_profile_of_their_kind() -> None:
     refused = {}
     for name, each in examples(IPS).items():
-        profile = OTHERS.get(name, f"{each['resourceType']}-uv-ips")
-        if found := errors(each, [IPS_PROFILES + profile]):
+        if found := errors(each, [of_ips(name, each)]):
             refused[name] = found
     assert refused == {}
 

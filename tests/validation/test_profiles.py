@@ -639,6 +639,28 @@ def test_slices_of_a_bundle_by_profile() -> None:
     assert said(bundle, LED, profile) == [("cardinality-min", "Bundle.entry")]
 
 
+def test_a_profile_that_only_terminology_can_tell_is_no_breach() -> None:
+    """The slice is of what keeps a profile, and that hangs on a code."""
+    binding = {"strength": "required", "valueSet": "http://example.org/a"}
+    coded = structure("coded", "Observation", {"path": "Observation.code", "binding": binding})
+    entries = sliced(
+        "Bundle.entry",
+        {"path": "Bundle.entry", "sliceName": "coded", "min": 1},
+        {"path": "Bundle.entry.resource", "type": [{"code": "Observation", "profile": [BASE + "coded"]}]},
+        kind="profile",
+        at="resource",
+        rules="closed",
+    )
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": OBSERVATION}]}
+    profile = structure("p", "Bundle", *entries)
+    assert said(bundle, coded, profile) == []
+    assert said(bundle, coded, profile, hooks=Hooks(member_of=lambda value, url: True)) == []
+    assert sorted(said(bundle, coded, profile, hooks=Hooks(member_of=lambda value, url: False))) == [
+        ("cardinality-min", "Bundle.entry"),
+        ("slicing", "Bundle.entry[0]"),
+    ]
+
+
 def test_references_between_the_entries_of_a_bundle() -> None:
     patient = {"resourceType": "Patient", "active": True}
     observation = {
