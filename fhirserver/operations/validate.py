@@ -68,11 +68,11 @@ def _asked(ctx: Context, request: Request, type_: str) -> Asked:
     at: Path = ()
     if isinstance(body, dict) and _is_call(body, type_):
         parameters = body.get("parameter", [])
-        inside = [each for each in parameters if _name(each) == "resource"] if isinstance(parameters, list) else []
+        listed = parameters if isinstance(parameters, list) else []
+        inside = [each for each in listed if _name(each) == "resource"]
         if len(inside) > 1:
             raise invalid("one resource is expected", "Parameters.parameter")
-        held: Any = parameters and [ELSEWHERE if each in inside else each for each in parameters]
-        shell = body | ({"parameter": held} if "parameter" in body else {})
+        shell = body | {"parameter": [ELSEWHERE if each in inside else each for each in listed]} if listed else body
         values += [each for each in given(ctx, replace(request, pairs=(), body=shell)) if each[0] != "resource"]
         body = inside[0].get("resource") if inside else None
         at = ("parameter", parameters.index(inside[0]), "resource") if body is not None else ()

@@ -81,6 +81,7 @@ def test_what_is_stored_is_validated_where_nothing_is_sent(fhir: Fhir) -> None:
         ("Patient/$validate?mode=delete", None),
         ("Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": "colour", "valueCode": "red"}]}),
         ("Patient/$validate", {"resourceType": "Parameters", "parameter": {"name": "resource"}}),
+        ("Patient/$validate", {"resourceType": "Parameters", "parameter": True}),
         ("Patient/$validate", call(PATIENT) | {"parameter": 2 * call(PATIENT)["parameter"]}),
         ("Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": "mode", "valueCode": ["x"]}]}),
     ],
