@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     sign_up: Literal["open", "invited", "off"] = Field(
         "open", description="who may make an account: anybody, who has an invitation, or nobody"
     )
+    sign_up_record: bool = Field(
+        False, description="whether who makes an account without an invitation gets a Patient of their own"
+    )
     smtp_url: SecretStr | None = Field(
         None,
         description="SMTP server for mail: smtp://user:password@host:587 or smtps://. Unset: mail becomes files in"

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from smart_auth import events, links, login, passkeys, passwords, sessions, tokens, users, visits
+from smart_auth import events, links, login, notices, passkeys, passwords, sessions, tokens, users, visits
 from smart_auth.administration import account
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth
@@ -47,6 +47,7 @@ async def _password(visit: Visit) -> Response:
     await links.drop(auth, person.id)
     await sessions.end_all(auth, person.id, except_=visit.person().id)
     await events.record(auth, "password-changed", person.id, person.id)
+    notices.send(auth, person, "password")
     return visit.done({"changed": True}, "/account")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from fhirserver.settings import ROLES
-from smart_auth import events, invitations, links, mail, passkeys, sessions, throttle, tokens, users, visits
+from smart_auth import events, invitations, links, mail, notices, passkeys, sessions, throttle, tokens, users, visits
 from smart_auth.mail import Mail
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, Document
@@ -135,6 +135,7 @@ async def _without_second_factor(visit: Visit) -> Response:
     await throttle.proved(visit.auth, throttle.key("second", person.id))
     await _out(visit.auth, person.id)
     await events.record(visit.auth, "second-factor-removed", admin.id, person.id)
+    notices.send(visit.auth, person, "second factor off")
     return visit.done({"removed": True}, f"/users/{person.id}")
 
 

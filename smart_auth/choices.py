@@ -34,6 +34,10 @@ class Choices(Protocol):
         """The latest visits of a patient."""
         ...
 
+    async def made(self, user: User) -> str | None:
+        """A new patient who is this person, by its id; None where the record takes none."""
+        ...
+
 
 class Linked:
     """The patients that the account itself names, by their ids: what is known without asking the record."""
@@ -49,3 +53,6 @@ class Linked:
 
     async def encounters(self, user: User, patient: str) -> Sequence[Choice]:
         return ()
+
+    async def made(self, user: User) -> str | None:
+        return None

@@ -23,7 +23,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from smart_auth import events, login, throttle, users, visits
+from smart_auth import events, login, notices, throttle, users, visits
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, Document, digest
 from smart_auth.visits import Visit
@@ -89,6 +89,7 @@ async def _add(visit: Visit) -> Response:
     except DuplicateKeyError as error:
         raise Refused("conflict", "this passkey is known already", 409) from error
     await events.record(auth, "passkey-added", person.id, person.id)
+    notices.send(auth, person, "passkey on")
     return visit.done({"id": document["_id"], "name": document["name"]}, "/account")
 
 
@@ -98,6 +99,7 @@ async def _remove(visit: Visit) -> Response:
     if not removed.deleted_count:
         raise Refused("not_found", "there is no such passkey", 404)
     await events.record(visit.auth, "passkey-removed", person.id, person.id)
+    notices.send(visit.auth, person, "passkey off")
     return visit.done({"removed": True}, "/account")
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import segno
 from starlette.responses import Response
 
-from smart_auth import events, login, sessions, throttle, totp, users, visits
+from smart_auth import events, login, notices, sessions, throttle, totp, users, visits
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth, digest
 from smart_auth.sessions import Session
@@ -57,6 +57,7 @@ async def _check(visit: Visit) -> Response:
     await throttle.proved(visit.auth, key)
     if method == "recovery":
         await events.record(visit.auth, "recovery-code-used", session.user.id, session.user.id)
+        notices.send(visit.auth, session.user, "recovery code")
     return await login.entered(visit, session.user, [*session.methods, method, "mfa"])
 
 
@@ -119,6 +120,7 @@ async def _confirm(visit: Visit) -> Response:
         },
     )
     await events.record(auth, "second-factor-added", person.id, person.id)
+    notices.send(auth, person, "second factor on")
     answer = _codes(visit, codes)
     if session.half:
         await events.record(auth, "log-in", person.id, person.id, methods=[*session.methods, "otp", "mfa"])
@@ -131,6 +133,7 @@ async def _remove(visit: Visit) -> Response:
     removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
     await visit.auth["users"].update_one({"_id": person.id}, removed)
     await events.record(visit.auth, "second-factor-removed", person.id, person.id)
+    notices.send(visit.auth, person, "second factor off")
     return visit.done({"removed": True}, "/account")
 
 
@@ -141,6 +144,7 @@ async def _new_codes(visit: Visit) -> Response:
     codes = recovery_codes()
     await users.change(visit.auth, person.id, {"recovery": _digests(codes)})
     await events.record(visit.auth, "recovery-codes-made", person.id, person.id)
+    notices.send(visit.auth, person, "recovery codes")
     return _codes(visit, codes)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from smart_auth import events, invitations, links, mail, passwords, sessions, throttle, tokens, users, visits
+from smart_auth import events, invitations, links, mail, notices, passwords, sessions, throttle, tokens, users, visits
 from smart_auth.mail import Mail
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
@@ -82,9 +82,20 @@ async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
 
 async def _confirm(visit: Visit) -> Response:
     user = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
-    await users.change(visit.auth, user, {"verified": True})
+    person = await users.change(visit.auth, user, {"verified": True})
     await events.record(visit.auth, "address-confirmed", user, user)
+    if person is not None and visit.auth.settings.sign_up_record:
+        await _own_record(visit.auth, person)
     return visit.done({"confirmed": True}, "/login?said=confirmed")
+
+
+async def _own_record(auth: Auth, person: User) -> None:
+    """Who was not invited to a record begins one."""
+    if person.roles == {"patient"} and person.patient is None:
+        id_ = await auth.choices.made(person)
+        if id_ is not None:
+            await users.change(auth, person.id, {"patient": id_, "fhir_user": f"Patient/{id_}"})
+            await events.record(auth, "record-begun", person.id, person.id, patient=id_)
 
 
 async def _sent_page(visit: Visit, refused: Refused | None) -> Response:
@@ -133,6 +144,7 @@ async def _new_password(visit: Visit) -> Response:
     await tokens.revoke_all(auth, {"user": user}, "new password")
     if person is not None:
         await throttle.proved(auth, throttle.key("account", person.login))
+        notices.send(auth, person, "password")
     await events.record(auth, "password-reset", user, user)
     return visit.done({"changed": True}, "/login?said=changed")
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +13,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fhirserver.access.audit import Asked, audited
-from fhirserver.context import Caller, Context, Trail
+from fhirserver.context import OPERATOR, Caller, Context, Trail
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search import search_type
+from fhirserver.interactions.write import create
 from fhirserver.telemetry import request_id
 from smart_auth.choices import Choice
 from smart_auth.scopes import Scope
 from smart_auth.users import User
 
+log = logging.getLogger(__name__)
 SEEING = tuple(Scope("user", type_, frozenset("rs")) for type_ in ("Patient", "Encounter"))
 MOST = "20"
 _date = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
@@ -54,6 +57,17 @@ class Offered:
     async def encounters(self, user: User, patient: str) -> Sequence[Choice]:
         pairs = (("patient", f"Patient/{patient}"), ("_sort", "-date"), ("_count", MOST))
         return [_encounter(each) for each in await self._search(user, "Encounter", pairs)]
+
+    async def made(self, user: User) -> str | None:
+        telecom = [{"system": "email", "value": user.email}] if user.email else []
+        body = {"resourceType": "Patient", "active": True, "name": [{"text": user.name}]}
+        request = Request(method="POST", path=("Patient",), body=body | ({"telecom": telecom} if telecom else {}))
+        try:
+            answer = await create(replace(self.ctx.fresh(), caller=OPERATOR), request, "Patient")
+        except Outcome as refused:
+            log.warning("no Patient was made for an account: %s", refused)
+            return None
+        return answer.stored.id if answer.stored else None
 
     async def _patient(self, user: User, id_: str) -> Choice | None:
         request = Request(method="GET", path=("Patient", id_))

@@ -76,12 +76,14 @@ class Browser:
         return path if path.startswith("http") else self.base + path
 
 
-def letters(settings: Settings, to: str, count: int = 1) -> list[str]:
+def letters(settings: Settings, to: str, count: int = 1, about: str = "") -> list[str]:
     """The texts of the mail to somebody, oldest first; it waits until there are so many."""
     deadline = time.monotonic() + 20
     while True:
         found = [message_from_bytes(p.read_bytes(), policy=default) for p in (settings.data / "mail").glob("*.eml")]
-        mine = sorted((m for m in found if m["To"] == to), key=lambda m: m["Date"].datetime)
+        mine = sorted(
+            (m for m in found if m["To"] == to and about in m.get_content()), key=lambda m: m["Date"].datetime
+        )
         if len(mine) >= count or time.monotonic() > deadline:
             return [m.get_content() for m in mine]
         time.sleep(0.05)

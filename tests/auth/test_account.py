@@ -95,6 +95,18 @@ def test_a_recovery_code_is_good_once(served: Any, browser: Browser) -> None:
     assert not {*fresh} & {*codes}
 
 
+def test_a_person_is_told_what_changed_in_their_account(served: Any, browser: Browser) -> None:
+    _, codes = with_authenticator(browser)
+    other = Browser(served.settings)
+    other.log_in(login(browser))
+    assert other.json("/login/second", {"code": codes[0]}).status_code == 200
+    assert browser.json("/account/authenticator/remove", {"password": PASSWORD}).status_code == 200
+    told = letters(served.settings, login(browser), 3)
+    assert sum("authenticator was added" in each for each in told) == 1
+    assert sum("recovery code was used" in each for each in told) == 1
+    assert sum("taken off" in each for each in told) == 1
+
+
 def test_codes_are_not_guessed(served: Any, browser: Browser) -> None:
     with_authenticator(browser)
     other = Browser(served.settings)
@@ -107,7 +119,7 @@ def test_a_reset_does_not_go_around_the_second_factor(served: Any, browser: Brow
     with_authenticator(browser)
     name, other = login(browser), Browser(served.settings)
     other.json("/reset", {"login": name})
-    body = {"code": code(letters(served.settings, name)[0]), "password": OTHER}
+    body = {"code": code(letters(served.settings, name, about="code=")[0]), "password": OTHER}
     assert other.json("/reset/new", body).status_code == 200
     assert browser.get("/account").status_code == 303  # out everywhere
     assert other.log_in(name, OTHER).json()["second_factor"] is True

@@ -137,6 +137,21 @@ def test_only_the_invited_where_it_is_said(serve: Any, tmp_path: Any) -> None:
     assert browser.json("/signup", bad).status_code == 400
 
 
+def test_who_was_not_invited_may_begin_a_record(serve: Any, tmp_path: Any) -> None:
+    served = serve(sign_up_record=True, data=tmp_path)
+    browser = Browser(served.settings)
+    browser.json("/signup", {"email": "eve@example.org", "name": "Eve New", "password": PASSWORD})
+    body = {"code": code(letters(served.settings, "eve@example.org")[0])}
+    assert browser.json("/confirm", body).status_code == 200
+    made = account(served, "eve@example.org")
+    assert made is not None
+    assert made.fhir_user == f"Patient/{made.patient}"
+    patient = served.client.get(f"Patient/{made.patient}").json()
+    assert patient["name"] == [{"text": "Eve New"}]
+    assert browser.json("/confirm", body).status_code == 400
+    assert served.client.bundle("Patient?_summary=count")["total"] == 1
+
+
 def test_a_new_password_by_mail(served: Any, browser: Browser) -> None:
     person(served.settings, "lost@example.org", email="lost@example.org")
     elsewhere = Browser(served.settings)
