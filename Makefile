@@ -59,8 +59,7 @@ redis:
 # --- run --------------------------------------------------------------------------------------------------------------
 
 serve: install
-	@echo "Authorization is off (--open) until the authorization server lands: only this machine can connect."
-	exec $(BIN)/healthmate serve --open --demo $(DEMO) --port $(PORT) --data $(DATA)
+	exec $(BIN)/healthmate serve --demo $(DEMO) --port $(PORT) --data $(DATA)
 
 # --- prove ------------------------------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.store.space import Space, space_of
 from fhirserver.validation.kept import KeptProfiles
 from fhirserver.validation.validate import Validator
+from portal import sample
 from smart_auth import schema, tokens
 from smart_auth.app import create as authorizing
 from smart_auth.server import Auth
@@ -264,6 +265,8 @@ class Application:
             await self._fhir(scope, receive, send_)
         elif path.startswith(AUTH) and (len(path) == len(AUTH) or path[len(AUTH)] == "/"):
             await self._auth(scope, receive, send_)
+        elif path.startswith(sample.PREFIX) and self.settings.demo and not self.settings.tenants:
+            await sample.serve(scope, receive, send_)
         elif path == "/healthz":
             await send(send_, 200, b"ok\n", [PLAIN])
         elif path == "/readyz":

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,9 +33,10 @@ from fhirserver.store.connect import DatabaseRefused
 from fhirserver.store.faults import refusal
 from fhirserver.store.ledger import audit_key
 from fhirserver.store.ledger import verify as verified
-from smart_auth import administration, clients, events, launches, links, passwords, registration, users
+from smart_auth import administration, clients, events, launches, links, passwords, registration, tokens, users
 from smart_auth.mail import checked_address
 from smart_auth.refusal import Refused
+from smart_auth.scopes import parse as parse_scope
 from terminology.releases.files import NotARelease
 from terminology.releases.kinds import KINDS
 
@@ -385,6 +387,35 @@ def launch_token(
 
     try:
         _print(_with_context(_record(data, tenant), run))
+    except Refused as refused:
+        click.echo(str(refused), err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--user", metavar="LOGIN", help="On whose behalf.  [default: a service's, on nobody's]")
+@click.option("--patient", metavar="ID", help="Whose record is open: patient/ scopes need one.")
+@click.option("--scope", default="system/*.rs", show_default=True, metavar="SCOPES")
+@click.option("--minutes", type=click.IntRange(1, 24 * 60), default=60, show_default=True)
+@data_option
+@tenant_option
+def token(
+    user: str | None, patient: str | None, scope: str, minutes: int, data: Path | None, tenant: str | None
+) -> None:
+    """Print an access token, for curl and scripts of who runs the server."""
+
+    async def run(ctx: Context) -> str:
+        person = None if user is None else (await _person(ctx, user)).id
+        life, context = timedelta(minutes=minutes), launches.checked({"patient": patient})
+        id_ = await tokens.begin(ctx.auth, "healthmate token", scope, life, user=person, context=context)
+        await events.record(ctx.auth, "token-made", "operator", person or "", scope=scope)
+        return (await tokens.issue(ctx.auth, id_, scope, life, None)).access
+
+    unknown = [each for each in scope.split() if parse_scope(each) is None]
+    if unknown:
+        raise click.UsageError(f"{unknown[0]} is no scope; write system/*.rs, user/Observation.cruds, patient/*.rs")
+    try:
+        click.echo(_with_context(_record(data, tenant), run))
     except Refused as refused:
         click.echo(str(refused), err=True)
         sys.exit(1)

@@ -20,7 +20,7 @@ from typing import Any
 import uvicorn
 from pydantic import SecretStr
 
-from fhirserver import demo, files
+from fhirserver import demo, files, sandbox
 from fhirserver.app import contexts, create_app
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir import json
@@ -191,6 +191,8 @@ async def prepare(settings: Settings, say: Callable[[str], None]) -> None:
             await ctx.store.ensure(*await ctx.store.types())  # no request waits for an index that this release brings
             if settings.demo:
                 await populate(ctx, say)
+                for line in sandbox.shown(ctx, await sandbox.furnish(ctx)):
+                    say(line)
 
 
 async def populate(ctx: Context, say: Callable[[str], None]) -> None:
