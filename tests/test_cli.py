@@ -307,7 +307,7 @@ def server(data: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], s
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     base = f"http://localhost:{port}/fhir"
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{base}/metadata").status_code == 200:
