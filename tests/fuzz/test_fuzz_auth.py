@@ -22,6 +22,9 @@ from smart_auth.codes import challenge
 from smart_auth.credentials import ASSERTION
 from smart_auth.server import digest
 
+# the server lives in this process, and its driver draws from `random` while an example is drawn
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+
 FORM, JSON = b"application/x-www-form-urlencoded", b"application/json"
 CB, VERIFIER, SECRET, BROWSER = "https://app.example/cb", "v" * 43, "s" * 43, "b" * 43
 AGAIN = 25  # inputs, after which what they may have ended or changed is put back
