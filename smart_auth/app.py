@@ -49,6 +49,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+HSTS = {"Strict-Transport-Security": "max-age=31536000"}
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST",
@@ -100,7 +101,8 @@ def _route(auth: Auth, path: str, methods: dict[str, Handler]) -> Route:
         name = request.headers.get("x-request-id", "")
         request_id.set(name if _id.fullmatch(name) else uuid4().hex)
         answer = await _answered(auth, methods, request, cors)
-        for header, value in {**HEADERS, **cors}.items():
+        secure = HSTS if auth.issuer.startswith("https:") else {}
+        for header, value in {**HEADERS, **cors, **secure}.items():
             answer.headers.setdefault(header, value)
         return answer
 

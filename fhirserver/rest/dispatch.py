@@ -25,6 +25,7 @@ from fhirserver.rest.binary import content_of, wants_content
 from fhirserver.rest.bodies import Bodies, Body, Headers
 from fhirserver.rest.cors import granted, preflight
 from fhirserver.rest.negotiation import Format, preference, wanted
+from fhirserver.rest.protection import OF_RESOURCES, protective
 from fhirserver.rest.queue import Gone, Queue, is_wide
 from fhirserver.rest.requests import pairs, request, segments
 from fhirserver.rest.responses import Header, content_type, headers, preferred, refused, represented, send
@@ -87,9 +88,9 @@ async def _serve(
         status = outcome.status
         format_ = format_ or _accepted(incoming)
         content, more = refused(ctx, outcome, format_, pretty)
-    out += more + granted(ctx.settings, incoming)
+    out += more + granted(ctx.settings, incoming) + protective(ctx)
     if content or kind:
-        out += kind or [content_type(format_), (b"vary", b"Accept, Accept-Encoding, Origin")]
+        out += kind or [content_type(format_), *OF_RESOURCES]
     await send(send_, status, content, out, head=method == "HEAD", zipped=zipped and not kind)
 
 

@@ -63,7 +63,8 @@ def test_a_service_reads_and_writes_with_a_token(service: Smart, key: Any, alg: 
     assert "refresh_token" not in body
     bearer = {"Authorization": f"Bearer {body['access_token']}"}
     assert service.fhir.put("Patient/p", PATIENT, headers=bearer).status_code in (200, 201)
-    assert service.fhir.get("Patient/p", headers=bearer).json()["name"] == PATIENT["name"]
+    read = service.fhir.get("Patient/p", headers=bearer)
+    assert (read.json()["name"], read.headers["Cache-Control"]) == (PATIENT["name"], "no-store")
     assert service.fhir.get("Patient?name=lovelace", headers=bearer).json()["entry"][0]["resource"]["id"] == "p"
 
 
