@@ -81,7 +81,7 @@ async def refresh(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
         raise invalid_grant("the refresh token is unknown, expired or revoked")
     if ONLINE in grant.scope.split() and not await _is_logged_in(auth, grant.session):
         raise invalid_grant("the person logged out, and let the app in for as long as they are logged in")
-    scope = _narrowed(asked.get("scope", grant.scope), grant.scope)
+    scope = narrowed(asked.get("scope", grant.scope), grant.scope)
     if not await tokens.claim(auth, secret, grant.id):
         raise invalid_grant("the refresh token was used before")
     return await _given(auth, grant.id, scope, grant.scope, grant.context)
@@ -101,7 +101,7 @@ async def _given(auth: Auth, grant: str, scope: str, granted: str, context: Mapp
     return answer | ({"refresh_token": issued.refresh} if issued.refresh else {})
 
 
-def _narrowed(asked: str, granted: str) -> str:
+def narrowed(asked: str, granted: str) -> str:
     """A scope within what was granted."""
     whole = granted.split()
     limits = [found for text in whole if (found := parse(text))]
