@@ -18,6 +18,7 @@ from fhirserver.fhir import json
 from fhirserver.interactions.choosing import called
 from fhirserver.store.resources import Document
 from fhirserver.store.schema import SERVER
+from fhirserver.settings import ROLES
 from smart_auth import clients, passwords, users
 from smart_auth.clients import Client
 
@@ -52,7 +53,7 @@ async def furnish(ctx: Context) -> list[Login]:
     """Make the accounts and the client where they are missing. The log-ins, as they were made."""
     kept: dict[str, Any] | None = await ctx.store.database[SERVER].find_one_and_update(
         {"_id": "sandbox"},
-        {"$setOnInsert": {"passwords": {role: _password() for role in users.ROLES}}},
+        {"$setOnInsert": {"passwords": {role: _password() for role in ROLES}}},
         upsert=True,
         return_document=ReturnDocument.AFTER,
     )

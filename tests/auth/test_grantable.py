@@ -1,4 +1,4 @@
-"""An app is asked about no more than it asks for and is registered for, and a refresh gives no more than was granted."""
+"""An app is granted no more than it asks for and is registered for, and a refresh gives no more than was granted."""
 
 from __future__ import annotations
 
