@@ -16,9 +16,9 @@ from pymongo import ReturnDocument
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.interactions.choosing import called
+from fhirserver.settings import ROLES
 from fhirserver.store.resources import Document
 from fhirserver.store.schema import SERVER
-from fhirserver.settings import ROLES
 from smart_auth import clients, passwords, users
 from smart_auth.clients import Client
 
