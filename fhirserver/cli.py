@@ -37,6 +37,7 @@ from smart_auth import administration, clients, events, launches, links, passwor
 from smart_auth.mail import checked_address
 from smart_auth.refusal import Refused
 from smart_auth.scopes import parse as parse_scope
+from terminology.releases import releases
 from terminology.releases.files import NotARelease
 from terminology.releases.kinds import KINDS
 
@@ -252,7 +253,8 @@ def check(data: Path | None, tenant: str | None) -> None:
 
     async def run(ctx: Context) -> list[tuple[bool, str]]:
         found = [finding async for finding in findings(ctx.store)]
-        return found + [finding async for finding in parameters.findings(ctx)]
+        found += [finding async for finding in parameters.findings(ctx)]
+        return found + [finding async for finding in releases.findings(ctx.store.database)]
 
     definitions = r4()
     results = [

@@ -109,6 +109,7 @@ def _answer_links(files: Files, member: Member, into: Staging, answers: dict[str
 
 def _translated(files: Files, member: Member, into: Staging, language: str) -> None:
     """By its name in that language; where there is none, by its axes, as LOINC writes them."""
-    for code, name, *axes in files.rows(member, "LOINC_NUM", "LONG_COMMON_NAME?", *(f"{each}?" for each in AXES)):
-        formal = ":".join(axes).rstrip(":")
-        into.designation(code, name or formal, language, {"system": URL, "code": "LinguisticVariant"}, len(NAMES))
+    names = ("LONG_COMMON_NAME?", "LinguisticVariantDisplayName?")
+    for code, long, display, *axes in files.rows(member, "LOINC_NUM", *names, *(f"{each}?" for each in AXES)):
+        name = long or display or ":".join(axes).rstrip(":")
+        into.designation(code, name, language, {"system": URL, "code": "LinguisticVariant"}, len(NAMES))

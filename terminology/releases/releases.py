@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from terminology.canonical import Candidate, Canonical
 from terminology.releases.release import Release
-from terminology.releases.schema import RELEASES, Document, concepts_of
+from terminology.releases.schema import INDEXES, RELEASES, Document, concepts_of
 
 MOST_MS = 5_000
 LINGER_SECONDS = 3.0  # longer than what is kept of a release is used without a second look
@@ -80,6 +80,21 @@ async def listed(database: AsyncDatabase[Document]) -> list[Listed]:
         )
         for row in rows
     ]
+
+
+async def findings(database: AsyncDatabase[Document]) -> AsyncIterator[tuple[bool, str]]:
+    """(whether it is good, a sentence) of each release that is used."""
+    async for row in database[RELEASES].find({"state": "ready"}):
+        collection = database[concepts_of(row["_id"])]
+        named, count = f"{row['url']}|{row['version']}", await collection.count_documents({})
+        present = await collection.index_information()
+        missing = [each for index in INDEXES if (each := index.document["name"]) not in present]
+        if count != row["total"]:
+            yield False, f"{named} has {count:,} of its {row['total']:,} concepts; remove it and load it again"
+        elif missing:
+            yield False, f"{named} lacks the index {missing[0]}; remove it and load it again"
+        else:
+            yield True, f"{named}: {count:,} concepts"
 
 
 async def forget(database: AsyncDatabase[Document], those: Document) -> int:

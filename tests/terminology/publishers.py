@@ -63,9 +63,11 @@ def loinc(folder: Path) -> Path:
     )
     _csv(
         extra / "LinguisticVariants" / "deDE15LinguisticVariant.csv",
-        "LOINC_NUM COMPONENT PROPERTY TIME_ASPCT SYSTEM SCALE_TYP METHOD_TYP LONG_COMMON_NAME",
-        ["1-1", "Zucker", "MCnc", "Pt", "Blut", "Qn", "", ""],
-        ["2-9", "Zucker", "MCnc", "Pt", "Urin", "Qn", "", "Zucker im Urin"],
+        "LOINC_NUM COMPONENT PROPERTY TIME_ASPCT SYSTEM SCALE_TYP METHOD_TYP"
+        " LONG_COMMON_NAME LinguisticVariantDisplayName",
+        ["1-1", "Zucker", "MCnc", "Pt", "Blut", "Qn", "", "", ""],
+        ["2-9", "Zucker", "MCnc", "Pt", "Urin", "Qn", "", "Zucker im Urin", ""],
+        ["3-7", "Stimmung", "Find", "Pt", "", "Ord", "", "", "Stimmung"],
     )
     return folder
 

@@ -10,6 +10,7 @@ import pytest
 import rf2
 from asking import Load, filtered, looked_up, named, properties
 from loading import loader, run
+from pymongo import MongoClient
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
@@ -261,3 +262,20 @@ def test_a_load_stops_before_the_disk_is_full(serve: Serve, tmp_path: Path) -> N
     done = run(served, "load-terminology", "cvx", str(path), HEALTHMATE_SPARE_DISK_MB="100000000")
     assert done.exit_code == 1
     assert "the disk of the database is full" in done.output
+
+
+def test_check_looks_at_releases(serve: Serve, tmp_path: Path) -> None:
+    served = serve()
+    _, load = loader(served)
+    path = tmp_path / "cvx.txt"
+    path.write_text("05|measles|made up||Active|False|2026/01/01\n06|rubella|made up||Active|False|2026/01/01\n")
+    assert load("cvx", path).exit_code == 0
+    assert "ok    http://hl7.org/fhir/sid/cvx|2026-01-01: 2 concepts" in run(served, "check").output
+    assert served.settings.mongodb_url is not None
+    with MongoClient[dict[str, Any]](served.settings.mongodb_url.get_secret_value()) as client:
+        (row,) = client[served.settings.database]["releases"].find()
+        collection = client[served.settings.database][f"releases.{row['_id']}"]
+        collection.drop_index("line")
+        assert "FAIL  http://hl7.org/fhir/sid/cvx|2026-01-01 lacks the index line" in run(served, "check").output
+        collection.delete_one({"_id": "05"})
+        assert "has 1 of its 2 concepts" in run(served, "check").output
