@@ -26,8 +26,8 @@ class Caller(NamedTuple):
     """Who asks, under what scopes. `open` may do everything: anyone under --open, and the operator.
 
     `name` is for logs; `patient` is the id of that of the launch context; `user` an account, `fhir_user` its resource,
-    and `records` the ids of the patients whose records it keeps, its own or others'; `token` the id of the access
-    token, never its secret.
+    and `records` the ids of the patients whose records it keeps, its own or others'; `practice` says whose records a
+    practitioner may open, as the setting does; `token` the id of the access token, never its secret.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Caller(NamedTuple):
     fhir_user: str | None = None
     roles: frozenset[str] = frozenset()
     records: tuple[str, ...] = ()
+    practice: str = "care-team"
     client: str | None = None
     token: str | None = None
 

@@ -175,6 +175,18 @@ class Settings(BaseSettings):
         description="profiles that resources of a type must keep, as TYPE=URL separated by commas; of several for a"
         " type, one. With validation=profiles",
     )
+    practitioner_access: Literal["all", "organization", "care-team"] = Field(
+        "all",
+        description="whose records a practitioner may open: everybody's, those of patients of the organizations where"
+        " they have a role, or of the patients whom they care for",
+    )
+    emergency_hours: float = Field(
+        4.0,
+        ge=0,
+        le=168,
+        description="for how long a practitioner who says why ($break-glass) may open the record of one more patient;"
+        " 0: never",
+    )
     referential_integrity: bool = Field(False, description="refuse references to resources that do not exist")
     conditional_delete: Literal["single", "multiple"] = Field(
         "single", description="whether a conditional delete may delete several matches at once"

@@ -16,6 +16,7 @@ from fhirserver.access.audit_events import (
     Deed,
     Resource,
     account_event,
+    emergency_event,
     event,
     interaction_of,
     outcome_of,
@@ -78,6 +79,16 @@ def _line(ctx: Context, deed: Deed, request_id: str) -> Line:
 
 def _has(deed: Deed) -> tuple[bool, bool]:
     return deed.query is not None, deed.patient is not None
+
+
+async def emergency_audited(ctx: Context, patient: str, reason: str) -> None:
+    """Keep the event of a record that is opened in an emergency, where the patient sees it."""
+    ctx = ctx.fresh()
+    if ctx.ledger is not None:
+        now, site = ctx.now(), ctx.settings.base_url
+        resource = emergency_event(ctx.caller, patient, reason, recorded=instant(now), site=site)
+        nobody = Deed("operation", "0", (), None, None)
+        await ctx.ledger.add([filled(form_of(ctx.indexer, resource), nobody, new_id(), now, "")])
 
 
 async def account_audited(ctx: Context, kind: str, actor: str, subject: str) -> None:

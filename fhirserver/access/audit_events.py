@@ -19,6 +19,7 @@ EVENT_TYPE = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 INTERACTION = "http://hl7.org/fhir/restful-interaction"
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 ENTITY_TYPE = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 TRANSACTION = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 
@@ -97,6 +98,29 @@ def account_event(kind: str, actor: str, subject: str, *, recorded: str, site: s
         "agent": [{"who": {"identifier": {"value": actor}}, "requestor": True}],
         "source": _source(site),
         "entity": [{"what": {"identifier": {"value": subject}}, "type": _of_person(), "description": kind}],
+    }
+
+
+def emergency_event(caller: Caller, patient: str, reason: str, *, recorded: str, site: str) -> Resource:
+    """https://dicom.nema.org/medical/dicom/current/output/chtml/part16/chapter_D.html: Emergency Override Started"""
+    return {
+        "resourceType": "AuditEvent",
+        "type": {"system": DICOM, "code": "110113", "display": "Security Alert"},
+        "subtype": [{"system": DICOM, "code": "110127", "display": "Emergency Override Started"}],
+        "action": "E",
+        "recorded": recorded,
+        "outcome": "0",
+        "purposeOfEvent": [_concept(REASON, "BTG", "break the glass")],
+        "agent": _agents(caller),
+        "source": _source(site),
+        "entity": [
+            {
+                "what": {"reference": patient},
+                "type": _of_person(),
+                "role": _role("1"),
+                "detail": [{"type": "reason", "valueString": reason}],
+            }
+        ],
     }
 
 

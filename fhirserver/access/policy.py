@@ -105,6 +105,16 @@ def authorize_explanation(caller: Caller) -> None:
     authorize(caller, "explain", None)
 
 
+def authorize_emergency(caller: Caller, *, kept: bool) -> str:
+    """The account that may open a record in an emergency; `kept`: the server allows that, and accounts for it."""
+    authorize(caller, "batch", None)
+    if caller.user is None or "practitioner" not in caller.roles or caller.fhir_user is None:
+        raise beyond("records are opened in an emergency by practitioners")
+    if not kept:
+        raise Outcome(403, "forbidden", "this server opens no record in an emergency: it could not account for it")
+    return caller.user
+
+
 def authorize_jobs(caller: Caller) -> None:
     """Raise unless the caller may see what the server does in the background, and cancel it."""
     authorize(caller, "jobs", None)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.compartments import OF_A_PATIENT, parameters_for
-from fhirserver.search.criteria import AllOf, AnyOf, Belonging, Clause, Criterion, ReferredFrom
+from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, ReferredFrom
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query import parse
 from smart_auth.scopes import Scope
@@ -45,6 +45,27 @@ SHARED = frozenset(
 
 # In a patient's record, and not the patient's to write: who looked at it.
 WRITTEN_BY_SERVERS = frozenset({"AuditEvent"})
+
+# Where these are in nobody's record, they are somebody's all the same: no practitioner sees them who does not see all.
+OF_SOMEBODY = frozenset(
+    {
+        "AuditEvent",
+        "Basic",
+        "Binary",
+        "Bundle",
+        "Composition",
+        "DocumentManifest",
+        "DocumentReference",
+        "Linkage",
+        "List",
+        "MessageHeader",
+        "Parameters",
+        "Patient",
+        "Person",
+        "Provenance",
+        "RelatedPerson",
+    }
+)
 
 # They change what the server does for everybody.
 WRITTEN_BY_ADMINISTRATORS = WRITTEN_BY_SERVERS | {
@@ -93,7 +114,7 @@ def _level(caller: Caller, level: str, type_: str, permission: str) -> Criterion
         case "system":
             return EVERYTHING
         case "patient" if caller.patient is not None:
-            return conjoined(_in_records((caller.patient,), type_, permission), _of_user(caller, type_, permission))
+            return conjoined(_in_records((caller.patient,), type_, permission), _may_open(caller, caller.patient))
         case "user":
             return _of_user(caller, type_, permission) if caller.user is not None else NOTHING
     return NOTHING
@@ -129,9 +150,16 @@ def keeps_to_records(caller: Caller, type_: str, permission: str) -> bool:
     )
 
 
+def _may_open(caller: Caller, patient: str) -> Criterion:
+    """Whether the person may open this record with an app. A token without a user stands for what was given it."""
+    if caller.user is None or "admin" in caller.roles or patient in caller.records:
+        return EVERYTHING
+    return _practice(caller, patient)
+
+
 def _of_user(caller: Caller, type_: str, permission: str) -> Criterion:
-    """What a person may see, whatever app it is with. A token without a user stands for a service, not a person."""
-    if caller.user is None or "admin" in caller.roles:
+    """What a person may see, whatever app it is with."""
+    if "admin" in caller.roles:
         return EVERYTHING
     return _either([*_by_roles(caller, type_, permission)])
 
@@ -140,7 +168,21 @@ def _by_roles(caller: Caller, type_: str, permission: str) -> Iterator[Criterion
     if caller.records:
         yield _in_records(caller.records, type_, permission)
     if "practitioner" in caller.roles and (permission in "rs" or type_ not in WRITTEN_BY_ADMINISTRATORS):
-        yield EVERYTHING
+        if in_records(type_):
+            yield _practice(caller)
+        if caller.practice == "all" or type_ not in OF_SOMEBODY:
+            yield Belonging(()) if in_records(type_) else EVERYTHING
+
+
+def _practice(caller: Caller, patient: str | None = None) -> Criterion:
+    """The records that a practitioner may open; or whether that of a patient is one of them."""
+    if "practitioner" not in caller.roles:
+        return NOTHING
+    if caller.practice == "all":
+        return EVERYTHING
+    if caller.user is None or caller.fhir_user is None or not caller.fhir_user.startswith("Practitioner/"):
+        return NOTHING
+    return CaredFor(caller.fhir_user, caller.user, caller.practice == "organization", patient)
 
 
 def _criteria(scope: Scope, type_: str) -> tuple[Criterion, ...]:

@@ -101,6 +101,7 @@ class Offered:
             fhir_user=user.fhir_user,
             roles=user.roles,
             records=user.records,
+            practice=self.ctx.settings.practitioner_access,
             token="session",  # noqa: S106 - it has none, and is no stranger either
         )
         return replace(self.ctx.fresh(), caller=caller, trail=Trail())

@@ -17,6 +17,7 @@ from functools import partial
 from fhirserver.access.policy import restrict
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
+from fhirserver.interactions.cared_for import patients_of
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.partial import Fragment, Lack, Unindexed
@@ -32,6 +33,7 @@ from fhirserver.search.criteria import (
     AllOf,
     AnyOf,
     Belonging,
+    CaredFor,
     Chain,
     Clause,
     Codes,
@@ -69,13 +71,15 @@ ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 class Found:
     """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked.
 
-    `lacks` are why that may be too little or too much; `named` is what records refer to.
+    `lacks` are why that may be too little or too much; `named` is what records refer to, and
+    `cared_for` the patients of practitioners.
     """
 
     references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
     forms: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
     lacks: dict[Lack, None] = field(default_factory=dict)
     named: dict[tuple[str, ...], Named] = field(default_factory=dict)
+    cared_for: dict[CaredFor, tuple[str, ...]] = field(default_factory=dict)
 
 
 async def resolve(ctx: Context, query: Query, found: Found) -> Query:
@@ -117,6 +121,19 @@ class _Resolution:
                 return criterion
             case ReferredFrom(references):
                 return await self._referred_from(references)
+            case CaredFor():
+                return await self._cared_for(criterion)
+
+    async def _cared_for(self, asked: CaredFor) -> Criterion:
+        whole = replace(asked, patient=None)
+        if whole not in self._found.cared_for:
+            self._found.cared_for[whole] = await patients_of(self._ctx, whole)
+        patients = self._found.cared_for[whole]
+        if asked.patient is not None:
+            return AllOf(()) if asked.patient in patients else AnyOf(())
+        if self._type == "Patient":
+            return Clause(self._ctx.registry["Patient"]["_id"], None, patients)
+        return Belonging(tuple(f"Patient/{each}" for each in patients)) if patients else AnyOf(())
 
     async def _referred_from(self, references: tuple[str, ...]) -> Criterion:
         if references not in self._found.named:

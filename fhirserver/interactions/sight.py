@@ -141,6 +141,8 @@ def outline(criterion: Criterion) -> Bounds:
         case Clause(parameter, None, values) if kind(parameter) == "id":
             ids = [str(value) for value in values]
             return Bounds({"_id": {"$in": ids}}, {"_id.id": {"$in": ids}})
+        case AnyOf(()):
+            return Bounds({"_id": {"$in": []}}, {"_id": {"$in": []}})
         case AllOf(parts):
             told = [outline(part) for part in parts]
             return Bounds(_all([each.current for each in told]), _all([each.past for each in told]))

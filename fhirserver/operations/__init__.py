@@ -1,6 +1,7 @@
 """Named operations. Importing this package registers them all."""
 
 from fhirserver.operations import (
+    break_glass,
     closure,
     code_systems,
     concept_maps,
@@ -19,6 +20,7 @@ from fhirserver.operations.registry import OPERATIONS
 
 __all__ = [
     "OPERATIONS",
+    "break_glass",
     "closure",
     "code_systems",
     "concept_maps",

@@ -26,10 +26,12 @@ async def known(ctx: Context, headers: Headers) -> Context:
     grant = await find(ctx.auth, secret.strip())
     if grant is None:
         raise refused("the access token is unknown, expired or revoked", "invalid_token")
-    return replace(ctx, caller=_caller(grant), trail=None if ctx.ledger is None else Trail())
+    return replace(
+        ctx, caller=_caller(grant, ctx.settings.practitioner_access), trail=None if ctx.ledger is None else Trail()
+    )
 
 
-def _caller(grant: Grant) -> Caller:
+def _caller(grant: Grant, practice: str) -> Caller:
     return Caller(
         name=grant.user or grant.client,
         scopes=_scopes(grant.scope),
@@ -38,6 +40,7 @@ def _caller(grant: Grant) -> Caller:
         fhir_user=grant.fhir_user,
         roles=grant.roles,
         records=grant.records,
+        practice=practice,
         client=grant.client,
         token=grant.token,
     )

@@ -200,7 +200,21 @@ class ReferredFrom:
     references: tuple[str, ...]
 
 
-Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within | Contained | Belonging | ReferredFrom
+@dataclass(frozen=True, slots=True)
+class CaredFor:
+    """What is in the records of the patients of a practitioner, through an account. Resolved before it is a filter.
+
+    `organizations`: also of the patients of the organizations where the practitioner works. `patient`: it is all or
+    nothing, as that patient is one of them or not.
+    """
+
+    practitioner: str
+    account: str
+    organizations: bool
+    patient: str | None = None
+
+
+Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within | Contained | Belonging | ReferredFrom | CaredFor
 
 
 def clauses(criterion: Criterion) -> Iterator[Clause]:

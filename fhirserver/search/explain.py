@@ -14,6 +14,7 @@ from fhirserver.search.criteria import (
     AllOf,
     AnyOf,
     Belonging,
+    CaredFor,
     Chain,
     Clause,
     Contained,
@@ -136,6 +137,8 @@ def _described(criterion: Criterion) -> list[Part]:
             return [_group("contained", [_text("type", type_), *_described(part)])]
         case Belonging(references):
             return [_text("compartment", each) for each in references[:LISTED] or ("of no patient",)]
+        case CaredFor(practitioner):
+            return [_text("caredForBy", practitioner)]
         case ReferredFrom(references):
             return [_text("referredFrom", each) for each in references[:LISTED]]
 

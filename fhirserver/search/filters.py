@@ -26,6 +26,7 @@ from fhirserver.search.criteria import (
     AllOf,
     AnyOf,
     Belonging,
+    CaredFor,
     Chain,
     Clause,
     Codes,
@@ -104,7 +105,7 @@ def criterion_filter(criterion: Criterion, now: datetime, inside: bool = False) 
             return contained_filter(criterion, now, inside)
         case Belonging(references):
             return in_one_of(references) if references else in_no_record()
-        case Chain() | ReferredFrom():
+        case Chain() | ReferredFrom() | CaredFor():
             raise ValueError("what a chain matches is for the database to say: resolve it first")
 
 
@@ -173,6 +174,9 @@ def conjunction(filters: Iterable[Filter]) -> Filter:
 
 
 def disjunction(filters: Sequence[Filter]) -> Filter:
+    """Any of them; of none, what no document meets."""
+    if not filters:
+        return {"_id": {"$in": []}}
     return filters[0] if len(filters) == 1 else {"$or": [*filters]}
 
 

@@ -20,6 +20,7 @@ from pymongo.write_concern import WriteConcern
 
 CLAIMS = "claims"
 JOBS = "jobs"
+EMERGENCIES = "emergencies"
 SERVER = "server"
 SERVERS = "servers"
 CLOSURES = "closures"
@@ -100,6 +101,12 @@ MEMBERS = tuple(
 )
 
 
+OPENED = (
+    IndexModel([("_id.account", ASCENDING)], name="account"),
+    IndexModel("until", expireAfterSeconds=0, name="until"),
+)
+
+
 def history_of(type_: str) -> str:
     return f"{type_}.history"
 
@@ -149,6 +156,7 @@ def differs(present: Mapping[str, Any] | None, wanted: IndexModel) -> bool:
 
 async def ensure_shared(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database[CLAIMS].create_index("at", expireAfterSeconds=CLAIM_SECONDS, name="at")
+    await database[EMERGENCIES].create_indexes(list(OPENED))
     await database[JOBS].create_indexes(list(QUEUE))
     await database[SERVERS].create_index("beat", expireAfterSeconds=SERVER_SECONDS, name="beat")
     await database[CLOSURE_MEMBERS].create_indexes(list(MEMBERS))

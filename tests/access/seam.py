@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from brief import briefly
 
 from fhirserver.store.connect import connect
-from smart_auth import tokens
+from smart_auth import tokens, users
 from smart_auth.server import Auth
 
 if TYPE_CHECKING:
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 LIFE = timedelta(hours=1)
 Apps = Callable[..., "Fhir"]
+
+
+def person(served: Served, login: str, **values: Any) -> str:
+    """The id of an account."""
+
+    async def made() -> str:
+        assert served.settings.mongodb_url
+        client = await connect(served.settings.mongodb_url.get_secret_value())
+        try:
+            auth = Auth(client[served.settings.database], served.settings, lambda: datetime.now(UTC))
+            return (await users.create(auth, login, **{"verified": True, "password": "x"} | values)).id
+        finally:
+            await client.close()
+
+    return briefly(made())
 
 
 def app(served: Served, scope: str, patient: str | None = None, **grant: Any) -> Fhir:

@@ -1,0 +1,22 @@
+"""Records that practitioners opened in an emergency: of one patient, by one account, until a time.
+
+The time lies in the document, and old ones go by themselves.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fhirserver.store.resources import Store
+from fhirserver.store.schema import EMERGENCIES
+
+
+async def begin(store: Store, account: str, patient: str, until: datetime) -> None:
+    change = {"$max": {"until": until}}
+    await store[EMERGENCIES].update_one({"_id": {"account": account, "patient": patient}}, change, upsert=True)
+
+
+async def of(store: Store, account: str, now: datetime) -> set[str]:
+    """The ids of the patients whose records an account has open in an emergency."""
+    asked = {"_id.account": account, "until": {"$gt": now}}
+    return {each["_id"]["patient"] async for each in store[EMERGENCIES].find(asked, {"_id": 1}, session=store.session)}

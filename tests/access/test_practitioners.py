@@ -1,0 +1,208 @@
+"""Whose records a practitioner may open: a setting; and what may be done in an emergency, and who learns of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from record import pulse, put, resource, to
+from seam import person
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve, Served
+    from seam import Apps
+
+CLASS = {"class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}}
+REASON = "unconscious after a fall, allergies are needed"
+ME = to("Practitioner/me")
+
+
+def encounter(name: str, patient: str, status: str = "finished", **more: Any) -> dict[str, Any]:
+    return resource(f"Encounter/{name}", status=status, subject=to(f"Patient/{patient}"), **CLASS, **more)
+
+
+def team(name: str, patient: str, status: str = "active", member: str = "Practitioner/me") -> dict[str, Any]:
+    return resource(
+        f"CareTeam/{name}", status=status, subject=to(f"Patient/{patient}"), participant=[{"member": to(member)}]
+    )
+
+
+def patients(*names: str, **more: Any) -> list[dict[str, Any]]:
+    return [resource(f"Patient/{name}", **more) for name in names]
+
+
+WORLD = [
+    resource("Organization/mine", name="Mine"),
+    resource("Organization/theirs", name="Theirs"),
+    resource("Practitioner/me", name=[{"family": "Me"}]),
+    resource("Practitioner/other", name=[{"family": "Other"}]),
+    resource("PractitionerRole/my", active=True, practitioner=ME, organization=to("Organization/mine")),
+    resource("PractitionerRole/past", active=False, practitioner=ME, organization=to("Organization/theirs")),
+    *patients("by-name", generalPractitioner=[ME]),
+    *patients("by-role", generalPractitioner=[to("PractitionerRole/my")]),
+    *patients("by-team", "by-visit", "of-house", "visited-house", "past-team", "cancelled", "stranger"),
+    *patients("managed", managingOrganization=to("Organization/mine")),
+    *patients("elsewhere", managingOrganization=to("Organization/theirs")),
+    team("now", "by-team"),
+    team("over", "past-team", "inactive"),
+    team("house", "of-house", member="Organization/mine"),
+    encounter("visit", "by-visit", participant=[{"individual": ME}]),
+    encounter("off", "cancelled", "cancelled", participant=[{"individual": ME}]),
+    encounter("house", "visited-house", serviceProvider=to("Organization/mine")),
+    resource("Observation/ward", status="final", code={"text": "noise"}, subject=to("Location/ward")),
+    resource("Location/ward", name="Ward"),
+    resource("DocumentReference/loose", status="current", content=[{"attachment": {"title": "whose?"}}]),
+    resource("Bundle/loose", type="collection"),
+]
+CARED = {"by-name", "by-role", "by-team", "by-visit"}
+HOUSE = CARED | {"of-house", "visited-house", "managed"}
+ALL = {each["id"] for each in WORLD if each["resourceType"] == "Patient"}
+
+
+class House(NamedTuple):
+    """A served record, its administrator, and apps of people who have a role there."""
+
+    served: Served
+    admin: Fhir
+    app: Callable[..., Fhir]
+
+
+@pytest.fixture(scope="module")
+def house(serve: Serve, apps: Apps) -> Callable[[str], House]:
+    made: dict[str, House] = {}
+
+    def of(practice: str) -> House:
+        if practice not in made:
+            served = serve(open=False, practitioner_access=practice)
+            admin = apps(served, "system/*.cruds")
+            for each in WORLD:
+                put(admin, each)
+            for each in sorted(ALL):
+                put(admin, pulse(f"of-{each}", each, 60))
+            me = person(served, "me", roles=["practitioner"], fhir_user="Practitioner/me")
+            made[practice] = House(
+                served, admin, lambda scope, who=me, **context: apps(served, scope, user=who, **context)
+            )
+        return made[practice]
+
+    return of
+
+
+@pytest.mark.parametrize(("practice", "seen"), [("all", ALL), ("organization", HOUSE), ("care-team", CARED)])
+def test_a_practitioner_sees_whose_record_the_setting_lets_open(
+    house: Callable[[str], House], practice: str, seen: set[str]
+) -> None:
+    app = house(practice).app("user/*.cruds")
+    assert {*app.ids("Patient?_count=50")} == seen
+    assert {*app.ids("Observation?patient:missing=false&_count=50")} == {f"of-{each}" for each in seen}
+    for name in sorted(ALL):
+        status = 200 if name in seen else 404
+        assert app.get(f"Patient/{name}").status_code == status, name
+        assert app.get(f"Observation/of-{name}").status_code == status, name
+        assert app.get(f"Observation/of-{name}/_history/1").status_code == status, name
+        assert app.get(f"Patient/{name}/$everything").status_code == status, name
+    versions = app.bundle("Observation/_history?_count=100")["entry"]
+    assert len([each for each in versions if "of-" in each["fullUrl"]]) == len(seen)
+
+
+@pytest.mark.parametrize("practice", ["organization", "care-team"])
+def test_what_is_about_nobody_is_seen_and_what_may_be_about_somebody_is_not(
+    house: Callable[[str], House], practice: str
+) -> None:
+    app = house(practice).app("user/*.cruds")
+    for name in ("Organization/theirs", "Practitioner/other", "Location/ward", "Observation/ward"):
+        assert app.get(name).status_code == 200, name
+    for name in ("DocumentReference/loose", "Bundle/loose"):
+        assert app.get(name).status_code == 404, name
+        assert house("all").app("user/*.cruds").get(name).status_code == 200, name
+
+
+def test_writes_keep_to_the_records_that_may_be_opened(house: Callable[[str], House]) -> None:
+    app = house("care-team").app("user/*.cruds")
+    body = {key: value for key, value in pulse("x", "by-team", 61).items() if key != "id"}
+    assert app.post("Observation", body).status_code == 201
+    assert app.post("Observation", body | {"subject": to("Patient/stranger")}).status_code == 403
+    assert app.patch("Observation/of-stranger", [{"op": "add", "path": "/language", "value": "en"}]).status_code == 404
+    assert app.patch("Observation/of-by-team", [{"op": "add", "path": "/language", "value": "en"}]).status_code == 200
+    assert app.post("SearchParameter", resource("SearchParameter/x")).status_code in (400, 403)
+
+
+def test_a_launch_opens_the_records_that_may_be_opened(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    mine, not_mine = (here.app("patient/*.rs", patient=each) for each in ("by-team", "stranger"))
+    assert mine.ids("Patient") == ["by-team"]
+    assert mine.get("Patient/by-visit").status_code == 404
+    assert not_mine.ids("Patient") == []
+    assert not_mine.get("Observation/of-stranger").status_code == 404
+
+
+def test_who_has_no_role_sees_nothing(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    someone = {"roles": ["practitioner"], "fhir_user": "Person/x"}
+    for number, values in enumerate(({"roles": []}, {"roles": ["practitioner"]}, someone)):
+        who = person(here.served, f"nobody-{number}", **values)
+        assert here.app("user/*.rs", who).ids("Patient") == []
+    admin = person(here.served, "boss", roles=["admin"])
+    assert {*here.app("user/*.rs", admin).ids("Patient?_count=50")} == ALL
+
+
+def test_a_patient_sees_its_own_record_and_those_it_keeps(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    who = person(here.served, "ada", roles=["patient"], patient="by-team", proxy_for=["by-visit"])
+    app = here.app("user/*.rs", who)
+    assert {*app.ids("Patient")} == {"by-team", "by-visit"}
+    assert app.get("Observation/of-by-visit").status_code == 200
+    assert app.get("Observation/of-by-name").status_code == 404
+
+
+def test_in_an_emergency_a_record_opens_with_a_reason_and_the_patient_learns_of_it(
+    house: Callable[[str], House],
+) -> None:
+    here = house("care-team")
+    two = person(here.served, "two", roles=["practitioner"], fhir_user="Practitioner/other")
+    app, other = here.app("user/*.rs"), here.app("user/*.rs", two)
+    assert app.get("Patient/elsewhere").status_code == 404
+    assert app.get("Patient/elsewhere/$break-glass").status_code == 405
+    for reason in ("", "why", " " * 40):
+        assert app.post(f"Patient/elsewhere/$break-glass?reason={reason}").status_code == 400
+    assert app.get("Patient/elsewhere").status_code == 404
+    opened = app.post(f"Patient/elsewhere/$break-glass?reason={REASON}")
+    assert opened.status_code == 200, opened.text
+    assert opened.json()["parameter"][0]["name"] == "until"
+    assert app.get("Patient/elsewhere").status_code == 200
+    assert app.get("Observation/of-elsewhere").status_code == 200
+    assert other.get("Patient/elsewhere").status_code == 404
+    assert app.get("Patient/stranger").status_code == 404
+    elsewhere = person(here.served, "owner", roles=["patient"], patient="elsewhere")
+    owner = here.app("patient/*.rs", elsewhere, patient="elsewhere")
+    events = [each["resource"] for each in owner.bundle("AuditEvent?_count=50")["entry"]]
+    (event,) = [each for each in events if each["subtype"][0]["code"] == "110127"]
+    assert event["entity"][0]["detail"] == [{"type": "reason", "valueString": REASON}]
+    assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"
+    assert any(each["who"].get("reference") == "Practitioner/me" for each in event["agent"])
+
+
+def test_the_glass_is_broken_by_practitioners_only_and_where_it_is_accounted_for(
+    house: Callable[[str], House], serve: Serve, apps: Apps
+) -> None:
+    here = house("care-team")
+    patient = person(here.served, "curious", roles=["patient"], patient="by-team")
+    for app in (here.admin, here.app("user/*.rs", patient)):
+        assert app.post(f"Patient/stranger/$break-glass?reason={REASON}").status_code == 403
+    assert here.app("user/*.rs").post(f"Patient/nobody/$break-glass?reason={REASON}").status_code == 404
+    for settings in ({"audit": False}, {"emergency_hours": 0}):
+        served = serve(open=False, practitioner_access="care-team", **settings)
+        who = person(served, "me", roles=["practitioner"], fhir_user="Practitioner/me")
+        put(apps(served, "system/*.cruds"), resource("Patient/p"))
+        app = apps(served, "user/*.rs", user=who)
+        assert app.post(f"Patient/p/$break-glass?reason={REASON}").status_code == 403
+
+
+def test_a_record_that_was_opened_closes(serve: Serve, apps: Apps) -> None:
+    served = serve(open=False, practitioner_access="care-team", emergency_hours=0.0000001)
+    put(apps(served, "system/*.cruds"), resource("Patient/p"))
+    who = person(served, "me", roles=["practitioner"], fhir_user="Practitioner/me")
+    app = apps(served, "user/*.rs", user=who)
+    assert app.post(f"Patient/p/$break-glass?reason={REASON}").status_code == 200
+    assert app.get("Patient/p").status_code == 404
