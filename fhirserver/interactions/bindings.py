@@ -15,11 +15,11 @@ from typing import Any
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir.outcome import Issue, Outcome
 from fhirserver.interactions.terminology import service
+from fhirserver.validation.bindings import WRITTEN, Written
 from fhirserver.validation.findings import Question
 from fhirserver.validation.kept import Member
 from terminology.canonical import Canonical
 from terminology.service import Service
-from terminology.value_sets import Present
 from terminology.verdicts import Asked, Rules, Verdict, in_code_system, in_value_set
 
 BREATH = 100  # questions of a large Bundle, between which others get their turn
@@ -48,10 +48,8 @@ async def members(ctx: Context, asked: Mapping[Member, Any]) -> dict[Member, boo
 
 async def _member(known: Service, value_set: str, value: Any) -> bool | None:
     question = Question("required", value_set, _type(value), value)
-    asked = known.named("ValueSet", value_set)
     try:
-        present = (await known.gathered(asked)).present
-        verdicts = [await _verdict(known, asked, present, each, question.type) for each in _codes(question)]
+        verdicts = await _verdicts(known, question, _codes(question))
     except Outcome:
         return None
     if any(map(_inside, verdicts)):
@@ -72,10 +70,8 @@ async def _answer(known: Service, question: Question) -> list[Issue]:
             return []
         said = f"there is no code, and one {SHOULD[strength]} from {question.value_set}"
         return [_issue(question, SEVERITY[strength], "code-invalid", said)]
-    value_set = known.named("ValueSet", question.value_set)
     try:
-        present = (await known.gathered(value_set)).present
-        verdicts = [await _verdict(known, value_set, present, each, question.type) for each in asked]
+        verdicts = await _verdicts(known, question, asked)
     except Outcome as refusal:
         return [_unanswered(question, str(refusal))]
     issues = [each for verdict in verdicts for each in await _of_code(known, question, verdict)]
@@ -89,8 +85,20 @@ async def _answer(known: Service, question: Question) -> list[Issue]:
     return [*issues, _issue(question, SEVERITY[strength], "code-invalid", said)]
 
 
-async def _verdict(known: Service, value_set: Canonical, present: Present, asked: Asked, type_: str) -> Verdict:
-    return await in_value_set(known, value_set, present, asked, Rules(infer=type_ in BARE))
+async def _verdicts(known: Service, question: Question, asked: Iterable[Asked]) -> list[Verdict]:
+    """Raises a 400 Outcome where the value set cannot be read."""
+    grammar = WRITTEN.get(question.value_set.partition("|")[0])
+    if grammar is not None:
+        return [_by_writing(grammar, each) for each in asked]
+    value_set, rules = known.named("ValueSet", question.value_set), Rules(infer=question.type in BARE)
+    present = (await known.gathered(value_set)).present
+    return [await in_value_set(known, value_set, present, each, rules) for each in asked]
+
+
+def _by_writing(grammar: Written, asked: Asked) -> Verdict:
+    """Codes that nobody can list."""
+    right = asked.system in (None, grammar.system) and grammar.right(asked.code)
+    return Verdict(True, asked) if right else Verdict(False, asked, grammar.said, "code-invalid")
 
 
 async def _of_code(known: Service, question: Question, verdict: Verdict) -> list[Issue]:

@@ -23,27 +23,31 @@ Concept = Callable[[dict[str, Any]], Problem | None]
 class Written(NamedTuple):
     """Codes that are known by how they are written."""
 
+    system: str
     right: Callable[[str], object]
     said: str
 
 
+# R4 prefers common languages, and allows none but those of BCP 47: elementdefinition-maxValueSet
+LANGUAGES = "http://hl7.org/fhir/ValueSet/languages"
+_language = Written(
+    "urn:ietf:bcp:47",
+    re.compile(r"(?:[A-Za-z]{2,8}|[xXiI](?=-))(?:-[A-Za-z0-9]{1,8})*").fullmatch,
+    "a language is written as BCP 47 says: en, en-US, zh-Hant",
+)
+
 _NAME = r"[A-Za-z0-9!#$&^_.+*-]{1,127}"
 WRITTEN: dict[str, Written] = {
+    "http://hl7.org/fhir/ValueSet/all-languages": _language,
     "http://hl7.org/fhir/ValueSet/mimetypes": Written(
+        "urn:ietf:bcp:13",
         re.compile(rf"{_NAME}/{_NAME}(?: ?;[^\x00-\x1f]*)?|xml|json|ttl").fullmatch,
         "a MIME type is written type/subtype: https://www.rfc-editor.org/rfc/rfc6838",
     ),
     "http://hl7.org/fhir/ValueSet/currencies": Written(
-        re.compile(r"[A-Z]{3}").fullmatch, "a currency is three capital letters of ISO 4217"
+        "urn:iso:std:iso:4217", re.compile(r"[A-Z]{3}").fullmatch, "a currency is three capital letters of ISO 4217"
     ),
 }
-
-# R4 prefers common languages, and allows none but those of BCP 47: elementdefinition-maxValueSet
-LANGUAGES = "http://hl7.org/fhir/ValueSet/languages"
-_language = Written(
-    re.compile(r"(?:[A-Za-z]{2,8}|[xXiI](?=-))(?:-[A-Za-z0-9]{1,8})*").fullmatch,
-    "a language is written as BCP 47 says: en, en-US, zh-Hant",
-)
 
 
 def written(element: Element) -> Check | None:
@@ -55,7 +59,7 @@ def written(element: Element) -> Check | None:
     known = _language if value_set == LANGUAGES else known
     if known is None:
         return None
-    right, said = known
+    _, right, said = known
 
     def check(value: object) -> Problem | None:
         if type(value) is str and right(value):

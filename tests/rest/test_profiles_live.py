@@ -277,6 +277,20 @@ def test_without_validation_what_can_be_read_is_stored(serve: Serve) -> None:
     assert fhir.post("Observation/$validate", observation).json()["issue"][0]["severity"] == "error"
 
 
+def test_languages_are_known_by_how_they_are_written(strict: Fhir) -> None:
+    binding = {"strength": "required", "valueSet": "http://hl7.org/fhir/ValueSet/all-languages"}
+    element = [{"path": "Patient.communication"}, {"path": "Patient.communication.language", "binding": binding}]
+    strict.put("StructureDefinition/speaking", definition("speaking", "Patient", element))
+    for system, code, found in (
+        ("urn:ietf:bcp:47", "nl-BE", []),
+        ("urn:ietf:bcp:47", "nl_BE", [("error", "binding", "Patient.communication[0].language")]),
+        ("urn:x", "nl-BE", [("error", "binding", "Patient.communication[0].language")]),
+    ):
+        spoken = [{"language": {"coding": [{"system": system, "code": code}]}}]
+        speaking = patient(BASE + "speaking", communication=spoken)
+        assert [each for each in issues(strict, speaking) if each[0] != "information"] == found
+
+
 def test_a_code_of_a_system_that_is_not_here_is_not_refused(strict: Fhir) -> None:
     """Which system a bare code is of depends on all the systems of its value set."""
     element = [{"path": "Patient.communication.preferred", "min": 0}, {"path": "Patient.language"}]
