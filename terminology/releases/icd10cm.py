@@ -5,7 +5,10 @@ https://www.cdc.gov/nchs/icd/icd-10-cm/files.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -17,7 +20,16 @@ URL = "http://hl7.org/fhir/sid/icd-10-cm"
 NOTES = ("inclusionTerm", "includes", "excludes1", "excludes2", "codeFirst", "useAdditionalCode", "codeAlso", "notes")
 LONGEST = 7  # characters, without the dot; the last one is an extension
 PLACEHOLDER = "X"
-Extensions = Mapping[str, str]
+
+# `7th characters D and S do not apply to codes in category S06 with 6th character 7 - death …, or 8 - death …`
+_barred = re.compile(r"7th characters? (.+?) do(?:es)? not apply to codes .* with 6th character (.*)")
+
+
+class Extensions(NamedTuple):
+    """The seventh characters with their meanings; `barred` are the (sixth, seventh) that do not go together."""
+
+    meanings: Mapping[str, str] = MappingProxyType({})
+    barred: frozenset[tuple[str, str]] = frozenset()
 
 
 def read(files: Files, into: Staging) -> Described:
@@ -54,7 +66,7 @@ def _chapter(chapter: etree._Element, into: Staging) -> None:
         into.below(block, code)
         _notes(section, block, into)
         for diagnosis in section.iterfind("diag"):
-            _diagnosis(diagnosis, block, {}, into)
+            _diagnosis(diagnosis, block, Extensions(), into)
 
 
 def _diagnosis(diagnosis: etree._Element, parent: str, extensions: Extensions, into: Staging) -> None:
@@ -63,16 +75,26 @@ def _diagnosis(diagnosis: etree._Element, parent: str, extensions: Extensions, i
     into.concept(code, name)
     into.below(code, parent)
     _notes(diagnosis, code, into)
-    own = {each.get("char", ""): _text(each) for each in diagnosis.iterfind("sevenChrDef/extension")}
-    extensions = own or extensions
+    extensions = _extensions(diagnosis, extensions)
     below = diagnosis.findall("diag")
     for each in below:
         _diagnosis(each, code, extensions, into)
     if not below:
-        for character, meaning in extensions.items():
+        for character, meaning in extensions.meanings.items():
             extended = _extended(code, character)
-            into.concept(extended, f"{name}, {meaning}")
-            into.below(extended, code)
+            if (extended[-2], character) not in extensions.barred:
+                into.concept(extended, f"{name}, {meaning}")
+                into.below(extended, code)
+
+
+def _extensions(diagnosis: etree._Element, above: Extensions) -> Extensions:
+    own = {each.get("char", ""): _text(each) for each in diagnosis.iterfind("sevenChrDef/extension")}
+    barred = set(above.barred)
+    for note in diagnosis.iterfind("notes/note"):
+        if found := _barred.fullmatch(_text(note)):
+            sixth, seventh = re.findall(r"\b(\d) -", found[2]), re.findall(r"\b[A-Z]\b", found[1])
+            barred |= {(one, other) for one in sixth for other in seventh}
+    return Extensions(own or above.meanings, frozenset(barred))
 
 
 def _extended(code: str, character: str) -> str:

@@ -119,6 +119,14 @@ ICD10CM = """<?xml version="1.0" encoding="utf-8"?>
             <sevenChrDef><extension char="S">sequela</extension></sevenChrDef></diag>
         </diag>
       </diag>
+      <diag><name>A02</name><desc>Syrup</desc>
+        <sevenChrDef><extension char="A">initial encounter</extension>
+          <extension char="D">subsequent encounter</extension><extension char="S">sequela</extension></sevenChrDef>
+        <notes><note>7th characters D and S do not apply to codes in category A02 with 6th character 7 - sweet death, or
+          8 - other death.</note></notes>
+        <diag><name>A02.017</name><desc>Syrup, sweet death</desc></diag>
+        <diag><name>A02.019</name><desc>Syrup, alive</desc></diag>
+      </diag>
       <diag><name>A01</name><desc>Honey</desc>
         <sevenChrDef><extension char="A">initial encounter</extension></sevenChrDef></diag>
     </section>

@@ -115,6 +115,8 @@ def test_what_is_not_in_a_release(fhir: Fhir, kind: str, code: str) -> None:
         ("rxnorm", [("concept", "is-a", "400")], "200 400"),
         ("rxnorm", [("STY", "=", "Pharmacologic Substance")], "100"),
         ("icd-10-cm", [("concept", "is-a", "A00.1")], "A00.1 A00.11 A00.11XA A00.11XD A00.12 A00.12XS"),
+        ("icd-10-cm", [("concept", "descendent-of", "A02.017")], "A02.017A"),
+        ("icd-10-cm", [("concept", "descendent-of", "A02.019")], "A02.019A A02.019D A02.019S"),
         ("icd-10-cm", [("concept", "is-a", "1"), ("code", "regex", "A01.*")], "A01 A01.XXXA"),
         ("cvx", [("VaccineStatus", "=", "Active")], "213 998"),
     ],
