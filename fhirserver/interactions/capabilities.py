@@ -39,6 +39,8 @@ INTERACTIONS = (
 SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system")
 FORMATS = ("application/fhir+json", "application/fhir+xml", "json", "xml")
 PATCHES = ("application/json-patch+json", "application/fhir+json", "application/fhir+xml")
+# https://hl7.org/fhir/R4/terminology-service.html: expand, lookup, validate-code, translate, closure
+TERMINOLOGY_SERVER = "http://hl7.org/fhir/CapabilityStatement/terminology-server"
 MODES = ("full", "normative", "terminology")
 
 FILTER = {"name": "_filter", "type": "special", "definition": "http://hl7.org/fhir/SearchParameter/filter"}
@@ -91,6 +93,7 @@ def statement(ctx: Context, profiles: Supported = NONE) -> dict[str, Any]:
         "date": DATE,
         "publisher": "HealthMate",
         "kind": "instance",
+        "instantiates": [TERMINOLOGY_SERVER],
         "software": {"name": "HealthMate", "version": version("healthmate")},
         "implementation": {"description": "HealthMate FHIR R4 server", "url": ctx.base_url},
         "fhirVersion": "4.0.1",
