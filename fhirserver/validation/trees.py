@@ -49,7 +49,6 @@ class Spec:
     max_length: int | None = None
     bindings: tuple[Binding, ...] = ()
     constraints: tuple[Constraint, ...] = ()
-    modifier: bool = False
     slicing: Slicing | None = None
     children: dict[str, Spec] = field(default_factory=dict)
     slices: list[Spec] = field(default_factory=list)
@@ -57,14 +56,6 @@ class Spec:
     @property
     def most(self) -> int | None:
         return None if self.max is None or self.max == "*" else int(self.max)
-
-    def within(self) -> Iterator[Spec]:
-        """This, and everything below it."""
-        ahead = [self]
-        while ahead:
-            here = ahead.pop()
-            yield here
-            ahead += [*here.slices, *here.children.values()]
 
 
 def tree(elements: Iterable[Json]) -> Spec:
@@ -115,7 +106,6 @@ def _spec(element: Json) -> Spec:
         max_length=element.get("maxLength"),
         bindings=tuple(_bindings(element.get("binding", {}))),
         constraints=tuple(_constraints(element.get("constraint", ()))),
-        modifier=element.get("isModifier", False),
         slicing=_slicing(element["slicing"]) if "slicing" in element else None,
     )
 

@@ -859,6 +859,22 @@ def test_a_profile_asks_for_an_extension() -> None:
     assert [each.expression for each in found] == ["Observation.extension[0].value"]
 
 
+def test_slices_told_by_an_extension() -> None:
+    """A component is of the slice by what its extension says."""
+    parts = [
+        {"path": "Observation.component", "sliceName": "s", "max": "0"},
+        {"path": "Observation.component.extension", "sliceName": "e", "type": [{"code": "Extension", "profile": [E]}]},
+        {"path": "Observation.component.extension.value[x]", "fixedString": "x"},
+    ]
+    path = f"extension('{E}').value.ofType(string)"
+    profile = structure("p", "Observation", *sliced("Observation.component", *parts, kind="value", at=path))
+    definition = extension("e", context=[{"type": "element", "expression": "Element"}])
+    number = [("cardinality-max", "Observation.component")]
+    assert said(with_extension(E, "component", valueString="x"), definition, profile) == number
+    assert said(with_extension(E, "component", valueString="y"), definition, profile) == []
+    assert said(OBSERVATION, definition, profile) == []
+
+
 def test_extensions_in_closed_slices_are_those_of_the_profile() -> None:
     closed = {"slicing": {"discriminator": [{"type": "value", "path": "url"}], "rules": "closed"}}
     type_ = [{"code": "Extension", "profile": [E]}]
