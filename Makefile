@@ -46,6 +46,21 @@ tests/js/node_modules/.installed: tests/js/package-lock.json
 	cd tests/js && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# The official JavaScript client as one file for a page; as a dependency it would bring 300 packages that a page never loads.
+FHIRCLIENT := 2.6.3
+FHIRCLIENT_SHA256 := eb76a8e9034fab4f07eb4e5ab7e0dfeabe09976fba5e2adfa5c834466d30fdce
+tests/js/fhirclient/fhir-client.min.js: tests/js/node_modules/.installed
+	cd tests/js && npm pack --silent fhirclient@$(FHIRCLIENT) >/dev/null && \
+		tar --extract --gzip --file fhirclient-$(FHIRCLIENT).tgz --strip-components=2 --one-top-level=fhirclient \
+		package/build/fhir-client.min.js && rm fhirclient-$(FHIRCLIENT).tgz
+	@echo "$(FHIRCLIENT_SHA256)  $@" | sha256sum --check --quiet
+	@touch $@
+
+# Apps are let in by people in a browser; without it the tests that need one are skipped, and say so.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || ( $(call apt,chromium) ) || true
+
 # The embedded mongod is linked against libcurl.
 .PHONY: libcurl
 libcurl:
@@ -73,7 +88,7 @@ lint: install-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install-dev lint redis $(if $(wildcard tests/js/package.json),tests/js/node_modules/.installed)
+test: install-dev lint redis chromium tests/js/fhirclient/fhir-client.min.js
 	@folder=$$(mktemp -d $(MEMORY:%=--tmpdir=%)); trap 'rm -rf "$$folder"' EXIT; export TMPDIR=$$folder; \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not faults and not fuzz" --cov --cov-report=term
 
@@ -103,4 +118,4 @@ lock: install-dev
 	sed -i '/^# The following packages are considered/,$$d' requirements.lock requirements-dev.lock
 
 clean:
-	rm -rf .venv tests/js/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf .venv tests/js/node_modules tests/js/fhirclient .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
