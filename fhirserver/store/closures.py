@@ -1,5 +1,7 @@
 """Closure tables: a row for each in `closures`, and the codes of all of them in `closures.members`.
 
+docs/adr/0013-closure-tables.md
+
 A row: {_id, generation, version, systems: [{url, edition}]}. To begin a table again is a new generation of it; what
 earlier ones left is nobody's. Who adds codes raises the version in the same transaction, so that two who add at the
 same time come one after the other, and the later sees what the earlier did.
