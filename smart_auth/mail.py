@@ -10,10 +10,11 @@ import logging
 import re
 from collections.abc import Coroutine
 from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import aiosmtplib
 
@@ -111,7 +112,7 @@ async def _sent(auth: Auth, mail: Mail) -> None:
     message["To"] = mail.to
     message["Subject"] = mail.subject
     message["Date"] = format_datetime(auth.now())
-    message["Message-ID"] = make_msgid(domain=urlsplit(auth.issuer).hostname)
+    message["Message-ID"] = f"<{uuid4().hex}@{urlsplit(auth.issuer).hostname}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text)
     try:
