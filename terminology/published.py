@@ -49,6 +49,11 @@ def _names() -> dict[str, dict[str, str]]:
     return found | {"CodeSystem": OIDS | found["CodeSystem"]}
 
 
+def published_name(asked: Canonical) -> str | None:
+    """The URL of a value set that is asked for by its OID. Of code systems, `NamingSystem` says it."""
+    return _names()["ValueSet"].get(plain(asked.url)) if asked.type == "ValueSet" else None
+
+
 @cache
 def _named() -> dict[str, NamingSystem]:
     """By URL and OID."""
@@ -79,7 +84,7 @@ def _frame(begin: int, length: int) -> bytes:
 
 def published(asked: Canonical) -> Json | None:
     places = _index().get(asked.type, {})
-    place = places.get(asked.url) or places.get(_names().get(asked.type, {}).get(plain(asked.url), ""))
+    place = places.get(asked.url) or places.get(published_name(asked) or "")
     if place is None:
         return None
     frame, length, begin, end = place

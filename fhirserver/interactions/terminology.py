@@ -21,7 +21,7 @@ from fhirserver.store.watching import changes
 from terminology.canonical import Candidate, Canonical, latest
 from terminology.code_systems import CONTENT
 from terminology.naming import URNS, plain
-from terminology.published import published_definition
+from terminology.published import published_definition, published_name
 from terminology.releases import releases
 from terminology.releases.release import Release
 from terminology.releases.schema import RELEASES
@@ -63,8 +63,10 @@ class Stored:
         for type_ in KINDS:
             wanted = [each for each in asked if each.type == type_]
             if wanted:
-                candidates = await self.with_urls(type_, {each.url for each in wanted})
-                found |= {each: latest(_versioned(each), candidates[each.url]) for each in wanted}
+                names = {each.url: published_name(each) or each.url for each in wanted}
+                candidates = await self.with_urls(type_, {*names, *names.values()})
+                meant = {each: candidates[each.url] or candidates[names[each.url]] for each in wanted}
+                found |= {each: latest(_versioned(each), many) for each, many in meant.items()}
         implied = [each for each in found if each.type == "ValueSet" and found[each] is None]
         found |= await self._implied([each for each in implied if published_definition(each) is None])
         found |= await self._supplements([each for each in asked if each.type == SUPPLEMENTS])

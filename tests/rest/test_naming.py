@@ -201,3 +201,17 @@ def test_a_name_is_live(world: Fhir) -> None:
     assert said(world.get(ask))["result"] is True
     assert world.delete("NamingSystem/late").status_code in (200, 204)
     assert said(world.get(ask))["result"] is False
+
+
+def test_what_is_stored_comes_first_by_an_oid_too(world: Fhir) -> None:
+    own = {"resourceType": "CodeSystem", "id": "own", "url": GENDER, "version": "9", "status": "active"}
+    world.put("CodeSystem/own", own | {"content": "complete", "concept": [{"code": "female", "display": "Frau"}]})
+    genders = {"resourceType": "ValueSet", "id": "own", "url": "http://hl7.org/fhir/ValueSet/administrative-gender"}
+    listed = {"include": [{"system": GENDER, "concept": [{"code": "female"}]}]}
+    world.put("ValueSet/own", genders | {"version": "9", "status": "active", "compose": listed})
+    asked = {"system": "urn:oid:2.16.840.1.113883.4.642.4.2", "code": "female"}
+    assert said(world.get("CodeSystem/$lookup", params=asked))["display"] == "Frau"
+    expansion = world.get("ValueSet/$expand?url=urn:oid:2.16.840.1.113883.4.642.3.1").json()["expansion"]
+    assert [each["display"] for each in expansion["contains"]] == ["Frau"]
+    for path in ("CodeSystem/own", "ValueSet/own"):
+        assert world.delete(path).status_code in (200, 204)
