@@ -208,3 +208,28 @@ def test_whatever_the_order_the_table_is_the_same(world: Fhir, steps: list[tuple
 
 def test_entries_of_one_member_are_none() -> None:
     assert [*entries([Member("s", "a", "a", frozenset("a"), 1)], 0)] == []
+
+
+def asked(fhir: Fhir, *concepts: Json) -> Any:
+    parameter = [{"name": "name", "valueString": "strict"}, *concepts]
+    return fhir.post("$closure", {"resourceType": "Parameters", "parameter": parameter})
+
+
+@pytest.mark.parametrize(
+    ("concepts", "status", "said"),
+    [
+        ([{"name": "concept", "valueCoding": {"system": TREE, "display": "A"}}], 400, "a Coding with system and code"),
+        ([{"name": "concept", "valueString": "a"}], 400, "a Coding with system and code"),
+        ([{"name": "concept", "valueCoding": {"system": TREE, "code": "a", "version": "0"}}], 400, "is of version 1"),
+        (
+            [{"name": "concept", "valueCoding": {"system": TREE, "code": str(n)}} for n in range(1001)],
+            422,
+            "more than 1,000",
+        ),
+    ],
+)
+def test_concepts_are_codings_of_the_current_version(world: Fhir, concepts: list[Json], status: int, said: str) -> None:
+    assert told(asked(world)) == ("0", set())
+    assert said in refused(asked(world, *concepts), status)[1]
+    same = {"name": "concept", "valueCoding": {"system": TREE, "code": "a", "version": "1"}}
+    assert told(asked(world, same, same)) == ("1", set())

@@ -215,3 +215,12 @@ def test_what_is_stored_comes_first_by_an_oid_too(world: Fhir) -> None:
     assert [each["display"] for each in expansion["contains"]] == ["Frau"]
     for path in ("CodeSystem/own", "ValueSet/own"):
         assert world.delete(path).status_code in (200, 204)
+
+
+def test_a_system_without_a_url_is_called_by_its_oid(world: Fhir) -> None:
+    code_system = {"resourceType": "CodeSystem", "id": "nameless", "url": "urn:oid:1.2.3.66", "status": "active"}
+    world.put("CodeSystem/nameless", code_system | {"content": "complete", "concept": [{"code": "x"}]})
+    world.put("NamingSystem/nameless", naming("nameless", ("other", "NLS"), ("oid", "1.2.3.66")))
+    assert said(world.get("CodeSystem/$validate-code?url=NLS&code=x"))["result"] is True
+    world.put("NamingSystem/empty", naming("empty", ("other", "EMP")))
+    assert said(world.get("CodeSystem/$validate-code?url=EMP&code=x"))["result"] is False
