@@ -72,8 +72,8 @@ async def _end_app(visit: Visit) -> Response:
 
 
 async def _name(visit: Visit) -> Response:
-    person, name = visit.person().user, visit.text("name", 120, needed=True).strip()
-    if not name.isprintable() or not name:
+    person, name = visit.person().user, users.checked_name(visit.text("name", needed=True))
+    if not name:
         raise invalid_request("a name is what people can read")
     await users.change(visit.auth, person.id, {"name": name})
     return visit.done({"name": name}, "/account")

@@ -48,7 +48,7 @@ async def _add(visit: Visit) -> Response:
     person = await users.create(
         auth,
         visit.text("login", users.LONGEST_LOGIN) or email,
-        name=visit.text("name", 120),
+        name=visit.text("name"),
         email=mail.checked_address(email) if email else None,
         roles=_roles(visit.fields) or ["patient"],
         verified=True,
@@ -81,7 +81,7 @@ async def _change(visit: Visit) -> Response:
     changes: Document = dict(links_of(visit.fields))
     if roles := _roles(visit.fields):
         changes["roles"] = roles
-    if name := visit.text("name", 120):
+    if name := users.checked_name(visit.text("name")):
         changes["name"] = name
     if "disabled" in visit.fields:
         changes["disabled"] = visit.fields["disabled"] in (True, "true")

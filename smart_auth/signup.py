@@ -14,8 +14,6 @@ from smart_auth.server import Auth
 from smart_auth.users import User
 from smart_auth.visits import Visit
 
-LONGEST_NAME = 120
-
 
 async def _page(visit: Visit, refused: Refused | None) -> Response:
     if visit.auth.settings.sign_up == "off":
@@ -27,7 +25,7 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
 async def _sign_up(visit: Visit) -> Response:
     auth = visit.auth
     email = mail.checked_address(visit.text("email", needed=True))
-    name = visit.text("name", LONGEST_NAME).strip() or email
+    name = users.checked_name(visit.text("name")) or email
     password, invitation = visit.text("password", needed=True), visit.text("invitation", 100).strip()
     if auth.settings.sign_up == "off" or (auth.settings.sign_up == "invited" and not invitation):
         raise Refused("access_denied", "accounts are made by invitation: ask who keeps your record", 403)

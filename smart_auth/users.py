@@ -16,6 +16,7 @@ from fhirserver.settings import ROLES
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth, Document
 
+LONGEST_NAME = 120
 LONGEST_LOGIN = 254  # of an e-mail address: https://www.rfc-editor.org/errata/eid1690
 
 
@@ -85,6 +86,14 @@ def checked_login(login: str) -> str:
     return name
 
 
+def checked_name(name: str) -> str:
+    """How a person is called, in pages and mail: what anybody may type, so no lines and no links."""
+    found = name.strip()
+    if not found.isprintable() or len(found) > LONGEST_NAME or "//" in found or "www." in found.lower():
+        raise invalid_request(f"a name has up to {LONGEST_NAME} characters that people can read, and no link")
+    return found
+
+
 def checked_roles(roles: Collection[str]) -> list[str]:
     for role in roles:
         if role not in ROLES:
@@ -119,7 +128,7 @@ async def create(
     document: Document = {
         "_id": str(uuid4()),
         "login": checked_login(login),
-        "name": name or login,
+        "name": checked_name(name) or login,
         "email": email,
         "roles": checked_roles(roles),
         "fhir_user": fhir_user,

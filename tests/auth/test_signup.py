@@ -107,6 +107,14 @@ def test_what_is_no_address_is_refused(browser: Browser, email: str) -> None:
     assert browser.json("/signup", {"email": email, "password": PASSWORD}).status_code == 400
 
 
+@pytest.mark.parametrize(
+    "name", ["a\nb", "Win https://evil.example", "see WWW.evil.example", "x" * 121, "\u202e\u0000"]
+)
+def test_a_name_carries_no_link_into_mail(browser: Browser, name: str) -> None:
+    body = {"email": "target@example.org", "password": PASSWORD, "name": name}
+    assert browser.json("/signup", body).status_code == 400
+
+
 def test_an_invitation_links_the_account_once(served: Any, browser: Browser) -> None:
     async def invite(auth: Auth, role: str) -> str:
         return await invitations.make(auth, role, "7", None, "admin")
