@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         description="addresses and networks of the proxies before this server, separated by commas: what they add to"
         " X-Forwarded-For says who asks. Unset: nobody is believed, and log-ins through a proxy share its attempts",
     )
+    admin_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="addresses and networks, separated by commas, from which administrators are let in, by pages and by"
+        " apps; behind a proxy, with trusted_proxies. Unset: from everywhere",
+    )
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="hosts, separated by commas, that may be asked for the keys of a client (jwks_uri) though they are"
@@ -227,6 +232,7 @@ class Settings(BaseSettings):
         "second_factor_roles",
         "trusted_hosts",
         "trusted_proxies",
+        "admin_networks",
         "cors_origins",
         "required_profiles",
         mode="before",
@@ -263,7 +269,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name!r} is no role: there are {', '.join(ROLES)}")
         return names
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "admin_networks")
     @classmethod
     def _networks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ipaddress.ip_network(name, strict=False)) for name in names)

@@ -13,7 +13,8 @@ from urllib.parse import urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smart_auth import throttle, users
+from smart_auth import addresses, throttle, users
+from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document, digest, new_secret
 from smart_auth.users import User
 
@@ -61,7 +62,12 @@ def secret_of(auth: Auth, request: Request) -> str | None:
 async def current(auth: Auth, request: Request) -> Session | None:
     """The session that the request's cookie opens, when the person is all the way in."""
     session = await begun(auth, request)
-    return None if session is None or session.half else session
+    if session is None or session.half:
+        return None
+    if not addresses.may_administer(auth.settings, session.user.roles, request.scope):
+        await end(auth, request)  # its secret is where it should not be
+        raise Refused("access_denied", addresses.ELSEWHERE, 403)
+    return session
 
 
 async def begun(auth: Auth, request: Request) -> Session | None:
@@ -98,6 +104,8 @@ async def start(
     auth: Auth, request: Request, response: Response, person: User, methods: Sequence[str], *, half: bool = False
 ) -> None:
     """A new session in this browser. One that it had before ends: its secret may be known to who set it."""
+    if not addresses.may_administer(auth.settings, person.roles, request.scope):
+        raise Refused("access_denied", addresses.ELSEWHERE, 403)
     await end(auth, request)
     secret, now = new_secret(), auth.now()
     until = now + (HALF_LIFE if half else LIFE)

@@ -7,18 +7,15 @@ tries. Nobody is locked out for good. https://cheatsheetseries.owasp.org/cheatsh
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 from datetime import UTC, datetime, timedelta
-from functools import cache
 
 from pymongo import ReturnDocument
 from starlette.requests import Request
 
+from smart_auth import addresses
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 FREE = 5
 CEREMONIES = 100  # with passkeys: nothing can be guessed there, but each is kept for a while
@@ -35,36 +32,12 @@ def key(kind: str, of: str) -> str:
 
 
 def address(auth: Auth, request: Request) -> str:
-    """Where a request comes from. Of IPv6 a household has a /64, and can take a new address for every try."""
-    host = origin(auth, request)
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else host
+    """Where a request comes from, as it is counted."""
+    return addresses.neighbourhood(origin(auth, request))
 
 
 def origin(auth: Auth, request: Request) -> str:
-    """The last address that no proxy of ours has: what stands before it, anybody could have written."""
-    host = request.client.host if request.client else ""
-    proxies = networks(auth.settings.trusted_proxies)
-    said = [text.strip() for line in request.headers.getlist("x-forwarded-for") for text in line.split(",")]
-    while said and _within(host, proxies):
-        host = said.pop()
-    return host[:100]
-
-
-@cache
-def networks(names: tuple[str, ...]) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(name) for name in names)
-
-
-def _within(host: str, proxies: tuple[Network, ...]) -> bool:
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return any(found in network for network in proxies)
+    return addresses.origin(auth.settings, request.scope)
 
 
 async def admit(auth: Auth, key_: str, free: int = FREE) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+from starlette.types import Scope as Connection
+
 from fhirserver.context import Caller, Context, Trail
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.rest.bodies import Headers
+from smart_auth.addresses import ELSEWHERE, may_administer
 from smart_auth.known import Grant
 from smart_auth.scopes import Scope, parse
 from smart_auth.tokens import find
@@ -15,7 +18,7 @@ from smart_auth.tokens import find
 REALM = 'Bearer realm="healthmate"'
 
 
-async def known(ctx: Context, headers: Headers) -> Context:
+async def known(ctx: Context, headers: Headers, connection: Connection) -> Context:
     """For whom the token stands for. Without one it is for who may ask at all: anyone when open, else nobody."""
     header = headers.get(b"authorization")
     if header is None:
@@ -26,6 +29,8 @@ async def known(ctx: Context, headers: Headers) -> Context:
     grant = await find(ctx.auth, secret.strip())
     if grant is None:
         raise refused("the access token is unknown, expired or revoked", "invalid_token")
+    if not may_administer(ctx.settings, grant.roles, connection):
+        raise Outcome(403, "forbidden", ELSEWHERE)
     return replace(
         ctx, caller=_caller(grant, ctx.settings.practitioner_access), trail=None if ctx.ledger is None else Trail()
     )

@@ -1,7 +1,7 @@
 """A Binary in its own media type, in and out. https://hl7.org/fhir/R4/binary.html#rest
 
 What somebody once uploaded must not act in a browser as if it were this server's: it is never sniffed, opens in a
-sandbox where it opens at all, and is saved rather than shown.
+sandbox where it opens at all, and is saved rather than shown (rest.protection).
 """
 
 from __future__ import annotations
@@ -19,12 +19,6 @@ from fhirserver.rest.responses import Header
 
 OF_RESOURCE = frozenset({"_format", "_pretty", "_summary", "_elements"})
 UNKNOWN = "application/octet-stream"
-SAFE: tuple[Header, ...] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"sandbox; default-src 'none'"),
-    (b"content-disposition", b"attachment"),
-    (b"vary", b"Accept"),
-)
 _name = r"[A-Za-z0-9!#$&^_.+\-]{1,127}"
 _media = re.compile(rf'{_name}/{_name}(?: ?; ?{_name}=(?:{_name}|"[A-Za-z0-9!#$&^_.+\- ]*"))*')
 _resource = {
@@ -41,13 +35,12 @@ def wants_content(method: str, path: tuple[str, ...], query: Pairs, accept: str 
     return FHIR_TYPES.isdisjoint(acceptable(accept or ""))
 
 
-def content_of(body: bytes) -> tuple[bytes, list[Header]]:
-    """The content of a Binary, and its headers."""
+def content_of(body: bytes) -> tuple[bytes, Header]:
+    """The content of a Binary, and its type."""
     resource = json.resource(body)
     media = resource.get("contentType", UNKNOWN)  # an extension may stand in its place
     kind = media if _media.fullmatch(media) else UNKNOWN
-    headers: list[Header] = [(b"content-type", kind.encode()), *SAFE]
-    return base64.b64decode(resource.get("data", "")), headers
+    return base64.b64decode(resource.get("data", "")), (b"content-type", kind.encode())
 
 
 def is_content(method: str, path: tuple[str, ...], content_type: str | None, content: bytes) -> bool:

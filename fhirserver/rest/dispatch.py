@@ -25,7 +25,7 @@ from fhirserver.rest.binary import content_of, wants_content
 from fhirserver.rest.bodies import Bodies, Body, Headers
 from fhirserver.rest.cors import granted, preflight
 from fhirserver.rest.negotiation import Format, preference, wanted
-from fhirserver.rest.protection import OF_RESOURCES, protective
+from fhirserver.rest.protection import OF_CONTENT, OF_RESOURCES, protective
 from fhirserver.rest.queue import Gone, Queue, is_wide
 from fhirserver.rest.requests import pairs, request, segments
 from fhirserver.rest.responses import Header, content_type, headers, preferred, refused, represented, send
@@ -58,16 +58,17 @@ async def _serve(
     method, zipped = scope["method"], _gzip.search(incoming.get(b"accept-encoding", b"")) is not None
     format_: Format | None = None
     asked: Request | None = None
-    pretty, kind = False, list[Header]()  # of what is no resource
+    pretty = False
+    kind: Header | None = None  # of what is no resource
     request_id.set(name)  # uvicorn runs every request in a context of its own
     if question := preflight(ctx.settings, method, incoming):
-        await send(send_, 204, b"", out + question)
+        await send(send_, 204, b"", [*out, *question, *protective(ctx)])
         return
     try:
         query = pairs(scope["query_string"])
         raw = b"/Binary/" in scope["raw_path"] and _wants_content(prefix, scope, incoming, query)
         format_, pretty = (_accepted(incoming), False) if raw else _presentation(incoming, query)
-        ctx = await known(ctx, incoming)
+        ctx = await known(ctx, incoming, scope)
         asked, returned = await _asked(ctx, body, prefix, scope, receive, incoming, query)
         if asked.pairs is not query:  # a form may say it too
             format_, pretty = _presentation(incoming, asked.pairs)
@@ -88,10 +89,12 @@ async def _serve(
         status = outcome.status
         format_ = format_ or _accepted(incoming)
         content, more = refused(ctx, outcome, format_, pretty)
-    out += more + granted(ctx.settings, incoming) + protective(ctx)
-    if content or kind:
-        out += kind or [content_type(format_), *OF_RESOURCES]
-    await send(send_, status, content, out, head=method == "HEAD", zipped=zipped and not kind)
+    out += [*more, *granted(ctx.settings, incoming), *protective(ctx)]
+    if kind:
+        out += [kind, *OF_CONTENT]
+    elif content:
+        out += [content_type(format_), *OF_RESOURCES]
+    await send(send_, status, content, out, head=method == "HEAD", zipped=zipped and kind is None)
 
 
 def _client(scope: Scope) -> str:
