@@ -27,6 +27,7 @@ CB = "https://app.example/cb"
 
 @pytest.fixture(scope="module")
 def ada(smart: Smart) -> User:
+    smart.patients("ada", "bob", "other")
     return person(smart.settings, "ada", patient="ada", fhir_user="Patient/ada", name="Ada Lovelace")
 
 

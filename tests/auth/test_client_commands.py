@@ -54,6 +54,7 @@ def test_an_app_with_a_secret_and_a_launch(smart: Smart) -> None:
     added = printed(smart, "client", "add", "Growth", "--id", "growth", "--confidential", *uris)
     assert added["client_id"] == "growth"
     assert all("client_secret" not in each for each in printed(smart, "client", "list"))
+    smart.patients("ada")
     person(smart.settings, "ada", patient="ada")
     opened = printed(smart, "launch-token", "--user", "Ada", "--patient", "ada", "--client", "growth")
     assert opened["url"].startswith("https://app.example/launch?x=1&iss=")

@@ -18,13 +18,11 @@ PULSE = {"resourceType": "Observation", "id": "pulse", "status": "final", "code"
 @pytest.fixture(scope="module")
 def browser(smart: Smart) -> Iterator[Browser]:
     smart.add("growth", redirect_uris=(CB,))
-    smart.add_backend("filler", "system/*.cruds")
+    smart.patients("ada", "bob")
     token = smart.ask(smart.assertion("filler"), "system/*.cruds").json()["access_token"]
-    bearer = {"Authorization": f"Bearer {token}"}
     for id_ in ("ada", "bob"):
-        patient = {"resourceType": "Patient", "id": id_, "name": [{"family": id_.title()}]}
-        assert smart.fhir.put(f"Patient/{id_}", patient, headers=bearer).status_code == 201
         pulse = PULSE | {"id": f"pulse-{id_}", "subject": {"reference": f"Patient/{id_}"}}
+        bearer = {"Authorization": f"Bearer {token}"}
         assert smart.fhir.put(f"Observation/pulse-{id_}", pulse, headers=bearer).status_code == 201
     person(smart.settings, "ada", patient="ada", fhir_user="Patient/ada")
     browser = Browser(smart.settings)

@@ -19,6 +19,7 @@ SCOPE = "launch openid fhirUser patient/Patient.rs"
 
 @pytest.fixture(scope="module")
 def browser(smart: Smart) -> Iterator[Browser]:
+    smart.patients("ada", "eve")
     person(smart.settings, "ada", patient="ada", fhir_user="Patient/ada")
     cb = ("https://app.example/cb",)
     smart.add("growth", redirect_uris=cb, launch_uri="https://app.example/launch")

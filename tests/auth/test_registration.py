@@ -27,6 +27,7 @@ def open_(serve: Serve) -> Iterator[Smart]:
 
 @pytest.fixture(scope="module")
 def browser(open_: Smart) -> Iterator[Browser]:
+    open_.patients("ada")
     person(open_.settings, "ada", patient="ada", fhir_user="Patient/ada")
     browser = Browser(open_.settings)
     with browser.http:
