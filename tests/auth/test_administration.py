@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from people import PASSWORD, Browser, code, inside, letters, person
 
-from smart_auth import tokens, users
+from smart_auth import tokens, totp, users
 from smart_auth.server import Auth
 
 JSON = {"Accept": "application/json"}
@@ -169,3 +170,23 @@ def test_an_invitation_is_made_on_the_page(served: Any, admin: Browser) -> None:
     assert Browser(served.settings).json("/signup", body).status_code == 200
     assert letters(served.settings, "guest@example.org")
     assert admin.get("/users?text=guest", headers=JSON).json()["users"][0]["patient"] == "77"
+
+
+def test_a_second_factor_that_was_lost_is_taken_away(served: Any, admin: Browser) -> None:
+    id_, browser = added(served, "lost@example.org")
+    key = browser.json("/account/authenticator/new", {"password": PASSWORD}).json()["key"]
+    typed = totp.code(key, totp.period(datetime.now(UTC)))
+    assert browser.json("/account/authenticator", {"code": typed}).status_code == 200
+    other = Browser(served.settings)
+    assert other.log_in("lost@example.org").json()["second_factor"] is True
+    assert "asks for a second step" in admin.get(f"/users/{id_}").text
+    assert admin.submit(f"/users/{id_}/second-factor/remove", {}, f"/users/{id_}").status_code == 303
+    assert browser.get("/account").status_code == 303
+    assert "second_factor" not in other.log_in("lost@example.org").json()
+    recorded = admin.get(f"/users/{id_}", headers=JSON).json()["events"]
+    assert "second-factor-removed" in [each["kind"] for each in recorded]
+
+
+def test_a_hash_of_no_known_kind_opens_nothing(served: Any) -> None:
+    person(served.settings, "odd@example.org", hash="plain:secret")
+    assert Browser(served.settings).log_in("odd@example.org", "secret").status_code == 401
