@@ -47,6 +47,7 @@ class Door(NamedTuple):
         now = datetime.now(UTC)
         times, many = {"issued": now, "expires": LATER, "used": None}, {"upsert": True}
         grant = {"client": "app", "user": "ada", "session": digest(SECRET), "scope": "openid patient/*.rs"}
+        service = {"client": "service", "user": None, "session": None, "scope": "system/*.cruds"}
         app = {"name": "App", "created": now, "method": "none", "grant_types": ["authorization_code", "refresh_token"]}
         app |= {"redirect_uris": [CB], "scope": "", "launch_uri": CB}
         ada = {"login": "ada", "name": "Ada", "roles": ["admin", "patient"], "patient": "ada", "password": self.hash}
@@ -61,6 +62,8 @@ class Door(NamedTuple):
             ("clients", "signer", app | {"method": "private_key_jwt", "jwks": {"keys": []}}),
             ("sessions", digest(SECRET), session | {"expires": LATER, "agent": "", "address": ""}),
             ("grants", "g", grant | {"context": {"patient": "ada"}, "revoked": None} | times),
+            ("grants", "service", service | {"context": {}, "revoked": None} | times),
+            ("tokens", digest("t" * 43), {"kind": "access", "grant": "service", "scope": "system/*.cruds"} | times),
             ("codes", digest(SECRET), bound | {"more": more} | times),
             ("tokens", digest(SECRET), {"kind": "access", "grant": "g", "scope": "openid patient/*.rs"} | times),
             ("tokens", digest("r" * 43), {"kind": "refresh", "grant": "g"} | times),
@@ -99,6 +102,10 @@ def door(serve: Any) -> Iterator[Door]:
         cookie = f"session-auth={SECRET}; forms-auth={BROWSER}".encode()
         door = Door(wire, client[settings.database], hash_, settings.base_url, cookie)
         door.restore()
+        fhir, bearer = Wire(settings.port), (b"Authorization", b"Bearer " + b"t" * 43)
+        ada = b'{"resourceType":"Patient","id":"ada"}'
+        assert fhir.ask("PUT", "/Patient/ada", ada, bearer, (b"Content-Type", b"application/fhir+json")).status == 201
+        fhir.close()
         page = wire.ask("GET", "/account", b"", (b"Cookie", cookie))
         assert (page.status, b"Ada" in page.body) == (200, True)
         yield door
