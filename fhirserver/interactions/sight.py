@@ -23,10 +23,15 @@ from fhirserver.store.resources import Document, Stored
 
 
 async def current(ctx: Context, type_: str, id_: str, permission: str = "r") -> Stored | None:
-    """The current version, which may be a tombstone, if there is one within reach.
+    """The current version, which may be a tombstone, if there is one within reach."""
+    found = await _current(ctx, type_, id_, permission)
+    if found is not None:
+        ctx.touched(found.reference, found.compartments)
+    return found
 
-    What there is and is not seen takes as long as what there is not.
-    """
+
+async def _current(ctx: Context, type_: str, id_: str, permission: str) -> Stored | None:
+    """What there is and is not seen takes as long as what there is not."""
     criterion = await within(ctx, type_, permission)
     told = _told(criterion)
     if not told:

@@ -42,7 +42,10 @@ async def create(ctx: Context, request: Request, type_: str) -> Answer:
 
     async def once(bound: Context) -> Answer:
         existing = await match(bound, query, creating=True)
-        return await _insert(bound, resource, new_id()) if existing is None else _answer(200, existing)
+        if existing is None:
+            return await _insert(bound, resource, new_id())
+        bound.touched(existing.reference, existing.compartments)
+        return Answer(status=200, body=existing.body, stored=existing, wrote=True)
 
     return await _together(ctx, type_, once)
 
@@ -246,10 +249,6 @@ async def _save(ctx: Context, made: Callable[[Context], Change], status: int, pe
             stored = await ctx.store.write(change)
         ctx.touched(stored.reference, stored.compartments)
     return Answer(status=status, body=change.body or b"", stored=stored, wrote=True)
-
-
-def _answer(status: int, found: Stored) -> Answer:
-    return Answer(status=status, body=found.body, stored=found, wrote=True)
 
 
 async def _alone(ctx: Context, type_: str, once: Callable[[Context], Awaitable[Answer]], id_: str = "") -> Answer:

@@ -16,6 +16,7 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.units import SAME, UCUM, Conversion, base, conversion
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.search import filter_of, parsed
+from fhirserver.search.canonicals import LOCAL
 from fhirserver.search.criteria import Token
 from fhirserver.search.values import decimal128
 
@@ -34,9 +35,16 @@ async def matching(ctx: Context, request: Request, subject: str, codes: Sequence
         *(("date", date) for date in dates),
         ("status:not", "entered-in-error"),
     )
-    if subject.startswith("Patient/"):
-        ctx.touched(subject, (subject,))
+    for patient in _patients(ctx, subject):
+        ctx.touched(patient, (patient,))
     return await filter_of(ctx, parsed(ctx, request, "Observation", pairs))
+
+
+def _patients(ctx: Context, subject: str) -> list[str]:
+    """Whose measurements these may be: all ways to write a reference in a search lead to the same."""
+    found = [each.removeprefix(f"{ctx.base_url}/").partition("/_history/")[0] for each in subject.split(",")]
+    patients = [each if "/" in each else f"Patient/{each}" for each in found]
+    return [each for each in patients if (match := LOCAL.fullmatch(each)) and match[1] == "Patient"]
 
 
 def _escaped(code: str) -> str:

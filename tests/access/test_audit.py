@@ -92,6 +92,13 @@ TRANSACTION = {
     "type": "transaction",
     "entry": [{"request": {"method": "PUT", "url": "Observation/t"}, "resource": pulse("q", id="t")}],
 }
+FOUND = {
+    "resourceType": "Bundle",
+    "type": "transaction",
+    "entry": [
+        {"request": {"method": "POST", "url": "Observation", "ifNoneExist": "_id=o"}, "resource": pulse("p")},
+    ],
+}
 STATS = "Observation/$stats?subject=Patient/p&code=http://loinc.org|8867-4&statistic=count"
 # method, path, body → interaction, outcome, and what each of its events is about
 REQUESTS: list[tuple[str, str, Any, str, str, list[list[str]]]] = [
@@ -116,6 +123,19 @@ REQUESTS: list[tuple[str, str, Any, str, str, list[list[str]]]] = [
     ("GET", "Patient/p/$everything", None, "operation", "0", [["Patient/p", "Patient/p"]]),
     ("GET", "Observation/$lastn?patient=p&code=8867-4", None, "operation", "0", [["Observation/o", "Patient/p"]]),
     ("GET", STATS, None, "operation", "0", [["Patient/p", "Patient/p"]]),
+    ("GET", STATS.replace("Patient/p", "p"), None, "operation", "0", [["Patient/p", "Patient/p"]]),
+    (
+        "GET",
+        STATS.replace("Patient/p", "Patient/p,Patient/q"),
+        None,
+        "operation",
+        "0",
+        [["Patient/p", "Patient/p"], ["Patient/q", "Patient/q"]],
+    ),
+    ("GET", "Observation/o", None, "read", "0", [["Observation/o", "Patient/p"]]),
+    ("HEAD", "Observation/o", None, "read", "0", [["Observation/o", "Patient/p"]]),
+    ("POST", "", FOUND, "transaction", "0", [["Observation/o", "Patient/p"]]),
+    ("GET", "Observation/o/$validate", None, "operation", "0", [["Observation/o", "Patient/p"]]),
 ]
 
 
@@ -137,6 +157,22 @@ def test_a_request_leaves_its_events(world: World, number: int, row: tuple[Any, 
         assert app["who"]["identifier"]["value"] == "app"
         assert person["who"] == {"identifier": {"value": world.user}, "reference": "Practitioner/doctor"}
         assert VALIDATOR.issues(event) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "Observation/o", {"If-None-Match": "*"}),
+        ("POST", "Observation", {"If-None-Exist": "_id=o"}),
+    ],
+)
+def test_what_is_not_sent_again_or_was_there_already_is_told(
+    world: World, method: str, path: str, headers: dict[str, str]
+) -> None:
+    name = f"there-already-{method}"
+    body = {} if method == "GET" else {"json": pulse("p")}
+    world.doctor.request(method, path, headers={"X-Request-Id": name, **headers}, **body)
+    assert [about(each) for each in told(world, name)] == [["Observation/o", "Patient/p"]]
 
 
 def test_a_search_is_told_as_it_was_asked(world: World) -> None:
