@@ -106,10 +106,15 @@ def authorize_explanation(caller: Caller) -> None:
 
 
 def authorize_emergency(caller: Caller, *, kept: bool) -> str:
-    """The account that may open a record in an emergency; `kept`: the server allows that, and accounts for it."""
+    """The account that may open a record in an emergency; `kept`: the server allows that, and accounts for it.
+
+    It is for all apps of that person: so not at the word of one that they let see nothing, or one patient only.
+    """
     authorize(caller, "batch", None)
     if caller.user is None or "practitioner" not in caller.roles or caller.fhir_user is None:
         raise beyond("records are opened in an emergency by practitioners")
+    if not any(scope.level == "user" and scope.permits("Patient", "r") for scope in caller.scopes):
+        raise beyond("records are opened in an emergency by apps that have user/Patient.r")
     if not kept:
         raise Outcome(403, "forbidden", "this server opens no record in an emergency: it could not account for it")
     return caller.user

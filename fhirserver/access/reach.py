@@ -67,11 +67,12 @@ OF_SOMEBODY = frozenset(
     }
 )
 
-# They change what the server does for everybody.
+# They change what the server does for everybody; of roles, whose records a practitioner may open.
 WRITTEN_BY_ADMINISTRATORS = WRITTEN_BY_SERVERS | {
     "CapabilityStatement",
     "CompartmentDefinition",
     "OperationDefinition",
+    "PractitionerRole",
     "SearchParameter",
     "StructureDefinition",
 }

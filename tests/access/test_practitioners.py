@@ -128,6 +128,23 @@ def test_writes_keep_to_the_records_that_may_be_opened(house: Callable[[str], Ho
     assert app.post("SearchParameter", resource("SearchParameter/x")).status_code in (400, 403)
 
 
+def test_nobody_opens_more_records_by_saying_where_they_work(house: Callable[[str], House]) -> None:
+    app = house("organization").app("user/*.cruds")
+    role = {"resourceType": "PractitionerRole", "practitioner": ME, "organization": to("Organization/theirs")}
+    assert app.post("PractitionerRole", role).status_code == 403
+    assert app.put("PractitionerRole/past", role | {"id": "past", "active": True}).status_code == 403
+    assert app.get("Patient/elsewhere").status_code == 404
+
+
+def test_no_app_breaks_the_glass_that_may_not_read_for_its_user(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    apps = here.app("patient/*.cruds", patient="by-team"), here.app("user/Observation.rs openid")
+    for app in apps:
+        answer = app.post(f"Patient/stranger/$break-glass?reason={REASON}")
+        assert answer.status_code == 403, answer.text
+    assert here.app("user/*.rs").get("Patient/stranger").status_code == 404
+
+
 def test_a_launch_opens_the_records_that_may_be_opened(house: Callable[[str], House]) -> None:
     here = house("care-team")
     mine, not_mine = (here.app("patient/*.rs", patient=each) for each in ("by-team", "stranger"))
