@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from smart_auth.refusal import Refused
@@ -19,11 +19,16 @@ PAGES: dict[Kind, str] = {"confirm": "/confirm", "reset": "/reset/new", "welcome
 PASSWORD: tuple[Kind, ...] = ("reset", "welcome")  # by which one chooses a password
 
 
-async def make(auth: Auth, kind: Kind, user: str | None) -> str:
-    """A URL; of nobody it is never good, but costs as much to make."""
+class Claimed(NamedTuple):
+    user: str
+    password: str | None
+
+
+async def make(auth: Auth, kind: Kind, user: str, password: str | None = None) -> str:
+    """A URL. `password` is the hash of the one that is in force once the link was followed."""
     secret = new_secret()
-    expires = auth.now() + LIFE[kind]
-    await auth["links"].insert_one({"_id": digest(secret), "kind": kind, "user": user, "expires": expires})
+    link = {"_id": digest(secret), "kind": kind, "user": user, "password": password}
+    await auth["links"].insert_one(link | {"expires": auth.now() + LIFE[kind]})
     return f"{auth.issuer}{PAGES[kind]}?{urlencode({'code': secret})}"
 
 
@@ -32,9 +37,10 @@ async def look(auth: Auth, secret: str, *kinds: Kind) -> str:
     return _user(await auth["links"].find_one(_good(auth, secret, kinds)))
 
 
-async def claim(auth: Auth, secret: str, *kinds: Kind) -> str:
+async def claim(auth: Auth, secret: str, *kinds: Kind) -> Claimed:
     """Whose link it is, and from now on it is good no more."""
-    return _user(await auth["links"].find_one_and_delete(_good(auth, secret, kinds)))
+    document = await auth["links"].find_one_and_delete(_good(auth, secret, kinds))
+    return Claimed(_user(document), (document or {}).get("password"))
 
 
 async def drop(auth: Auth, user: str) -> None:

@@ -55,7 +55,8 @@ async def _log_in(visit: Visit) -> Response:
     login, password = visit.text("login", needed=True), visit.text("password", needed=True)
     person = await proved(visit.auth, visit.request, login, password)
     if not person.verified:
-        await send_confirmation(visit.auth, person)
+        await throttle.admit(visit.auth, throttle.key("confirm", person.id))
+        await send_confirmation(visit.auth, person, person.password)
         raise Refused("access_denied", "confirm your e-mail address first: we sent you the link again", 403)
     if person.totp is None and person.roles.isdisjoint(visit.auth.settings.second_factor_roles):
         return await entered(visit, person, ["pwd"])

@@ -42,18 +42,18 @@ async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: st
     try:
         person = await users.create(auth, email, name=name, email=email, password=hash_)
     except Refused:
-        await _known_already(auth, email)
+        await _known_already(auth, email, hash_)
         return
     if invitation:
         await invitations.claim(auth, invitation, person)
     await events.record(auth, "sign-up", person.id, person.id)
-    await send_confirmation(auth, person)
+    await send_confirmation(auth, person, hash_)
 
 
-async def _known_already(auth: Auth, email: str) -> None:
+async def _known_already(auth: Auth, email: str, hash_: str) -> None:
     person = await users.by_login(auth, email)
     if person is not None and not person.verified:
-        await send_confirmation(auth, person)
+        await send_confirmation(auth, person, hash_)
     elif person is not None:
         text = (
             "Somebody, you perhaps, wanted to make an account with this address. There is one already.\n\n"
@@ -62,10 +62,14 @@ async def _known_already(auth: Auth, email: str) -> None:
         mail.post(auth, Mail(email, "You have an account already", text))
 
 
-async def send_confirmation(auth: Auth, person: User) -> None:
+async def send_confirmation(auth: Auth, person: User, hash_: str | None) -> None:
+    """The link brings the password that was chosen when it was asked for.
+
+    Somebody else may have tried to make an account with this address before, and knows the password of then.
+    """
     if person.email is None:
         return
-    link = await links.make(auth, "confirm", person.id)
+    link = await links.make(auth, "confirm", person.id, hash_)
     text = (
         f"Hello {person.name},\n\nplease confirm that this is your address:\n\n{link}\n\n"
         "The link is good for two days. If you did not ask for an account, do nothing.\n"
@@ -79,8 +83,9 @@ async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
 
 
 async def _confirm(visit: Visit) -> Response:
-    user = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
-    person = await users.change(visit.auth, user, {"verified": True})
+    user, password = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
+    person = await users.change(visit.auth, user, {"verified": True} | ({"password": password} if password else {}))
+    await links.drop(visit.auth, user)
     await events.record(visit.auth, "address-confirmed", user, user)
     if person is not None and visit.auth.settings.sign_up_record:
         await _own_record(visit.auth, person)
@@ -135,7 +140,7 @@ async def _new_password(visit: Visit) -> Response:
     person = await users.find(auth, await links.look(auth, code, *links.PASSWORD))
     await passwords.check_new(auth, password, [person.name, person.login] if person else [])
     hash_ = await passwords.hashed(password)
-    user = await links.claim(auth, code, *links.PASSWORD)
+    user, _ = await links.claim(auth, code, *links.PASSWORD)
     person = await users.change(auth, user, {"password": hash_, "verified": True})
     await links.drop(auth, user)
     await sessions.end_all(auth, user)

@@ -73,6 +73,28 @@ def test_whether_an_address_is_known_is_told_by_mail_only(served: Any, browser: 
     assert browser.log_in("known@example.org", OTHER).status_code == 401
 
 
+def test_who_took_an_address_before_its_owner_does_not_keep_a_key(served: Any, browser: Browser) -> None:
+    email, codes = "owner@example.org", list[str]()
+    for password in (PASSWORD, OTHER, PASSWORD):
+        assert browser.json("/signup", {"email": email, "password": password}).status_code == 200
+        sent = {code(each) for each in letters(served.settings, email, len(codes) + 1)}
+        codes += sent.difference(codes)
+    first, mine, last = codes
+    assert browser.json("/confirm", {"code": mine}).status_code == 200
+    for stale in (first, last):
+        assert browser.json("/confirm", {"code": stale}).status_code == 400
+    assert browser.log_in(email, PASSWORD).status_code == 401
+    assert browser.log_in(email, OTHER).status_code == 200
+
+
+def test_nobody_has_one_address_flooded_by_logging_in(served: Any, browser: Browser) -> None:
+    email = "flooded@example.org"
+    browser.json("/signup", {"email": email, "password": PASSWORD})
+    letters(served.settings, email)
+    answers = [browser.log_in(email).status_code for _ in range(8)]
+    assert answers == [403] * 5 + [429] * 3
+
+
 @pytest.mark.parametrize(
     ("password", "why"),
     [
