@@ -6,6 +6,7 @@ out once for each kind, and filled in for each event.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -33,8 +34,9 @@ NAMED = 20  # resources that one event names
 MILLISECOND = timedelta(milliseconds=1)
 
 # what stands in a form where an event has its own
-ID, REQUEST, QUERY, PATIENT, DATA = "audit-event", "audit-request", "audit-query", "audit-patient", "audit-data-"
+ID, REQUEST, QUERY, PATIENT, DATA = "audit-own-id", "audit-request", "audit-query", "audit-patient", "audit-data-"
 TIME = datetime.fromisoformat("1900-01-01T00:00:00.000+00:00")
+_gap = re.compile("|".join([*map(re.escape, (ID, REQUEST, QUERY, PATIENT, instant(TIME))), rf"{DATA}\d{{3}}"]).encode())
 
 
 class Asked(NamedTuple):
@@ -138,17 +140,16 @@ def form_of(indexer: Indexer, resource: Resource) -> Form:
 
 
 def filled(form: Form, deed: Deed, id_: str, now: datetime, request_id: str) -> Line:
-    body = form.body.replace(instant(TIME).encode(), instant(now).encode())
-    body = body.replace(ID.encode(), id_.encode()).replace(REQUEST.encode(), json.encode(request_id)[1:-1])
-    if deed.query is not None:
-        body = body.replace(QUERY.encode(), deed.query.encode())
-    for number, reference in enumerate(deed.references):
-        body = body.replace(f"{DATA}{number:03}".encode(), reference.partition("/")[2].encode())
+    ids = [reference.partition("/")[2] for reference in deed.references]
+    own = {instant(TIME): instant(now), ID: id_, REQUEST: json.encode(request_id)[1:-1].decode()}
+    own |= {QUERY: deed.query or "", PATIENT: (deed.patient or "").partition("/")[2]}
+    own |= {f"{DATA}{number:03}": each for number, each in enumerate(ids)}
+    # in one pass: an id may be called like a gap, and is none
+    body = _gap.sub(lambda gap: own.get(gap[0].decode(), gap[0].decode()).encode(), form.body)
     entities = [*deed.references]
     search, sort = {**form.search, "date": [{"lo": now, "hi": now + MILLISECOND}]}, {**form.sort, "date": now}
     compartments = [*form.compartments]
     if deed.patient is not None:
-        body = body.replace(PATIENT.encode(), deed.patient.partition("/")[2].encode())
         entities.append(deed.patient)
         search["patient"], sort["patient"] = [deed.patient], deed.patient
         compartments = [deed.patient if each == f"Patient/{PATIENT}" else each for each in compartments]

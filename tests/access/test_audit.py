@@ -175,6 +175,19 @@ def test_what_is_not_sent_again_or_was_there_already_is_told(
     assert [about(each) for each in told(world, name)] == [["Observation/o", "Patient/p"]]
 
 
+def test_no_name_hides_what_was_done_to_whom(world: World) -> None:
+    written = ("audit-data-001", "audit-patient", "audit-own-id")
+    entries = [
+        {"request": {"method": "PUT", "url": f"Observation/{id_}"}, "resource": pulse("p", id=id_)} for id_ in written
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    answer = world.system.request("POST", "", json=bundle, headers={"X-Request-Id": "audit-query"})
+    assert answer.status_code == 200, answer.text
+    (event,) = told(world, "audit-query")
+    assert event["type"]["system"] == "http://terminology.hl7.org/CodeSystem/audit-event-type"
+    assert about(event) == [*(f"Observation/{id_}" for id_ in written), "Patient/p"]
+
+
 def test_a_search_is_told_as_it_was_asked(world: World) -> None:
     world.doctor.get("Patient?family=Lovelace&birthdate=lt2020", headers={"X-Request-Id": "searching"})
     event = told(world, "searching")[0]
