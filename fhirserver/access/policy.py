@@ -61,13 +61,7 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
     if caller.open:
         return
     if caller.token is None:
-        raise Outcome(
-            401,
-            "login",
-            f"{interaction} on {type_ or 'the system'} needs authorization, and no access token was sent;"
-            " a sandbox on this machine can be started with `healthmate serve --open`",
-            headers=(("www-authenticate", 'Bearer realm="healthmate"'),),
-        )
+        raise _nobody(f"{interaction} on {type_ or 'the system'}")
     if type_ == AUDIT_EVENT and interaction in ("update", "patch", "delete"):
         raise beyond("audit events stay as they are")
     permission = PERMISSIONS.get(interaction)
@@ -79,6 +73,22 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
         )
     if not allowed:
         raise beyond(f"the scopes of this access token do not reach {interaction} on {type_ or 'the system'}")
+
+
+def authorize_sending(caller: Caller) -> None:
+    """Raise for who may do nothing, before the body of the request takes room and time."""
+    if not caller.open and caller.token is None:
+        raise _nobody("what has a body")
+
+
+def _nobody(what: str) -> Outcome:
+    return Outcome(
+        401,
+        "login",
+        f"{what} needs authorization, and no access token was sent;"
+        " a sandbox on this machine can be started with `healthmate serve --open`",
+        headers=(("www-authenticate", 'Bearer realm="healthmate"'),),
+    )
 
 
 def _administers(caller: Caller) -> bool:

@@ -15,6 +15,7 @@ from uuid import uuid4
 from starlette.types import Receive, Scope, Send
 
 from fhirserver.access.audit import Asked, audited
+from fhirserver.access.policy import authorize_sending
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.places import placed
@@ -136,6 +137,7 @@ async def _asked(
     returned, strict = preference(prefer.decode("latin-1") if prefer else None)
     content = b""
     if method not in ("GET", "HEAD"):
+        authorize_sending(ctx.caller)
         content = await body.read(receive, incoming)
     return request(ctx, method, path, query, incoming, content, strict), returned
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -56,3 +58,13 @@ def test_who_came_by_tls_comes_by_tls_again(serve: Serve) -> None:
     for path in ("/fhir/metadata", "/auth/jwks", "/auth/login"):
         answer = httpx.get(f"http://127.0.0.1:{settings.port}{path}")
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000", path
+
+
+def test_nobody_is_refused_before_the_body_is_read(serve: Serve) -> None:
+    base = urlsplit(serve(open=False).settings.base_url)
+    with socket.create_connection((base.hostname or "", base.port or 0), timeout=30) as line:
+        line.sendall(
+            f"POST {base.path}/Patient HTTP/1.1\r\nHost: {base.netloc}\r\nContent-Type: application/fhir+json\r\n"
+            "Content-Length: 1000000\r\n\r\n".encode()
+        )
+        assert line.recv(100).startswith(b"HTTP/1.1 401 ")
