@@ -37,6 +37,8 @@ SPOKEN = (  # that are not about data
 ANYTHING = [Scope(level, "*", frozenset("cruds")) for level in ("patient", "user")]  # that a person can grant
 UNREDEEMED = timedelta(minutes=5)
 LONGEST_STATE = 2_000
+LONGEST_SCOPE = 4_000  # characters; what it comes to with the scopes of a client has its limit, too
+MOST_SCOPES = 500
 PROMPTS = frozenset(("none", "login", "consent", "select_account"))
 
 
@@ -151,6 +153,8 @@ async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
     for error, description in _faults(auth, fields):
         raise refused(error, description)
     scopes = grantable(client, fields.get("scope", ""))
+    if len(scopes) > MOST_SCOPES:
+        raise refused("invalid_scope", f"this comes to more than {MOST_SCOPES} scopes; ask for wider ones")
     if not scopes:
         raise refused("invalid_scope", "nothing of what is asked for can be granted to this app")
     launch = None
@@ -189,6 +193,7 @@ def _faults(auth: Auth, fields: Mapping[str, str]) -> list[tuple[str, str]]:
         ),
         (audience != auth.fhir, "invalid_request", f"aud is the FHIR base of this server, {auth.fhir}"),
         (not 0 < len(fields.get("state", "")) <= LONGEST_STATE, "invalid_request", "state is missing or too long"),
+        (len(fields.get("scope", "")) > LONGEST_SCOPE, "invalid_scope", f"scope has up to {LONGEST_SCOPE} characters"),
         (len(fields.get("nonce", "")) > LONGEST_STATE, "invalid_request", "nonce is too long"),
         (not {*prompt} <= PROMPTS or ("none" in prompt and len(prompt) > 1), "invalid_request", "prompt is not known"),
         (not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10), "invalid_request", "max_age is seconds"),
@@ -212,7 +217,7 @@ def asking(asked: Asked) -> Asking:
         client_id=asked.client.id,
         client_name=asked.client.name,
         client_uri=asked.client.client_uri,
-        leads_to=to.netloc or to.scheme,
+        leads_to=to.netloc if to.scheme in ("http", "https") else to.scheme,  # an app's own URLs can name any host
         scopes=asked.scopes,
         patient=launch.patient if launch else None,
         encounter=launch.encounter if launch else None,

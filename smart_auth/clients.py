@@ -75,8 +75,9 @@ async def add(auth: Auth, client: Client) -> None:
 
 
 async def remove(auth: Auth, id_: str) -> bool:
-    """Whether there was one. What it holds ends with it."""
+    """Whether there was one. What it holds ends with it, and the next of its name has to ask people anew."""
     found = await auth["clients"].delete_one({"_id": id_})
+    await auth["approvals"].delete_many({"client": id_})
     await revoke_all(auth, {"client": id_}, "client removed")
     return found.deleted_count == 1
 
@@ -158,6 +159,7 @@ def is_page(uri: str) -> bool:
     return (
         uri.isascii()
         and uri.isprintable()
+        and "\\" not in uri  # to browsers a slash, here part of the name of a host
         and len(uri) <= 2_000
         and bool(parts.hostname)
         and (parts.scheme == "https" or local)

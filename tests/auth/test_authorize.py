@@ -17,7 +17,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from people import Browser, person
 
-from smart_auth import keys, tokens, users
+from smart_auth import clients, keys, tokens, users
 from smart_auth.credentials import ASSERTION
 from smart_auth.server import Auth, digest
 from smart_auth.users import User
@@ -153,6 +153,7 @@ def test_a_decision_is_remembered(app: App) -> None:
         ({"request_uri": "urn:x"}, "request_uri_not_supported"),
         ({"scope": None}, "invalid_scope"),
         ({"scope": "nonsense system/*.rs patient/Nothing.rs"}, "invalid_scope"),
+        ({"scope": " ".join(f"patient/*.r?_id={n}" for n in range(400))}, "invalid_scope"),
         ({"scope": "launch patient/*.rs"}, "invalid_request"),
         ({"scope": "launch patient/*.rs", "launch": "unknown"}, "invalid_request"),
         ({"prompt": "none login"}, "invalid_request"),
@@ -193,6 +194,32 @@ def test_nothing_is_told_to_whom_nobody_registered(app: App, changed: dict[str, 
     url = f"{app.smart.issuer}/authorize"
     twice = app.browser.http.get(f"{url}?{httpx.QueryParams(app.asked())}&client_id=public")
     assert (twice.status_code, "location" in twice.headers) == (400, False)
+
+
+def test_what_scopes_come_to_together_has_an_end(registered: Smart, browser: Browser) -> None:
+    types = ("Observation", "Condition", "Encounter", "Procedure", "Goal")
+    registered.add("varied", redirect_uris=(CB,), scope=" ".join(f"patient/{each}.rs" for each in types))
+    app = App(registered, "varied", browser)
+    asked = " ".join(f"patient/*.r?_id={n}" for n in range(120))
+    assert landed(app.authorize(scope=asked))["error"] == "invalid_scope"
+
+
+def test_a_scheme_of_an_app_is_not_shown_as_a_host(registered: Smart, browser: Browser) -> None:
+    uri = "com.example.evil://hospital.example/cb"
+    registered.add("evil", redirect_uris=(uri,))
+    answer = App(registered, "evil", browser).authorize(redirect_uri=uri)
+    page = browser.get(answer.headers["location"]).text
+    assert "You go on to com.example.evil." in page
+
+
+def test_the_next_client_of_a_name_is_not_the_one_that_was_let_in(registered: Smart, browser: Browser) -> None:
+    registered.add("again", method="client_secret_basic", secret=digest("one"), redirect_uris=(CB,))
+    app = App(registered, "again", browser, "one")
+    assert "code" in landed(app.agree(app.authorize()))
+    assert "code" in landed(app.authorize(prompt="none"))
+    assert registered.inside(lambda auth: clients.remove(auth, "again"))
+    registered.add("again", method="client_secret_basic", secret=digest("two"), redirect_uris=(CB,))
+    assert landed(app.authorize(prompt="none"))["error"] == "interaction_required"
 
 
 def test_a_client_gets_no_more_than_it_is_registered_for(registered: Smart, browser: Browser) -> None:

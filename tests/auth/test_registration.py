@@ -69,6 +69,8 @@ def test_an_app_registers_its_keys(open_: Smart, browser: Browser) -> None:
         ({"redirect_uris": ["javascript:alert(1)"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["data:text/html,x"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://user@app.example/"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["https://evil.example\\.app.example/"]}, "invalid_redirect_uri"),
+        ({"client_uri": "https://evil.example\\.app.example/"}, "invalid_client_metadata"),
         ({"redirect_uris": ["https://[::1"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://é.example/"]}, "invalid_redirect_uri"),
         ({"redirect_uris": [7]}, "invalid_client_metadata"),
