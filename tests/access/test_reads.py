@@ -43,7 +43,7 @@ KNOWN = {
     ),
     "interactions/resolve.py ": ({"_containing", "_checked", "_leads_inside"}, PLAN),
     "interactions/search.py": ({"_total", "_count", "_rows", "_included"}, RESTRICTED),
-    "interactions/sight.py": ({"current", "seen_now", "_matching"}, JUDGED),
+    "interactions/sight.py": ({"_current", "seen_now", "_matching"}, JUDGED),
     "interactions/terminology.py": ({"_implied", "_rows", "known_systems", "maps", "read"}, KNOWLEDGE),
     "interactions/transaction.py": ({"_read_current"}, JUDGED),
     "interactions/write.py": ({"once", "updated_id", "_replace"}, JUDGED),
