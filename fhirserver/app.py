@@ -45,7 +45,7 @@ from fhirserver.store.space import Space, space_of
 from fhirserver.validation.kept import KeptProfiles
 from fhirserver.validation.validate import Validator
 from portal import sample
-from smart_auth import schema, tokens
+from smart_auth import limits, schema, tokens
 from smart_auth.app import create as authorizing
 from smart_auth.server import Auth
 from terminology.kept import Terminology
@@ -128,7 +128,7 @@ async def _following(opened: Sequence[Context]) -> AsyncIterator[None]:
     try:
         for ctx in opened:
             await ctx.live.enter()
-            followed = (ctx.live.follow(), follow(ctx), tokens.follow(ctx.auth))
+            followed = (ctx.live.follow(), follow(ctx), tokens.follow(ctx.auth), limits.follow(ctx.auth))
             tasks += [asyncio.create_task(each) for each in followed]
         yield
     finally:

@@ -147,6 +147,18 @@ class Settings(BaseSettings):
         description="addresses and networks of the proxies before this server, separated by commas: what they add to"
         " X-Forwarded-For says who asks. Unset: nobody is believed, and log-ins through a proxy share its attempts",
     )
+    requests_per_address: int | None = Field(
+        None,
+        ge=1,
+        description="requests a minute from one address (of IPv6 a /64) to the FHIR API and to log-in; then 429. Behind"
+        " a proxy, with trusted_proxies. Unset: any number",
+    )
+    requests_per_client: int | None = Field(
+        None, ge=1, description="requests a minute of one app or service, by its access tokens. Unset: any number"
+    )
+    requests_per_user: int | None = Field(
+        None, ge=1, description="requests a minute of one person, through whatever apps. Unset: any number"
+    )
     admin_networks: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="addresses and networks, separated by commas, from which administrators are let in, by pages and by"

@@ -23,6 +23,7 @@ from smart_auth import (
     api_keys,
     authorize,
     launches,
+    limits,
     login,
     openapi,
     opening,
@@ -32,6 +33,7 @@ from smart_auth import (
     registration,
     second_factor,
     signup,
+    throttle,
 )
 from smart_auth.discovery import openid, smart
 from smart_auth.grants import token
@@ -115,7 +117,21 @@ async def _handled(auth: Auth, methods: dict[str, Handler], request: Request, co
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
         raise Refused("invalid_request", f"use {' or '.join(methods)}", 405, {"Allow": ", ".join(methods)})
-    return await handler(auth, request)
+    told = _counted(auth, request)
+    answer = await handler(auth, request)
+    answer.headers.update(told)
+    return answer
+
+
+def _counted(auth: Auth, request: Request) -> dict[str, str]:
+    """By its address alone: who asks is found out later."""
+    most = auth.settings.requests_per_address
+    if most is None:
+        return {}
+    try:
+        return limits.taken(auth, "address", throttle.address(auth, request), most)
+    except limits.Exceeded as error:
+        raise Refused("slow_down", str(error), 429, error.headers) from None
 
 
 async def _answered(auth: Auth, methods: dict[str, Handler], request: Request, cors: Mapping[str, str]) -> Response:

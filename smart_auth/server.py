@@ -14,6 +14,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhirserver.settings import Settings
 from smart_auth.choices import Choices, Linked
+from smart_auth.counts import Counts
 from smart_auth.key_sets import KeySets
 from smart_auth.known import Known
 
@@ -37,6 +38,7 @@ class Auth:
     now: Callable[[], datetime]
     known: Known = field(default_factory=Known)
     key_sets: KeySets = field(default_factory=KeySets)
+    counts: Counts = field(default_factory=Counts)
     choices: Choices = field(default_factory=Linked)
     tell: Tell = untold
 

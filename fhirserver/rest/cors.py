@@ -10,7 +10,10 @@ from fhirserver.rest.bodies import Headers
 from fhirserver.rest.responses import Header
 from fhirserver.settings import Settings
 
-EXPOSED = b"Content-Location, ETag, Last-Modified, Location, Retry-After, WWW-Authenticate, X-Progress, X-Request-Id"
+EXPOSED = (
+    b"Content-Location, ETag, Last-Modified, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate,"
+    b" X-Progress, X-Request-Id"
+)
 PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
     (

@@ -25,6 +25,7 @@ from fhirserver.rest.auth import known
 from fhirserver.rest.binary import content_of, wants_content
 from fhirserver.rest.bodies import Bodies, Body, Headers
 from fhirserver.rest.cors import granted, preflight
+from fhirserver.rest.limits import of_address, of_caller
 from fhirserver.rest.negotiation import Format, preference, wanted
 from fhirserver.rest.protection import OF_CONTENT, OF_RESOURCES, protective
 from fhirserver.rest.queue import Gone, Queue, is_wide
@@ -66,10 +67,12 @@ async def _serve(
         await send(send_, 204, b"", [*out, *question, *protective(ctx)])
         return
     try:
+        out += of_address(ctx, scope)
         query = pairs(scope["query_string"])
         raw = b"/Binary/" in scope["raw_path"] and _wants_content(prefix, scope, incoming, query)
         format_, pretty = (_accepted(incoming), False) if raw else _presentation(incoming, query)
         ctx = await known(ctx, incoming, scope)
+        out += of_caller(ctx)
         asked, returned = await _asked(ctx, body, prefix, scope, receive, incoming, query)
         if asked.pairs is not query:  # a form may say it too
             format_, pretty = _presentation(incoming, asked.pairs)
