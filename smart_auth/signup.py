@@ -53,7 +53,7 @@ async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: st
 async def _known_already(auth: Auth, email: str, hash_: str) -> None:
     person = await users.by_login(auth, email)
     if person is not None and not person.verified:
-        await send_confirmation(auth, person, hash_)
+        await send_confirmation(auth, person, person.password if person.records else hash_)  # it is of who was invited
     elif person is not None:
         text = (
             "Somebody, you perhaps, wanted to make an account with this address. There is one already.\n\n"

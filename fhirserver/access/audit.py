@@ -66,7 +66,12 @@ def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> 
     query = None
     if pattern in ("Query", None) and (asked.path or asked.query):
         query = query_of("/".join(asked.path), asked.query)
-    for patient in [each for each in touched if each] or [""]:
+    patients = [each for each in touched if each]
+    if len(patients) > 1 and query is not None and asked.query:
+        # whom else was asked for is not for each of them to read
+        yield Deed(interaction, outcome_of(status), (), query, None)
+        query = query_of("/".join(asked.path), "")
+    for patient in patients or [""]:
         references = tuple(dict.fromkeys(touched.get(patient, ())))[:NAMED] if pattern != "Query" else ()
         if not references and query is None and len(asked.path) > 1:
             references = ("/".join(asked.path[:2]),)

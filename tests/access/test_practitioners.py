@@ -136,6 +136,18 @@ def test_nobody_opens_more_records_by_saying_where_they_work(house: Callable[[st
     assert app.get("Patient/elsewhere").status_code == 404
 
 
+@pytest.mark.parametrize("spelling", ["Patient/stranger/_history/1", "{base}/Patient/stranger", "#stranger"])
+def test_nobody_joins_the_team_of_a_stranger(house: Callable[[str], House], spelling: str) -> None:
+    here = house("care-team")
+    app = here.app("user/*.cruds")
+    whom = to(spelling.format(base=here.served.settings.base_url))
+    inside = {"contained": [{"resourceType": "Patient", "id": "stranger"}]} if spelling.startswith("#") else {}
+    for body in (team("x", "stranger"), encounter("x", "stranger", participant=[{"individual": ME}])):
+        sent = {key: value for key, value in body.items() if key != "id"} | {"subject": whom} | inside
+        app.post(body["resourceType"], sent)
+    assert app.get("Patient/stranger").status_code == 404
+
+
 def test_no_app_breaks_the_glass_that_may_not_read_for_its_user(house: Callable[[str], House]) -> None:
     here = house("care-team")
     apps = here.app("patient/*.cruds", patient="by-team"), here.app("user/Observation.rs openid")

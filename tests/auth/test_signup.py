@@ -137,6 +137,18 @@ def test_a_name_carries_no_link_into_mail(browser: Browser, name: str) -> None:
     assert browser.json("/signup", body).status_code == 400
 
 
+def test_who_was_invited_keeps_the_password_of_then(served: Any, browser: Browser) -> None:
+    code_ = inside(served.settings, lambda auth: invitations.make(auth, "patient", "8", None, "admin"))
+    email = "invited@example.org"
+    browser.json("/signup", {"email": email, "password": PASSWORD, "invitation": code_})
+    letters(served.settings, email)
+    browser.json("/signup", {"email": email, "password": OTHER})
+    for each in letters(served.settings, email, 2):
+        browser.json("/confirm", {"code": code(each)})
+    assert browser.log_in(email, OTHER).status_code == 401
+    assert browser.log_in(email, PASSWORD).status_code == 200
+
+
 def test_an_invitation_links_the_account_once(served: Any, browser: Browser) -> None:
     async def invite(auth: Auth, role: str) -> str:
         return await invitations.make(auth, role, "7", None, "admin")
