@@ -11,6 +11,8 @@ from fhirserver.interactions.exchange import Answer, Request, versions_of
 from fhirserver.interactions.sight import current, seen_now
 from fhirserver.store.resources import Stored
 
+DOCUMENTS = 100  # that a Binary is the content of, as far as they are told of its being read
+
 
 async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
     """200, 304 when the client has it already, 404 or 410."""
@@ -20,6 +22,7 @@ async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
         raise not_found(f"{type_}/{id_}")
     if found.deleted:
         raise gone(found.reference)
+    await _told(ctx, found)
     return Answer(status=304 if _fresh(found, request) else 200, body=found.body, stored=found)
 
 
@@ -30,7 +33,17 @@ async def vread(ctx: Context, request: Request, type_: str, id_: str, version: s
         raise not_found(f"{type_}/{id_}/_history/{version}")
     if found.deleted:
         raise gone(found.reference)
+    await _told(ctx, found)
     return Answer(status=304 if _fresh(found, request) else 200, body=found.body, stored=found)
+
+
+async def _told(ctx: Context, found: Stored) -> None:
+    """The content of a document is read as a Binary, which says by itself of nobody whose it is."""
+    if found.type != "Binary" or ctx.trail is None:
+        return
+    named = {"search.location": {"$in": [found.reference, f"{ctx.base_url}/{found.reference}"]}, "deleted": None}
+    for document in await ctx.store.find_stored("DocumentReference", named, DOCUMENTS):
+        ctx.touched(found.reference, [each for each in document.compartments if each.startswith("Patient/")])
 
 
 def _fresh(found: Stored, request: Request) -> bool:

@@ -68,6 +68,14 @@ def world(serve: Serve, apps: Apps) -> World:
         system.put(f"Patient/{patient}", {"resourceType": "Patient", "id": patient, "name": [{"family": "Lovelace"}]})
     system.put("Organization/clinic", {"resourceType": "Organization", "id": "clinic", "name": "Clinic"})
     system.put("Observation/o", pulse("p", id="o"))
+    system.put("Binary/b", {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "aGk="})
+    letter = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "status": "current",
+        "subject": {"reference": "Patient/p"},
+    }
+    system.put("DocumentReference/d", letter | {"content": [{"attachment": {"url": "Binary/b"}}]})
     user = inside(served, account)
     return World(served, system, apps(served, "user/*.cruds", user=user), user)
 
@@ -133,6 +141,8 @@ REQUESTS: list[tuple[str, str, Any, str, str, list[list[str]]]] = [
         [[], ["Patient/p", "Patient/p"], ["Patient/q", "Patient/q"]],
     ),
     ("GET", "Observation/o", None, "read", "0", [["Observation/o", "Patient/p"]]),
+    ("GET", "Binary/b", None, "read", "0", [["Binary/b", "Patient/p"]]),
+    ("GET", "Binary/b/_history/1", None, "vread", "0", [["Binary/b", "Patient/p"]]),
     ("HEAD", "Observation/o", None, "read", "0", [["Observation/o", "Patient/p"]]),
     ("POST", "", FOUND, "transaction", "0", [["Observation/o", "Patient/p"]]),
     ("GET", "Observation/o/$validate", None, "operation", "0", [["Observation/o", "Patient/p"]]),
