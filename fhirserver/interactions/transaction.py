@@ -24,7 +24,7 @@ from fhirserver.interactions.integrity import check_references, check_unreferenc
 from fhirserver.interactions.lawful import check_naming, check_written, replaced
 from fhirserver.interactions.parameters import take, write_all
 from fhirserver.interactions.validation import approved
-from fhirserver.interactions.write import deletable, existing, identified, patched, updated_id
+from fhirserver.interactions.write import deletable, existing, identified, patched, unread, updated_id
 from fhirserver.search.custom import SEARCH_PARAMETER, Unfit
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Change, Conflict, Stored
@@ -262,7 +262,9 @@ class _Attempt:
         answers = {step.index: _existing_answer(step) for step in steps}
         for (step, change), version in zip(planned, versions, strict=True):
             status = 204 if change.body is None else 200 if step.current and not step.current.deleted else 201
-            answers[step.index] = Answer(status=status, body=change.body or b"", stored=version, wrote=True)
+            answer = Answer(status=status, body=change.body or b"", stored=version, wrote=True)
+            patched_ = step.current if step.request.method == "PATCH" else None
+            answers[step.index] = answer if patched_ is None else await unread(self.ctx, patched_, answer)
         return answers
 
     def _link(self, steps: list[Step]) -> None:

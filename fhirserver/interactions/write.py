@@ -21,6 +21,7 @@ from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.lawful import check_naming, check_written, replaced, replaced_all
 from fhirserver.interactions.parameters import take, write_all
+from fhirserver.interactions.sight import within_reach
 from fhirserver.interactions.validation import approved
 from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.search.query import Query
@@ -66,7 +67,8 @@ async def patch(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
         found = await replaced(bound, await bound.store.read(type_, id_), "u")
         current = existing(found, f"{type_}/{id_}")
         check_version(request.if_match, current, current.reference)
-        return await _next_version(bound, await patched(bound, current, request.body), current)
+        answer = await _next_version(bound, await patched(bound, current, request.body), current)
+        return await unread(bound, current, answer)
 
     return await _alone(ctx, type_, once, id_)
 
@@ -109,7 +111,8 @@ async def conditional_patch(ctx: Context, request: Request, type_: str) -> Answe
         found = await replaced(bound, await match(bound, query), "u")
         current = existing(found, "a resource that matches the condition")
         check_version(request.if_match, current, current.reference)
-        return await _next_version(bound, await patched(bound, current, request.body), current)
+        answer = await _next_version(bound, await patched(bound, current, request.body), current)
+        return await unread(bound, current, answer)
 
     return await _together(ctx, type_, once)
 
@@ -192,6 +195,11 @@ async def deletable(ctx: Context, query: Query, if_match: str | None) -> list[St
     for each in many:
         check_version(if_match, each, each.reference)
     return many
+
+
+async def unread(ctx: Context, current: Stored, answer: Answer) -> Answer:
+    """A patch shows nothing of what the caller may change and not read."""
+    return answer if await within_reach(ctx, current, "r") else replace(answer, body=b"")
 
 
 def check_links(ctx: Context, resource: Resource) -> None:

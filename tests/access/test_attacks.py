@@ -7,6 +7,8 @@ exists, references and patches that move data into one's own record, Binary besi
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -241,6 +243,27 @@ def test_scopes_are_not_taken_more_widely_than_they_are(clinic: Clinic) -> None:
     assert entries(clinic.scoped("user/*.cruds").bundle("Patient")) == []  # a token without a person
     assert entries(clinic.scoped("patient/*.rs", None).bundle("Patient")) == []  # and one without a patient
     assert clinic.scoped("patient/*.rs", None).get("Patient/p").status_code == 404
+
+
+def test_a_patch_is_no_way_to_read(clinic: Clinic) -> None:
+    writer, note = clinic.scoped("patient/Observation.us"), [{"op": "add", "path": "/language", "value": "en"}]
+    want = {"Prefer": "return=representation"}
+    binary = {
+        "resourceType": "Binary",
+        "contentType": "application/json-patch+json",
+        "data": b64encode(json.dumps(note).encode()).decode(),
+    }
+    entry = {"request": {"method": "PATCH", "url": "Observation/lab"}, "resource": binary}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    answers = [
+        writer.patch("Observation/lab", note, headers=want),
+        writer.patch("Observation?_id=lab", note, headers=want),
+        writer.request("POST", "", json=bundle, headers=want),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        assert "valueQuantity" not in answer.text
+    assert "valueQuantity" in clinic.app.patch("Observation/lab", note, headers=want).text
 
 
 def test_criteria_of_scopes_hold_on_every_path(clinic: Clinic) -> None:
