@@ -398,10 +398,10 @@ def test_us_core_is_loaded_and_leaves_the_published_parameters_alone(served: Ser
     async def load_package() -> Receipt:
         async with contexts(served.settings) as found:
             (ctx,) = found.values()
-            resources = (
-                each for each in files.package(package, r4(), print) if each["resourceType"] == "SearchParameter"
-            )
-            return await load(ctx, resources)
+            source = files.opened(package)
+            with source.raw:
+                conformance = files.package(source, r4(), print)
+                return await load(ctx, (each for each in conformance if each["resourceType"] == "SearchParameter"))
 
     receipt = asyncio.run(load_package())
     assert (receipt.failed, receipt.stored["SearchParameter"]) == ([], 106)
