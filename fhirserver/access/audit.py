@@ -7,7 +7,7 @@ out once for each kind, and filled in for each event.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -149,19 +149,24 @@ def filled(form: Form, deed: Deed, id_: str, now: datetime, request_id: str) -> 
     own = {instant(TIME): instant(now), ID: id_, REQUEST: json.encode(request_id)[1:-1].decode()}
     own |= {QUERY: deed.query or "", PATIENT: (deed.patient or "").partition("/")[2]}
     own |= {f"{DATA}{number:03}": each for number, each in enumerate(ids)}
-    # in one pass: an id may be called like a gap, and is none
-    body = _gap.sub(lambda gap: own.get(gap[0].decode(), gap[0].decode()).encode(), form.body)
+
+    def filled_in(text: bytes) -> bytes:
+        """In one pass: an id may be called like a gap, and is none."""
+        return _gap.sub(lambda gap: own.get(gap[0].decode(), gap[0].decode()).encode(), text)
+
+    def named(references: Iterable[str]) -> list[str]:
+        return [*dict.fromkeys(filled_in(each.encode()).decode() for each in references)]
+
     entities = [*deed.references]
     search, sort = {**form.search, "date": [{"lo": now, "hi": now + MILLISECOND}]}, {**form.sort, "date": now}
-    compartments = [*form.compartments]
     if deed.patient is not None:
         entities.append(deed.patient)
-        search["patient"], sort["patient"] = [deed.patient], deed.patient
-        compartments = [deed.patient if each == f"Patient/{PATIENT}" else each for each in compartments]
-    if entities:
-        search["entity"], sort["entity"] = entities, min(entities)
-        if len(entities) > 1:
-            sort["entity:last"] = max(entities)
-    document: dict[str, Any] = {"_id": id_, "version": 1, "updated": now, "compartments": compartments}
+    for code, values in (("entity", entities), ("patient", named(form.search.get("patient", ())))):
+        if values:
+            search[code], sort[code] = values, min(values)
+            sort.pop(f"{code}:last", None)
+        if len(values) > 1:
+            sort[f"{code}:last"] = max(values)
+    document: dict[str, Any] = {"_id": id_, "version": 1, "updated": now, "compartments": named(form.compartments)}
     document |= {"search": search, "sort": sort}
-    return Line(body, document | ({"generation": form.generation} if form.generation else {}))
+    return Line(filled_in(form.body), document | ({"generation": form.generation} if form.generation else {}))

@@ -205,6 +205,15 @@ def test_a_search_is_told_as_it_was_asked(world: World) -> None:
     assert queries(told(world, "finding")) == ["Patient", "Patient", "Patient?family=Lovelace"]
 
 
+def test_patients_see_who_was_refused(world: World, apps: Apps) -> None:
+    """What is filled in is as if it had been indexed, in a refusal too."""
+    apps(world.served, "patient/*.rs", "q").get("Patient/p", headers={"X-Request-Id": "curious"})
+    patient = apps(world.served, "patient/*.rs", "p")
+    for query in ("", "&patient=p", "&entity=Patient/p"):
+        found = patient.bundle(f"AuditEvent?outcome=4&_count=500{query}")["entry"]
+        assert any("curious" in json.encode(each).decode() for each in found), query
+
+
 def queries(events: list[Event]) -> list[str]:
     return sorted(b64decode(each["query"]).decode() for event in events for each in event["entity"] if "query" in each)
 
