@@ -84,6 +84,9 @@ async def again(visit: Visit, person: User | None = None) -> User:
 
 async def _log_out(visit: Visit) -> Response:
     answer = visit.done({}, "/login")
+    if visit.session is not None:
+        person = visit.session.user.id
+        await events.record(visit.auth, "log-out", person, person)
     await sessions.end(visit.auth, visit.request)
     sessions.forget(visit.auth, answer)
     return answer

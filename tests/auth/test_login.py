@@ -118,10 +118,11 @@ def test_log_out_ends_the_session_for_good(served: Any, browser: Browser) -> Non
     assert browser.json("/logout", {}).status_code == 200
     assert "session-auth" not in browser.http.cookies
 
-    async def kept(auth: Auth) -> int:
-        return await auth["sessions"].count_documents({"_id": sessions.digest(secret)})
+    async def kept(auth: Auth) -> tuple[int, int]:
+        left = await auth["sessions"].count_documents({"_id": sessions.digest(secret)})
+        return left, await auth["events"].count_documents({"kind": "log-out"})
 
-    assert inside(served.settings, kept) == 0
+    assert inside(served.settings, kept) == (0, 1)
 
 
 def test_after_five_failures_an_account_waits(served: Any, browser: Browser) -> None:
