@@ -253,17 +253,19 @@ def test_a_patch_is_no_way_to_read(clinic: Clinic) -> None:
         "contentType": "application/json-patch+json",
         "data": b64encode(json.dumps(note).encode()).decode(),
     }
-    entry = {"request": {"method": "PATCH", "url": "Observation/lab"}, "resource": binary}
+    entry = {"request": {"method": "PATCH", "url": "Observation/patched"}, "resource": binary}
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    put(clinic.open, pulse("patched", "p", 60))
     answers = [
-        writer.patch("Observation/lab", note, headers=want),
-        writer.patch("Observation?_id=lab", note, headers=want),
+        writer.patch("Observation/patched", note, headers=want),
+        writer.patch("Observation?_id=patched", note, headers=want),
         writer.request("POST", "", json=bundle, headers=want),
     ]
     for answer in answers:
         assert answer.status_code == 200, answer.text
         assert "valueQuantity" not in answer.text
-    assert "valueQuantity" in clinic.app.patch("Observation/lab", note, headers=want).text
+    assert "valueQuantity" in clinic.app.patch("Observation/patched", note, headers=want).text
+    clinic.open.delete("Observation/patched")
 
 
 def test_criteria_of_scopes_hold_on_every_path(clinic: Clinic) -> None:
