@@ -34,6 +34,7 @@ KNOWN = {
     "interactions/hierarchies.py": ({"_below", "_above"}, RESTRICTED),
     "interactions/load.py": ({"_write_batch", "_one_by_one"}, OPERATOR),
     "interactions/read.py": ({"vread"}, JUDGED),
+    "interactions/read.py ": ({"_told"}, "it tells the ledger whose a Binary is, and nobody else"),
     "interactions/referred.py": ({"_values", "_withheld"}, LAW),
     "interactions/profiles.py": ({"_active"}, KNOWLEDGE),
     "interactions/reindex.py": ({"again"}, OPERATOR),
