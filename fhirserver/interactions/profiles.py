@@ -6,11 +6,15 @@ is in force with the next request, on every server of the database. https://hl7.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+import pymongo
+from pymongo.errors import PyMongoError
+
 from fhirserver.context import OPERATOR, Context
-from fhirserver.fhir.outcome import too_costly
+from fhirserver.fhir.outcome import Outcome, too_costly
 from fhirserver.interactions.terminology import STRUCTURE_DEFINITION, Stored
 from fhirserver.search.criteria import Clause, Token
 from fhirserver.search.filters import query_filter
@@ -23,6 +27,9 @@ from terminology.canonical import Candidate, canonical, latest
 Supported = Mapping[str, tuple[str, ...]]
 MOST_ASKED = 1_000  # by one resource
 MOST_KEPT = 10_000
+LISTED_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 async def known(ctx: Context, asked: Collection[str]) -> Kept:
@@ -51,12 +58,19 @@ async def known(ctx: Context, asked: Collection[str]) -> Kept:
 
 
 async def supported(ctx: Context) -> Supported:
-    """The profiles of resources that are stored and active, by type."""
+    """The profiles of resources that are stored and active, by type.
+
+    Of a database that is silent, those of before: who asks what a server can do is not kept waiting.
+    """
     listed = ctx.profiles.listed
     if listed is None or not ctx.terminology.lasts(listed[0]):
         epoch = ctx.terminology.epoch
-        listed = ctx.profiles.listed = epoch, await _active(replace(ctx, caller=OPERATOR))
-    return listed[1]
+        try:
+            with pymongo.timeout(LISTED_SECONDS):
+                listed = ctx.profiles.listed = epoch, await _active(replace(ctx, caller=OPERATOR))
+        except (PyMongoError, Outcome) as error:
+            log.warning("the database does not say which profiles are stored: %s", error)
+    return listed[1] if listed else {}
 
 
 async def _active(ctx: Context) -> Supported:
