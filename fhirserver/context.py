@@ -42,6 +42,11 @@ class Caller(NamedTuple):
     client: str | None = None
     token: str | None = None
 
+    @property
+    def stranger(self) -> bool:
+        """Whether nothing says who asks: no token, no log-in, and no server that is open to all."""
+        return not self.open and self.user is None and self.client is None
+
 
 NOBODY = Caller("nobody", open=False)
 ANYONE = Caller("anyone", open=True)

@@ -1,18 +1,17 @@
 """What access tokens allow, as this process knows it: a read needs no round trip, and a revocation holds at once.
 
-As `terminology.kept` does: every change of a grant or of an account is a new epoch. One of this process counts with the
-next request; those of others are told by a change stream, and when that is silent nothing that is known is trusted.
+Every change of a grant or of an account is a new epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from time import monotonic
 from typing import Any, NamedTuple
 
+from fhirserver.epochs import Epochs
+
 MOST = 20_000
-TRUSTED_SECONDS = 2.0  # of silence from who tells of changes
 
 
 class Grant(NamedTuple):
@@ -40,32 +39,16 @@ class Grant(NamedTuple):
         return self.context.get("patient")
 
 
-class Known:
+class Known(Epochs):
     """Grants by the digest of a token; the oldest goes first."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._grants: dict[str, tuple[Grant, int]] = {}
-        self._heard = -TRUSTED_SECONDS
-        self.epoch = 0
-
-    def changed(self) -> None:
-        """A grant was revoked, or an account is another now."""
-        self.epoch += 1
-
-    def heard(self) -> None:
-        """Whatever was changed before this moment was told."""
-        self._heard = monotonic()
-
-    def lost(self) -> None:
-        """Changes are not told any more, and those that were not are unknown."""
-        self._heard = -TRUSTED_SECONDS
-        self.epoch += 1
 
     def get(self, token: str) -> Grant | None:
         found = self._grants.get(token)
-        if found is None or found[1] != self.epoch or monotonic() - self._heard >= TRUSTED_SECONDS:
-            return None
-        return found[0]
+        return found[0] if found is not None and self.lasts(found[1]) else None
 
     def keep(self, grant: Grant, epoch: int) -> None:
         """As it was read while it was `epoch`."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import monotonic
 
+from fhirserver.epochs import Epochs
 from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
 from terminology.concept_maps import ConceptMap
@@ -17,7 +17,6 @@ from terminology.value_sets import Expanded, Present, ValueSet, size
 Identity = tuple[str, int] | None  # a stored version of a resource; None where nothing is stored
 Definition = ValueSet | CodeSystem | ConceptMap | NamingSystem | Release | Supplements | Ucum
 MOST_CODES = 500_000
-TRUSTED_SECONDS = 2.0  # of silence from who tells of changes
 
 
 class Gathered:
@@ -28,34 +27,6 @@ class Gathered:
         self.present = present
         self.epoch = epoch
         self.expansion: Expanded | None = None
-
-
-class Epochs:
-    """Every change of what is stored is a new epoch.
-
-    As long as a change would have been told, what was found in this one needs no second look.
-    """
-
-    def __init__(self) -> None:
-        self._heard = -TRUSTED_SECONDS
-        self.epoch = 0
-
-    def changed(self) -> None:
-        """Something that is stored is another now."""
-        self.epoch += 1
-
-    def heard(self) -> None:
-        """Whatever was changed before this moment was told."""
-        self._heard = monotonic()
-
-    def lost(self) -> None:
-        """Changes are not told any more, and those that were not are unknown."""
-        self._heard = -TRUSTED_SECONDS
-        self.epoch += 1
-
-    def lasts(self, epoch: int) -> bool:
-        """Whether nothing was changed since it began."""
-        return epoch == self.epoch and monotonic() - self._heard < TRUSTED_SECONDS
 
 
 class Terminology(Epochs):

@@ -7,10 +7,10 @@ out once for each kind, and filled in for each event.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fhirserver.access.audit_events import (
     DONE,
@@ -27,6 +27,7 @@ from fhirserver.context import Caller, Context, Trail
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.ids import new_id
+from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.index import Indexer
 from fhirserver.store.ledger import AUDIT_EVENT, Line
 
@@ -49,9 +50,30 @@ class Asked(NamedTuple):
     request_id: str
 
 
-async def audited(ctx: Context, asked: Asked, status: int) -> None:
-    """Keep the events of one request: one for each patient whose data it touched, or one about nobody's."""
-    if ctx.ledger is None or ctx.caller.token is None:
+class Answered(Protocol):
+    @property
+    def status(self) -> int: ...
+
+
+A = TypeVar("A", bound=Answered)
+
+
+async def audited(ctx: Context, asked: Asked, run: Callable[[], Awaitable[A]]) -> A:
+    """What a request is answered, once its events are kept; whatever else it ends in, they are kept before that.
+
+    One for each patient whose data it touched, or one about nobody's.
+    """
+    try:
+        answer = await run()
+    except Exception as error:
+        await _keep(ctx, asked, error.status if isinstance(error, Outcome) else 500)
+        raise
+    await _keep(ctx, asked, answer.status)
+    return answer
+
+
+async def _keep(ctx: Context, asked: Asked, status: int) -> None:
+    if ctx.ledger is None or ctx.caller.open or ctx.caller.stranger:
         return
     interaction = interaction_of(asked.method, asked.path, asked.bundle)
     if interaction is not None:
@@ -90,22 +112,21 @@ def _has(deed: Deed) -> tuple[bool, bool]:
 
 async def emergency_audited(ctx: Context, patient: str, reason: str) -> None:
     """Keep the event of a record that is opened in an emergency, where the patient sees it."""
-    ctx = ctx.fresh()
-    if ctx.ledger is not None:
-        now, site = ctx.now(), ctx.settings.base_url
-        resource = emergency_event(ctx.caller, patient, reason, recorded=instant(now), site=site)
-        nobody = Deed("operation", "0", (), None, None)
-        await ctx.ledger.add([filled(form_of(ctx.indexer, resource), nobody, new_id(), now, "")])
+    site = ctx.settings.base_url
+    await _alone(ctx.fresh(), emergency_event(ctx.caller, patient, reason, recorded=instant(TIME), site=site))
 
 
 async def account_audited(ctx: Context, kind: str, actor: str, subject: str) -> None:
     """Keep the event of what happened to an account."""
-    ctx = ctx.fresh()
+    site = ctx.settings.base_url
+    await _alone(ctx.fresh(), account_event(kind, actor, subject, recorded=instant(TIME), site=site))
+
+
+async def _alone(ctx: Context, resource: Resource) -> None:
+    """An event that is like no other."""
     if ctx.ledger is not None:
-        now, site = ctx.now(), ctx.settings.base_url
-        resource = account_event(kind, actor, subject, recorded=instant(TIME), site=site)
         nobody = Deed("operation", "0", (), None, None)
-        await ctx.ledger.add([filled(form_of(ctx.indexer, resource), nobody, new_id(), now, "")])
+        await ctx.ledger.add([filled(form_of(ctx.indexer, resource), nobody, new_id(), ctx.now(), "")])
 
 
 class Form(NamedTuple):

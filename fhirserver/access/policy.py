@@ -60,7 +60,7 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
     """
     if caller.open:
         return
-    if caller.token is None:
+    if caller.stranger:
         raise _nobody(f"{interaction} on {type_ or 'the system'}")
     if type_ == AUDIT_EVENT and interaction in ("update", "patch", "delete"):
         raise beyond("audit events stay as they are")
@@ -77,7 +77,7 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
 
 def authorize_sending(caller: Caller) -> None:
     """Raise for who may do nothing, before the body of the request takes room and time."""
-    if not caller.open and caller.token is None:
+    if caller.stranger:
         raise _nobody("what has a body")
 
 
@@ -101,7 +101,7 @@ def _administers(caller: Caller) -> bool:
 
 def knows(caller: Caller, interaction: str) -> bool:
     """Whether the caller may use what rests on definitions alone."""
-    return caller.open or (caller.token is not None and interaction in KNOWING)
+    return caller.open or (not caller.stranger and interaction in KNOWING)
 
 
 def beyond(said: str) -> Outcome:

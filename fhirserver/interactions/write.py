@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -29,7 +29,7 @@ from fhirserver.store.resources import Change, Conflict, Stored
 
 ATTEMPTS = 12
 PAUSE, LONGEST_PAUSE = 0.01, 0.3  # seconds: at most so long before the second attempt, and before any
-_pauses = random.Random()  # noqa: S311 (no secret); of its own, so that what others seed is not disturbed
+_pauses = secrets.SystemRandom()  # which nobody seeds, and which disturbs nobody who does
 
 
 async def create(ctx: Context, request: Request, type_: str) -> Answer:

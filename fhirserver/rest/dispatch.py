@@ -19,7 +19,7 @@ from fhirserver.access.policy import authorize_sending
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.places import placed
-from fhirserver.interactions.exchange import Pairs, Request
+from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.route import perform
 from fhirserver.rest.auth import known
 from fhirserver.rest.binary import content_of, wants_content
@@ -79,7 +79,7 @@ async def _serve(
         asks_nobody = asked.path == ("metadata",)
         async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive, _client(scope)):
             ctx = ctx.fresh()  # the body and the turn may have been waited for
-            status, content, more = await _kept(ctx, asked, returned, name)
+            status, content, more = await _answer(ctx, asked, returned, name)
         if raw and status == 200:
             content, kind = content_of(content)
         elif content:
@@ -145,25 +145,19 @@ async def _asked(
     return request(ctx, method, path, query, incoming, content, strict), returned
 
 
-async def _kept(ctx: Context, asked: Request, returned: str | None, name: str) -> tuple[int, bytes, list[Header]]:
+async def _answer(ctx: Context, asked: Request, returned: str | None, name: str) -> tuple[int, bytes, list[Header]]:
     """The answer, once its audit event is kept; of a refusal, too."""
-    if ctx.trail is None:
-        return await _answer(ctx, asked, returned)
-    bundle = asked.body.get("type") if isinstance(asked.body, dict) and not asked.path else None
-    deed = Asked(asked.method, asked.path, urlencode(asked.pairs), bundle, name)
-    try:
-        answer = await _answer(ctx, asked, returned)
-    except Exception as error:
-        await audited(ctx, deed, error.status if isinstance(error, Outcome) else 500)
-        raise
-    await audited(ctx, deed, answer[0])
-    return answer
-
-
-async def _answer(ctx: Context, asked: Request, returned: str | None) -> tuple[int, bytes, list[Header]]:
     if any(key in PRESENTATION for key, _ in asked.pairs):  # the rest is for the interaction
         asked = replace(asked, pairs=tuple(pair for pair in asked.pairs if pair[0] not in PRESENTATION))
-    answer = await perform(ctx, asked, returned == "representation")
+
+    async def run() -> Answer:
+        return await perform(ctx, asked, returned == "representation")
+
+    if ctx.trail is None:
+        answer = await run()
+    else:
+        bundle = asked.body.get("type") if isinstance(asked.body, dict) and not asked.path else None
+        answer = await audited(ctx, Asked(asked.method, asked.path, urlencode(asked.pairs), bundle, name), run)
     status, content = preferred(answer, returned)
     return status, content, headers(ctx, answer)
 

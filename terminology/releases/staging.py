@@ -26,6 +26,11 @@ CREATE TABLE concepts (n INTEGER PRIMARY KEY, display TEXT, definition TEXT, ina
 CREATE TABLE designations (n INTEGER, rank INTEGER, value TEXT, language TEXT, use TEXT);
 CREATE TABLE facts (n INTEGER, fact TEXT, shown TEXT, together INTEGER);
 """
+INSERTS = {
+    "concepts": "INSERT INTO concepts VALUES (?, ?, ?, ?, ?)",
+    "designations": "INSERT INTO designations VALUES (?, ?, ?, ?, ?)",
+    "facts": "INSERT INTO facts VALUES (?, ?, ?, ?)",
+}
 READY = "CREATE INDEX of_designations ON designations (n, rank); CREATE INDEX of_facts ON facts (n);"
 CONCEPTS = "SELECT n, display, definition, inactive, abstract FROM concepts WHERE n BETWEEN ? AND ? ORDER BY n"
 DESIGNATIONS = """SELECT n, value, language, use FROM designations WHERE n BETWEEN ? AND ?
@@ -114,9 +119,7 @@ class Staging:
             self._flush(table)
 
     def _flush(self, table: str) -> None:
-        rows = self._waiting.pop(table)
-        marks = ", ".join("?" * len(rows[0]))
-        self._database.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 (the names are ours)
+        self._database.executemany(INSERTS[table], self._waiting.pop(table))
 
     def sealed(self) -> int:
         """How many concepts there are."""
