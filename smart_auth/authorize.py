@@ -18,22 +18,12 @@ from smart_auth.clients import CODE, Client
 from smart_auth.consent import Asking, Decision
 from smart_auth.launches import Launch
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
-from smart_auth.scopes import Scope, granted, parse
+from smart_auth.scopes import SPOKEN, Scope, granted, parse
 from smart_auth.server import Auth
 from smart_auth.sessions import Session
 from smart_auth.tokens import begin
 from smart_auth.visits import Visit
 
-SPOKEN = (  # that are not about data
-    "openid",
-    "fhirUser",
-    "profile",
-    "launch",
-    "launch/patient",
-    "launch/encounter",
-    "offline_access",
-    "online_access",
-)
 ANYTHING = [Scope(level, "*", frozenset("cruds")) for level in ("patient", "user")]  # that a person can grant
 UNREDEEMED = timedelta(minutes=5)
 LONGEST_STATE = 2_000

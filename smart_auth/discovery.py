@@ -14,6 +14,7 @@ from smart_auth import keys
 from smart_auth.clients import GRANT_TYPES, METHODS
 from smart_auth.credentials import ALGORITHMS
 from smart_auth.registration import is_open
+from smart_auth.scopes import LEVELS, SPOKEN
 from smart_auth.server import Auth
 
 CAPABILITIES = (
@@ -37,22 +38,7 @@ CAPABILITIES = (
     "permission-v1",
     "permission-v2",
 )
-SCOPES = (
-    "openid",
-    "fhirUser",
-    "profile",
-    "launch",
-    "launch/patient",
-    "launch/encounter",
-    "offline_access",
-    "online_access",
-    "patient/*.rs",
-    "patient/*.cruds",
-    "user/*.rs",
-    "user/*.cruds",
-    "system/*.rs",
-    "system/*.cruds",
-)
+SCOPES = (*SPOKEN, *(f"{level}/*.{permissions}" for level in LEVELS for permissions in ("rs", "cruds")))
 CLAIMS = ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "fhirUser", "name")
 PUBLIC = {"Cache-Control": "public, max-age=300"}
 

@@ -16,6 +16,17 @@ from fhirserver.fhir.definitions import r4, search_table
 
 V1 = {"read": "rs", "write": "cud", "*": "cruds"}
 PERMISSIONS = "cruds"
+LEVELS = ("patient", "user", "system")
+SPOKEN = (  # that are not about data
+    "openid",
+    "fhirUser",
+    "profile",
+    "launch",
+    "launch/patient",
+    "launch/encounter",
+    "offline_access",
+    "online_access",
+)
 MOST_CRITERIA = 8
 # How an answer looks, or what other parts of the record say: no criteria about a resource itself.
 NO_CRITERIA = frozenset({"_text", "_content", "_list", "_filter", "_has", "_query"})
