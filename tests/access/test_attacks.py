@@ -211,14 +211,14 @@ def test_a_bundle_is_no_way_around(clinic: Clinic) -> None:
     batch = clinic.app.post("", {"resourceType": "Bundle", "type": "batch", "entry": asked})
     assert batch.status_code == 200
     assert SECRET not in batch.text
-    placeholder = "urn:uuid:04121321-4af5-424c-a0e1-ed3aab1c349d"
+    link = "urn:uuid:04121321-4af5-424c-a0e1-ed3aab1c349d"
     entry = [
         {
             "fullUrl": f"{clinic.open.base_url}/Patient/q",
             "resource": resource("Patient/q"),
             "request": {"method": "PUT", "url": "Patient/q"},
         },
-        {"fullUrl": placeholder, "resource": pulse("x", "q", 1), "request": {"method": "POST", "url": "Observation"}},
+        {"fullUrl": link, "resource": pulse("x", "q", 1), "request": {"method": "POST", "url": "Observation"}},
     ]
     refused = clinic.app.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entry})
     assert refused.status_code == 404

@@ -279,8 +279,10 @@ def kept(serve: Serve, apps: Apps) -> World:
 
 def test_a_ledger_that_nobody_touched_is_whole(kept: World) -> None:
     assert checked(kept) == Verdict(30, 1, ())
+    url = kept.served.settings.mongodb_url
+    assert url
     environment = os.environ | {
-        "HEALTHMATE_MONGODB_URL": kept.served.settings.mongodb_url.get_secret_value(),  # type: ignore[union-attr]
+        "HEALTHMATE_MONGODB_URL": url.get_secret_value(),
         "HEALTHMATE_DATABASE": kept.served.settings.database,
         "HEALTHMATE_SECRET": SECRET,
     }

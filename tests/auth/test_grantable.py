@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_auth.authorize import SPOKEN, grantable
+from smart_auth.authorize import grantable
 from smart_auth.clients import Client
 from smart_auth.grants import narrowed
 from smart_auth.refusal import Refused
-from smart_auth.scopes import Scope, parse
+from smart_auth.scopes import SPOKEN, Scope, parse
 
 CRITERIA = ("category=laboratory", "code=http://loinc.org|8867-4")
 data = st.builds(

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
+from looking import PROGRAM, Phone
 from playwright.sync_api import Browser, Page, sync_playwright
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "auth"))  # people and their accounts
-
-AXE = Path(__file__).parent.parent / "js" / "node_modules" / "axe-core" / "axe.min.js"
-PROGRAM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-Phone = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +37,3 @@ def phone(chromium: Browser) -> Iterator[Phone]:
     for page in pages:
         page.context.close()
     assert complaints == []
-
-
-def looked_at(page: Page, title: str) -> None:
-    """The page is the one that is meant, fits the phone, and can be used by everybody (axe: WCAG 2 A and AA)."""
-    assert page.inner_text("h1") == title
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{title} is wider than the phone"
-    if AXE.exists():
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.id, ...v.nodes.map(n => n.html)]))")
-        assert found == [], title

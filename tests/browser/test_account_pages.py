@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from conftest import Phone, looked_at
-from people import PASSWORD, code, inside, letters, person
+from looking import Phone, looked_at
 from playwright.sync_api import Page
 
 from smart_auth import clients, totp
 from smart_auth.codes import challenge
+from tests.auth.people import PASSWORD, code, inside, letters, person
 
 SCOPE = "openid launch/patient launch/encounter offline_access patient/Observation.rs patient/*.cruds"
 

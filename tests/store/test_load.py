@@ -11,6 +11,8 @@ from random import randbytes
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from fhirserver.app import contexts
 from fhirserver.context import Context
 from fhirserver.fhir import json
@@ -140,7 +142,9 @@ def test_types_that_take_turns_in_a_file_are_written_whole(mongodb: str) -> None
     run(mongodb, story)
 
 
-def test_resources_that_refer_to_thousands_are_written_a_few_at_a_time(mongodb: str) -> None:
+def test_resources_that_refer_to_thousands_are_written_a_few_at_a_time(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def provenance(number: int) -> dict[str, Any]:
         return {
             "resourceType": "Provenance",
@@ -158,7 +162,7 @@ def test_resources_that_refer_to_thousands_are_written_a_few_at_a_time(mongodb: 
             commands.append(sum(len(change.body or b"") for change in changes))
             return await write_all(changes)
 
-        ctx.store.write_all = counted  # type: ignore[method-assign]  # what one command carries
+        monkeypatch.setattr(ctx.store, "write_all", counted)
         assert (await load(ctx, [provenance(number) for number in range(20)])).stored == {"Provenance": 20}
         assert len(commands) > 1
         assert max(commands) <= PART_BYTES

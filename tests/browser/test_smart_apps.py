@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import warnings
 from collections.abc import Iterator
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from conftest import Serve, Served
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium")
 SCRIPT = Path(__file__).parent.parent / "js" / "fhirclient" / "fhir-client.min.js"
 PHONE = {"width": 390, "height": 844}
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; `make test` installs it")
 
 
 class World(NamedTuple):
@@ -88,21 +85,13 @@ def world(serve: Serve, elsewhere: str) -> World:
     )
 
 
-@pytest.fixture(scope="module")
-def browser(world: World) -> Iterator[Browser]:
-    """After the world: the driver keeps an event loop running in this thread."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A phone that nobody is logged in on. What fails in a page fails the test."""
-    context = browser.new_context(viewport=PHONE)
+def page(world: World, chromium: Browser) -> Iterator[Page]:
+    """A phone that nobody is logged in on. What fails in a page fails the test.
+
+    The world is made before the browser, whose driver keeps an event loop running in this thread.
+    """
+    context = chromium.new_context(viewport=PHONE)
     page = context.new_page()
     page.set_default_timeout(30_000)
     wrong: list[str] = []
