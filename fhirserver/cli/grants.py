@@ -1,0 +1,59 @@
+"""Access that the operator hands out: an EHR launch, a token for curl."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fhirserver.cli.running import data_option, person_named, print_json, record_settings, tenant_option, with_context
+from fhirserver.context import Context
+from smart_auth import events, launches, tokens
+from smart_auth.scopes import parse as parse_scope
+
+
+@click.command()
+@click.option("--user", required=True, metavar="LOGIN", help="Who opens the app.")
+@click.option("--patient", metavar="ID", help="Whose record is open.")
+@click.option("--encounter", metavar="ID", help="Which visit is open.")
+@click.option("--client", "client_id", metavar="ID", help="The app; its launch_uri makes a URL to open.")
+@data_option
+@tenant_option
+def launch_token(
+    user: str, client_id: str | None, data: Path | None, tenant: str | None, **context: str | None
+) -> None:
+    """Begin an EHR launch as a user and print what the app is opened with, as JSON; it waits for five minutes."""
+
+    async def run(ctx: Context) -> dict[str, Any]:
+        person = await person_named(ctx, user)
+        secret = await launches.begin(ctx.auth, person.id, launches.checked(context))
+        return await launches.opened(ctx.auth, secret, client_id)
+
+    print_json(with_context(record_settings(data, tenant), run))
+
+
+@click.command()
+@click.option("--user", metavar="LOGIN", help="On whose behalf.  [default: a service's, on nobody's]")
+@click.option("--patient", metavar="ID", help="Whose record is open: patient/ scopes need one.")
+@click.option("--scope", default="system/*.rs", show_default=True, metavar="SCOPES")
+@click.option("--minutes", type=click.IntRange(1, 24 * 60), default=60, show_default=True)
+@data_option
+@tenant_option
+def token(
+    user: str | None, patient: str | None, scope: str, minutes: int, data: Path | None, tenant: str | None
+) -> None:
+    """Print an access token, for curl and scripts of who runs the server."""
+
+    async def run(ctx: Context) -> str:
+        person = None if user is None else (await person_named(ctx, user)).id
+        life, context = timedelta(minutes=minutes), launches.checked({"patient": patient})
+        id_ = await tokens.begin(ctx.auth, "healthmate token", scope, life, user=person, context=context)
+        await events.record(ctx.auth, "token-made", "operator", person or "", scope=scope)
+        return (await tokens.issue(ctx.auth, id_, scope, life, None)).access
+
+    unknown = [each for each in scope.split() if parse_scope(each) is None]
+    if unknown:
+        raise click.UsageError(f"{unknown[0]} is no scope; write system/*.rs, user/Observation.cruds, patient/*.rs")
+    click.echo(with_context(record_settings(data, tenant), run))
