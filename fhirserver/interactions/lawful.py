@@ -26,7 +26,7 @@ async def replaced(ctx: Context, found: Stored | None, permission: str) -> Store
     """
     if found is None or await _beyond(ctx, found, permission, _records(found)) is None:
         return found
-    if await within_reach(ctx, found, "r") or await within_reach(ctx, found, "s"):
+    if await _sees(ctx, found):
         raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of {found.reference}")
     return None
 
@@ -34,6 +34,17 @@ async def replaced(ctx: Context, found: Stored | None, permission: str) -> Store
 async def replaced_all(ctx: Context, found: Sequence[Stored], permission: str) -> list[Stored]:
     """The same of what a search found; all of it is seen."""
     return [kept for each in found if (kept := await replaced(ctx, each, permission)) is not None]
+
+
+async def check_patched(ctx: Context, current: Stored) -> None:
+    """403 for a patch of what the caller may change and not see: whether a patch fits tells what is there."""
+    if not await _sees(ctx, current):
+        said = f"a patch tells what is in {current.reference}, which this access token may not see"
+        raise beyond(f"{said}: it needs r or s too; an update needs u alone")
+
+
+async def _sees(ctx: Context, version: Stored) -> bool:
+    return await within_reach(ctx, version, "r") or await within_reach(ctx, version, "s")
 
 
 def check_naming(ctx: Context, type_: str, id_: str) -> None:

@@ -19,7 +19,7 @@ from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
-from fhirserver.interactions.lawful import check_naming, check_written, replaced, replaced_all
+from fhirserver.interactions.lawful import check_naming, check_patched, check_written, replaced, replaced_all
 from fhirserver.interactions.parameters import take, write_all
 from fhirserver.interactions.sight import within_reach
 from fhirserver.interactions.validation import approved
@@ -155,6 +155,7 @@ def existing(current: Stored | None, reference: str) -> Stored:
 
 async def patched(ctx: Context, current: Stored, document: Any) -> Resource:
     """The patched resource, valid and still the same one."""
+    await check_patched(ctx, current)
     before = json.resource(current.body)
     after = (
         json_patch(before, document)

@@ -268,6 +268,44 @@ def test_a_patch_is_no_way_to_read(clinic: Clinic) -> None:
     clinic.open.delete("Observation/patched")
 
 
+def fhirpath_patch(path: str) -> dict[str, Any]:
+    """It deletes what the path leads to, which must be one element."""
+    said = {"type": "delete", "path": path}
+    parts = [{"name": name, "valueCode" if name == "type" else "valueString": text} for name, text in said.items()]
+    return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+
+
+@pytest.mark.parametrize(
+    "guess",
+    [
+        [{"op": "test", "path": "/valueQuantity/value", "value": 60}],
+        [{"op": "copy", "from": "/note/0/text", "path": "/status"}],
+        [{"op": "replace", "path": "/note/1/text", "value": "is there a second note?"}],
+        fhirpath_patch("Observation.note.where(text.startsWith('l'))"),
+    ],
+    ids=["test", "copy-into-a-refusal", "is-it-there", "where"],
+)
+def test_a_patch_is_no_oracle_for_who_may_only_write(clinic: Clinic, guess: Any) -> None:
+    """A right guess and a wrong one are answered alike, alone and in a transaction; an update still works."""
+    blind = clinic.scoped("patient/Observation.u")
+    right, wrong = (pulse("guessed", "p", value, note=[{"text": text}]) for value, text in ((60, "low"), (61, "high")))
+    told = []
+    binary = {"resourceType": "Binary", "contentType": "application/json-patch+json"}
+    binary |= {"data": b64encode(json.dumps(guess).encode()).decode()}
+    body = guess if isinstance(guess, dict) else binary
+    entry = {"request": {"method": "PATCH", "url": "Observation/guessed"}, "resource": body}
+    for here in (right, wrong):
+        put(clinic.open, here)
+        alone = blind.patch("Observation/guessed", guess)
+        bundle = blind.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+        told.append([(each.status_code, each.text) for each in (alone, bundle)])
+    assert told[0] == told[1]
+    assert [status for status, _ in told[0]] == [403, 403]
+    assert blind.put("Observation/guessed", right).status_code == 200
+    assert clinic.scoped("patient/Observation.ru").patch("Observation/guessed", guess).status_code != 403
+    clinic.open.delete("Observation/guessed")
+
+
 def test_criteria_of_scopes_hold_on_every_path(clinic: Clinic) -> None:
     labs = clinic.scoped("patient/Observation.cruds?category=laboratory")
     assert entries(labs.bundle("Observation")) == ["Observation/lab"]

@@ -20,6 +20,7 @@ from smart_auth import passwords
 from smart_auth.app import CROSS_ORIGIN, ROUTES
 from smart_auth.codes import challenge
 from smart_auth.credentials import ASSERTION
+from smart_auth.openapi import ENDPOINTS
 from smart_auth.server import digest
 
 # the server lives in this process, and its driver draws from `random` while an example is drawn
@@ -297,6 +298,14 @@ def test_any_token_of_a_read(fuzz: Any, door: Door) -> None:
     targets = st.sampled_from(("/Patient/ada", "/Patient?name=x", "/metadata", "/Observation", "/"))
     fuzz(st.tuples(header, targets), law, times=1)
     wire.close()
+
+
+def test_every_path_that_is_described_is_knocked_at() -> None:
+    described = {each.path.replace("{id}", "ada") for each in ENDPOINTS}
+    assert described <= {*PATHS}
+    assert {*WHOLE} <= {*PATHS}
+    assert {"/.well-known/smart-configuration", "/.well-known/openid-configuration"} <= {*PATHS}
+    assert {each.method.upper() for each in ENDPOINTS} <= {*METHODS}
 
 
 def test_what_crosses_origins_knows_no_cookie() -> None:
