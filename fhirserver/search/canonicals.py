@@ -78,21 +78,17 @@ def _less_precise(canonical: str) -> list[str]:
 
 
 def versioned(registry: Registry, type_: str, clause: Clause) -> Criterion:
-    """`url=http://…|3` of definitions themselves: by their URL, and by their version."""
+    """`url=http://…|3` of definitions themselves: by their URL, and by their version.
+
+    What is above a version is so told of other parameters of type uri, too: no text says that a version is missing.
+    """
     parameter, modifier, values = clause
-    if (parameter.code, parameter.type) != ("url", "uri"):
+    version = registry[type_].get("version") if parameter.code == "url" else None
+    if parameter.type != "uri" or ((version is None or version.type != "token") and modifier != "above"):
         return clause
-    version = registry[type_].get("version")
-    if version is None or version.type != "token":
-        return clause
-    parts: list[Criterion] = []
-    for value in (value for value in values if isinstance(value, str) and "|" in value):
-        url, _, said = value.partition("|")
-        named = [Clause(version, None, (Token(None, said),))]
-        if modifier == "below":
-            named += [Clause(version, "sw", (Token(None, said + separator),)) for separator in ".+-"]
-        whole = Clause(parameter, None, (url,))
-        parts.append(AllOf((whole, AnyOf(tuple(named)))) if said else whole)
+    parts = [
+        _of_version(parameter, version, modifier, value) for value in values if isinstance(value, str) and "|" in value
+    ]
     if not parts:
         return clause
     if modifier == "ne":
@@ -100,6 +96,23 @@ def versioned(registry: Registry, type_: str, clause: Clause) -> Criterion:
     plain = tuple(value for value in values if not (isinstance(value, str) and "|" in value))
     parts = [Clause(parameter, modifier, plain), *parts] if plain else parts
     return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
+
+
+def _of_version(parameter: Parameter, version: Parameter | None, modifier: str | None, canonical: str) -> Criterion:
+    """`version` is the parameter of those that have their version beside their URL, not in it."""
+    url, _, said = canonical.partition("|")
+    whole = Clause(parameter, None, (url,))
+    if not said:
+        return whole
+    if version is None:
+        return AnyOf((Clause(parameter, None, tuple(_less_precise(canonical))), Clause(parameter, UNVERSIONED, (url,))))
+    named = [Clause(version, None, (Token(None, said),))]
+    if modifier == "below":
+        named += [Clause(version, "sw", (Token(None, said + separator),)) for separator in ".+-"]
+    if modifier == "above":
+        broader = tuple(Token(None, each.partition("|")[2]) for each in _less_precise(canonical))
+        named = [Clause(version, None, broader), Clause(version, "missing", (True,))]
+    return AllOf((whole, AnyOf(tuple(named))))
 
 
 def leading_to(parameter: Parameter, type_: str, documents: Iterable[Mapping[str, Any]]) -> Criterion:

@@ -326,20 +326,13 @@ def token(text: str, typed: Typed) -> Token:
 def location(text: str, typed: Typed) -> str:
     """A URL, for `:above` and `:below`: what is no path is not above or below. https://hl7.org/fhir/R4/search.html#uri
 
-    A canonical may have versions below it, whatever its URL is.
+    A canonical may have versions above and below it, whatever its URL is.
     """
     found = unescape(text)
     if "://" not in found and "|" not in found:
         raise invalid(f"{text[:80]!r} is not a URL; only URLs have others above and below them, URNs have not")
     if found.count("/") > MAX_SEGMENTS:
         raise invalid(f"{shown(text)!r}… has more than {MAX_SEGMENTS} segments", code="too-costly")
-    return found
-
-
-def unversioned(text: str, typed: Typed) -> str:
-    found = location(text, typed)
-    if "|" in found:
-        raise invalid(f"{shown(found)!r} has a version, of which nothing is said to be above: write the URL alone")
     return found
 
 
@@ -462,7 +455,7 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
     ("number", None): number,
     ("quantity", None): quantity,
     ("uri", None): string,
-    ("uri", "above"): unversioned,
+    ("uri", "above"): location,
     ("uri", "below"): location,
     ("composite", None): composite,
     ("special", None): near,

@@ -514,6 +514,7 @@ FILTERS: Mapping[tuple[str, str | None], Callable[[str, Sequence[Value], Paramet
     ("uri", None): one_of,
     ("uri", "above"): above_filter,
     ("uri", "below"): below_filter,
+    ("uri", UNVERSIONED): unversioned_filter,
     ("composite", None): composite_filter,
     ("special", None): near_filter,
     ("text", None): words_filter,

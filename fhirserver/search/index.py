@@ -347,7 +347,8 @@ class _Writer:
         if parameter.type in SORT:
             yield from self._sorted(parameter, codes, found)
             if texts:
-                yield f"    elif {texts}: {_sort(codes)} = min({texts})"
+                yield f"    elif {texts}:"
+                yield from self._ends(parameter, codes, texts, "min", "max")
         for code in codes:
             if f"sort.{code}:point" in self.hot:
                 yield f"    if {found}: sort |= {self.source.name(values.exact)}({code!r}, {found})"
@@ -360,6 +361,9 @@ class _Writer:
         """The scalars to sort by: https://hl7.org/fhir/R4/search.html#sort"""
         first, last = (self.source.name(each) for each in SORT[parameter.type])
         yield f"    if {found}:"
+        yield from self._ends(parameter, codes, found, first, last)
+
+    def _ends(self, parameter: Parameter, codes: list[str], found: str, first: str, last: str) -> Iterator[str]:
         yield f"        {_sort(codes)} = {first}({found})"
         if repeats(self.indexer.definitions, parameter, self.type):
             yield f"        if len({found}) > 1:"

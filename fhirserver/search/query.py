@@ -47,6 +47,7 @@ from fhirserver.search.unused import Parts, unused
 from fhirserver.search.uses import check_modifier, check_repeats, check_values
 
 FILTER = "_filter"
+NAMED_QUERY = "_query"  # https://hl7.org/fhir/R4/search.html#query: one that is not known is refused, also when lenient
 MAX_PARAMETERS = 200
 MAX_VALUES = 1000
 MAX_CHARACTERS = 1_000_000
@@ -343,6 +344,8 @@ class _Reader:
     def _criterion(self, name: str, value: str) -> Criterion:
         if name == FILTER:
             return self.filters.read(self.type, value)
+        if name == NAMED_QUERY:
+            raise invalid(f"{shown(value)} is no query that is known here; there are none", code="not-supported")
         if is_chain(name):
             return self.chains.read(self.type, name, value)
         code, colon, modifier = name.partition(":")

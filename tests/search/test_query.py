@@ -182,6 +182,7 @@ REFUSED = [
     ("Observation", "_count=²", "is not a whole number"),
     ("Observation", "_count=", "_count: has no value"),
     ("Observation", "_count=1&_count=2", "_count: stands twice"),
+    ("Patient", "_query=current-high-risk&name=a", "_query: current-high-risk is no query that is known here"),
     ("Observation", "_total=maybe", "_total: 'maybe' is none of none, estimate, accurate"),
     ("Observation", "_summary=yes", "_summary: 'yes' is none of"),
     ("Observation", "_sort=dat", "_sort: dat is not a search parameter of Observation here; did you mean date"),
@@ -339,6 +340,7 @@ def test_a_star_includes_by_every_reference_that_fits() -> None:
 
 OWN = {  # no client can say these
     ("reference", UNVERSIONED),
+    ("uri", UNVERSIONED),
     ("reference", VERSIONS),
     ("token", BEGINNING),
     ("token", URL_BELOW),

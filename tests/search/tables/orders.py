@@ -27,6 +27,12 @@ def assessed(id_: str, *probabilities: float) -> Resource:
     return {"resourceType": "RiskAssessment", "id": id_, "status": "final", "subject": {"display": "x"}} | found
 
 
+def goal(id_: str, *categories: str) -> Resource:
+    found = {"category": [{"text": each} for each in categories]} if categories else {}
+    head = {"resourceType": "Goal", "id": id_, "lifecycleStatus": "active", "subject": {"display": "x"}}
+    return head | {"description": {"text": "x"}} | found
+
+
 WORLD = [
     patient("p1", "müller", birthDate="1990"),
     patient("p2", "Adams", birthDate="1990-06-01"),
@@ -44,6 +50,9 @@ WORLD = [
     },
     {"resourceType": "Condition", "id": "c2", "subject": {"display": "x"}, "code": concept(coding(LOINC, "c"))},
     {"resourceType": "Condition", "id": "c3", "subject": {"display": "x"}},
+    goal("g1", "a", "z"),
+    goal("g2", "m"),
+    goal("g3"),
     assessed("r1", 0.1, 0.9),
     assessed("r2", 0.5),
     assessed("r3"),
@@ -75,6 +84,8 @@ ROWS = [
     ("Patient?_sort=-telecom,-family&telecom:missing=true", "p6 p1 p3 p2 p4"),
     ("Condition?_sort=code", "c1 c2 c3"),
     ("Condition?_sort=-code", "c1 c2 c3"),
+    ("Goal?_sort=category", "g1 g2 g3"),
+    ("Goal?_sort=-category", "g1 g2 g3"),
     ("RiskAssessment?_sort=probability", "r4 r1 r2 r3"),
     ("RiskAssessment?_sort=-probability", "r1 r4 r2 r3"),
     ("Patient?gender:missing=false&_sort=-gender,_id", "p4 p3 p6"),
