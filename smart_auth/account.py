@@ -13,6 +13,8 @@ from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth
 from smart_auth.visits import Visit
 
+SHOWN = 20  # of what happened lately
+
 
 async def _page(visit: Visit, refused: Refused | None) -> Response:
     session = visit.person()
@@ -20,11 +22,12 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
         "sessions": await sessions.listed(visit.auth, session.user.id),
         "apps": await apps(visit.auth, session.user.id),
         "passkeys": await passkeys.listed(visit.auth, session.user.id),
+        "events": await events.about(visit.auth, session.user.id, SHOWN),
     }
     if visit.json:
         here = {"session": session.id, "recoveryCodes": session.user.recovery_left}
         return JSONResponse(account(session.user) | values | here, headers=NO_STORE)
-    return visit.page("account", refused, **values)
+    return visit.page("account", refused, said=events.SAID, **values)
 
 
 async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:
@@ -60,6 +63,7 @@ async def _end_session(visit: Visit) -> Response:
         ended = await sessions.end_one(visit.auth, session.user.id, id_)
         if not ended:
             raise Refused("not_found", "there is no such session", 404)
+    await events.record(visit.auth, "sessions-ended", session.user.id, session.user.id, count=ended)
     return visit.done({"ended": ended}, "/account")
 
 

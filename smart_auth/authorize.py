@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from smart_auth import clients, codes, consent, forms, launches, sessions, visits
+from smart_auth import clients, codes, consent, events, forms, launches, sessions, visits
 from smart_auth.clients import CODE, Client
 from smart_auth.consent import Asking, Decision
 from smart_auth.launches import Launch
@@ -122,6 +122,9 @@ async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision)
     grant = await begin(auth, client, scope, UNREDEEMED, user=session.user.id, session=session.id, context=context)
     more = {"user": session.user.id, "scope": scope, "context": context, "nonce": asked.nonce, "at": session.at}
     code = await codes.put(auth, grant, client, asked.redirect_uri, asked.challenge, more)
+    person, about = session.user, {"client": client, "scope": scope}
+    patient = context.get("patient")
+    await events.record(auth, "app-allowed", person.id, person.id, patient=patient, person=person.fhir_user, **about)
     return _back(auth, asked.redirect_uri, {"code": code, "state": asked.state})
 
 

@@ -14,9 +14,10 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from smart_auth import clients, visits
+from smart_auth import clients, events, visits
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, digest, new_secret
+from smart_auth.users import User
 from smart_auth.visits import Visit
 
 LIFE = timedelta(minutes=5)
@@ -80,7 +81,15 @@ async def _launch(visit: Visit) -> Response:
         raise Refused("access_denied", "this patient is not among those whose record you may open", 403)
     client = visit.text("client_id", 100)
     secret = await begin(auth, user.id, context)
-    return JSONResponse(await opened(auth, secret, client or None), 201, NO_STORE)
+    answer = await opened(auth, secret, client or None)
+    await tell(auth, user, patient, client)
+    return JSONResponse(answer, 201, NO_STORE)
+
+
+async def tell(auth: Auth, user: User, patient: str | None, client: str) -> None:
+    """The patient sees who opens an app about them."""
+    more = {"client": client} if client else {}
+    await events.record(auth, "launch", user.id, user.id, patient=patient, person=user.fhir_user, **more)
 
 
 async def opened(auth: Auth, secret: str, client: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smart_auth import events, passwords, sessions, throttle, users, visits
+from smart_auth import events, failures, passwords, sessions, throttle, users, visits
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
 from smart_auth.signup import send_confirmation
@@ -31,14 +31,18 @@ async def proved(auth: Auth, request: Request, login: str, password: str) -> Use
     """The person who knows the password. Who it is that does not, nor whether there is such an account, is not told."""
     place = throttle.key("address", throttle.address(auth, request))
     account = throttle.key("account", users.folded(login))
-    await throttle.admit(auth, place, auth.settings.login_failures_per_address)
-    await throttle.admit(auth, account)
+    await failures.admit(auth, place, auth.settings.login_failures_per_address)
+    waited = await failures.admit(auth, account)
     person = await users.by_login(auth, login)
     right, renewed = await passwords.verified(password, person.password if person else None)
     if person is None or not right or person.disabled:
+        more = {"turnedAway": waited} if waited else {}
+        await failures.failed(auth, request, "log-in-failed", person.id if person else None, **more)
         raise Refused("access_denied", "the log-in name or the password is wrong", 401, {"WWW-Authenticate": "Session"})
     await throttle.proved(auth, account)
     await throttle.refund(auth, place)
+    if waited:
+        await events.record(auth, "log-ins-turned-away", "", person.id, count=waited)
     if renewed is not None:
         await users.change(auth, person.id, {"password": renewed})
     return person
@@ -71,7 +75,6 @@ async def entered(visit: Visit, person: User, methods: Sequence[str]) -> Respons
     """All the way in: a session, and on to where the person wanted to go."""
     path = back(visit)
     answer = visit.done({"user": person.id, "name": person.name, "next": visit.auth.issuer + path}, path)
-    await events.record(visit.auth, "log-in", person.id, person.id, methods=list(methods))
     await sessions.start(visit.auth, visit.request, answer, person, methods)
     return answer
 

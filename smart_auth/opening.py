@@ -31,6 +31,7 @@ async def _open(visit: Visit) -> Response:
         raise Refused("access_denied", "this patient is not among those whose record you may open", 403)
     launch = await launches.begin(visit.auth, user.id, launches.checked({"patient": patient}))
     opened = await launches.opened(visit.auth, launch, client)
+    await launches.tell(visit.auth, user, patient, client)
     return RedirectResponse(opened["url"], 303, NO_STORE)
 
 

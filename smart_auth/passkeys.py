@@ -23,7 +23,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from smart_auth import events, login, notices, throttle, users, visits
+from smart_auth import events, failures, login, notices, throttle, users, visits
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, Document, digest
 from smart_auth.visits import Visit
@@ -104,7 +104,7 @@ async def _remove(visit: Visit) -> Response:
 
 
 async def _log_in_options(visit: Visit) -> Response:
-    await throttle.admit(
+    await failures.admit(
         visit.auth, throttle.key("passkey", throttle.address(visit.auth, visit.request)), throttle.CEREMONIES
     )
     options = webauthn.generate_authentication_options(rp_id=_host(visit.auth), user_verification=REQUIRED)
@@ -118,6 +118,7 @@ async def _log_in(visit: Visit) -> Response:
     key = await auth["passkeys"].find_one({"_id": str(credential.get("id"))})
     person = await users.find(auth, key["user"]) if key else None
     if key is None or person is None or person.disabled:
+        await failures.failed(auth, visit.request, "passkey-failed", person.id if person else None)
         raise _unknown()
     try:
         proof = webauthn.verify_authentication_response(
@@ -130,6 +131,7 @@ async def _log_in(visit: Visit) -> Response:
             require_user_verification=True,
         )
     except (WebAuthnException, ValueError, TypeError, KeyError) as error:
+        await failures.failed(auth, visit.request, "passkey-failed", person.id)
         raise _unknown() from error
     counted = {"$set": {"used": auth.now()}, "$max": {"count": proof.new_sign_count}}
     await auth["passkeys"].update_one({"_id": key["_id"]}, counted)

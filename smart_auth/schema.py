@@ -19,6 +19,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
     ),
     "sessions": (EXPIRES, IndexModel("user", name="user")),
     "throttle": (EXPIRES,),
+    "failures": (EXPIRES,),
     "limits": (EXPIRES,),
     "approvals": (IndexModel("user", name="user"), IndexModel("client", name="client")),
     "passkeys": (IndexModel("user", name="user"),),

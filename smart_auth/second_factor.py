@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import segno
 from starlette.responses import Response
 
-from smart_auth import events, login, notices, sessions, throttle, totp, users, visits
+from smart_auth import events, failures, login, notices, sessions, throttle, totp, users, visits
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth, digest
 from smart_auth.sessions import Session
@@ -49,9 +49,11 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
 async def _check(visit: Visit) -> Response:
     session = await _half(visit)
     key = throttle.key("second", session.user.id)
-    await throttle.admit(visit.auth, key)
+    waited = await failures.admit(visit.auth, key)
     method = await shown_right(visit.auth, session.user, visit.text("code", 100, needed=True))
     if method is None:
+        more = {"turnedAway": waited} if waited else {}
+        await failures.failed(visit.auth, visit.request, "second-factor-failed", session.user.id, **more)
         said = "this code is wrong, or was used before; wait for the next one"
         raise Refused("access_denied", said, 401, {"WWW-Authenticate": "Session"})
     await throttle.proved(visit.auth, key)
@@ -123,7 +125,6 @@ async def _confirm(visit: Visit) -> Response:
     notices.send(auth, person, "second factor on")
     answer = _codes(visit, codes)
     if session.half:
-        await events.record(auth, "log-in", person.id, person.id, methods=[*session.methods, "otp", "mfa"])
         await sessions.start(auth, visit.request, answer, person, [*session.methods, "otp", "mfa"])
     return answer
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -21,11 +21,25 @@ from smart_auth.known import Known
 Document = dict[str, Any]
 
 
-Tell = Callable[[str, str, str], Awaitable[None]]
-"""Audit: (kind, actor, subject) of what happened to an account."""
+class Happening(NamedTuple):
+    """What happened to an account: who did it and to whose ("" where nobody is known), from which network address.
+
+    `patient` is the id of the one whom it is about, and `person` the resource that the actor is, where these matter.
+    """
+
+    kind: str
+    actor: str
+    subject: str
+    address: str = ""
+    patient: str | None = None
+    person: str | None = None
 
 
-async def untold(kind: str, actor: str, subject: str) -> None:
+Tell = Callable[[Happening], Awaitable[None]]
+"""Audit."""
+
+
+async def untold(happening: Happening) -> None:
     """Where no audit events are kept."""
 
 

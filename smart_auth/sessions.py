@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smart_auth import addresses, throttle, users
+from smart_auth import addresses, events, failures, throttle, users
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document, digest, new_secret
 from smart_auth.users import User
@@ -105,10 +105,11 @@ async def start(
 ) -> None:
     """A new session in this browser. One that it had before ends: its secret may be known to who set it."""
     if not addresses.may_administer(auth.settings, person.roles, request.scope):
+        await failures.failed(auth, request, "log-in-failed", person.id, reason="networks")
         raise Refused("access_denied", addresses.ELSEWHERE, 403)
     await end(auth, request)
     secret, now = new_secret(), auth.now()
-    until = now + (HALF_LIFE if half else LIFE)
+    until, address = now + (HALF_LIFE if half else LIFE), throttle.origin(auth, request)
     await auth["sessions"].insert_one(
         {
             "_id": digest(secret),
@@ -120,9 +121,11 @@ async def start(
             "until": until,
             "expires": min(until, now + IDLE),
             "agent": request.headers.get("user-agent", "")[:200],
-            "address": throttle.origin(auth, request),
+            "address": address,
         }
     )
+    if not half:
+        await events.record(auth, "log-in", person.id, person.id, address=address, methods=list(methods))
     secure = auth.issuer.startswith("https:")
     response.set_cookie(cookie_name(auth), secret, path="/", secure=secure, httponly=True, samesite="lax")
 

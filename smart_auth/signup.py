@@ -113,15 +113,16 @@ async def _reset(visit: Visit) -> Response:
     login = visit.text("login", needed=True)
     await throttle.admit(visit.auth, throttle.key("mail", throttle.address(visit.auth, visit.request)), throttle.MAILS)
     await throttle.admit(visit.auth, throttle.key("reset", users.folded(login)))
-    mail.later(_send_reset(visit.auth, login))
+    mail.later(_send_reset(visit.auth, login, throttle.origin(visit.auth, visit.request)))
     return visit.done({"sent": True}, "/signup/sent")
 
 
-async def _send_reset(auth: Auth, login: str) -> None:
+async def _send_reset(auth: Auth, login: str, address: str) -> None:
     person = await users.by_login(auth, login)
     if person is None or person.email is None or person.disabled:
         return
     link = await links.make(auth, "reset", person.id)
+    await events.record(auth, "reset-asked", "", person.id, address=address)
     text = (
         f"Hello {person.name},\n\nchoose a new password here:\n\n{link}\n\n"
         "The link is good for 15 minutes and once. If you did not ask for it, do nothing: your password stays.\n"

@@ -40,24 +40,31 @@ def origin(auth: Auth, request: Request) -> str:
     return addresses.origin(auth.settings, request.scope)
 
 
-async def admit(auth: Auth, key_: str, free: int = FREE) -> None:
-    """Count an attempt, or refuse it with 429 and the time to wait."""
+async def admit(auth: Auth, key_: str, free: int = FREE) -> int:
+    """Count an attempt, or refuse it with 429 and the time to wait. How many were refused since the one before."""
     now = auth.now()
     document = await auth["throttle"].find_one_and_update(
         {"_id": key_}, _admission(now, free), upsert=True, return_document=ReturnDocument.AFTER
     )
-    if document and not document["admitted"]:
+    if document is None:
+        return 0
+    if not document["admitted"]:
         wait = max(1, math.ceil((document["until"] - now).total_seconds()))
         said = f"too many attempts; wait {wait} seconds and try again"
         raise Refused("slow_down", said, 429, {"Retry-After": str(wait)})
+    refused: int = document["before"]
+    return refused
 
 
 def _admission(now: datetime, free: int) -> list[Document]:
     doubled = {"$pow": [2, {"$min": [{"$subtract": ["$failures", free]}, 16]}]}
     wait = {"$min": [{"$multiply": [FIRST_WAIT * 1000, doubled]}, LONGEST_WAIT * 1000]}
     until = {"$cond": [{"$gte": ["$failures", free]}, {"$add": [now, {"$toLong": wait}]}, _long_ago]}
+    refused = {"$ifNull": ["$refused", 0]}
     return [
         {"$set": {"admitted": {"$lte": [{"$ifNull": ["$until", _long_ago]}, now]}}},
+        {"$set": {"before": {"$cond": ["$admitted", refused, 0]}}},
+        {"$set": {"refused": {"$cond": ["$admitted", 0, {"$add": [refused, 1]}]}}},
         {"$set": {"failures": {"$add": [{"$ifNull": ["$failures", 0]}, {"$cond": ["$admitted", 1, 0]}]}}},
         {"$set": {"until": {"$cond": ["$admitted", until, "$until"]}}},
         {"$set": {"expires": {"$add": [{"$max": ["$until", now]}, FORGOTTEN // timedelta(milliseconds=1)]}}},

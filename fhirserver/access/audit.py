@@ -30,6 +30,7 @@ from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.index import Indexer
 from fhirserver.store.ledger import AUDIT_EVENT, Line
+from smart_auth.server import Happening
 
 NAMED = 20  # resources that one event names
 MILLISECOND = timedelta(milliseconds=1)
@@ -116,10 +117,10 @@ async def emergency_audited(ctx: Context, patient: str, reason: str) -> None:
     await _alone(ctx.fresh(), emergency_event(ctx.caller, patient, reason, recorded=instant(TIME), site=site))
 
 
-async def account_audited(ctx: Context, kind: str, actor: str, subject: str) -> None:
+async def account_audited(ctx: Context, happening: Happening) -> None:
     """Keep the event of what happened to an account."""
     site = ctx.settings.base_url
-    await _alone(ctx.fresh(), account_event(kind, actor, subject, recorded=instant(TIME), site=site))
+    await _alone(ctx.fresh(), account_event(happening, recorded=instant(TIME), site=site))
 
 
 async def _alone(ctx: Context, resource: Resource) -> None:

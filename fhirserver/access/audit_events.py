@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fhirserver.context import Caller
+from smart_auth.server import Happening
 
 Resource = dict[str, Any]
 
@@ -41,8 +42,22 @@ DONE = {
     "transaction": ("E", None),
 }
 # what happens to accounts → its DICOM code; all else changes what an account may do, or how
-ACCOUNTS = {"log-in": ("110122", "Login"), "log-out": ("110123", "Logout"), "user-logged-out": ("110123", "Logout")}
+LOG_IN, LOG_OUT, STARTED = ("110122", "Login"), ("110123", "Logout"), ("110120", "Application Start")
+ACCOUNTS = {
+    "log-in": LOG_IN,
+    "log-in-failed": LOG_IN,
+    "log-ins-turned-away": LOG_IN,
+    "second-factor-failed": LOG_IN,
+    "passkey-failed": LOG_IN,
+    "log-out": LOG_OUT,
+    "sessions-ended": LOG_OUT,
+    "user-logged-out": LOG_OUT,
+    "launch": STARTED,
+}
 OTHER = ("110137", "User Security Attributes Changed")
+ACTIVITY, AUTHENTICATION = ("110100", "Application Activity"), ("110114", "User Authentication")
+FAILED = frozenset(("log-in-failed", "log-ins-turned-away", "second-factor-failed", "passkey-failed"))
+IP_ADDRESS = "2"  # https://hl7.org/fhir/R4/valueset-network-type.html
 
 
 class Deed(NamedTuple):
@@ -85,19 +100,30 @@ def event(deed: Deed, caller: Caller, *, recorded: str, request_id: str, site: s
     }
 
 
-def account_event(kind: str, actor: str, subject: str, *, recorded: str, site: str) -> Resource:
-    """Of a log-in, a log-out, a change of an account: who did it, and to whose."""
-    code, display = ACCOUNTS.get(kind, OTHER)
+def account_event(happening: Happening, *, recorded: str, site: str) -> Resource:
+    """Of a log-in, a log-out, a launch, a change of an account: who did it, and to whose; of who failed, to whose."""
+    code, display = ACCOUNTS.get(happening.kind, OTHER)
+    who: Resource = {"identifier": {"value": happening.actor}} if happening.actor else {"display": "not known"}
+    if happening.person:
+        who["reference"] = happening.person
+    agent: Resource = {"who": who, "requestor": True}
+    if happening.address:
+        agent["network"] = {"address": happening.address, "type": IP_ADDRESS}
+    subject: Resource = {"identifier": {"value": happening.subject}} if happening.subject else {"display": "no account"}
+    entities = [{"what": subject, "type": _of_person(), "description": happening.kind}]
+    if happening.patient:
+        patient = {"reference": f"Patient/{happening.patient}"}
+        entities.append({"what": patient, "type": _of_person(), "role": _role("1")})
     return {
         "resourceType": "AuditEvent",
-        "type": {"system": DICOM, "code": "110114", "display": "User Authentication"},
-        "subtype": [{"system": DICOM, "code": code, "display": display}],
+        "type": _coding(DICOM, *(ACTIVITY if happening.kind == "launch" else AUTHENTICATION)),
+        "subtype": [_coding(DICOM, code, display)],
         "action": "E",
         "recorded": recorded,
-        "outcome": "0",
-        "agent": [{"who": {"identifier": {"value": actor}}, "requestor": True}],
+        "outcome": "4" if happening.kind in FAILED else "0",
+        "agent": [agent],
         "source": _source(site),
-        "entity": [{"what": {"identifier": {"value": subject}}, "type": _of_person(), "description": kind}],
+        "entity": entities,
     }
 
 
