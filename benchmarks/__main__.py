@@ -5,7 +5,7 @@ The million resources of `benchmarks.scale` are left out here: they take a quart
 
 from __future__ import annotations
 
-from benchmarks import bulk, connections, index, load, releases, scale, terminology, validation, xml
+from benchmarks import authorized, bulk, connections, index, load, releases, scale, terminology, validation, xml
 
 if __name__ == "__main__":
     index.main()
@@ -13,6 +13,7 @@ if __name__ == "__main__":
     validation.main([])
     bulk.main([])
     load.main(["--write"])
+    authorized.main(["--write"])
     connections.main(["--write"])
     terminology.main()
     releases.main(["--concepts", "50000"])

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -157,7 +158,9 @@ class Processes(NamedTuple):
         return tuple(sum(process.cpu_times()[:2]) for process in self)  # type: ignore[return-value]
 
 
-async def run(base: str, shape: Shape, world: World, connections: int, seconds: float, at: Processes) -> dict[str, Any]:
+async def run(
+    base: str, shape: Shape, world: World, connections: int, seconds: float, at: Processes, token: str | None = None
+) -> dict[str, Any]:
     times: list[float] = []
     errors = 0
     started = time.perf_counter()
@@ -167,6 +170,7 @@ async def run(base: str, shape: Shape, world: World, connections: int, seconds: 
         nonlocal errors
         rng = random.Random(number)
         headers = {"Content-Type": "application/fhir+json", "Accept-Encoding": "identity"}
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
         async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=1)) as client:
             while time.perf_counter() < deadline:
                 method, path, body = shape(rng, world)
@@ -197,26 +201,31 @@ async def run(base: str, shape: Shape, world: World, connections: int, seconds: 
 
 
 def running(data: Path) -> Iterator[tuple[str, Processes]]:
-    """A server process on a data folder of its own."""
+    """An open server on a data folder of its own."""
+    with serving("--open", "--data", str(data)) as (base, server):
+        database = next(p for p in server.children(recursive=True) if p.name() == "mongod")
+        yield base, Processes(server, database)
+
+
+@contextmanager
+def serving(*options: str, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The base URL of a server that is ready, and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    healthmate = str(Path(sys.executable).with_name("healthmate"))
-    command = [healthmate, "serve", "--open", "--port", str(port), "--data", str(data)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"HEALTHMATE_LOG_LEVEL": "warning"})
-    base = f"http://127.0.0.1:{port}/fhir"
+    command = [str(Path(sys.executable).with_name("healthmate")), "serve", "--port", str(port), *options]
+    environment = os.environ | {"HEALTHMATE_LOG_LEVEL": "warning"} | settings
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     try:
         for _ in range(300):
             try:
-                if httpx.get(base.removesuffix("/fhir") + "/readyz").status_code == 200:
+                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
                     break
             except httpx.TransportError:
                 time.sleep(0.1)
         else:
             raise RuntimeError("the server did not start")
-        server = psutil.Process(process.pid)
-        database = next(p for p in server.children(recursive=True) if p.name() == "mongod")
-        yield base, Processes(server, database)
+        yield f"http://127.0.0.1:{port}/fhir", psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(30)

@@ -1,0 +1,102 @@
+"""What authorization and audit add to a read: CPU-ms of the server, each against a server without it.
+
+    python -m benchmarks.authorized [--seconds 3] [--connections 8,32] [--rounds 4] [--write]
+
+Four servers on one embedded MongoDB, asked in turns so that what else the machine does falls on all of them alike: an
+open one; one that is asked by a service (`system/*.rs`), one by a patient's app (`patient/*.rs`), both without audit;
+and one by a patient's app with audit, as servers are by default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.load import OBSERVATIONS, RESULTS, SHAPES, Processes, World, filled, run, running, serving
+from fhirserver.store import embedded
+
+
+class Asked(NamedTuple):
+    """A server, and by whom it is asked."""
+
+    base: str
+    processes: Processes
+    token: str | None
+
+
+def token(data: Path, scope: str, *more: str) -> str:
+    healthmate = Path(sys.executable).with_name("healthmate")
+    command = [str(healthmate), "token", "--data", str(data), "--scope", scope, *more]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def measure(connections: list[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        data = Path(folder)
+        for base, processes in running(data):
+            world = filled(base)
+            own = World(world.patients[:1], world.observations[:OBSERVATIONS])  # of the first patient
+            url = embedded.attach(data)
+            if url is None:
+                raise RuntimeError("the embedded database is not there")
+            service = token(data, "system/*.rs")
+            app = token(data, "patient/*.rs", "--patient", own.patients[0])
+            asked = {"open": Asked(base, processes, None)}
+            for name, secret, audit in (("service", service, "no"), ("app", app, "no"), ("audited", app, "yes")):
+                settings = {"HEALTHMATE_MONGODB_URL": url, "HEALTHMATE_AUDIT": audit}
+                where, server = stack.enter_context(serving(**settings))
+                asked[name] = Asked(where, Processes(server, processes.database), secret)
+            found = [_row(asked, own, number, seconds, rounds) for number in connections]
+            stack.close()
+    return found
+
+
+def _row(asked: dict[str, Asked], world: World, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
+    """Medians over the rounds; what is added is the median of the differences within each round."""
+    taken: dict[str, list[float]] = {name: [] for name in asked}
+    errors = 0
+    for at in range(rounds):
+        for name in [*asked][:: 1 if at % 2 else -1]:
+            base, processes, secret = asked[name]
+            row = asyncio.run(run(base, SHAPES["read"], world, connections, seconds, processes, secret))
+            taken[name].append(row["server_cpu_ms"])
+            errors += row["errors"]
+
+    def added(name: str, to: str) -> float:
+        return round(statistics.median(a - b for a, b in zip(taken[name], taken[to], strict=True)), 3)
+
+    return {
+        "connections": connections,
+        "errors": errors,
+        "read_cpu_ms": {name: round(statistics.median(each), 3) for name, each in taken.items()},
+        "authorization_adds": {"service": added("service", "open"), "app": added("app", "open")},
+        "audit_adds": added("audited", "app"),
+    }
+
+
+def main(given: list[str] | None = None) -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seconds", type=float, default=3)
+    arguments.add_argument("--connections", default="8,32")
+    arguments.add_argument("--rounds", type=int, default=4)
+    arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
+    asked = arguments.parse_args(given)
+    result = measure([*map(int, asked.connections.split(","))], asked.seconds, asked.rounds)
+    print(json.dumps(result, indent=2))
+    if asked.write:
+        target = RESULTS / f"{date.today()}-authorized.json"
+        target.write_text(json.dumps(result, indent=2) + "\n")
+        print(f"written to {target.name}")
+
+
+if __name__ == "__main__":
+    main()
