@@ -28,7 +28,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.search.index import Indexer
+from fhirserver.search.index import LAST, Indexer
 from fhirserver.store.ledger import AUDIT_EVENT, Line
 from smart_auth.server import Happening
 
@@ -38,7 +38,8 @@ MILLISECOND = timedelta(milliseconds=1)
 # what stands in a form where an event has its own
 ID, REQUEST, QUERY, PATIENT, DATA = "audit-own-id", "audit-request", "audit-query", "audit-patient", "audit-data-"
 TIME = datetime.fromisoformat("1900-01-01T00:00:00.000+00:00")
-_gap = re.compile("|".join([*map(re.escape, (ID, REQUEST, QUERY, PATIENT, instant(TIME))), rf"{DATA}\d{{3}}"]).encode())
+THEN = instant(TIME)
+_gap = re.compile("|".join([*map(re.escape, (ID, REQUEST, QUERY, PATIENT, THEN)), DATA + "[0-9]{3}"]))
 
 
 class Asked(NamedTuple):
@@ -114,13 +115,13 @@ def _has(deed: Deed) -> tuple[bool, bool]:
 async def emergency_audited(ctx: Context, patient: str, reason: str) -> None:
     """Keep the event of a record that is opened in an emergency, where the patient sees it."""
     site = ctx.settings.base_url
-    await _alone(ctx.fresh(), emergency_event(ctx.caller, patient, reason, recorded=instant(TIME), site=site))
+    await _alone(ctx.fresh(), emergency_event(ctx.caller, patient, reason, recorded=THEN, site=site))
 
 
 async def account_audited(ctx: Context, happening: Happening) -> None:
     """Keep the event of what happened to an account."""
     site = ctx.settings.base_url
-    await _alone(ctx.fresh(), account_event(happening, recorded=instant(TIME), site=site))
+    await _alone(ctx.fresh(), account_event(happening, recorded=THEN, site=site))
 
 
 async def _alone(ctx: Context, resource: Resource) -> None:
@@ -130,13 +131,24 @@ async def _alone(ctx: Context, resource: Resource) -> None:
         await ctx.ledger.add([filled(form_of(ctx.indexer, resource), nobody, new_id(), ctx.now(), "")])
 
 
-class Form(NamedTuple):
-    """Events that are alike: the body with its gaps, and the document around it."""
+class Gaps(dict[str, str]):
+    """What each gap of a form is filled with. What only looks like one is left."""
 
-    body: bytes
+    def __missing__(self, key: str) -> str:
+        return key
+
+
+class Form(NamedTuple):
+    """Events that are alike: the body, and the document around it. Texts are formats, with gaps by name.
+
+    `named` are the index values that have gaps.
+    """
+
+    body: str
+    compartments: Sequence[str]
+    named: Mapping[str, Sequence[str]]
     search: Mapping[str, Any]
     sort: Mapping[str, Any]
-    compartments: Sequence[str]
     generation: int
 
 
@@ -153,42 +165,54 @@ def _form(
 ) -> Form:
     references = tuple(f"{type_}/{DATA}{number:03}" for number, type_ in enumerate(types))
     deed = Deed(interaction, outcome, references, QUERY if query else None, f"Patient/{PATIENT}" if patient else None)
-    resource = event(deed, caller, recorded=instant(TIME), request_id=REQUEST, site=site)
+    resource = event(deed, caller, recorded=THEN, request_id=REQUEST, site=site)
     return form_of(indexer, resource)
 
 
 def form_of(indexer: Indexer, resource: Resource) -> Form:
-    meta = {**resource.get("meta", {}), "versionId": "1", "lastUpdated": instant(TIME)}
+    meta = {**resource.get("meta", {}), "versionId": "1", "lastUpdated": THEN}
     resource = {"resourceType": AUDIT_EVENT, "id": ID, "meta": meta} | {
         key: value for key, value in resource.items() if key not in ("resourceType", "meta")
     }
     entry = indexer.entry(resource)
-    return Form(json.encode(resource), entry.search, entry.sort, entry.compartments, indexer.generation)
+    named = {code: [*map(_gapped, values)] for code, values in entry.search.items() if _has_gaps(values)}
+    last = {f"{code}{LAST}" for code in named}
+    return Form(
+        _gapped(json.encode(resource).decode()),
+        [*map(_gapped, entry.compartments)],
+        named,
+        entry.search,
+        {code: value for code, value in entry.sort.items() if code not in last},
+        indexer.generation,
+    )
+
+
+def _gapped(text: str) -> str:
+    return _gap.sub(r"%(\g<0>)s", text.replace("%", "%%"))
+
+
+def _has_gaps(values: Sequence[Any]) -> bool:
+    return any(isinstance(each, str) and _gap.search(each) for each in values)
 
 
 def filled(form: Form, deed: Deed, id_: str, now: datetime, request_id: str) -> Line:
-    ids = [reference.partition("/")[2] for reference in deed.references]
-    own = {instant(TIME): instant(now), ID: id_, REQUEST: json.encode(request_id)[1:-1].decode()}
-    own |= {QUERY: deed.query or "", PATIENT: (deed.patient or "").partition("/")[2]}
-    own |= {f"{DATA}{number:03}": each for number, each in enumerate(ids)}
-
-    def filled_in(text: bytes) -> bytes:
-        """In one pass: an id may be called like a gap, and is none."""
-        return _gap.sub(lambda gap: own.get(gap[0].decode(), gap[0].decode()).encode(), text)
-
-    def named(references: Iterable[str]) -> list[str]:
-        return [*dict.fromkeys(filled_in(each.encode()).decode() for each in references)]
-
-    entities = [*deed.references]
+    """An id may be called like a gap, and is none."""
+    own = Gaps({THEN: instant(now), ID: id_, REQUEST: request_id, QUERY: deed.query or ""})
+    own[PATIENT] = (deed.patient or "").partition("/")[2]
+    for number, each in enumerate(deed.references):
+        own[f"{DATA}{number:03}"] = each.partition("/")[2]
+    quoted = Gaps({gap: json.encode(value)[1:-1].decode() for gap, value in own.items()})
     search, sort = {**form.search, "date": [{"lo": now, "hi": now + MILLISECOND}]}, {**form.sort, "date": now}
-    if deed.patient is not None:
-        entities.append(deed.patient)
-    for code, values in (("entity", entities), ("patient", named(form.search.get("patient", ())))):
-        if values:
-            search[code], sort[code] = values, min(values)
-            sort.pop(f"{code}:last", None)
-        if len(values) > 1:
-            sort[f"{code}:last"] = max(values)
-    document: dict[str, Any] = {"_id": id_, "version": 1, "updated": now, "compartments": named(form.compartments)}
-    document |= {"search": search, "sort": sort}
-    return Line(filled_in(form.body), document | ({"generation": form.generation} if form.generation else {}))
+    for code, texts in form.named.items():
+        values = search[code] = _distinct(texts, own)
+        if code in sort:
+            sort[code] = min(values)
+            if len(values) > 1:
+                sort[f"{code}{LAST}"] = max(values)
+    document = {"_id": id_, "version": 1, "updated": now, "compartments": _distinct(form.compartments, own)}
+    document |= {"search": search, "sort": sort} | ({"generation": form.generation} if form.generation else {})
+    return Line((form.body % quoted).encode(), document)
+
+
+def _distinct(texts: Iterable[str], gaps: Gaps) -> list[str]:
+    return [*dict.fromkeys([text % gaps for text in texts])]

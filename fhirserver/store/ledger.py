@@ -8,7 +8,6 @@ same moment are written by one command; where a write failed, another strand goe
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -18,11 +17,10 @@ from time import monotonic
 from typing import NamedTuple
 from uuid import uuid4
 
-import bson
 from bson.raw_bson import RawBSONDocument
 
 from fhirserver.store.blobs import pack, unpack
-from fhirserver.store.mirror import CODECS
+from fhirserver.store.mirror import encoded
 from fhirserver.store.resources import Document, Store
 from fhirserver.store.shared import Shared
 
@@ -49,12 +47,12 @@ class Break(NamedTuple):
 
 
 class Ledger:
-    """Of one process. `add` returns when the line is stored by a majority."""
+    """Of one process. `add` returns when the lines are stored by a majority."""
 
     def __init__(self, store: Store, key: bytes) -> None:
         self._store = store
         self._key = key
-        self._lines: Shared[Line, bool] = Shared(self._write, store.timeout)
+        self._lines: Shared[Sequence[Line], bool] = Shared(self._write, store.timeout)
         self._begin()
 
     def _begin(self) -> None:
@@ -64,10 +62,10 @@ class Ledger:
 
     async def add(self, lines: Sequence[Line]) -> None:
         await self._store.ensure(AUDIT_EVENT)
-        await asyncio.gather(*(self._lines(AUDIT_EVENT, line) for line in lines))
+        await self._lines(AUDIT_EVENT, lines)
 
-    async def _write(self, collection: str, lines: list[Line]) -> Sequence[bool]:
-        documents = [self._sealed(line) for line in lines]
+    async def _write(self, collection: str, asked: list[Sequence[Line]]) -> Sequence[bool]:
+        documents = [self._sealed(line) for lines in asked for line in lines]
         try:
             await self._store[collection].insert_many(documents, ordered=True)
         except BaseException:  # what became of the lines is not known: the strand ends here, whatever the error
@@ -75,14 +73,14 @@ class Ledger:
             raise
         if self._number - self._noted >= CHECKPOINT_LINES or monotonic() - self._since >= CHECKPOINT_SECONDS:
             await self.checkpoint()
-        return [True] * len(lines)
+        return [True] * len(asked)
 
     def _sealed(self, line: Line) -> RawBSONDocument:
         self._number += 1
         self._seal = sealed(self._key, self._seal, self._number, line.body)
         place = {"strand": self._strand, "number": self._number, "seal": self._seal}
         document = line.document | {"body": pack(line.body), "ledger": place}
-        return RawBSONDocument(bson.encode(document, codec_options=CODECS))
+        return encoded(document)
 
     async def checkpoint(self) -> None:
         """Note where the strand stands; called too when the server ends."""

@@ -198,6 +198,18 @@ def test_no_name_hides_what_was_done_to_whom(world: World) -> None:
     assert about(event) == [*(f"Observation/{id_}" for id_ in written), "Patient/p"]
 
 
+def test_an_event_is_found_by_the_id_of_its_request(world: World) -> None:
+    world.doctor.get("Observation/o", headers={"X-Request-Id": "found-by-its-id"})
+    (event,) = told(world, "found-by-its-id")
+    assert world.system.ids("AuditEvent?entity:identifier=found-by-its-id") == [event["id"]]
+
+
+def test_an_event_is_json_whatever_was_asked_for(world: World) -> None:
+    world.doctor.get("Observation/%22%7D%25s", headers={"X-Request-Id": "quotes"})
+    (event,) = told(world, "quotes")
+    assert about(event) == ['Observation/"}%s']
+
+
 def test_a_search_is_told_as_it_was_asked(world: World) -> None:
     world.doctor.get("Patient?family=Lovelace&birthdate=lt2020", headers={"X-Request-Id": "searching"})
     assert queries(told(world, "searching")) == ["Patient?family=Lovelace&birthdate=lt2020"]
