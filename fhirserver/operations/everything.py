@@ -1,9 +1,10 @@
-"""$everything: the record of a patient, or of an encounter, page by page.
+"""$everything: the record of a patient, of all patients that the caller may see, or of an encounter, page by page.
 
 https://hl7.org/fhir/R4/patient-operation-everything.html, https://hl7.org/fhir/R4/encounter-operation-everything.html
 
-Matches are what it is about, then its compartment by type and id. What the matches of a page refer to outside of it
-(practitioners, medications, binaries, an encounter's patient) comes with that page, but nothing of other patients.
+Matches are what it is about, then its compartment by type and id; of all patients, what is in the compartment of any,
+each resource once. What the matches of a page refer to outside of it (practitioners, medications, binaries, an
+encounter's patient) comes with that page, but nothing of other patients.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.care_dates import Days, days, within
 from fhirserver.search.compartments import types_with
-from fhirserver.search.filters import conjunction, in_no_record
+from fhirserver.search.filters import conjunction, in_a_record, in_no_record
 from fhirserver.search.query import Query
 from fhirserver.store.blobs import unpack
 from fhirserver.store.hops import one_budget
-from fhirserver.store.record import Place, record, referred
+from fhirserver.store.record import Kept, Place, record, records, referred
 from fhirserver.store.resources import Document
 
 COMMON = ("_since", "_type", "_count", "_elements", "_summary", "_cursor")
@@ -66,6 +67,56 @@ class Found(NamedTuple):
     body: bytes
 
 
+class About(NamedTuple):
+    """Whose record: of a compartment of `type`, that of `reference` (which belongs to these `patients`), or of all."""
+
+    type: str
+    reference: str | None = None
+    patients: tuple[str, ...] = ()
+
+    def inside(self, type_: str) -> Query:
+        """What of a type is in it, but for what a query cannot say."""
+        return Query(type_, compartment=self.reference)
+
+    @property
+    def permissions(self) -> str:
+        """What nobody named must be the caller's to search for, too."""
+        return "rs" if self.reference is None else "r"
+
+    @property
+    def bounds(self) -> Document:
+        return {} if self.reference is not None else in_a_record()
+
+    @property
+    def outside(self) -> Document:
+        """What of a type that has pages of its own is not in it."""
+        return in_no_record() if self.reference is None else {"compartments": {"$ne": self.reference}}
+
+    @property
+    def others_left_out(self) -> Document:
+        """Nothing of other patients; of all patients there are no others."""
+        return {} if self.reference is None else in_no_record(self.patients)
+
+
+@operation("everything", "Patient", instance=False, definition=DEFINITION.format("Patient"))
+async def everything_of_all(ctx: Context, request: Request, type_: str, _: None) -> Answer:
+    """A searchset of what is in any record, in the order of type and id."""
+    authorize(ctx.caller, "everything", type_)
+    authorize(ctx.caller, "search", type_)
+    about = About(type_)
+    asked = _asked(ctx, taken("$everything", given(ctx, request), PARAMETERS[type_]), type_)
+    after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, f"{type_}/$everything"))
+    async with one_budget(ctx.store):
+        filters = await _filters(ctx, about, asked)
+        rows = await records(ctx.store, filters, asked.most + 1, after, owned=ctx.trail is not None)
+        for row in rows[: asked.most]:
+            ctx.touched(f"{row.type}/{row.id}", row.compartments)
+        page = [Found(row.type, row.id, unpack(row.body)) for row in rows[: asked.most]]
+        others = await _referred(ctx, page, about, asked)
+    more = signed(ctx.secret, list(page[-1][:2]), f"{type_}/$everything") if len(rows) > asked.most else None
+    return _answer(ctx, request, asked, page, others, more)
+
+
 @operation("everything", "Encounter", instance=True, definition=DEFINITION.format("Encounter"))
 @operation("everything", "Patient", instance=True, definition=DEFINITION.format("Patient"))
 async def everything(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
@@ -77,22 +128,29 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     async with one_budget(ctx.store):
         if await current(ctx, type_, id_) is None:
             raise not_found(reference)
-        filters = await _filters(ctx, type_, reference, asked)
-        about, rows = await record(ctx.store, (type_, id_), filters, asked.most + 1, after)
-        if about is None:
+        filters = await _filters(ctx, About(type_, reference), asked)
+        focus, rows = await record(ctx.store, (type_, id_), filters, asked.most + 1, after)
+        if focus is None:
             raise not_found(reference)
-        if "deleted" in about:
+        if "deleted" in focus:
             raise gone(reference)
-        if after is None and (asked.since is None or about["updated"] >= asked.since):
-            rows.insert(0, (type_, id_, about["body"]))
-        page = [Found(each, row_id, unpack(packed)) for each, row_id, packed in rows[: asked.most]]
-        patients = {each for each in about["compartments"] if each.startswith("Patient/")}
-        others = await _referred(ctx, page, reference, patients, asked)
+        if after is None and (asked.since is None or focus["updated"] >= asked.since):
+            rows.insert(0, Kept(type_, id_, focus["body"]))
+        page = [Found(row.type, row.id, unpack(row.body)) for row in rows[: asked.most]]
+        patients = sorted(each for each in focus["compartments"] if each.startswith("Patient/"))
+        others = await _referred(ctx, page, About(type_, reference, tuple(patients)), asked)
+    more = _next(ctx, page[-1], (type_, id_), reference) if len(rows) > asked.most else None
+    return _answer(ctx, request, asked, page, others, more)
+
+
+def _answer(
+    ctx: Context, request: Request, asked: Asked, page: Sequence[Found], others: Sequence[Found], more: str | None
+) -> Answer:
+    """`more` is where the next page begins, if there is one."""
     matches = [each for each in page if asked.wants(each.type)]
     entries = [*_entries(ctx, matches, asked.part, "match"), *_entries(ctx, others, asked.part, "include")]
-    more = len(rows) > asked.most
-    links = _links(ctx, request, asked, _next(ctx, page[-1], (type_, id_), reference) if more else None)
-    total = None if more or after is not None else len(matches)
+    links = _links(ctx, request, asked, more)
+    total = None if more is not None or asked.cursor is not None else len(matches)
     body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
     return Answer(status=200, body=body)
 
@@ -123,16 +181,17 @@ def _types(ctx: Context, values: Sequence[Any]) -> frozenset[str] | None:
     return asked
 
 
-async def _filters(ctx: Context, type_: str, reference: str, asked: Asked) -> dict[str, Document]:
+async def _filters(ctx: Context, about: About, asked: Asked) -> dict[str, Document]:
     """What to look at. Where types outside of the compartment are asked for, all that may refer to them."""
-    possible = frozenset(types_with(type_))
+    possible = frozenset(types_with(about.type))
     looked_at = possible if asked.types is None or asked.types - possible else asked.types
     since: Document = {} if asked.since is None else {"updated": {"$gte": asked.since}}
     filters: dict[str, Document] = {}
     led = Led()
     for each in looked_at.intersection(await ctx.store.types()):
-        inside = await visible(ctx, Query(each, compartment=reference), led, "r")
-        filters[each] = conjunction([inside, since, within(each, asked.care)])
+        seen = [await visible(ctx, about.inside(each), led, permission) for permission in about.permissions]
+        distinct = [filter_ for at, filter_ in enumerate(seen) if filter_ not in seen[:at]]
+        filters[each] = conjunction([*distinct, about.bounds, since, within(each, asked.care)])
     return filters
 
 
@@ -148,24 +207,22 @@ def _next(ctx: Context, last: Found, focus: Place, reference: str) -> str:
     return signed(ctx.secret, ["", ""] if last[:2] == focus else [last.type, last.id], reference)
 
 
-async def _referred(
-    ctx: Context, page: Sequence[Found], reference: str, patients: Iterable[str], asked: Asked
-) -> list[Found]:
+async def _referred(ctx: Context, page: Sequence[Found], about: About, asked: Asked) -> list[Found]:
     """What a page refers to outside of the record. What is in the record comes on a page of its own."""
-    here, paged = {each[:2] for each in page}, types_with(reference.partition("/")[0])
-    own = in_no_record(sorted(patients))
+    here, paged = {each[:2] for each in page}, types_with(about.type)
+    own = about.others_left_out
     filters: dict[str, Document] = {}
     led = Led()
     for type_, ids in mentioned((each.body for each in page), ctx.base_url).items():
         missing = sorted(id_ for id_ in ids if (type_, id_) not in here)
         if missing and type_ in ctx.definitions.resource_types and asked.wants(type_):
-            elsewhere = [{"compartments": {"$ne": reference}}] if type_ in paged else []
-            known: Document = {"_id": {"$in": missing}, "$and": [*elsewhere, own]}
-            filters[type_] = conjunction([await visible(ctx, Query(type_), led, "r"), known])
+            known: Document = {"_id": {"$in": missing}}
+            elsewhere = about.outside if type_ in paged else {}
+            filters[type_] = conjunction([await visible(ctx, Query(type_), led, "r"), known, elsewhere, own])
     found = await referred(ctx.store, filters, REFERRED + 1)
     if len(found) > REFERRED:
         raise Outcome(422, "too-costly", f"more than {REFERRED:,} resources would come with a page; lower _count")
-    return await _released(ctx, [Found(type_, id_, unpack(packed)) for type_, id_, packed in found], own)
+    return await _released(ctx, [Found(each.type, each.id, unpack(each.body)) for each in found], own)
 
 
 async def _released(ctx: Context, found: list[Found], own: Document) -> list[Found]:
@@ -177,7 +234,7 @@ async def _released(ctx: Context, found: list[Found], own: Document) -> list[Fou
     for type_ in {place[0] for place in contexts.values()} & ctx.definitions.resource_types:
         named: Document = {"_id": {"$in": sorted(id_ for each, id_ in contexts.values() if each == type_)}, **own}
         filters[type_] = conjunction([await visible(ctx, Query(type_), permission="r"), named])
-    seen = {(type_, id_) for type_, id_, _ in await referred(ctx.store, filters, REFERRED)}
+    seen = {(each.type, each.id) for each in await referred(ctx.store, filters, REFERRED)}
     return [each for each in found if each not in contexts or contexts[each] in seen]
 
 

@@ -153,6 +153,11 @@ def in_no_record(but: Sequence[str] = ()) -> Filter:
     return {"compartments": {"$not": {"$elemMatch": {"$regex": "^Patient/", "$nin": [*but]}}}}
 
 
+def in_a_record() -> Filter:
+    """What is in the compartment of some patient."""
+    return {"compartments": {"$elemMatch": {"$gte": "Patient/", "$lt": "Patient0"}}}
+
+
 def path(parameter: Parameter) -> str:
     """Where a parameter's values lie in a stored document."""
     return _DOCUMENT_FIELDS.get(kind(parameter)) or f"search.{parameter.code}"

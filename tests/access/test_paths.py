@@ -102,6 +102,7 @@ def test_pages_go_on_within_reach(worlds: Worlds) -> None:
         "Observation/_history?_count=1",
         "_history?_count=4",
         "Patient/p/$everything?_count=3",
+        "Patient/$everything?_count=2",
         "Patient/p/*?_count=2",
     ):
         pages = []

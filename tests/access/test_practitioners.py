@@ -102,8 +102,16 @@ def test_a_practitioner_sees_whose_record_the_setting_lets_open(
         assert app.get(f"Observation/of-{name}").status_code == status, name
         assert app.get(f"Observation/of-{name}/_history/1").status_code == status, name
         assert app.get(f"Patient/{name}/$everything").status_code == status, name
+    everything = app.ids("Patient/$everything?_count=200&_type=Patient,Observation")
+    assert {*everything} == {*seen, *(f"of-{each}" for each in seen)}
     versions = app.bundle("Observation/_history?_count=100")["entry"]
     assert len([each for each in versions if "of-" in each["fullUrl"]]) == len(seen)
+
+
+def test_all_records_are_for_who_may_search_them(house: Callable[[str], House]) -> None:
+    whole = "Patient/$everything?_type=Patient,Observation"
+    assert house("care-team").app("user/*.r").get(whole).status_code == 403
+    assert {*house("care-team").app("user/Patient.rs user/Observation.r").ids(whole)} == CARED
 
 
 @pytest.mark.parametrize("practice", ["organization", "care-team"])

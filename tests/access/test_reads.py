@@ -13,8 +13,8 @@ HOUSE = Path(__file__).parent.parent.parent / "fhirserver"
 ROOMS = ("interactions", "operations", "access", "rest")
 METHODS = {"read", "read_many", "read_stored", "vread", "find", "find_stored", "aggregate", "count"}  # of a Store
 FUNCTIONS = {
-    *("estimate", "history_of_one", "matching_definitions", "matching_ids", "numbers_of", "record", "referred"),
-    *("referred_ids", "referred_urls", "values_of", "versions"),
+    *("estimate", "history_of_one", "matching_definitions", "matching_ids", "numbers_of", "record", "records"),
+    *("referred", "referred_ids", "referred_urls", "values_of", "versions"),
 }
 
 RESTRICTED = "its filter is that of a query which `restrict` narrowed"
@@ -52,7 +52,7 @@ KNOWN = {
         {"break_glass"},
         "practitioners ask whether there is a patient, and say why",
     ),
-    "operations/everything.py": ({"everything", "_referred", "_released"}, RESTRICTED),
+    "operations/everything.py": ({"everything", "everything_of_all", "_referred", "_released"}, RESTRICTED),
     "operations/lastn.py": ({"lastn", "_rows", "_texts"}, RESTRICTED),
     "operations/reindex.py": ({"reindex_one"}, OPERATOR),
     "operations/series.py": ({"series", "_points"}, RESTRICTED),

@@ -123,7 +123,35 @@ def test_what_is_in_a_record(record: Fhir, path: str, matches: list[str], others
     assert found(record, path) == (matches, others)
 
 
-@pytest.mark.parametrize("path", ["Patient/ada", "Encounter/stay"])
+OF_ALL = ["DocumentReference/doc", "Encounter/stay", "MedicationRequest/order"]
+OF_ALL += sorted([*OBSERVATIONS, "Observation/bobs", "Observation/secret", "Observation/versioned"])
+OF_ALL += ["Patient/ada", "Patient/bob"]
+OF_EVERYBODY: list[tuple[str, list[str], set[str]]] = [
+    ("", OF_ALL, ALL),
+    ("_type=Patient", ["Patient/ada", "Patient/bob"], set()),
+    ("_type=Encounter,Practitioner", ["Encounter/stay"], STAFF),
+    ("_type=Organization", [], {"Organization/clinic", "Organization/lab", *WARD}),
+    ("_type=Claim", [], set()),
+    ("_since=2990", [], set()),
+]
+
+
+@pytest.mark.parametrize(("query", "matches", "others"), OF_EVERYBODY)
+def test_what_is_in_all_records(record: Fhir, query: str, matches: list[str], others: set[str]) -> None:
+    """https://hl7.org/fhir/R4/patient-operation-everything.html: of a type, all patients that the caller may see."""
+    assert found(record, f"Patient/$everything?{query}") == (matches, others)
+
+
+def test_all_records_are_posted_for_and_described(record: Fhir) -> None:
+    parameters = {"resourceType": "Parameters", "parameter": [{"name": "_type", "valueCode": "Patient"}]}
+    answer = record.post("Patient/$everything", parameters).json()
+    assert answer["total"] == 2
+    (listed,) = (each for each in record.bundle("metadata")["rest"][0]["resource"] if each["type"] == "Patient")
+    assert "everything" in {each["name"] for each in listed["operation"]}
+    assert record.get("Encounter/$everything").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["Patient/ada", "Encounter/stay", "Patient"])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_pages_are_the_whole_in_parts(record: Fhir, path: str, count: int) -> None:
     whole, others = found(record, f"{path}/$everything")
@@ -165,6 +193,7 @@ REFUSED = [
     ("Patient/ada/$everything?_sort=date", "has no parameter '_sort'"),
     ("Encounter/stay/$everything?start=2020", "has no parameter 'start' here; it has _since, _type"),
     ("Encounter/stay/$everything?_cursor=AAAA", "cursor"),
+    ("Patient/$everything?patient=ada", "has no parameter 'patient' here"),
 ]
 
 
@@ -179,6 +208,7 @@ def test_a_cursor_is_good_for_its_record_only(record: Fhir) -> None:
     pages = record.bundle("Encounter/stay/$everything?_count=1")["link"]
     cursor = next(link["url"] for link in pages if link["relation"] == "next").partition("_cursor=")[2]
     assert record.get(f"Patient/ada/$everything?_cursor={cursor}").status_code == 400
+    assert record.get(f"Patient/$everything?_cursor={cursor}").status_code == 400
 
 
 def test_what_is_gone_has_no_record(record: Fhir) -> None:
@@ -190,12 +220,6 @@ def test_what_is_gone_has_no_record(record: Fhir) -> None:
     assert record.get("Patient/gone/$everything").status_code == 410
     assert record.get(pages["next"]).status_code == 410
     assert record.get("Encounter/nowhere/$everything").status_code == 404
-
-
-def test_there_is_no_everything_of_everyone(record: Fhir) -> None:
-    answer = record.get("Patient/$everything")
-    assert answer.status_code == 404
-    assert "it is one on Patient/[id]" in answer.json()["issue"][0]["diagnostics"]
 
 
 def test_too_much_to_come_with_a_page_is_refused(record: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
