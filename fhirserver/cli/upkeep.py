@@ -30,6 +30,7 @@ def check(data: Path | None, tenant: str | None) -> None:
     async def run(ctx: Context) -> list[tuple[bool, str]]:
         found = [finding async for finding in findings(ctx.store)]
         found += [finding async for finding in parameters.findings(ctx)]
+        found += [finding async for finding in reindexing.findings(ctx)]
         return found + [finding async for finding in releases.findings(ctx.store.database)]
 
     definitions = r4()

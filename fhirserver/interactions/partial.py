@@ -1,7 +1,8 @@
 """Searches that may not find all, or more: flagged or refused, as `Prefer: handling` says.
 
 By a parameter whose index is being built, by codes of a code system of which only a fragment is here, or by a parameter
-for which contained resources are not indexed.
+for which contained resources are not indexed. What another release indexed otherwise is flagged alone: that its
+operator did not do it again yet is no reason to refuse all that is asked.
 https://hl7.org/fhir/R4/search.html#errors, docs/adr/0005-custom-search-parameters.md
 """
 
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome
 from fhirserver.search.criteria import shown
+from fhirserver.search.index import FROM_DOCUMENT
 from fhirserver.search.mentioned import Named, mentioned
 from fhirserver.search.query import Query
 from fhirserver.store.jobs import Job
@@ -66,6 +68,7 @@ def refuse_lacks(lacks: Iterable[Lack]) -> None:
 
 async def marked(ctx: Context, queries: Sequence[Query], strict: bool) -> Sequence[Query]:
     """The queries as they may be run now; the first has a warning for each parameter that does not find all yet."""
+    queries = _dated(ctx, queries)
     if not ctx.rules.building:
         return queries
     unfinished = dict.fromkeys(named for query in queries for named in _unfinished(ctx, query))
@@ -79,6 +82,29 @@ async def marked(ctx: Context, queries: Sequence[Query], strict: bool) -> Sequen
         raise Outcome(503, "incomplete", issues[0].diagnostics, headers=RETRY)
     first, *others = queries
     return [replace(first, ignored=(*first.ignored, *issues), partial=True), *others]
+
+
+def _dated(ctx: Context, queries: Sequence[Query]) -> Sequence[Query]:
+    """A warning for each type that another release indexed, where its index values are asked."""
+    if not ctx.rules.dated(ctx.definitions.resource_types):
+        return queries
+    asked: dict[str, dict[str, None]] = {}
+    for type_, code in (named for query in queries for named in mentioned(query)):
+        if code not in FROM_DOCUMENT:
+            asked.setdefault(type_, {})[code] = None
+    issues = [_indexed_before(type_, asked[type_]) for type_ in ctx.rules.dated(asked)]
+    if not issues:
+        return queries
+    first, *others = queries
+    return [replace(first, ignored=(*first.ignored, *issues)), *others]
+
+
+def _indexed_before(type_: str, codes: Iterable[str]) -> Issue:
+    said = (
+        f"{type_} resources were indexed by another release of this server, so that what it finds among them may be"
+        f" too little or too much until {type_}/$reindex"
+    )
+    return Issue("warning", "incomplete", f"{', '.join(codes)}: {said}")
 
 
 def refuse_unfinished(ctx: Context, query: Query) -> None:

@@ -20,6 +20,8 @@ from pymongo.errors import PyMongoError
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome, too_costly
+from fhirserver.search.index import EDITION
+from fhirserver.store.editions import renewed
 from fhirserver.store.faults import refusal
 from fhirserver.store.generations import behind, cover, lagging
 from fhirserver.store.mirror import CODECS
@@ -45,10 +47,15 @@ async def silent(done: int, total: int | None = None, cursor: Any = None) -> Non
 
 @dataclass(slots=True)
 class Receipt:
-    """Of one type. `documents` and `current` are counted at the end: those there are, those of this generation."""
+    """Of one type. `documents` and `current` are counted at the end: those there are, those of this generation.
+
+    `since` is when what is written began to be of one edition of index values, the one of this release; empty where
+    it is not.
+    """
 
     type: str
     generation: int = 0
+    since: str = ""
     asked: int = 0
     done: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -75,17 +82,19 @@ async def reindex(
     """All documents of a type, or only those that are behind. `cursor` is what the last report of a run said."""
     rules = await ctx.live.renew()
     generation = rules.indexer.generation
-    receipt = Receipt(type_, generation)
+    receipt = Receipt(type_, generation, rules.editions.since if rules.editions.written == EDITION else "")
     await ctx.store.ensure(type_)
     filter_ = {"deleted": None} if whole else behind(generation)
     after = ""
-    if cursor is not None:
+    if cursor is not None and cursor.get("since") == receipt.since:
         after, receipt.asked, receipt.done = (cursor[name] for name in ("after", "asked", "done"))
         receipt.failed = dict(cursor["failed"])
     total = receipt.asked + await _count(ctx, type_, {**filter_, "_id": {"$gt": after}})
     await _walk(ctx, receipt, filter_, after, total, report)
     if generation:
         await _sweep(ctx, receipt, total, report)
+    if whole and receipt.since and not receipt.failed:
+        await renewed(ctx.store, type_, EDITION, receipt.since)
     return await _counted(ctx, receipt)
 
 
@@ -106,8 +115,17 @@ async def _counted(ctx: Context, receipt: Receipt) -> Receipt:
     receipt.current = receipt.documents - missing
     if receipt.generation and not missing:
         await cover(ctx.store, [receipt.type], receipt.generation)
-        await ctx.live.renew()
+    await ctx.live.renew()
     return receipt
+
+
+async def findings(ctx: Context) -> AsyncIterator[tuple[bool, str]]:
+    """For `healthmate check`: (whether it is good, a sentence)."""
+    dated = ctx.rules.dated(await ctx.store.types())
+    for type_ in dated:
+        yield False, f"{type_} was indexed by another release, which did it otherwise; `healthmate reindex` does it"
+    if not dated:
+        yield True, f"index values: all of edition {EDITION}, which this release makes"
 
 
 async def _walk(ctx: Context, receipt: Receipt, filter_: Document, after: str, total: int, report: Report) -> int:
@@ -126,7 +144,8 @@ async def _walk(ctx: Context, receipt: Receipt, filter_: Document, after: str, t
 
 def _cursor(receipt: Receipt, after: str) -> dict[str, Any]:
     failed = [list(item) for item in receipt.failed.items()]
-    return {"after": after, "asked": receipt.asked, "done": receipt.done, "failed": failed}
+    place = {"after": after, "asked": receipt.asked, "done": receipt.done, "failed": failed}
+    return place | {"since": receipt.since}
 
 
 async def _batches(ctx: Context, type_: str, filter_: Document, after: str) -> AsyncIterator[list[Stored]]:

@@ -16,10 +16,11 @@ from uuid import uuid4
 from pymongo.errors import PyMongoError
 
 from fhirserver.search.custom import Row, concerned, fitting
-from fhirserver.search.index import Indexer
+from fhirserver.search.index import EDITION, Indexer
 from fhirserver.search.mentioned import Named
 from fhirserver.search.parameters import Registry
 from fhirserver.store import generations, jobs
+from fhirserver.store.editions import Editions, settle
 from fhirserver.store.generations import BEAT_SECONDS, State
 from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store
@@ -39,6 +40,13 @@ class Rules(NamedTuple):
     registry: Registry
     indexer: Indexer
     building: Mapping[tuple[str, str], int]
+    editions: Editions = Editions(EDITION)
+
+    def dated(self, types: Iterable[str]) -> list[str]:
+        """Those of which some resources may have been indexed by a release that did it otherwise."""
+        if self.editions.written == EDITION:
+            return [type_ for type_ in types if type_ in self.editions.types] if self.editions.types else []
+        return [*types]
 
 
 class Live:
@@ -50,7 +58,7 @@ class Live:
         self._published = published
         self._enqueue = enqueue
         self._server = uuid4().hex
-        self._state = State()
+        self._state = State(editions=self.rules.editions)
         self._former: list[Indexer] = []
         self._lock = asyncio.Lock()
         self._said = 0  # the generation of the last beat
@@ -73,9 +81,13 @@ class Live:
 
     async def enter(self) -> None:
         """Before anything is served. Until the state is read here, this server counts as one that is behind."""
-        await generations.beat(self._store, self._server, 0)
+        await generations.beat(self._store, self._server, 0, EDITION)
         await self.renew()
+        await self._settle()
         await self._beat()
+        if dated := self.rules.dated(await self._store.types()):
+            said = "%s: another release indexed these, and did it otherwise; `healthmate reindex` does it again"
+            log.warning(said, ", ".join(dated))
 
     async def leave(self) -> None:
         with suppress(PyMongoError):
@@ -116,7 +128,7 @@ class Live:
 
     async def pulse(self) -> None:
         """Look whether there is something new, and let the others know."""
-        await self.renew()
+        await self._settle()
         await self._beat()
         if self._late is not None:
             await self._make_good(self._late)
@@ -129,10 +141,14 @@ class Live:
 
     async def _beat(self) -> None:
         before, generation = self._said, self._oldest
-        silent = await generations.beat(self._store, self._server, generation)
+        silent = await generations.beat(self._store, self._server, generation, EDITION)
         self._said = generation
         if silent and self._late is None:
             self._late = before
+
+    async def _settle(self) -> None:
+        await settle(self._store, self._state.editions, EDITION)
+        await self.renew()
 
     async def _make_good(self, before: int) -> None:
         """Others took this server for dead, so what it wrote meanwhile may be behind what they finished.
@@ -150,7 +166,7 @@ class Live:
         self._late = None
 
     def _take(self, state: State) -> None:
-        registry, indexer, _ = self.rules
+        registry, indexer = self.rules.registry, self.rules.indexer
         if state.rows != self._state.rows or state.generation != self._state.generation:
             registry = usable(self._published, state.rows)
             self._former.append(indexer)
@@ -161,7 +177,7 @@ class Live:
             for type_ in concerned(row)
             if state.covered.get(type_, 0) < row["since"] and row["code"] in registry[type_]
         }
-        self.rules = Rules(registry, indexer, building)
+        self.rules = Rules(registry, indexer, building, state.editions)
         self._state = state
 
     async def _attend(self) -> bool:

@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 
 from pymongo import ReturnDocument
 
+from fhirserver.store.editions import LIVING, SHARED, SILENT_SECONDS, Editions, editions
 from fhirserver.store.resources import Document, Store
 from fhirserver.store.schema import SERVER, SERVERS
 
 BEAT_SECONDS = 4.0
-SILENT_SECONDS = 12.0  # by the clock of the database; who was silent for so long is not waited for
 NOTICED_SECONDS = SILENT_SECONDS - BEAT_SECONDS  # who was silent for so long may not have been waited for
-
-_STATE = {"_id": "search"}
 
 
 class State(NamedTuple):
@@ -28,29 +26,30 @@ class State(NamedTuple):
     generation: int = 0
     rows: tuple[Mapping[str, Any], ...] = ()
     covered: Mapping[str, int] = {}
+    editions: Editions = Editions()
 
 
 async def read(store: Store) -> State:
-    document = await store[SERVER].find_one(_STATE, session=store.session)
+    document = await store[SERVER].find_one(SHARED, session=store.session)
     if document is None:
         return State()
-    return State(document["generation"], tuple(document["rows"]), document["covered"])
+    return State(document["generation"], tuple(document["rows"]), document["covered"], editions(document))
 
 
 async def write(store: Store, generation: int, rows: Iterable[Mapping[str, Any]]) -> None:
     """In a transaction with the resources that the rows are of: two that change rows collide."""
     change = {"$set": {"generation": generation, "rows": list(rows)}, "$setOnInsert": {"covered": {}}}
-    await store[SERVER].update_one(_STATE, change, upsert=True, session=store.session)
+    await store[SERVER].update_one(SHARED, change, upsert=True, session=store.session)
 
 
 async def cover(store: Store, types: Iterable[str], generation: int) -> None:
     """No document of these types is behind this generation."""
-    await store[SERVER].update_one(_STATE, {"$max": {f"covered.{type_}": generation for type_ in types}})
+    await store[SERVER].update_one(SHARED, {"$max": {f"covered.{type_}": generation for type_ in types}})
 
 
 async def uncover(store: Store, types: Iterable[str], generation: int) -> None:
     """Documents of these types may be behind anything later than this generation."""
-    await store[SERVER].update_one(_STATE, {"$min": {f"covered.{type_}": generation for type_ in types}})
+    await store[SERVER].update_one(SHARED, {"$min": {f"covered.{type_}": generation for type_ in types}})
 
 
 def behind(generation: int) -> Document:
@@ -65,7 +64,7 @@ async def any_behind(store: Store, type_: str, generation: int) -> bool:
 async def changes(store: Store) -> AsyncIterator[None]:
     """Yields when the state changed. A reader who comes later reads the state, so there is nothing to resume."""
     wait = int(store.timeout * 500)
-    pipeline = [{"$match": {"documentKey._id": _STATE["_id"]}}]
+    pipeline = [{"$match": {"documentKey._id": SHARED["_id"]}}]
     async with await store[SERVER].watch(pipeline, max_await_time_ms=wait) as stream:
         async for _ in stream:
             yield
@@ -74,10 +73,11 @@ async def changes(store: Store) -> AsyncIterator[None]:
 # servers
 
 
-async def beat(store: Store, server: str, generation: int) -> bool:
+async def beat(store: Store, server: str, generation: int, edition: int) -> bool:
     """This server lives, and writes nothing older than this generation. Whether it was silent for long before."""
     heard = {"$gt": ["$beat", {"$subtract": ["$$NOW", int(NOTICED_SECONDS * 1000)]}]}
-    change = [{"$set": {"generation": generation, "beat": "$$NOW", "silent": {"$not": [heard]}}}]
+    said = {"generation": generation, "edition": edition, "beat": "$$NOW", "silent": {"$not": [heard]}}
+    change = [{"$set": said}]
     document = await store[SERVERS].find_one_and_update(
         {"_id": server}, change, {"silent": 1}, upsert=True, return_document=ReturnDocument.AFTER
     )
@@ -90,5 +90,4 @@ async def leave(store: Store, server: str) -> None:
 
 async def lagging(store: Store, generation: int) -> int:
     """How many living servers may still write documents of an older generation."""
-    living = {"$expr": {"$gt": ["$beat", {"$subtract": ["$$NOW", int(SILENT_SECONDS * 1000)]}]}}
-    return await store[SERVERS].count_documents({"generation": {"$lt": generation}, **living})
+    return await store[SERVERS].count_documents({"generation": {"$lt": generation}, **LIVING})

@@ -1,0 +1,34 @@
+"""Index values that come out otherwise than before are of another edition, so that servers say what to index again."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import bson
+from tables import HERE, composites, dates, for_all, numbers, orders, quantities, references, strings, tokens, uris
+
+from fhirserver.fhir import json
+from fhirserver.fhir.definitions import r4
+from fhirserver.search.index import EDITION, Indexer
+from fhirserver.search.parameters import r4_registry
+from fhirserver.store.mirror import CODECS
+
+WORLDS = (composites, dates, for_all, numbers, orders, quantities, references, strings, tokens, uris)
+BASE = "http://localhost/fhir"
+RECORDED = (1, "9b3f51b8a32b0c47")
+
+
+def test_other_index_values_are_another_edition() -> None:
+    """Of all resources of the tables.
+
+    Where values of the same resources changed, raise EDITION; record it with the new digest, as when only the tables
+    grew.
+    """
+    indexer = Indexer(r4(), r4_registry(), BASE)
+    digest = sha256()
+    for module in WORLDS:
+        for resource in json.decode(json.encode(module.TABLE.world).replace(HERE.encode(), BASE.encode())):
+            entry = indexer.entry(resource)
+            values = [sorted(entry.search.items()), sorted(entry.sort.items()), entry.compartments]
+            digest.update(bson.encode({"values": values}, codec_options=CODECS))
+    assert (EDITION, digest.hexdigest()[:16]) == RECORDED
