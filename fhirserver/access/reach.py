@@ -18,7 +18,7 @@ from functools import lru_cache
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.compartments import OF_A_PATIENT, parameters_for
-from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, ReferredFrom
+from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, EntrustedTo, ReferredFrom
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query import parse
 from smart_auth.scopes import Scope
@@ -45,6 +45,10 @@ SHARED = frozenset(
 
 # In a patient's record, and not the patient's to write: who looked at it.
 WRITTEN_BY_SERVERS = frozenset({"AuditEvent"})
+
+# Who may keep a patient's record for them, by an account; and what says so.
+PROXIES = ("RelatedPerson/", "Patient/", "Person/")
+ENTRUSTING = frozenset({"Consent", "RelatedPerson"})
 
 # Where these are in nobody's record, they are somebody's all the same: no practitioner sees them who does not see all.
 OF_SOMEBODY = frozenset(
@@ -115,18 +119,21 @@ def _level(caller: Caller, level: str, type_: str, permission: str) -> Criterion
         case "system":
             return EVERYTHING
         case "patient" if caller.patient is not None:
-            return conjoined(_in_records((caller.patient,), type_, permission), _may_open(caller, caller.patient))
+            opens = _may_open(caller, caller.patient, type_, permission)
+            return conjoined(in_records_of((caller.patient,), type_, permission), opens)
         case "user":
             return _of_user(caller, type_, permission) if caller.user is not None else NOTHING
     return NOTHING
 
 
-def _in_records(patients: tuple[str, ...], type_: str, permission: str) -> Criterion:
+def in_records_of(patients: tuple[str, ...], type_: str, permission: str) -> Criterion:
     """What is in the records of these patients, and what these refer to.
 
     Of patients themselves only these: one that is linked to them may be somebody else.
     """
     references = tuple(f"Patient/{each}" for each in patients)
+    if not patients:
+        return NOTHING
     if type_ == "Patient":
         return Clause(r4_registry()["Patient"]["_id"], None, patients)
     if permission not in "rs" and type_ in WRITTEN_BY_SERVERS:
@@ -151,11 +158,22 @@ def keeps_to_records(caller: Caller, type_: str, permission: str) -> bool:
     )
 
 
-def _may_open(caller: Caller, patient: str) -> Criterion:
+def _may_open(caller: Caller, patient: str, type_: str, permission: str) -> Criterion:
     """Whether the person may open this record with an app. A token without a user stands for what was given it."""
     if caller.user is None or "admin" in caller.roles or patient in caller.records:
         return EVERYTHING
-    return _practice(caller, patient)
+    return _either([_practice(caller, patient), _entrusted(caller, type_, permission, patient)])
+
+
+def _entrusted(caller: Caller, type_: str, permission: str, patient: str | None = None) -> Criterion:
+    """The records that are entrusted to the person; or whether that of a patient is one of them.
+
+    To whom a record is entrusted, those say whose it is: nobody prolongs their own time, or passes it on.
+    """
+    person = caller.fhir_user or ""
+    if not person.startswith(PROXIES) or (permission not in "rs" and type_ in ENTRUSTING):
+        return NOTHING
+    return EntrustedTo(person, permission, patient)
 
 
 def _of_user(caller: Caller, type_: str, permission: str) -> Criterion:
@@ -167,7 +185,8 @@ def _of_user(caller: Caller, type_: str, permission: str) -> Criterion:
 
 def _by_roles(caller: Caller, type_: str, permission: str) -> Iterator[Criterion]:
     if caller.records:
-        yield _in_records(caller.records, type_, permission)
+        yield in_records_of(caller.records, type_, permission)
+    yield _entrusted(caller, type_, permission)
     if "practitioner" in caller.roles and (permission in "rs" or type_ not in WRITTEN_BY_ADMINISTRATORS):
         if in_records(type_):
             yield _practice(caller)

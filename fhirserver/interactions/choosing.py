@@ -16,6 +16,7 @@ from fhirserver.access.audit import Asked, audited
 from fhirserver.context import OPERATOR, Caller, Context, Trail
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.interactions.entrusted import patients_of
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search import search_type
@@ -39,7 +40,8 @@ class Offered:
     ctx: Context
 
     async def own(self, user: User) -> Sequence[Choice]:
-        found = [await self._patient(user, id_) for id_ in user.records]
+        entrusted = await patients_of(self.ctx, user.fhir_user, "r") if user.fhir_user else ()
+        found = [await self._patient(user, id_) for id_ in dict.fromkeys((*user.records, *entrusted))]
         return [each for each in found if each is not None]
 
     async def found(self, user: User, text: str) -> Sequence[Choice]:
@@ -52,7 +54,7 @@ class Offered:
         return [_patient(each) for each in patients]
 
     async def patient(self, user: User, id_: str) -> Choice | None:
-        return await self._patient(user, id_) if user.looks_up or id_ in user.records else None
+        return await self._patient(user, id_)
 
     async def encounters(self, user: User, patient: str) -> Sequence[Choice]:
         pairs = (("patient", f"Patient/{patient}"), ("_sort", "-date"), ("_count", MOST))

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fhirserver.access.policy import restrict
+from fhirserver.access.reach import in_records_of
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
+from fhirserver.interactions import entrusted
 from fhirserver.interactions.cared_for import patients_of
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
@@ -39,6 +41,7 @@ from fhirserver.search.criteria import (
     Codes,
     Contained,
     Criterion,
+    EntrustedTo,
     Negation,
     Reference,
     ReferredFrom,
@@ -72,7 +75,7 @@ class Found:
     """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked.
 
     `lacks` are why that may be too little or too much; `named` is what records refer to, and
-    `cared_for` the patients of practitioners.
+    `cared_for` the patients of practitioners, `entrusted` those of proxies.
     """
 
     references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
@@ -80,6 +83,7 @@ class Found:
     lacks: dict[Lack, None] = field(default_factory=dict)
     named: dict[tuple[str, ...], Named] = field(default_factory=dict)
     cared_for: dict[CaredFor, tuple[str, ...]] = field(default_factory=dict)
+    entrusted: dict[EntrustedTo, tuple[str, ...]] = field(default_factory=dict)
 
 
 async def resolve(ctx: Context, query: Query, found: Found) -> Query:
@@ -123,6 +127,8 @@ class _Resolution:
                 return await self._referred_from(references)
             case CaredFor():
                 return await self._cared_for(criterion)
+            case EntrustedTo():
+                return await self._entrusted(criterion)
 
     async def _cared_for(self, asked: CaredFor) -> Criterion:
         whole = replace(asked, patient=None)
@@ -134,6 +140,15 @@ class _Resolution:
         if self._type == "Patient":
             return Clause(self._ctx.registry["Patient"]["_id"], None, patients)
         return Belonging(tuple(f"Patient/{each}" for each in patients)) if patients else AnyOf(())
+
+    async def _entrusted(self, asked: EntrustedTo) -> Criterion:
+        whole = replace(asked, patient=None)
+        if whole not in self._found.entrusted:
+            self._found.entrusted[whole] = await entrusted.patients_of(self._ctx, asked.person, asked.permission)
+        patients = self._found.entrusted[whole]
+        if asked.patient is not None:
+            return AllOf(()) if asked.patient in patients else AnyOf(())
+        return await self.of(in_records_of(patients, self._type, asked.permission))
 
     async def _referred_from(self, references: tuple[str, ...]) -> Criterion:
         if references not in self._found.named:

@@ -214,7 +214,21 @@ class CaredFor:
     patient: str | None = None
 
 
-Criterion = Clause | Chain | AllOf | AnyOf | Negation | Within | Contained | Belonging | ReferredFrom | CaredFor
+@dataclass(frozen=True, slots=True)
+class EntrustedTo:
+    """What is in the records that the record itself entrusts to a person, for a permission of cruds.
+
+    `person` is a reference, `RelatedPerson/1`. Resolved before it is a filter; `patient` as of `CaredFor`.
+    """
+
+    person: str
+    permission: str
+    patient: str | None = None
+
+
+Criterion = (
+    Clause | Chain | AllOf | AnyOf | Negation | Within | Contained | Belonging | ReferredFrom | CaredFor | EntrustedTo
+)
 
 
 def clauses(criterion: Criterion) -> Iterator[Clause]:

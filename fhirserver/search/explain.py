@@ -19,6 +19,7 @@ from fhirserver.search.criteria import (
     Clause,
     Contained,
     Criterion,
+    EntrustedTo,
     Negation,
     ReferredFrom,
     Within,
@@ -139,6 +140,8 @@ def _described(criterion: Criterion) -> list[Part]:
             return [_text("compartment", each) for each in references[:LISTED] or ("of no patient",)]
         case CaredFor(practitioner):
             return [_text("caredForBy", practitioner)]
+        case EntrustedTo(person):
+            return [_text("entrustedTo", person)]
         case ReferredFrom(references):
             return [_text("referredFrom", each) for each in references[:LISTED]]
 

@@ -34,6 +34,7 @@ from fhirserver.search.criteria import (
     Contained,
     Criterion,
     Dates,
+    EntrustedTo,
     Near,
     Negation,
     Number,
@@ -105,7 +106,7 @@ def criterion_filter(criterion: Criterion, now: datetime, inside: bool = False) 
             return contained_filter(criterion, now, inside)
         case Belonging(references):
             return in_one_of(references) if references else in_no_record()
-        case Chain() | ReferredFrom() | CaredFor():
+        case Chain() | ReferredFrom() | CaredFor() | EntrustedTo():
             raise ValueError("what a chain matches is for the database to say: resolve it first")
 
 

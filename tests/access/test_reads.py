@@ -26,6 +26,7 @@ PLAN = "it decides how to search; what is found is restricted"
 
 KNOWN = {
     "interactions/cared_for.py": ({"patients_of", "_work"}, LAW),
+    "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
     "interactions/histories.py": ({"history"}, JUDGED),
     "interactions/integrity.py": ({"check_references", "check_unreferenced"}, JUDGED),

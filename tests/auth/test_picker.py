@@ -84,6 +84,24 @@ def token(smart: Smart, answer: Any) -> dict[str, Any]:
     return found
 
 
+def test_who_is_related_has_no_choice_until_it_ends(smart: Smart) -> None:
+    related = {"resourceType": "RelatedPerson", "id": "r", "active": True, "patient": {"reference": "Patient/grace"}}
+    assert smart.fhir.put("RelatedPerson/r", related).status_code == 201
+    person(smart.settings, "related@example.org", roles=["proxy"], fhir_user="RelatedPerson/r")
+    found = browser(smart, "related@example.org")
+    assert "Grace Hopper" in page(found, smart).text
+    answer = found.submit("/consent", ticked(smart, patient="grace"), page="/account")
+    body = token(smart, answer)
+    assert body["patient"] == "grace"
+    assert smart.get("Patient/grace", body["access_token"]).status_code == 200
+    assert found.json("/launch", {"patient": "grace"}).status_code == 201
+    assert smart.fhir.put("RelatedPerson/r", related | {"active": False}).status_code == 200
+    assert smart.get("Patient/grace", body["access_token"]).status_code == 404
+    assert found.json("/launch", {"patient": "grace"}).status_code == 403
+    assert "Grace Hopper" not in page(found, smart).text
+    assert found.submit("/consent", ticked(smart, patient="grace"), page="/account").status_code == 400
+
+
 def test_a_patient_has_no_choice_and_is_called_by_name(smart: Smart) -> None:
     found = browser(smart, "ada@example.org")
     shown = page(found, smart).text
