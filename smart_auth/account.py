@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from smart_auth import events, links, login, notices, passkeys, passwords, sessions, tokens, users, visits
+from smart_auth import elsewhere, events, links, login, notices, passkeys, passwords, sessions, tokens, users, visits
 from smart_auth.administration import account
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth
@@ -44,14 +44,25 @@ async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:
 async def _password(visit: Visit) -> Response:
     auth = visit.auth
     person = await login.again(visit)
-    new = visit.text("new_password", needed=True)
+    new, ends = visit.text("new_password", needed=True), _ends_others(visit)
     await passwords.check_new(auth, new, [person.name, person.login])
     await users.change(auth, person.id, {"password": await passwords.hashed(new)})
     await links.drop(auth, person.id)
-    await sessions.end_all(auth, person.id, except_=visit.person().id)
-    await events.record(auth, "password-changed", person.id, person.id)
+    if ends:
+        await elsewhere.end(auth, person.id, visit.person().id, offline=True)
+    await events.record(auth, "password-changed", person.id, person.id, othersEnded=ends)
     notices.send(auth, person, "password")
-    return visit.done({"changed": True}, "/account")
+    return visit.done({"changed": True, "others_ended": ends}, "/account")
+
+
+def _ends_others(visit: Visit) -> bool:
+    """Unless the person does not want it: a box of the page, true or false in JSON."""
+    if not visit.json:
+        return visit.fields.get("end_others") == "on"
+    found = visit.fields.get("end_others", True)
+    if not isinstance(found, bool):
+        raise invalid_request("end_others is true or false")
+    return found
 
 
 async def _end_session(visit: Visit) -> Response:

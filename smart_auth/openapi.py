@@ -18,6 +18,7 @@ Who = Literal["anyone", "person", "administrator"]
 TEXT: Mapping[str, Any] = {"type": "string"}
 LIST: Mapping[str, Any] = {"type": "array", "items": TEXT}
 NULLABLE: Mapping[str, Any] = {"type": ["string", "null"]}
+FLAG: Mapping[str, Any] = {"type": "boolean"}
 OBJECT: Mapping[str, Any] = {"type": "object"}
 LINKS = {"roles": LIST, "patient": NULLABLE, "fhirUser": NULLABLE, "proxyFor": LIST}
 
@@ -45,10 +46,19 @@ ENDPOINTS = (
     ),
     Described("post", "/confirm", "anyone", "Confirm an address by the code of a mail", {"code": TEXT}),
     Described("post", "/reset", "anyone", "Have a link for a new password sent", {"login": TEXT}),
-    Described("post", "/reset/new", "anyone", "Choose a new password", {"code": TEXT, **PASSWORD}),
+    Described(
+        "post", "/reset/new", "anyone", "Choose a new password", {"code": TEXT, **PASSWORD}, {"keep_passkeys": LIST}
+    ),
     Described("get", "/account", "person", "One's account, sessions, passkeys and apps"),
     Described("post", "/account", "person", "Change one's name", {"name": TEXT}),
-    Described("post", "/account/password", "person", "Change the password", {**PASSWORD, "new_password": TEXT}),
+    Described(
+        "post",
+        "/account/password",
+        "person",
+        "Change the password; it ends other sessions and apps unless end_others is false",
+        {**PASSWORD, "new_password": TEXT},
+        {"end_others": FLAG},
+    ),
     Described("post", "/account/sessions/end", "person", "End a session, or all but this", more={"session": TEXT}),
     Described("post", "/account/apps/end", "person", "Take back what an app may do", {"client": TEXT}),
     Described("post", "/account/authenticator/new", "person", "A new key of an authenticator", PASSWORD),
@@ -68,7 +78,7 @@ ENDPOINTS = (
         "/users/{id}",
         "administrator",
         "Change an account",
-        more={"name": TEXT, "disabled": {"type": "boolean"}, **LINKS},
+        more={"name": TEXT, "disabled": FLAG, **LINKS},
     ),
     Described("delete", "/users/{id}", "administrator", "Remove an account"),
     Described("post", "/users/{id}/logout", "administrator", "End the sessions and tokens of an account"),

@@ -6,7 +6,7 @@ The authenticator has verified its user, so that a passkey is two factors in one
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -23,23 +23,42 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from smart_auth import events, failures, login, notices, throttle, users, visits
+from smart_auth import elsewhere, events, failures, login, notices, throttle, users, visits
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, Document, digest
 from smart_auth.visits import Visit
 
 Purpose = Literal["add", "log-in"]
+Listed = dict[str, str]
 LIFE = timedelta(minutes=5)
 MOST = 20
+YOUNG = timedelta(days=30)  # who had the password for a while may have added it
 REQUIRED = UserVerificationRequirement.REQUIRED
 
 
-async def listed(auth: Auth, user: str) -> list[dict[str, Any]]:
+async def listed(auth: Auth, user: str) -> list[Listed]:
     found = auth["passkeys"].find({"user": user}).sort("created", 1)
     return [
         {"id": each["_id"], "name": each["name"], "created": each["created"].isoformat(timespec="seconds")}
         async for each in found
     ]
+
+
+def before(auth: Auth) -> str:
+    """When a passkey was added that stays through a reset unless somebody says otherwise: before this."""
+    return (auth.now() - YOUNG).isoformat(timespec="seconds")
+
+
+async def remove_but(auth: Auth, user: str, keep: Collection[str] | None) -> list[str]:
+    """At a reset: those of which nobody says to keep them, or where nothing is said the young ones. By their names."""
+    old = before(auth)
+    removed = [
+        each
+        for each in await listed(auth, user)
+        if (each["created"] >= old if keep is None else each["id"] not in keep)
+    ]
+    await auth["passkeys"].delete_many({"user": user, "_id": {"$in": [each["id"] for each in removed]}})
+    return [each["name"] for each in removed]
 
 
 async def _add_options(visit: Visit) -> Response:
@@ -88,6 +107,7 @@ async def _add(visit: Visit) -> Response:
         await auth["passkeys"].insert_one(document)
     except DuplicateKeyError as error:
         raise Refused("conflict", "this passkey is known already", 409) from error
+    await elsewhere.end(auth, person.id, visit.person().id)
     await events.record(auth, "passkey-added", person.id, person.id)
     notices.send(auth, person, "passkey on")
     return visit.done({"id": document["_id"], "name": document["name"]}, "/account")
@@ -98,6 +118,7 @@ async def _remove(visit: Visit) -> Response:
     removed = await visit.auth["passkeys"].delete_one({"_id": visit.text("passkey", 2000), "user": person.id})
     if not removed.deleted_count:
         raise Refused("not_found", "there is no such passkey", 404)
+    await elsewhere.end(visit.auth, person.id, visit.person().id)
     await events.record(visit.auth, "passkey-removed", person.id, person.id)
     notices.send(visit.auth, person, "passkey off")
     return visit.done({"removed": True}, "/account")

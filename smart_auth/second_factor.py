@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import segno
 from starlette.responses import Response
 
-from smart_auth import events, failures, login, notices, sessions, throttle, totp, users, visits
+from smart_auth import elsewhere, events, failures, login, notices, sessions, throttle, totp, users, visits
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth, digest
 from smart_auth.sessions import Session
@@ -121,6 +121,7 @@ async def _confirm(visit: Visit) -> Response:
             "$unset": {"totp_pending": ""},
         },
     )
+    await elsewhere.end(auth, person.id, None if session.half else session.id)
     await events.record(auth, "second-factor-added", person.id, person.id)
     notices.send(auth, person, "second factor on")
     answer = _codes(visit, codes)
@@ -133,6 +134,7 @@ async def _remove(visit: Visit) -> Response:
     person = await login.again(visit)
     removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
     await visit.auth["users"].update_one({"_id": person.id}, removed)
+    await elsewhere.end(visit.auth, person.id, visit.person().id)
     await events.record(visit.auth, "second-factor-removed", person.id, person.id)
     notices.send(visit.auth, person, "second factor off")
     return visit.done({"removed": True}, "/account")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from smart_auth import events, invitations, links, mail, notices, passwords, sessions, throttle, tokens, users, visits
+from smart_auth import events, invitations, links, mail, passwords, throttle, users, visits
 from smart_auth.mail import Mail
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
@@ -105,61 +105,8 @@ async def _sent_page(visit: Visit, refused: Refused | None) -> Response:
     return visit.page("sent", refused)
 
 
-async def _reset_page(visit: Visit, refused: Refused | None) -> Response:
-    return visit.page("reset", refused, login=str(visit.fields.get("login", ""))[: users.LONGEST_LOGIN])
-
-
-async def _reset(visit: Visit) -> Response:
-    login = visit.text("login", needed=True)
-    await throttle.admit(visit.auth, throttle.key("mail", throttle.address(visit.auth, visit.request)), throttle.MAILS)
-    await throttle.admit(visit.auth, throttle.key("reset", users.folded(login)))
-    mail.later(_send_reset(visit.auth, login, throttle.origin(visit.auth, visit.request)))
-    return visit.done({"sent": True}, "/signup/sent")
-
-
-async def _send_reset(auth: Auth, login: str, address: str) -> None:
-    person = await users.by_login(auth, login)
-    if person is None or person.email is None or person.disabled:
-        return
-    link = await links.make(auth, "reset", person.id)
-    await events.record(auth, "reset-asked", "", person.id, address=address)
-    text = (
-        f"Hello {person.name},\n\nchoose a new password here:\n\n{link}\n\n"
-        "The link is good for 15 minutes and once. If you did not ask for it, do nothing: your password stays.\n"
-    )
-    mail.post(auth, Mail(person.email, "A new password", text))
-
-
-async def _new_password_page(visit: Visit, refused: Refused | None) -> Response:
-    return visit.page("new_password", refused, code=visit.text("code", 100))
-
-
-async def _new_password(visit: Visit) -> Response:
-    """It logs nobody in: who has a second factor still shows it."""
-    auth, code = visit.auth, visit.text("code", 100, needed=True)
-    password = visit.text("password", needed=True)
-    person = await users.find(auth, await links.look(auth, code, *links.PASSWORD))
-    await passwords.check_new(auth, password, [person.name, person.login] if person else [])
-    hash_ = await passwords.hashed(password)
-    user, _ = await links.claim(auth, code, *links.PASSWORD)
-    person = await users.change(auth, user, {"password": hash_, "verified": True})
-    await links.drop(auth, user)
-    await sessions.end_all(auth, user)
-    await tokens.revoke_all(auth, {"user": user}, "new password")
-    if person is not None:
-        await throttle.proved(auth, throttle.key("account", person.login))
-        notices.send(auth, person, "password")
-    await events.record(auth, "password-reset", user, user)
-    return visit.done({"changed": True}, "/login?said=changed")
-
-
 ROUTES = {
     "/signup": {"GET": visits.shown(_page), "POST": visits.submitted(_sign_up, _page)},
     "/signup/sent": {"GET": visits.shown(_sent_page)},
     "/confirm": {"GET": visits.shown(_confirm_page), "POST": visits.submitted(_confirm, _confirm_page)},
-    "/reset": {"GET": visits.shown(_reset_page), "POST": visits.submitted(_reset, _reset_page)},
-    "/reset/new": {
-        "GET": visits.shown(_new_password_page),
-        "POST": visits.submitted(_new_password, _new_password_page),
-    },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -303,6 +304,160 @@ def test_a_new_password_needs_the_old_one_and_ends_other_sessions(served: Any, b
     assert browser.json("/account/password", {"password": PASSWORD, "new_password": OTHER}).status_code == 200
     assert (browser.get("/account").status_code, other.get("/account").status_code) == (200, 303)
     assert other.log_in(name, OTHER).status_code == 200
+
+
+def with_grant(served: Any, browser: Browser, id_: str, scope: str, session: str | None) -> None:
+    """An app that the person let in, from a session or from none that is left."""
+
+    async def let_in(auth: Any) -> None:
+        account = await users.by_login(auth, login(browser))
+        grant = {"_id": id_, "user": account.id, "client": "app", "revoked": None, "issued": auth.now()}
+        later = auth.now() + timedelta(hours=1)
+        await auth["grants"].insert_one(grant | {"expires": later, "session": session, "scope": scope, "context": {}})
+
+    inside(served.settings, let_in)
+
+
+def alive(served: Any, *ids: str) -> list[str]:
+    async def found(auth: Any) -> list[str]:
+        query = {"_id": {"$in": [*ids]}, "revoked": None}
+        return [each["_id"] async for each in auth["grants"].find(query).sort("_id")]
+
+    return inside(served.settings, found)
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [({}, ["-online"]), ({"end_others": False}, ["-offline", "-old", "-online"])],
+    ids=["nothing said", "unticked"],
+)
+def test_a_new_password_ends_apps_too_unless_the_person_unticks_it(
+    served: Any, browser: Browser, said: dict[str, bool], left: list[str]
+) -> None:
+    own, other = login(browser), Browser(served.settings)
+    other.log_in(own)
+    here = browser.get("/account", headers={"Accept": "application/json"}).json()["session"]
+    with_grant(served, browser, f"{own}-online", "online_access patient/*.rs", here)
+    with_grant(served, browser, f"{own}-offline", "openid offline_access patient/*.rs", here)
+    with_grant(served, browser, f"{own}-old", "openid offline_access patient/*.rs", "of-last-year")
+    answer = browser.json("/account/password", {"password": PASSWORD, "new_password": OTHER, **said})
+    assert answer.json() == {"changed": True, "others_ended": not said}
+    assert alive(served, *(f"{own}-{kind}" for kind in ("offline", "old", "online"))) == [own + each for each in left]
+    assert other.get("/account").status_code == (200 if said else 303)
+
+
+@pytest.mark.parametrize(("ticked", "status"), [({"end_others": "on"}, 303), ({}, 200)], ids=["ticked", "unticked"])
+def test_the_box_of_the_page(served: Any, browser: Browser, ticked: dict[str, str], status: int) -> None:
+    other = Browser(served.settings)
+    other.log_in(login(browser))
+    assert 'name="end_others" value="on" checked' in browser.get("/account").text
+    fields = {"password": PASSWORD, "new_password": OTHER, **ticked}
+    assert browser.submit("/account/password", fields, "/account").status_code == 303
+    assert other.get("/account").status_code == status
+    assert browser.get("/account").status_code == 200
+
+
+def test_end_others_is_true_or_false(browser: Browser) -> None:
+    asked = {"password": PASSWORD, "new_password": OTHER, "end_others": "no"}
+    assert browser.json("/account/password", asked).status_code == 400
+    assert browser.json("/account/password", asked | {"end_others": True}).status_code == 200
+
+
+def test_another_second_step_ends_other_sessions(served: Any, browser: Browser) -> None:
+    name, other = login(browser), Browser(served.settings)
+
+    def ended(change: Callable[[], Any]) -> bool:
+        """Whether a change ends the session elsewhere, and not the one here."""
+        entered = other.log_in(name).json()
+        if entered.get("second_factor"):
+            assert other.json("/login/second", {"code": codes.pop()}).status_code == 200
+        assert other.get("/account").status_code == 200
+        change()
+        return (browser.get("/account").status_code, other.get("/account").status_code) == (200, 303)
+
+    codes: list[str] = []
+    passkey: list[str] = []
+    assert ended(lambda: passkey.append(with_passkey(browser, "A phone")))
+    gone = {"password": PASSWORD}
+    assert ended(lambda: browser.json("/account/passkeys/remove", gone | {"passkey": passkey[0]}))
+    assert ended(lambda: codes.extend(with_authenticator(browser)[1]))
+    assert ended(lambda: browser.json("/account/authenticator/remove", gone))
+
+
+def with_passkey(browser: Browser, name: str) -> str:
+    """A new passkey, by its id."""
+    key = Passkey(browser.base.removesuffix("/auth"))
+    options = browser.json("/account/passkeys/options", {"password": PASSWORD}).json()
+    answer = browser.json("/account/passkeys", {"name": name, "credential": key.made(options)})
+    assert answer.status_code == 200
+    return str(answer.json()["id"])
+
+
+def reset_link(served: Any, browser: Browser) -> str:
+    name = login(browser)
+    assert Browser(served.settings).json("/reset", {"login": name}).status_code == 200
+    return code(letters(served.settings, name, about="code=")[-1])
+
+
+def with_two_passkeys(served: Any, browser: Browser) -> tuple[str, str]:
+    """One of last year, and one of today."""
+    old, new = with_passkey(browser, "Old phone"), with_passkey(browser, "Not mine")
+
+    async def age(auth: Any) -> None:
+        ago = {"$set": {"created": auth.now() - timedelta(days=365)}}
+        assert (await auth["passkeys"].update_one({"_id": old}, ago)).modified_count == 1
+
+    inside(served.settings, age)
+    return old, new
+
+
+@pytest.mark.parametrize(
+    ("keep", "gone"),
+    [(None, ["Not mine"]), ([], ["Old phone", "Not mine"]), (["old"], ["Not mine"]), (["old", "new"], [])],
+    ids=["nothing said", "none", "the old one", "both"],
+)
+def test_a_reset_leaves_no_passkey_that_the_person_does_not_keep(
+    served: Any, browser: Browser, keep: list[str] | None, gone: list[str]
+) -> None:
+    ids = dict(zip(("old", "new"), with_two_passkeys(served, browser), strict=True))
+    said = {} if keep is None else {"keep_passkeys": [ids[each] for each in keep]}
+    link = {"code": reset_link(served, browser), "password": OTHER}
+    assert browser.json("/reset/new", link | {"keep_passkeys": "all"}).status_code == 400
+    answer = browser.json("/reset/new", link | said)
+    assert answer.json() == {"changed": True, "passkeys_removed": gone}
+
+
+def test_the_page_of_a_reset_asks_about_passkeys(served: Any, browser: Browser) -> None:
+    name, (old, new) = login(browser), with_two_passkeys(served, browser)
+    link, other = reset_link(served, browser), Browser(served.settings)
+    shown = other.get(f"/reset/new?code={link}").text
+    assert f'name="keep.{old}" value="on" checked' in shown
+    assert f'name="keep.{new}" value="on" >' in shown
+    assert "Not mine" not in other.get("/reset/new?code=wrong").text
+    fields = {"code": link, "password": OTHER, "asked": "on", f"keep.{old}": "on"}
+    assert other.submit("/reset/new", fields, f"/reset/new?code={link}").status_code == 303
+    other.log_in(name, OTHER)
+    body = other.get("/account", headers={"Accept": "application/json"}).json()
+    assert [each["name"] for each in body["passkeys"]] == ["Old phone"]
+
+
+def test_a_reset_ends_what_apps_hold_and_what_is_remembered(served: Any, browser: Browser) -> None:
+    name = login(browser)
+    with_grant(served, browser, f"reset-{name}", "offline_access", None)
+
+    async def remember(auth: Any) -> str:
+        account = await users.by_login(auth, name)
+        approval = {"_id": f"{account.id} app", "user": account.id, "client": "app", "at": auth.now()}
+        await auth["approvals"].insert_one(approval)
+        return str(account.id)
+
+    async def remembered(auth: Any) -> int:
+        return int(await auth["approvals"].count_documents({"user": account}))
+
+    account = inside(served.settings, remember)
+    assert browser.json("/reset/new", {"code": reset_link(served, browser), "password": OTHER}).status_code == 200
+    assert alive(served, f"reset-{name}") == []
+    assert inside(served.settings, remembered) == 0
 
 
 def test_an_app_is_taken_back(served: Any, browser: Browser) -> None:

@@ -8,7 +8,18 @@ import pytest
 from apps import Smart
 from people import Browser, person
 
-from smart_auth import account, administration, api_keys, launches, login, passkeys, registered, second_factor, signup
+from smart_auth import (
+    account,
+    administration,
+    api_keys,
+    launches,
+    login,
+    passkeys,
+    registered,
+    reset,
+    second_factor,
+    signup,
+)
 from smart_auth.openapi import ENDPOINTS, Described
 
 PAGES_ONLY = {  # what a page needs besides
@@ -47,7 +58,7 @@ def ask(browser: Browser, each: Described, body: Any) -> int:
 
 
 def test_all_that_is_there_is_described(smart: Smart) -> None:
-    rooms = (account, administration, api_keys, launches, login, passkeys, registered, second_factor, signup)
+    rooms = (account, administration, api_keys, launches, login, passkeys, registered, reset, second_factor, signup)
     there = {(m.lower(), path) for room in rooms for path, methods in room.ROUTES.items() for m in methods}
     assert there - PAGES_ONLY == {(each.method, each.path) for each in ENDPOINTS}
     document = smart.http.get("/openapi.json").json()

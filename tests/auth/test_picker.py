@@ -99,7 +99,7 @@ def test_who_is_related_has_no_choice_until_it_ends(smart: Smart) -> None:
     assert smart.get("Patient/grace", body["access_token"]).status_code == 404
     assert found.json("/launch", {"patient": "grace"}).status_code == 403
     assert "Grace Hopper" not in page(found, smart).text
-    assert found.submit("/consent", ticked(smart, patient="grace"), page="/account").status_code == 400
+    assert found.submit("/consent", ticked(smart, patient="grace"), page="/account").status_code == 403
 
 
 def test_a_patient_has_no_choice_and_is_called_by_name(smart: Smart) -> None:
