@@ -105,7 +105,7 @@ def _types(ctx: Context, request: Request, possible: Sequence[str]) -> Sequence[
             raise invalid(f"_type: {name[:80]!r} is not a resource type of FHIR R4", "_type")
     chosen = [name for name in possible if name in asked]
     if not chosen:
-        raise invalid(f"_type: {', '.join(asked)[:200]} is never in this compartment", "_type")
+        raise invalid(f"_type: {', '.join(asked)[:200]} is not searched here", "_type")
     return chosen
 
 
@@ -115,12 +115,12 @@ def of_types(ctx: Context, request: Request, possible: Sequence[str] = ()) -> tu
     named = tuple(pair for pair in request.pairs if pair[0] == "_type")
     pairs = tuple(pair for pair in request.pairs if pair[0] != "_type")
     queries = _parsed_each(ctx, request, types, pairs)
-    return tuple(replace(query, used=(*named, *query.used)) for query in queries)
+    return tuple(replace(query, used=(*named, *query.used)) for query in queries) if named else queries
 
 
 def of_type(ctx: Context, request: Request, type_: str) -> tuple[Query, ...]:
     """A query of one type, or of contained resources one for each type that may contain them."""
-    return _parsed_each(ctx, request, (type_,), request.pairs)
+    return of_types(ctx, request, (type_,))
 
 
 def parsed(ctx: Context, request: Request, type_: str, pairs: Pairs) -> Query:

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/search.html#revinclude
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import invalid, too_costly
@@ -39,6 +40,13 @@ def including(text: str, registry: Registry, toward: str | None, iterate: bool =
     return [
         Include(source, each, target, iterate) for each in codes if _leads(registry, source, each, target or toward)
     ]
+
+
+@lru_cache(maxsize=16)
+def from_all(registry: Registry) -> tuple[Include, ...]:
+    """By every reference of whatever was included: `_include:iterate=*`."""
+    codes = ((type_, code) for type_ in registry for code in registry[type_])
+    return tuple(Include(type_, code, None, True) for type_, code in codes if _leads(registry, type_, code, None))
 
 
 def fields(

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/searchparameter.html. A registry never changes: `with_` 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -90,6 +90,9 @@ class Registry:
 
     def __getitem__(self, type_: str) -> Mapping[str, Parameter]:
         return self._by_type[type_]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_type)
 
     def __contains__(self, type_: object) -> bool:
         return type_ in self._by_type

@@ -39,7 +39,7 @@ from fhirserver.search.criteria import (
 )
 from fhirserver.search.filter_criteria import Filters
 from fhirserver.search.full_text import sought
-from fhirserver.search.includes import Include, including
+from fhirserver.search.includes import Include, from_all, including
 from fhirserver.search.index import case_matters, repeats
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.text_language import parse as parse_text
@@ -459,6 +459,9 @@ class _Reader:
     def _include(self, code: str, value: str, *, iterate: bool = False) -> None:
         """https://hl7.org/fhir/R4/search.html#revinclude; what iterates may start from any type."""
         forward = code == "_include"
+        if forward and iterate and value == "*":
+            self.includes.extend(from_all(self.registry))
+            return
         if forward and value == "*":
             value = f"{self.type}:*"
         elif value == "*":

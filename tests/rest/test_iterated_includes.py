@@ -100,6 +100,10 @@ CASES = [
     ("Provenance?_id=p&_include=Provenance:target", ["Observation/o"]),
     ("Provenance?_id=p&_include=Provenance:target&_include:iterate=Observation:*", ["Observation/o", "Patient/ada"]),
     ("Provenance?_id=p&_include=*", ["Observation/o", "Organization/top"]),
+    (
+        "Provenance?_id=p&_include:iterate=*",
+        ["Observation/o", "Organization/low", "Organization/mid", "Organization/top", "Patient/ada"],
+    ),
     ("Measure?_id=any&_include=Measure:depends-on", ["Library/one", "Library/two"]),
     ("Measure?_id=first&_include=Measure:depends-on:Library", ["Library/one"]),
     ("Measure?_id=any,first&_include=Measure:depends-on", ["Library/one", "Library/two"]),

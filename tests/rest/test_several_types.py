@@ -169,6 +169,15 @@ def test_what_has_no_meaning_is_refused(record: Fhir, query: str) -> None:
     assert record.get(f"?{query}").status_code == 400
 
 
+def test_a_search_of_one_type_may_name_it(record: Fhir) -> None:
+    bundle = record.bundle("Observation?_type=Observation,Condition&code=b", headers=STRICT)
+    assert found(bundle) == "o2"
+    assert "_type=Observation,Condition" in (link(bundle, "self") or "")
+    refused = record.get("Observation?_type=Condition&code=b")
+    assert refused.status_code == 400
+    assert refused.json()["issue"][0]["diagnostics"] == "_type: Condition is not searched here"
+
+
 def test_a_name_of_two_kinds_has_no_values_and_no_order_that_types_share(record: Fhir) -> None:
     refused = record.get("?_type=Device,Medication&manufacturer=x", headers=STRICT)
     assert refused.status_code == 400
