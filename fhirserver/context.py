@@ -94,6 +94,8 @@ class Trail:
 
     def add(self, reference: str, compartments: Iterable[str]) -> None:
         patients = [each for each in compartments if each.startswith("Patient/")]
+        if reference.startswith("Patient/"):  # to whom it is linked may be somebody else
+            patients = [reference]
         for patient in patients or [""]:
             self.touched.setdefault(patient, []).append(reference)
 

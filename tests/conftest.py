@@ -19,7 +19,7 @@ from ports import free_port
 from fhirserver.app import contexts, create_app
 from fhirserver.bulk.jobs import perform, sweep
 from fhirserver.context import OPERATOR
-from fhirserver.settings import Settings
+from fhirserver.settings import Settings, default_base_url
 from fhirserver.store import embedded
 from fhirserver.store.jobs import Job
 
@@ -97,7 +97,7 @@ class Served:
             lifespan="on",
         )
         self.server = uvicorn.Server(config)
-        self.client = Fhir(settings.base_url)
+        self.client = Fhir(default_base_url(settings.host, settings.port))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
 
     def __enter__(self) -> Served:

@@ -8,32 +8,45 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from fhirserver.access.policy import authorize, beyond
-from fhirserver.access.reach import EVERYTHING, keeps_to_records, reach
+from fhirserver.access.reach import EVERYTHING, NOTHING, keeps_to_records, reach
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
 from fhirserver.interactions.referred import named_by, shared_in
-from fhirserver.interactions.sight import meets, within, within_reach
+from fhirserver.interactions.sight import current_all, meets, within, within_reach
 from fhirserver.store.resources import Change, Stored
 
 DOES = {"c": "create", "u": "update", "d": "delete"}
 
 
-async def replaced(ctx: Context, found: Stored | None, permission: str) -> Stored | None:
-    """What a write is about, of what was found; nothing where the caller does not see it. 403 for what it only sees.
+async def replaced(ctx: Context, type_: str, id_: str, permission: str) -> Stored | None:
+    """What a write is about: the current version, as far as the caller sees it. 403 for what it only sees."""
+    found = await found_by_id(ctx, type_, [id_], permission)
+    return next(iter(await permitted(ctx, [*found.values()], permission)), None)
+
+
+async def found_by_id(ctx: Context, type_: str, ids: Sequence[str], permission: str) -> dict[str, Stored]:
+    """The current versions that the caller sees, or reaches without seeing them. Nothing else takes longer for that."""
+    found: dict[str, Stored] = {}
+    for criterion, each in {reach(ctx.caller, type_, asked): asked for asked in ("s", "r", permission)}.items():
+        left = [id_ for id_ in ids if id_ not in found]
+        if left and criterion != NOTHING:
+            found |= await current_all(ctx, type_, left, each)
+    return found
+
+
+async def permitted(ctx: Context, found: Sequence[Stored], permission: str) -> list[Stored]:
+    """Those of what was found that may be written. 403 where one is only seen: it is no secret.
 
     To see what is in several records it is enough to reach one of them, to change it is not.
     """
-    if found is None or await _beyond(ctx, found, permission, _records(found)) is None:
-        return found
-    if await _sees(ctx, found):
-        raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of {found.reference}")
-    return None
-
-
-async def replaced_all(ctx: Context, found: Sequence[Stored], permission: str) -> list[Stored]:
-    """The same of what a search found; all of it is seen."""
-    return [kept for each in found if (kept := await replaced(ctx, each, permission)) is not None]
+    kept = []
+    for each in found:
+        if await _beyond(ctx, each, permission, _records(each)) is None:
+            kept.append(each)
+        elif await _sees(ctx, each):
+            raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of {each.reference}")
+    return kept
 
 
 async def check_patched(ctx: Context, current: Stored) -> None:
@@ -81,7 +94,7 @@ async def _check_named(ctx: Context, change: Change, records: Sequence[str], arr
     added = {type_: {id_ for id_ in ids if f"{type_}/{id_}" not in arriving} for type_, ids in added.items()}
     if not any(added.values()):
         return
-    known = (await named_by(ctx, records)).ids if records else {}
+    known = await named_by(ctx, records) if records else {}
     for type_, ids in added.items():
         left = ids - known.get(type_, frozenset())
         there = await ctx.store.read_stored(type_, left)

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fhirserver.access.policy import authorize, restrict
+from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import invalid, too_costly
+from fhirserver.interactions.hierarchies import Far
 from fhirserver.search.criteria import Clause
-from fhirserver.search.filters import query_filter
-from fhirserver.search.query import Query
 
 MOST = 20  # lists at once
 
 
-async def listed(ctx: Context, lists: Sequence[str], type_: str) -> list[str]:
+async def listed(ctx: Context, far: Far, lists: Sequence[str], type_: str) -> list[str]:
     """The ids of the resources of a type that are on any of these lists. Raises a 400 Outcome for unknown ones."""
     if len(lists) > MOST:
         raise too_costly(f"_list: at most {MOST} lists are looked into")
     authorize(ctx.caller, "search", "List")
-    clause = Clause(ctx.registry["List"]["_id"], None, tuple(lists))
-    query = restrict(ctx.caller, Query("List", criteria=(clause,)))
-    found = await ctx.store.find_stored("List", query_filter(query, ctx.now()), MOST)
+    named = Clause(ctx.registry["List"]["_id"], None, tuple(lists))
+    found = await ctx.store.find_stored("List", await far("List", named), MOST)
     if missing := set(lists).difference(each.id for each in found):
         raise invalid(f"_list: List/{min(missing)} is not known here", code="not-found")
     own = ctx.base_url.rstrip("/") + "/"

@@ -8,7 +8,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import gone, not_found
 from fhirserver.interactions.exchange import Answer, Request, versions_of
-from fhirserver.interactions.sight import current, seen_now
+from fhirserver.interactions.sight import current, current_all, seen
 from fhirserver.store.resources import Stored
 
 DOCUMENTS = 100  # that a Binary is the content of, as far as they are told of its being read
@@ -28,9 +28,13 @@ async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
 
 async def vread(ctx: Context, request: Request, type_: str, id_: str, version: str) -> Answer:
     authorize(ctx.caller, "vread", type_)
-    found = await ctx.store.vread(type_, id_, int(version)) if version.isdecimal() and len(version) < 10 else None
-    if found is None or not await seen_now(ctx, [found], "r"):
+    found = (await current_all(ctx, type_, [id_], "r")).get(id_)
+    if found is not None and version != str(found.version):
+        earlier = {id_: int(version)} if version.isdecimal() and len(version) < 10 else {}
+        found = next(iter(await seen(ctx, await ctx.store.past(type_, earlier), "r")), None)
+    if found is None:
         raise not_found(f"{type_}/{id_}/_history/{version}")
+    ctx.touched(found.reference, found.compartments)
     if found.deleted:
         raise gone(found.reference)
     await _told(ctx, found)

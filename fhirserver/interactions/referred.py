@@ -7,7 +7,6 @@ practitioner's role. References are read off the index values, as chains and inc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,34 +14,20 @@ from fhirserver.access.reach import SHARED, in_records
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.search.canonicals import LOCAL, canonicals
-from fhirserver.search.criteria import AnyOf, Clause, Criterion
 from fhirserver.search.filters import in_one_of
 from fhirserver.search.parameters import Registry
-from fhirserver.store.hops import values_of
+from fhirserver.store.hops import matching_ids, values_of
 
 HOPS = 3  # from the record on: an observation, the role of its performer, the organization of that
 MOST = 100_000  # references
 BINARIES = "DocumentReference", "location"  # content.attachment.url
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Ids by type, and the canonical URLs of definitions."""
-
-    ids: Mapping[str, frozenset[str]]
-    urls: frozenset[str]
-
-    def of(self, type_: str, registry: Registry) -> Criterion:
-        """Resources of a type that are named."""
-        known = registry[type_]
-        by_id = Clause(known["_id"], None, tuple(sorted(self.ids.get(type_, ()))))
-        if not self.urls or "url" not in known:
-            return by_id
-        return AnyOf((by_id, Clause(known["url"], None, tuple(sorted(self.urls)))))
+Named = Mapping[str, frozenset[str]]  # ids by type
 
 
 async def named_by(ctx: Context, references: Sequence[str]) -> Named:
-    """What resources in these compartments refer to, directly or through others of the kind."""
+    """What resources in these compartments refer to, directly or through others of the kind; or name by its URL."""
     present = set(await ctx.store.types())
     inside = in_one_of(references)
     sources = {type_: inside for type_ in sorted(present) if in_records(type_)}
@@ -60,22 +45,27 @@ async def named_by(ctx: Context, references: Sequence[str]) -> Named:
         for type_, found in fresh.items():
             ids.setdefault(type_, set()).update(found)
         sources = {type_: {"_id": {"$in": sorted(fresh[type_])}} for type_ in sorted(present & fresh.keys())}
+    for type_ in sorted(present & SHARED) if urls else ():
+        if {"url", "version"} <= ctx.registry[type_].keys():  # a definition: a device has a URL, and is none
+            defined: dict[str, Any] = {"search.url": {"$in": sorted(urls)}, "deleted": None}
+            ids.setdefault(type_, set()).update(await matching_ids(ctx.store, type_, defined, MOST))
     if "Binary" in ids:
         ids["Binary"] -= await _withheld(ctx, references, sorted(ids["Binary"]))
-    return Named({type_: frozenset(found) for type_, found in ids.items()}, frozenset(urls))
+    return {type_: frozenset(found) for type_, found in ids.items()}
 
 
 async def _withheld(ctx: Context, references: Sequence[str], ids: Sequence[str]) -> set[str]:
-    """Binaries with a security context that is not in these compartments, or nowhere."""
+    """Binaries with a security context that is not in these compartments, or nowhere. A patient is in its own."""
     contexts = {each.id: each.compartments for each in await ctx.store.read_stored("Binary", ids) if each.compartments}
     wanted: dict[str, set[str]] = {}
     for (context,) in contexts.values():
         type_, _, id_ = context.partition("/")
-        wanted.setdefault(type_, set()).add(id_)
+        if type_ != "Patient":
+            wanted.setdefault(type_, set()).add(id_)
     known = ctx.definitions.resource_types & wanted.keys()
     found = [each for type_ in sorted(known) for each in await ctx.store.read_stored(type_, wanted[type_])]
     inside = {each.reference for each in found if not each.deleted and not {*references}.isdisjoint(each.compartments)}
-    return {id_ for id_, (context,) in contexts.items() if context not in inside}
+    return {id_ for id_, (context,) in contexts.items() if context not in inside.union(references)}
 
 
 async def _values(ctx: Context, sources: Mapping[str, dict[str, Any]]) -> list[str]:

@@ -153,7 +153,8 @@ class _Resolution:
     async def _referred_from(self, references: tuple[str, ...]) -> Criterion:
         if references not in self._found.named:
             self._found.named[references] = await named_by(self._ctx, references)
-        return self._found.named[references].of(self._type, self._ctx.registry)
+        ids = self._found.named[references].get(self._type, ())
+        return Clause(self._ctx.registry[self._type]["_id"], None, tuple(sorted(ids)))
 
     def _inner(self, type_: str) -> _Resolution:
         """Of what is said of a contained resource."""
@@ -250,7 +251,7 @@ class _Resolution:
             raise too_costly(f"more is meant than one search can hold ({LISTED:,} values)")
 
     async def _listed(self, clause: Clause) -> Criterion:
-        ids = tuple(await listed(self._ctx, [str(value) for value in clause.values], self._type))
+        ids = tuple(await listed(self._ctx, self._far, [str(value) for value in clause.values], self._type))
         self._hold(ids)
         return Clause(self._ctx.registry[self._type]["_id"], None, ids)
 

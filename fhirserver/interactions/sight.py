@@ -15,7 +15,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, Clause, Criterion, Negation, kind
-from fhirserver.search.filters import conjunction, criterion_filter, in_one_of, query_filter
+from fhirserver.search.filters import conjunction, criterion_filter, in_no_record, in_one_of, query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.history import Bounds
 from fhirserver.store.hops import numbers_of
@@ -24,24 +24,45 @@ from fhirserver.store.resources import Document, Stored
 
 async def current(ctx: Context, type_: str, id_: str, permission: str = "r") -> Stored | None:
     """The current version, which may be a tombstone, if there is one within reach."""
-    found = await _current(ctx, type_, id_, permission)
+    found = (await current_all(ctx, type_, [id_], permission)).get(id_)
     if found is not None:
         ctx.touched(found.reference, found.compartments)
     return found
 
 
-async def _current(ctx: Context, type_: str, id_: str, permission: str) -> Stored | None:
-    """What there is and is not seen takes as long as what there is not."""
+async def current_all(ctx: Context, type_: str, ids: Sequence[str], permission: str) -> dict[str, Stored]:
+    """The current versions within reach, by id.
+
+    What there is and is not seen takes as long as what there is not: the database is asked the same.
+    """
     criterion = await within(ctx, type_, permission)
-    told = _told(criterion)
-    if not told:
-        filter_ = query_filter(Query(type_, criteria=(criterion,)), ctx.now())
-        if found := await ctx.store.find_stored(type_, conjunction([{"_id": id_}, filter_]), 1):
-            return found[0]
-    version = await ctx.store.read(type_, id_)
-    if version is None or not (told or version.deleted):
-        return None
-    return version if (await meets(ctx, criterion, [version]))[0] else None
+    if _told(criterion):
+        there = await _read(ctx, type_, ids)
+        held = await meets(ctx, criterion, there)
+        return {each.id: each for each, yes in zip(there, held, strict=True) if yes}
+    filter_ = query_filter(Query(type_, criteria=(criterion,)), ctx.now())
+    asked = conjunction([{"_id": {"$in": sorted(ids)}}, filter_])
+    found = {each.id: each for each in await ctx.store.find_stored(type_, asked, len(ids))}
+    left = [id_ for id_ in ids if id_ not in found]
+    return found | (await _tombstones(ctx, criterion, type_, left) if left else {})
+
+
+async def _read(ctx: Context, type_: str, ids: Sequence[str]) -> list[Stored]:
+    if len(ids) == 1:  # a round trip that is shared with other requests
+        found = await ctx.store.read(type_, ids[0])
+        return [] if found is None else [found]
+    return await ctx.store.read_stored(type_, ids)
+
+
+async def _tombstones(ctx: Context, criterion: Criterion, type_: str, ids: Sequence[str]) -> dict[str, Stored]:
+    """Those of deleted resources within reach, by id."""
+    there = {each.id: each for each in await _read(ctx, type_, ids)}
+    deleted = {each.id: each for each in there.values() if each.deleted and holds(criterion, each) is not False}
+    lasts = {id_: deleted[id_].version - 1 if id_ in deleted else 0 for id_ in ids}
+    last = {each.id: each for each in await ctx.store.past(type_, lasts)}
+    versions = {at: (deleted[id_], each) for at, (id_, each) in enumerate(last.items()) if id_ in deleted}
+    matching = await _matching(ctx, criterion, versions)
+    return {versions[at][0].id: versions[at][0] for at in matching}
 
 
 async def check_seen(ctx: Context, type_: str, id_: str | None) -> None:
@@ -100,8 +121,22 @@ async def meets(ctx: Context, criterion: Criterion, versions: Sequence[Stored]) 
     told = [holds(criterion, version) for version in versions]
     if None not in told:
         return [held is True for held in told]
-    matching = await _matching(ctx, criterion, {at: versions[at] for at, held in enumerate(told) if held is None})
+    asked = {at: versions[at] for at, held in enumerate(told) if held is None}
+    matching = await _matching(ctx, criterion, await _said(ctx, asked))
     return [at in matching if held is None else held for at, held in enumerate(told)]
+
+
+async def _said(ctx: Context, versions: Mapping[int, Stored]) -> dict[int, tuple[Stored, Stored]]:
+    """Versions with what says what they are about: themselves, of a deleted one its last version before."""
+    found = {at: (each, each) for at, each in versions.items() if not each.deleted}
+    gone: dict[str, dict[int, Stored]] = {}
+    for at, each in versions.items():
+        if each.deleted:
+            gone.setdefault(each.type, {})[at] = each
+    for type_, mine in gone.items():
+        last = {each.id: each for each in await ctx.store.past(type_, {e.id: e.version - 1 for e in mine.values()})}
+        found |= {at: (each, last[each.id]) for at, each in mine.items() if each.id in last}
+    return found
 
 
 def holds(criterion: Criterion, version: Stored) -> bool | None:
@@ -143,6 +178,9 @@ def outline(criterion: Criterion) -> Bounds:
         case Belonging((_, *_) as references):
             inside = in_one_of(references)
             return Bounds({"$or": [inside, {"belonged": inside["compartments"]}]}, inside)
+        case Belonging(()):
+            outside = in_no_record()
+            return Bounds(outside | {"belonged": outside["compartments"]}, outside)
         case Clause(parameter, None, values) if kind(parameter) == "id":
             ids = [str(value) for value in values]
             return Bounds({"_id": {"$in": ids}}, {"_id.id": {"$in": ids}})
@@ -166,14 +204,12 @@ def _any(filters: Sequence[Mapping[str, Any]]) -> Document:
     return {"$or": [*filters]} if all(filters) else {}
 
 
-async def _matching(ctx: Context, criterion: Criterion, versions: Mapping[int, Stored]) -> set[int]:
-    """Of a deleted one, its last version before counts."""
+async def _matching(ctx: Context, criterion: Criterion, versions: Mapping[int, tuple[Stored, Stored]]) -> set[int]:
+    """Which of some versions, beside what says what they are about, the database finds to meet a criterion."""
     documents: list[Document] = []
-    for number, version in versions.items():
-        type_, id_ = version.type, version.id
-        last = await ctx.store.vread(type_, id_, version.version - 1) if version.deleted else version
-        if last is not None and not last.deleted:
-            entry = ctx.indexer.entry(json.resource(last.body))
+    for number, (version, said) in versions.items():
+        if not said.deleted:
+            entry = ctx.indexer.entry(json.resource(said.body))
             derived = {"search": entry.search, "sort": entry.sort, "compartments": [*version.compartments]}
-            documents.append({"_id": id_, "number": number, "updated": last.updated, **derived})
-    return await numbers_of(ctx.store, documents, criterion_filter(criterion, ctx.now())) if documents else set()
+            documents.append({"_id": version.id, "number": number, "updated": said.updated, **derived})
+    return await numbers_of(ctx.store, documents, criterion_filter(criterion, ctx.now()))

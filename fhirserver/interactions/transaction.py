@@ -21,7 +21,7 @@ from fhirserver.interactions.conditions import check_absent, check_version, clai
 from fhirserver.interactions.entries import Perform, answered, parsed
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
-from fhirserver.interactions.lawful import check_naming, check_written, replaced
+from fhirserver.interactions.lawful import check_naming, check_written, found_by_id, permitted
 from fhirserver.interactions.parameters import take, write_all
 from fhirserver.interactions.validation import approved
 from fhirserver.interactions.write import deletable, existing, identified, patched, unread, updated_id
@@ -200,29 +200,28 @@ class _Attempt:
         return leaving
 
     async def _read_current(self, steps: list[Step]) -> None:
-        """One read per type brings the versions that will be replaced."""
-        ids: dict[str, set[str]] = defaultdict(set)
-        for step in steps:
-            if step.id and step.request.method != "POST":
-                ids[step.type].add(step.id)
-        current: dict[Identity, Stored] = {}
-        for type_, wanted in ids.items():
-            for version in await self.ctx.store.read_stored(type_, wanted):
-                current[type_, version.id] = version
-        for step in steps:
-            if step.id and step.request.method != "POST":
-                permission = "d" if step.request.method == "DELETE" else "u"
-                try:
-                    step.current = await replaced(self.ctx, current.get((step.type, step.id)), permission)
-                    if step.request.method == "PUT" and step.current is None and step.named:
-                        check_naming(self.ctx, step.type, step.id)
-                    check_version(step.request.if_match, step.current, f"{step.type}/{step.id}")
-                    if step.request.method == "PUT":
-                        check_absent(step.request.if_none_match, step.current, f"{step.type}/{step.id}")
-                except Outcome as refusal:
-                    raise refusal.under(step.place) from refusal
-                if step.request.method == "DELETE":
-                    step.many = [step.current] if step.current and not step.current.deleted else []
+        """One read per type, and per what is done to it, brings the versions that will be replaced."""
+        writing = [step for step in steps if step.id and step.request.method != "POST"]
+        asked: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        for step in writing:
+            asked[step.type, "d" if step.request.method == "DELETE" else "u"][str(step.id)] = None
+        current: dict[tuple[str, str], dict[str, Stored]] = {}
+        for (type_, permission), ids in asked.items():
+            current[type_, permission] = await found_by_id(self.ctx, type_, [*ids], permission)
+        for step in writing:
+            permission = "d" if step.request.method == "DELETE" else "u"
+            found = current[step.type, permission].get(str(step.id))
+            try:
+                step.current = next(iter(await permitted(self.ctx, [found] if found else [], permission)), None)
+                if step.request.method == "PUT" and step.current is None and step.named:
+                    check_naming(self.ctx, step.type, str(step.id))
+                check_version(step.request.if_match, step.current, f"{step.type}/{step.id}")
+                if step.request.method == "PUT":
+                    check_absent(step.request.if_none_match, step.current, f"{step.type}/{step.id}")
+            except Outcome as refusal:
+                raise refusal.under(step.place) from refusal
+            if step.request.method == "DELETE":
+                step.many = [step.current] if step.current and not step.current.deleted else []
 
     def _check_overlap(self, steps: list[Step]) -> None:
         """https://hl7.org/fhir/R4/http.html#trules: no resource is written twice in one transaction."""

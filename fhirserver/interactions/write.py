@@ -19,7 +19,7 @@ from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
-from fhirserver.interactions.lawful import check_naming, check_patched, check_written, replaced, replaced_all
+from fhirserver.interactions.lawful import check_naming, check_patched, check_written, permitted, replaced
 from fhirserver.interactions.parameters import take, write_all
 from fhirserver.interactions.sight import within_reach
 from fhirserver.interactions.validation import approved
@@ -64,7 +64,7 @@ async def patch(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
     authorize(ctx.caller, "patch", type_)
 
     async def once(bound: Context) -> Answer:
-        found = await replaced(bound, await bound.store.read(type_, id_), "u")
+        found = await replaced(bound, type_, id_, "u")
         current = existing(found, f"{type_}/{id_}")
         check_version(request.if_match, current, current.reference)
         answer = await _next_version(bound, await patched(bound, current, request.body), current)
@@ -78,7 +78,7 @@ async def delete(ctx: Context, request: Request, type_: str, id_: str) -> Answer
     authorize(ctx.caller, "delete", type_)
 
     async def once(bound: Context) -> Answer:
-        current = await replaced(bound, await bound.store.read(type_, id_), "d")
+        current = await replaced(bound, type_, id_, "d")
         check_version(request.if_match, current, f"{type_}/{id_}")
         if current is None or current.deleted:
             return Answer(status=204, wrote=True, stored=current)
@@ -108,8 +108,8 @@ async def conditional_patch(ctx: Context, request: Request, type_: str) -> Answe
     query = criteria(ctx, type_, request.pairs)
 
     async def once(bound: Context) -> Answer:
-        found = await replaced(bound, await match(bound, query), "u")
-        current = existing(found, "a resource that matches the condition")
+        found = await match(bound, query)
+        (current,) = await permitted(bound, [existing(found, "a resource that matches the condition")], "u")
         check_version(request.if_match, current, current.reference)
         answer = await _next_version(bound, await patched(bound, current, request.body), current)
         return await unread(bound, current, answer)
@@ -192,7 +192,7 @@ async def deletable(ctx: Context, query: Query, if_match: str | None) -> list[St
         many = await matches(ctx, query, MATCHES + 1)
     if len(many) > MATCHES:
         raise Outcome(412, "too-costly", f"the condition matches more than {MATCHES:,} resources; narrow it")
-    many = await replaced_all(ctx, many, "d")
+    many = await permitted(ctx, many, "d")
     for each in many:
         check_version(if_match, each, each.reference)
     return many
@@ -222,7 +222,7 @@ async def _insert(ctx: Context, resource: Resource, id_: str) -> Answer:
 
 async def _replace(ctx: Context, request: Request, resource: Resource, id_: str, *, named: bool = True) -> Answer:
     type_ = resource["resourceType"]
-    current = await replaced(ctx, await ctx.store.read(type_, id_), "u")
+    current = await replaced(ctx, type_, id_, "u")
     if current is None and named:
         check_naming(ctx, type_, id_)
     check_version(request.if_match, current, f"{type_}/{id_}")

@@ -6,7 +6,7 @@ The stored shapes are described in docs/architecture.md. Times are aware, in UTC
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime
@@ -196,6 +196,14 @@ class Store:
         key = {"id": id_, "version": version}
         document = await self[history_of(type_)].find_one({"_id": key}, BODY, session=self.session)
         return None if document is None else stored(type_, document | {"_id": id_, "version": version})
+
+    async def past(self, type_: str, versions: Mapping[str, int]) -> list[Stored]:
+        """Of earlier versions, by ids, those that are there."""
+        keys = [{"id": id_, "version": version} for id_, version in sorted(versions.items())]
+        cursor = self[history_of(type_)].find({"_id": {"$in": keys}}, BODY, session=self.session)
+        return [
+            stored(type_, each | {"_id": each["_id"]["id"], "version": each["_id"]["version"]}) async for each in cursor
+        ]
 
     async def find(
         self,

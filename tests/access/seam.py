@@ -48,6 +48,6 @@ def app(served: Served, scope: str, patient: str | None = None, **grant: Any) ->
         finally:
             await client.close()
 
-    fhir = type(served.client)(served.settings.base_url)
+    fhir = type(served.client)(served.client.base_url)
     fhir.http.headers["Authorization"] = f"Bearer {briefly(issued())}"
     return fhir

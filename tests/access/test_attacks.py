@@ -370,6 +370,35 @@ def test_who_looked_at_a_record_is_not_rewritten(clinic: Clinic) -> None:
     assert clinic.app.post("AuditEvent", seen).status_code == 403
 
 
+def test_who_is_linked_to_a_patient_does_not_learn_who_looked_at_that_one(serve: Serve, apps: Apps) -> None:
+    """An event is for the patient whose data was touched, not for all that are named there."""
+    served = serve(open=False)
+    system, app = apps(served, "system/*.cruds"), apps(served, "patient/*.rs", "p")
+    put(system, resource("Patient/p"))
+    put(system, resource("Patient/q", link=[{"other": to("Patient/p"), "type": "seealso"}]))
+    system.get("Patient/q")
+    assert "Patient/q" not in app.get("AuditEvent?_count=50").text
+    assert "Patient/p" in app.get("AuditEvent?_count=50").text
+
+
+def test_what_has_the_url_of_a_definition_is_no_definition(serve: Serve, apps: Apps) -> None:
+    """A record names a questionnaire by its URL; a device that answers at the same one is not named with it."""
+    served = serve()
+    answers = {"status": "completed", "subject": to("Patient/p"), "questionnaire": "http://example.org/x"}
+    for each in (
+        resource("Patient/p"),
+        resource("Questionnaire/x", status="active", url="http://example.org/x"),
+        resource("Device/x", url="http://example.org/x", lotNumber=SECRET),
+        resource("QuestionnaireResponse/x", **answers),
+    ):
+        put(served.client, each)
+    app = apps(served, "patient/*.rs", "p")
+    assert app.get("Questionnaire/x").status_code == 200
+    assert entries(app.bundle("Questionnaire/_history")) == ["Questionnaire/x"]
+    assert app.get("Device/x").status_code == 404
+    assert entries(app.bundle("Device")) == []
+
+
 def test_tokens_are_asked_for_and_only_tokens_count(serve: Serve, apps: Apps) -> None:
     served = serve(open=False)
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic cDpw"}):

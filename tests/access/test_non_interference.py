@@ -1,210 +1,152 @@
-"""Random requests of an app of one patient, in three worlds: the patient alone, among others, and among others as they
-are at another time. Status, body and totals are the same in all three, so nothing of others can be learned.
+"""Random requests of a caller in three worlds: what is hidden from it is not there, is there, and is there as it may be
+at another time. Status, headers and body are the same in all three, so nothing hidden can be learned; nor by how long
+it takes, for the database is asked the same.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from random import Random
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from paths import NAMES, Path, bundle
-from record import FORM, OTHERS, OWN, SECRET, SHARED, fill
-from test_paths import SCOPES, answer
-
-from fhirserver.search.compartments import compartments, types_in
-from fhirserver.search.parameters import Parameter, r4_registry
+from changing import BASE, Changing
+from houses import ASKERS, WORKING, Asker, House
+from paths import Path
+from record import OTHERS, OWN, SECRET, SHARED, Resource, pulse
+from seam import person
+from worlds import Commands, Same, Told, World, told
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
     from seam import Apps
 
-REGISTRY = r4_registry()
-TYPES = sorted({each["resourceType"] for each in (*SHARED, *OWN, *OTHERS)})
-IDS = sorted({each["id"] for each in (*SHARED, *OWN, *OTHERS)} | {"nobody"})
-REFERENCES = sorted({f"{each['resourceType']}/{each['id']}" for each in (*SHARED, *OWN, *OTHERS)})
-VALUES = {
-    "string": (SECRET, "zu", "lovelace", "l", "babbage", "clinic", "ward", "trust", "e"),
-    "token": ("8867-4", "vital-signs", "laboratory", "final", "active", "AMB", "82272006", "http://loinc.org|", "x"),
-    "date": ("2026", "gt2020", "lt2026-01-10", "ge2026-01-02", "ne2026-01-01", "ap2026"),
-    "number": ("1", "gt0", "lt5"),
-    "quantity": ("gt100", "lt100", "60", "200|http://unitsofmeasure.org|/min", "ne60", "ge59"),
-    "uri": (FORM, f"{FORM}-other", "Binary/other", "Binary/letter", "urn:x"),
-    "special": ("42|-83",),
-    "composite": ("8867-4$gt100", "8867-4$60"),
-}
-MODIFIERS = {
-    "string": ("", "", ":exact", ":contains", ":missing"),
-    "token": ("", "", ":not", ":text", ":missing"),
-    "reference": ("", "", ":missing", ":above", ":below"),
-    "uri": ("", ":above", ":below", ":missing"),
-}
-TEXTS = (SECRET, "pulse", "aspirin", "clinic lovelace", "zu*")
-
-
-class Asking:
-    """Requests, one like no other, from a seed."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
-
-    def pick(self, some: Any) -> Any:
-        return self.random.choice([*some])
-
-    def request(self) -> Path:
-        kinds: dict[str, Callable[[], Path]] = {
-            "search": lambda: Path("search", self.search()),
-            "several": lambda: Path("search", self.several()),
-            "compartment": lambda: Path("search", self.compartment()),
-            "read": self.read,
-            "history": lambda: Path("history", self.history()),
-            "operation": lambda: Path("operation", self.operation()),
-            "batch": self.batch,
-        }
-        weights = {"search": 10, "several": 2, "compartment": 2, "read": 3, "history": 2, "operation": 2, "batch": 1}
-        (kind,) = self.random.choices([*kinds], [weights[kind] for kind in kinds])
-        return kinds[kind]()
-
-    def search(self) -> str:
-        type_ = self.pick(TYPES)
-        return f"{type_}?{self.query(type_)}"
-
-    def several(self) -> str:
-        types = ",".join(self.random.sample(TYPES, self.random.randint(1, 3)))
-        value = self.pick(("_id=" + self.pick(IDS), "_lastUpdated=gt2000", "_content=" + quote(self.pick(TEXTS)), ""))
-        return "?" + "&".join(filter(None, (f"_type={types}", value, *self.shape(self.pick(TYPES)))))
-
-    def compartment(self) -> str:
-        name = self.pick(compartments())
-        id_ = self.pick([each.partition("/")[2] for each in REFERENCES if each.startswith(f"{name}/")] or IDS)
-        member = self.pick(("*", *types_in(name)))
-        return f"{name}/{id_}/{member}?{'' if member == '*' else self.query(member)}"
-
-    def query(self, type_: str) -> str:
-        return "&".join([*(self.criterion(type_) for _ in range(self.random.randint(0, 3))), *self.shape(type_)])
-
-    def shape(self, type_: str) -> list[str]:
-        """How it is answered."""
-        found = []
-        codes = [code for code, each in REGISTRY[type_].items() if each.type not in ("composite", "special")]
-        references = [code for code, each in REGISTRY[type_].items() if each.type == "reference"]
-        if self.random.random() < 0.3:
-            found.append(f"_sort={self.pick(('', '-'))}{self.pick(codes)}")
-        if self.random.random() < 0.3:
-            found.append(f"_count={self.pick((0, 1, 2, 50))}")
-        if self.random.random() < 0.3:
-            found.append(
-                self.pick(("_total=accurate", "_total=estimate", "_total=none", "_summary=count", "_elements=id"))
-            )
-        if references and self.random.random() < 0.3:
-            found.append(f"_include{self.pick(('', ':iterate'))}={type_}:{self.pick((*references, '*'))}")
-        if self.random.random() < 0.3:
-            source = self.pick(TYPES)
-            back = [code for code, each in REGISTRY[source].items() if each.type == "reference"]
-            found += [f"_revinclude={source}:{self.pick(back)}"] if back else []
-        return found
-
-    def criterion(self, type_: str, depth: int = 0) -> str:
-        kind = self.random.random()
-        references = [code for code, each in REGISTRY[type_].items() if each.type == "reference"]
-        if depth < 2 and kind < 0.2 and references:
-            code = self.pick(references)
-            targets = [each for each in REGISTRY.reference_targets(type_, code) if each in TYPES]
-            if targets:
-                target = self.pick(targets)
-                name, _, value = self.criterion(target, depth + 1).partition("=")
-                return f"{code}:{target}.{name}={value}"
-        if depth < 2 and kind < 0.35:
-            source = self.pick(TYPES)
-            back = [code for code in REGISTRY[source] if self.leads(source, code, type_)]
-            if back:
-                name, _, value = self.criterion(source, depth + 1).partition("=")
-                return f"_has:{source}:{self.pick(back)}:{name}={value}"
-        if depth == 0 and kind < 0.4:
-            return self.pick((f"_list={self.pick(IDS)}", f"_content={quote(self.pick(TEXTS))}"))
-        code = self.pick(REGISTRY[type_])
-        return self.clause(code, REGISTRY[type_][code])
-
-    def leads(self, source: str, code: str, target: str) -> bool:
-        parameter = REGISTRY[source][code]
-        return parameter.type == "reference" and target in REGISTRY.reference_targets(source, code)
-
-    def clause(self, code: str, parameter: Parameter) -> str:
-        modifier = self.pick(MODIFIERS.get(parameter.type, ("", ":missing")))
-        if modifier == ":missing":
-            return f"{code}:missing={self.pick(('true', 'false'))}"
-        if code == "_id":
-            return f"_id={self.pick(IDS)},{self.pick(IDS)}"
-        value = self.pick(REFERENCES if parameter.type == "reference" else VALUES[parameter.type])
-        return f"{code}{modifier}={quote(value, safe='/:|$')}"
-
-    def read(self) -> Path:
-        name = self.pick((*NAMES, *REFERENCES))
-        tail = self.pick(("", "", "/_history/1", "/_history/2", "?_summary=true", "?_elements=name"))
-        headers = self.pick(((), (), (("If-None-Match", "*"),), (("Accept", "*/*"),)))
-        return Path("read", name + tail, self.pick(("GET", "GET", "HEAD")), None, headers)
-
-    def history(self) -> str:
-        place = self.pick(("", f"{self.pick(TYPES)}/", f"{self.pick(REFERENCES)}/"))
-        count = self.pick(("", "?_count=1", "?_count=3", "?_since=2020", "?_count=0"))
-        return f"{place}_history{count}"
-
-    def operation(self) -> str:
-        patient, code = self.pick(("p", "q", "Patient/p", "Patient/q")), self.pick(VALUES["token"])
-        return str(
-            self.pick(
-                (
-                    f"Patient/{self.pick(('p', 'q', 'nobody'))}/$everything?_count={self.pick((1, 4, 200))}",
-                    f"Patient/p/$everything?_type={self.pick(TYPES)},{self.pick(TYPES)}",
-                    f"Encounter/{self.pick(('visit', 'other'))}/$everything",
-                    f"Observation/$lastn?patient={patient}&category={self.pick(VALUES['token'])}",
-                    f"Observation/$lastn?{self.criterion('Observation')}&patient={patient}&code={code}",
-                    f"Observation/$stats?subject={patient}&code={code}&statistic=maximum,count&include=true",
-                    f"Observation/$series?patient={patient}&code={code}&method={self.pick(('lttb', 'minmax', 'mean'))}",
-                )
-            )
-        )
-
-    def batch(self) -> Path:
-        kind = self.pick(("batch", "transaction"))
-        ways = [self.search, lambda: self.read().url]
-        if kind == "batch":  # what goes through many types takes its time in a transaction, one after the other
-            ways += [self.history, self.operation]
-        return bundle(kind, *(("GET", self.pick(ways)()) for _ in range(3)))
+EXAMPLES = int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "10000"))
+# That somebody has had resources of a type is not of anybody: all worlds have, and all have got rid of them.
+ONE_OF_EACH = {each["resourceType"]: each for each in (*SHARED, *WORKING, *OWN, *OTHERS)}.values()
+RESTORED = 100  # requests, after which what is seen is put back
 
 
 @pytest.fixture(
     params=[
-        pytest.param(150, id="short"),
-        pytest.param(int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "10000")), id="long", marks=pytest.mark.fuzz),
+        pytest.param(40, id="short"),
+        pytest.param(-(-EXAMPLES // len(ASKERS)), id="long", marks=pytest.mark.fuzz),
     ]
 )
 def examples(request: pytest.FixtureRequest) -> int:
+    """Of each caller."""
     found: int = request.param
     return found
 
 
+def puts(resources: Iterable[Resource]) -> list[Resource]:
+    return [
+        {"request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}, "resource": each}
+        for each in resources
+    ]
+
+
+def deletions(resources: Iterable[Resource]) -> list[Resource]:
+    return [{"request": {"method": "DELETE", "url": f"{each['resourceType']}/{each['id']}"}} for each in resources]
+
+
+def transaction(fhir: Fhir, entries: list[Resource]) -> None:
+    body = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    answer = fhir.post("", body, headers={"X-Request-Id": "filled"})
+    assert answer.status_code == 200, answer.text
+
+
+class Three:
+    """The worlds of a house: without what is hidden, with it, and with it as it changes."""
+
+    def __init__(self, house: House, same: Same, serve: Serve, apps: Apps) -> None:
+        self.house, self.same, self.apps = house, same, apps
+        self.worlds: list[World] = []
+        for _ in range(3):
+            commands = Commands()
+            with commands.listening():
+                served = serve(base_url=BASE, secret="that of all", open=False, **house.settings)
+            same.again()
+            self.worlds.append(World(served, commands, apps(served, "system/*.cruds")))
+        earlier = [each | {"id": "earlier"} for each in ONE_OF_EACH]
+        for entries in (puts(earlier), deletions(earlier), puts(house.seen)):
+            self.everywhere(lambda fhir, entries=entries: transaction(fhir, entries))
+        for each in self.worlds[1:]:
+            transaction(each.open, puts(house.hidden))
+            assert each.open.delete("Observation/other-gone").status_code == 204
+        self.changed = 0
+
+    def everywhere(self, do: Callable[[Fhir], object]) -> None:
+        self.same.next()
+        for each in self.worlds:
+            self.same.again()
+            do(each.open)
+
+    def restore(self) -> None:
+        """What is seen, as it was; what is hidden changes in one world."""
+        self.everywhere(lambda fhir: transaction(fhir, puts(self.house.seen)))
+        fhir = self.worlds[2].open
+        self.changed += 1
+        fhir.put("Observation/other", pulse("other", "q", 100 + self.changed % 100, note=[{"text": SECRET}]))
+        fhir.put(f"Observation/more-{self.changed}", pulse(f"more-{self.changed}", "q", 150, note=[{"text": SECRET}]))
+        hidden = self.house.hidden[self.changed % len(self.house.hidden)]
+        fhir.delete(f"{hidden['resourceType']}/{hidden['id']}")
+        hidden = self.house.hidden[(self.changed + 7) % len(self.house.hidden)]
+        fhir.put(f"{hidden['resourceType']}/{hidden['id']}", hidden | {"language": "de"})
+
+    def app(self, name: str, asker: Asker) -> list[Fhir]:
+        self.same.next()
+        found = []
+        for each in self.worlds:
+            self.same.again()
+            who = {} if asker.account is None else {"user": person(each.served, name, **asker.account)}
+            found.append(self.apps(each.served, asker.scope, asker.patient, **who))
+        return found
+
+    def ask(self, fhirs: list[Fhir], path: Path, number: int) -> list[tuple[Told, list[str]]]:
+        self.same.next()
+        found = []
+        for fhir, world in zip(fhirs, self.worlds, strict=True):
+            self.same.again()
+            world.commands.told()
+            found.append((told(fhir, path, number), world.commands.told()))
+        return found
+
+
 @pytest.fixture(scope="module")
-def three(serve: Serve, apps: Apps) -> list[Fhir]:
-    found = []
-    for world in ({"others": False}, {"others": True}, {"others": True, "mutated": True}):
-        served = serve(secret="that of all")
-        fill(served.client, **world)
-        found.append(apps(served, SCOPES, "p"))
-    return found
+def same() -> Iterator[Same]:
+    same = Same()
+    with same.held():
+        yield same
+
+
+@pytest.fixture(scope="module")
+def three(same: Same, serve: Serve, apps: Apps) -> Callable[[House], Three]:
+    made: dict[int, Three] = {}
+
+    def of(house: House) -> Three:
+        if id(house) not in made:
+            made[id(house)] = Three(house, same, serve, apps)
+        return made[id(house)]
+
+    return of
 
 
 @pytest.mark.timeout(3_600)
-def test_nothing_of_others_can_be_learned(three: list[Fhir], examples: int) -> None:
-    told = 0
+@pytest.mark.parametrize("name", ASKERS)
+def test_nothing_hidden_can_be_learned(three: Callable[[House], Three], name: str, examples: int) -> None:
+    worlds, made, shown = three(ASKERS[name].house), list[str](), 0
+    fhirs = worlds.app(name, ASKERS[name])
     for seed in range(examples):
-        path = Asking(seed).request()
-        alone, *among = (answer(fhir, path) for fhir in three)
-        for each in among:
-            assert each == alone, f"seed {seed}: {path}"
-        assert alone[0] != 500, f"seed {seed}: {path}"
-        told += alone[0] == 200 and ("fullUrl" in alone[1] or "valueQuantity" in alone[1])
-    assert told > examples // 10  # else it would say little
+        if seed % RESTORED == RESTORED - 1:
+            worlds.restore()
+        path = Changing(seed, made).request()
+        alone, *among = worlds.ask(fhirs, path, seed)
+        for answer, asked in among:
+            assert answer == alone[0], f"seed {seed}: {path}"
+            assert asked == alone[1], f"seed {seed}: {path}"
+        assert alone[0].status < 500, f"seed {seed}: {path}"
+        shown += alone[0].status == 200 and "fullUrl" in alone[0].body
+        if alone[0].status == 201:
+            made.append(dict(alone[0].headers)["location"].removeprefix(f"{BASE}/").partition("/_history")[0])
+    assert shown > examples // 50  # else it would say little

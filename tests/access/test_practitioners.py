@@ -126,6 +126,18 @@ def test_what_is_about_nobody_is_seen_and_what_may_be_about_somebody_is_not(
         assert house("all").app("user/*.cruds").get(name).status_code == 200, name
 
 
+def test_a_list_is_looked_into_that_may_be_seen(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    for patient in ("by-team", "stranger"):
+        item = [{"item": to(f"Observation/of-{patient}")}]
+        whose = to(f"Patient/{patient}")
+        put(here.admin, resource(f"List/{patient}", status="current", mode="working", subject=whose, entry=item))
+    app = here.app("user/*.cruds")
+    assert app.ids("Observation?_list=by-team") == ["of-by-team"]
+    unseen, absent = (app.get(f"Observation?_list={name}") for name in ("stranger", "nobody"))
+    assert (unseen.status_code, unseen.text) == (400, absent.text.replace("nobody", "stranger"))
+
+
 def test_writes_keep_to_the_records_that_may_be_opened(house: Callable[[str], House]) -> None:
     app = house("care-team").app("user/*.cruds")
     body = {key: value for key, value in pulse("x", "by-team", 61).items() if key != "id"}

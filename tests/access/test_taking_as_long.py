@@ -1,0 +1,98 @@
+"""What is not seen takes as long as what does not exist: the database is asked the same of both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from paths import Path, bundle
+from record import fill, pulse
+from worlds import Commands, told
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve
+    from seam import Apps
+
+_given = re.compile(r"0[0-9a-f]{7}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f-]{17}")  # ids, and times
+RENAMED = [{"op": "replace", "path": "/status", "value": "amended"}]
+SCOPES = {
+    "all": "patient/*.cruds",
+    "criteria": "patient/Observation.cruds?category=laboratory patient/Patient.rs",
+    "writing-only": "patient/Observation.ud",
+}
+# What is hidden: of another patient (now, before and no more), and of the patient itself beyond a category.
+HIDDEN = ("other", "corrected", "other-gone", "beyond", "beyond-gone")
+
+
+def asked(name: str) -> list[Path]:
+    """All ways to one Observation by its id."""
+    body = pulse(name, "p", 1, "laboratory")
+    place = f"Observation/{name}"
+    return [
+        Path("read", place),
+        Path("read", place, "HEAD"),
+        Path("read", place, headers=(("If-None-Match", "*"),)),
+        Path("vread", f"{place}/_history/1"),
+        Path("vread", f"{place}/_history/2"),
+        Path("history-instance", f"{place}/_history"),
+        Path("update", place, "PUT", body),
+        Path("update", place, "PUT", body, (("If-Match", 'W/"1"'),)),
+        Path("patch", place, "PATCH", RENAMED),
+        Path("delete", place, "DELETE"),
+        Path("delete", place, "DELETE", None, (("If-Match", 'W/"1"'),)),
+        Path("search", f"Observation?_id={name}"),
+        Path("search", f"Observation?has-member={place}"),
+        Path("search", f"Observation?_list={name}"),
+        Path("create", "Observation", "POST", _without_id(body), (("If-None-Exist", f"_id={name}"),)),
+        Path("create", "Observation", "POST", _without_id(body) | {"hasMember": [{"reference": place}]}),
+        Path("update", f"Observation?_id={name}", "PUT", _without_id(body)),
+        Path("delete", f"Observation?_id={name}", "DELETE"),
+        Path("operation", f"{place}/$validate?mode=delete", "POST"),
+        bundle("transaction", ("PUT", place, body)),
+        bundle("transaction", ("DELETE", place)),
+        bundle("batch", ("GET", place), ("GET", f"{place}/_history/1")),
+    ]
+
+
+def _without_id(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key != "id"}
+
+
+class Listened(NamedTuple):
+    """A server with the records of two patients, and what it asks of its database."""
+
+    app: Callable[[str], Fhir]
+    commands: Commands
+
+
+@pytest.fixture(scope="module")
+def listened(serve: Serve, apps: Apps) -> Listened:
+    commands = Commands()
+    with commands.listening():
+        served = serve()
+    fill(served.client, others=True)
+    for name in ("beyond", "beyond-gone"):
+        assert served.client.put(f"Observation/{name}", pulse(name, "p", 180)).status_code == 201
+        assert served.client.put(f"Observation/{name}", pulse(name, "p", 181)).status_code == 200
+    assert served.client.delete("Observation/beyond-gone").status_code == 204
+    return Listened(lambda scope: apps(served, scope, "p"), commands)
+
+
+@pytest.mark.parametrize(
+    ("scope", "name"),
+    [(scope, name) for scope in SCOPES for name in HIDDEN if scope == "criteria" or not name.startswith("beyond")],
+)
+def test_the_database_is_asked_the_same(listened: Listened, scope: str, name: str) -> None:
+    app = listened.app(SCOPES[scope])
+    for hidden, absent in zip(asked(name), asked("nobody"), strict=True):
+        told(app, absent, 0)  # what is asked once only is asked now
+        answers, commands = [], []
+        for path in (hidden, absent):
+            listened.commands.told()
+            answer = told(app, path, 0)
+            answers.append((answer.status, answer.body.replace(name, "nobody") if answer.status >= 400 else ""))
+            commands.append([_given.sub("", each.replace(name, "nobody")) for each in listened.commands.told()])
+        assert answers[0] == answers[1], hidden
+        assert commands[0] == commands[1], hidden
