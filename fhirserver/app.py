@@ -227,6 +227,12 @@ def _offering(ctx: Context) -> Auth:
     return replace(ctx.auth, choices=Offered(ctx))
 
 
+async def _say_what_is_dated(ctx: Context) -> None:
+    if dated := ctx.rules.dated(await ctx.store.types()):
+        said = "%s: another release indexed these, and did it otherwise; `healthmate reindex` does it again"
+        log.warning(said, ", ".join(dated))
+
+
 @lru_cache(maxsize=64)
 def _host_name(header: bytes) -> str:
     """The name in a Host header without its port; nothing for what is no Host."""
@@ -328,6 +334,8 @@ class Application:
         try:
             async with contexts(self.settings, self.post) as self.contexts:
                 self.authorizing = {tenant: authorizing(_offering(ctx)) for tenant, ctx in self.contexts.items()}
+                for ctx in self.contexts.values():
+                    await _say_what_is_dated(ctx)
                 await send_({"type": "lifespan.startup.complete"})
                 await receive()
         except Exception as error:

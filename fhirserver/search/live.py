@@ -85,9 +85,6 @@ class Live:
         await self.renew()
         await self._settle()
         await self._beat()
-        if dated := self.rules.dated(await self._store.types()):
-            said = "%s: another release indexed these, and did it otherwise; `healthmate reindex` does it again"
-            log.warning(said, ", ".join(dated))
 
     async def leave(self) -> None:
         with suppress(PyMongoError):
