@@ -1,12 +1,11 @@
 """All documents that a `find` or an `aggregate` gives, asked as a command: in one batch, as far as 16 MB go.
 
-The driver's own cursors took a third more of a server's time for a page of 20, half of that for times with a zone.
+The driver's cursors take a quarter more of a server's time for a page of 20, and times with a zone as much again.
 https://www.mongodb.com/docs/manual/reference/command/find/
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import AutoReconnect
@@ -14,18 +13,30 @@ from pymongo.errors import AutoReconnect
 if TYPE_CHECKING:
     from fhirserver.store.resources import Store
 
+Document = dict[str, Any]
 
-async def documents(store: Store, command: dict[str, Any], *, zoned: bool = False) -> list[dict[str, Any]]:
+
+async def documents(store: Store, command: Document, *, zoned: bool = False) -> list[Document]:
     """Times in them are in UTC, naive unless `zoned`: enough for what is only handed back."""
     database = store.database if zoned else store.naive
     concern = database.read_concern.document  # what its URL asks for; a command by itself does not
     if concern and store.session is None:
         command = {**command, "readConcern": concern}
-    ask = partial(database.cursor_command, codec_options=database.codec_options, session=store.session)
+
+    async def asked() -> Document:
+        return await database.command({**command}, codec_options=database.codec_options, session=store.session)
+
     try:
-        cursor = await ask({**command})
+        cursor = (await asked())["cursor"]
     except AutoReconnect as error:
         if error.timeout or store.session is not None:
             raise
-        cursor = await ask({**command})  # of a new primary, as the driver asks again elsewhere
-    return await cursor.to_list()
+        cursor = (await asked())["cursor"]  # of a new primary, as the driver asks again elsewhere
+    found: list[Document] = cursor["firstBatch"]
+    if cursor["id"] == 0:
+        return found
+    await database.command({"killCursors": command[next(iter(command))], "cursors": [cursor["id"]]})
+    batches = await database.cursor_command(
+        {**command}, codec_options=database.codec_options, session=store.session
+    )  # of more than fits one answer: the driver asks the server that has the cursor for the rest
+    return await batches.to_list()

@@ -162,39 +162,47 @@ class Store:
 
     async def read(self, type_: str, id_: str) -> Stored | None:
         """The current version, which may be a tombstone."""
-        if self.session is None:
-            document = await self._reads(type_, id_)
-        else:
-            document = await self[type_].find_one({"_id": id_}, BODY, session=self.session)
+        document = await (self._reads(type_, id_) if self.session is None else self._one(type_, id_))
         return None if document is None else stored(type_, document)
 
     async def _read_together(self, type_: str, ids: list[str]) -> list[Document | None]:
         if len(ids) == 1:
-            return [await self[type_].find_one({"_id": ids[0]}, BODY)]
+            return [await self._one(type_, ids[0])]
         found = {document["_id"]: document for document in await self.read_many(type_, {*ids})}
         return [found.get(id_) for id_ in ids]
 
+    async def _one(self, name: str, key: Any) -> Document | None:
+        """By its `_id`, a version with its body."""
+        command = {"find": name, "filter": {"_id": key}, "projection": BODY, "limit": 1}
+        return next(iter(await documents(self, command, zoned=True)), None)
+
     async def read_many(self, type_: str, ids: Iterable[str], fields: Iterable[str] = ()) -> list[Document]:
         """Current documents by id, in no order; `fields` names more of the document than the body."""
-        projection = BODY | dict.fromkeys(fields, 1)
-        cursor = self[type_].find({"_id": {"$in": sorted(ids)}}, projection, session=self.session)
-        return await cursor.to_list()
+        wanted = sorted(ids)
+        if not wanted:
+            return []
+        command = {"find": type_, "filter": {"_id": {"$in": wanted}}, "projection": BODY | dict.fromkeys(fields, 1)}
+        return await documents(self, command | {"limit": len(wanted), "batchSize": len(wanted)}, zoned=True)
 
     async def read_stored(self, type_: str, ids: Iterable[str]) -> list[Stored]:
         return [stored(type_, document) for document in await self.read_many(type_, ids)]
 
     async def read_versions(self, type_: str, ids: Iterable[str]) -> dict[str, int]:
         """The current version numbers of those that exist and are not deleted."""
-        filter_ = {"_id": {"$in": sorted(ids)}, "deleted": None}
-        cursor = self[type_].find(filter_, {"version": 1}, session=self.session)
-        return {document["_id"]: document["version"] for document in await cursor.to_list()}
+        wanted = sorted(ids)
+        if not wanted:
+            return {}
+        filter_ = {"_id": {"$in": wanted}, "deleted": None}
+        command = {"find": type_, "filter": filter_, "projection": {"version": 1}}
+        found = await documents(self, command | {"limit": len(wanted), "batchSize": len(wanted)})
+        return {document["_id"]: document["version"] for document in found}
 
     async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
         current = await self.read(type_, id_)
         if current is None or current.version <= version:
             return current if current and current.version == version else None
         key = {"id": id_, "version": version}
-        document = await self[history_of(type_)].find_one({"_id": key}, BODY, session=self.session)
+        document = await self._one(history_of(type_), key)
         return None if document is None else stored(type_, document | {"_id": id_, "version": version})
 
     async def past(self, type_: str, versions: Mapping[str, int]) -> list[Stored]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fhirserver.store.documents import documents
 from fhirserver.store.resources import Document, Store
 
 IN_ONE_BATCH = 10_000  # rows, as far as 16 MB go: what does not fit costs another round trip
@@ -22,9 +23,14 @@ async def union(
     if store.session is not None:
         found: list[Document] = []
         for collection, branch in branches:
-            found += await (await store[collection].aggregate(branch, session=store.session)).to_list()
+            found += await _aggregated(store, collection, branch)
         return found
     (first, pipeline), *others = branches
     joined = [{"$unionWith": {"coll": collection, "pipeline": branch}} for collection, branch in others]
-    cursor = await store[first].aggregate([*pipeline, *joined, *merge], allowDiskUse=True, batchSize=IN_ONE_BATCH)
-    return await cursor.to_list()
+    return await _aggregated(store, first, [*pipeline, *joined, *merge])
+
+
+async def _aggregated(store: Store, collection: str, pipeline: list[Document]) -> list[Document]:
+    cursor = {"batchSize": IN_ONE_BATCH}
+    command = {"aggregate": collection, "pipeline": pipeline, "cursor": cursor, "allowDiskUse": True}
+    return await documents(store, command, zoned=True)
