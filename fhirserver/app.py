@@ -21,9 +21,12 @@ from pymongo.errors import PyMongoError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.access.audit import account_audited
+from fhirserver.consents.kept import Consents
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.interactions import consenting
 from fhirserver.interactions.choosing import Offered
+from fhirserver.interactions.consenting import note
 from fhirserver.interactions.parameters import gather
 from fhirserver.interactions.terminology import FOLLOWED, follow
 from fhirserver.operations import OPERATIONS
@@ -39,7 +42,7 @@ from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
 from fhirserver.store.jobs import Job
 from fhirserver.store.ledger import Ledger, audit_key, forget
-from fhirserver.store.resources import Store, now
+from fhirserver.store.resources import Change, Store, now
 from fhirserver.store.schema import SERVER, ensure_shared
 from fhirserver.store.space import Space, space_of
 from fhirserver.validation.kept import KeptProfiles
@@ -128,7 +131,13 @@ async def _following(opened: Sequence[Context]) -> AsyncIterator[None]:
     try:
         for ctx in opened:
             await ctx.live.enter()
-            followed = (ctx.live.follow(), follow(ctx), tokens.follow(ctx.auth), limits.follow(ctx.auth))
+            followed = (
+                ctx.live.follow(),
+                follow(ctx),
+                consenting.follow(ctx),
+                tokens.follow(ctx.auth),
+                limits.follow(ctx.auth),
+            )
             tasks += [asyncio.create_task(each) for each in followed]
         yield
     finally:
@@ -173,7 +182,8 @@ def assemble(
         space=space,
     )
     terminology = Terminology()
-    store.wrote = lambda type_: terminology.changed() if type_ in FOLLOWED else None
+    consents = Consents()
+    store.wrote = partial(_wrote, terminology, consents)
     enqueue = partial(_enqueue, store, tell)
     live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
     ctx = Context(
@@ -189,11 +199,19 @@ def assemble(
         enqueue=enqueue,
         terminology=terminology,
         profiles=KeptProfiles(),
+        consents=consents,
         auth=Auth(database, settings, now),
         caller=ANYONE if settings.open else NOBODY,
         ledger=Ledger(store, audit_key(secret)) if settings.audit and not settings.open else None,
     )
     return replace(ctx, auth=replace(ctx.auth, tell=partial(account_audited, ctx)))
+
+
+def _wrote(terminology: Terminology, consents: Consents, changes: Sequence[Change]) -> None:
+    """What this process wrote counts with its next request."""
+    if any(each.type in FOLLOWED for each in changes):
+        terminology.changed()
+    note(consents, changes)
 
 
 async def _enqueue(store: Store, tell: Tell, kind: str, key: str, arguments: Mapping[str, Any]) -> Job:

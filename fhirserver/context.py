@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from fhirserver.consents.kept import Consents
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.search.index import Indexer
 from fhirserver.search.live import Live, Rules
@@ -27,7 +28,8 @@ class Caller(NamedTuple):
 
     `name` is for logs; `patient` is the id of that of the launch context; `user` an account, `fhir_user` its resource,
     and `records` the ids of the patients whose records it keeps, its own or others'; `practice` says whose records a
-    practitioner may open, as the setting does; `token` the id of the access token, never its secret.
+    practitioner may open, as the setting does; `own` the id of their own Patient; `purposes` what a service is
+    registered to use data for; `token` the id of the access token, never its secret.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Caller(NamedTuple):
     roles: frozenset[str] = frozenset()
     records: tuple[str, ...] = ()
     practice: str = "care-team"
+    own: str | None = None
+    purposes: frozenset[str] = frozenset()
     client: str | None = None
     token: str | None = None
 
@@ -91,6 +95,7 @@ class Trail:
 
     def __init__(self) -> None:
         self.touched: dict[str, list[str]] = {}
+        self.emergencies: set[str] = set()
 
     def add(self, reference: str, compartments: Iterable[str]) -> None:
         patients = [each for each in compartments if each.startswith("Patient/")]
@@ -98,6 +103,10 @@ class Trail:
             patients = [reference]
         for patient in patients or [""]:
             self.touched.setdefault(patient, []).append(reference)
+
+    def opened(self, records: Iterable[str]) -> None:
+        """Of these, something is seen that is kept back but in an emergency."""
+        self.emergencies.update(records)
 
 
 class Enqueue(Protocol):
@@ -127,6 +136,7 @@ class Context:
     enqueue: Enqueue
     terminology: Terminology
     profiles: KeptProfiles
+    consents: Consents
     auth: Auth
     caller: Caller = NOBODY
     ledger: Ledger | None = None

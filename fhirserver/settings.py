@@ -204,6 +204,11 @@ class Settings(BaseSettings):
         description="for how long a practitioner who says why ($break-glass) may open the record of one more patient;"
         " 0: never",
     )
+    security_labels: Literal["enforced", "ignored"] = Field(
+        "enforced",
+        description="what is labelled as restricted (R, V) is seen by the patient, and R by those who care for them;"
+        " ignored: labels say nothing, but where a Consent names them",
+    )
     referential_integrity: bool = Field(False, description="refuse references to resources that do not exist")
     conditional_delete: Literal["single", "multiple"] = Field(
         "single", description="whether a conditional delete may delete several matches at once"

@@ -23,15 +23,19 @@ Method = Literal["none", "client_secret_basic", "client_secret_post", "private_k
 METHODS: tuple[Method, ...] = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 CODE, REFRESH, BACKEND = "authorization_code", "refresh_token", "client_credentials"
 GRANT_TYPES = (CODE, REFRESH, BACKEND)
-LISTS = ("grant_types", "redirect_uris", "contacts")
+LISTS = ("grant_types", "redirect_uris", "contacts", "purposes")
 MOST_URIS = 20
 _id = re.compile(r"[A-Za-z0-9._\-]{1,100}")
+_purpose = re.compile(r"[A-Z]{2,20}")
 _private_use = re.compile(r"[a-z][a-z0-9+\-]*(\.[a-z0-9+\-]+)+")  # com.example.app: RFC 8252 §7.1
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`secret` is the digest of one; `scope` is the most it may ask for; `dynamic`: it registered itself."""
+    """`secret` is the digest of one; `scope` is the most it may ask for; `dynamic`: it registered itself.
+
+    `purposes` are what a service uses data for, codes of v3-PurposeOfUse: people's consents may be about that.
+    """
 
     id: str
     name: str
@@ -49,6 +53,7 @@ class Client:
     tos_uri: str | None = None
     policy_uri: str | None = None
     contacts: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
     dynamic: bool = False
 
     @property
@@ -94,7 +99,7 @@ def shown(client: Client) -> dict[str, Any]:
     }
     if CODE in client.grant_types:
         out |= {"redirect_uris": list(client.redirect_uris), "response_types": ["code"]}
-    more = ("jwks", "jwks_uri", "launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri", "contacts")
+    more = ("jwks", "jwks_uri", "launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri", "contacts", "purposes")
     return out | {name: value for name in more if (value := getattr(client, name))}
 
 
@@ -110,6 +115,9 @@ def check(client: Client) -> None:
             raise Refused("invalid_redirect_uri", f"an app has 1 to {MOST_URIS} redirect_uris")
         for uri in client.redirect_uris:
             check_redirect(uri)
+    for code in client.purposes:
+        if not _purpose.fullmatch(code):
+            raise _metadata(f"purposes: {code[:40]!r} is no code of v3-PurposeOfUse, as HRESCH is")
     for name in ("launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri"):
         if (page := getattr(client, name)) is not None and not is_page(page):
             raise _metadata(f"{name} is an https URL")

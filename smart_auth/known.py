@@ -18,7 +18,8 @@ class Grant(NamedTuple):
     """What a token allows. `id` is all that was granted together, `token` this one (its digest, never the secret).
 
     `context` is that of the launch: `patient`, `encounter`, …; `user` is an account, `fhir_user` its resource,
-    and `records` the ids of the patients whose records it keeps.
+    `records` the ids of the patients whose records it keeps, and `own` that of the one that the person is. `purposes`
+    are what a service is registered to use data for.
     """
 
     id: str
@@ -33,6 +34,8 @@ class Grant(NamedTuple):
     roles: frozenset[str] = frozenset()
     records: tuple[str, ...] = ()
     context: Mapping[str, Any] = {}
+    own: str | None = None
+    purposes: frozenset[str] = frozenset()
 
     @property
     def patient(self) -> str | None:

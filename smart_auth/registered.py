@@ -50,6 +50,7 @@ def _of_form(visit: Visit) -> Mapping[str, Any]:
     metadata: dict[str, Any] = {name: value for name in TEXTS if (value := visit.text(name, 4_000))}
     metadata["token_endpoint_auth_method"] = KINDS.get(kind, kind)
     metadata["redirect_uris"] = visit.text("redirect_uris", 40_000).split()
+    metadata["purposes"] = visit.text("purposes", 400).replace(",", " ").split()
     return metadata | ({"grant_types": [BACKEND]} if kind == "backend" else {})
 
 

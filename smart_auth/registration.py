@@ -65,6 +65,7 @@ def described(
         secret=secret and digest(secret),
         jwks=_jwks(metadata),
         contacts=tuple(_texts(metadata, "contacts")),
+        purposes=() if dynamic else tuple(dict.fromkeys(_texts(metadata, "purposes"))),
         dynamic=dynamic,
         **{name: _text(metadata, name) for name in URIS},
     )

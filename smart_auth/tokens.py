@@ -108,7 +108,14 @@ async def granted(auth: Auth, token: Document) -> Grant | None:
         roles=person.roles if person else frozenset(),
         records=person.records if person else (),
         context=grant["context"],
+        own=person.patient if person else None,
+        purposes=frozenset() if grant["user"] else await _purposes(auth, grant["client"]),
     )
+
+
+async def _purposes(auth: Auth, client: str) -> frozenset[str]:
+    found = await auth["clients"].find_one({"_id": client}, {"purposes": 1})
+    return frozenset(found.get("purposes", ()) if found else ())
 
 
 def _stands(person: User, context: Mapping[str, Any]) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fhirserver.access.reach import EVERYTHING, reach
+from fhirserver.access.reach import reach
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
+from fhirserver.search.criteria import Consented
+from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.query import Query
 from fhirserver.store.ledger import AUDIT_EVENT
 
@@ -136,12 +138,13 @@ def authorize_jobs(caller: Caller) -> None:
 
 
 def restrict(caller: Caller, query: Query, permission: str = "s") -> Query:
-    """The part of a query that the caller may see.
+    """The part of a query that the caller may see, and that consents and security labels leave to it.
 
     An estimate rests on what others have, so it is counted instead.
     """
-    allowed = reach(caller, query.type_, permission)
-    if allowed is EVERYTHING:
+    if caller.open:
         return query
-    total = "accurate" if query.total == "estimate" else query.total
-    return replace(query, criteria=(*query.criteria, allowed), total=total)
+    allowed = reach(caller, query.type_, permission)
+    total = "accurate" if query.total == "estimate" and allowed is not EVERYTHING else query.total
+    needed = () if allowed is EVERYTHING else (allowed,)
+    return replace(query, criteria=(*query.criteria, *needed, Consented(permission)), total=total)

@@ -18,13 +18,11 @@ from functools import lru_cache
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.compartments import OF_A_PATIENT, parameters_for
-from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, EntrustedTo, ReferredFrom
+from fhirserver.search.criteria import Belonging, CaredFor, Clause, Criterion, EntrustedTo, ReferredFrom
+from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query import parse
 from smart_auth.scopes import Scope
-
-EVERYTHING: Criterion = AllOf(())
-NOTHING: Criterion = Clause(r4_registry()["Patient"]["_id"], None, ())
 
 # About nobody in particular: under patient/ scopes they are seen where the patient's record refers to them.
 SHARED = frozenset(
@@ -92,26 +90,19 @@ def reach(caller: Caller, type_: str, permission: str) -> Criterion:
         for scope in caller.scopes
         if scope.permits(type_, permission)
     )
-    return _either([*found])
+    return either([*found])
 
 
-def sees_all(caller: Caller, type_: str) -> bool:
-    return reach(caller, type_, "r") is EVERYTHING
-
-
-def conjoined(*parts: Criterion) -> Criterion:
-    """All of them, as short as it can be said."""
-    if NOTHING in parts:
-        return NOTHING
-    needed = tuple(part for part in parts if part != EVERYTHING)
-    return needed[0] if len(needed) == 1 else AllOf(needed) if needed else EVERYTHING
-
-
-def _either(alternatives: list[Criterion]) -> Criterion:
-    needed = tuple(each for each in alternatives if each != NOTHING)
-    if EVERYTHING in needed:
+def caring(caller: Caller, type_: str) -> Criterion:
+    """The resources of a type that somebody is trusted with though they are labelled as restricted."""
+    if "admin" in caller.roles:
         return EVERYTHING
-    return needed[0] if len(needed) == 1 else AnyOf(needed) if needed else NOTHING
+    if "practitioner" not in caller.roles:
+        return NOTHING
+    if not in_records(type_):
+        return EVERYTHING
+    own = _cared_for(caller, organizations=caller.practice == "organization")
+    return either([own, Belonging(())])
 
 
 def _level(caller: Caller, level: str, type_: str, permission: str) -> Criterion:
@@ -141,7 +132,7 @@ def in_records_of(patients: tuple[str, ...], type_: str, permission: str) -> Cri
     within: list[Criterion] = [Belonging(references)] if in_records(type_) else []
     if permission in "rs" and type_ in SHARED:
         within.append(conjoined(ReferredFrom(references), *([Belonging(())] if within else [])))
-    return _either(within)
+    return either(within)
 
 
 def in_records(type_: str) -> bool:
@@ -162,7 +153,7 @@ def _may_open(caller: Caller, patient: str, type_: str, permission: str) -> Crit
     """Whether the person may open this record with an app. A token without a user stands for what was given it."""
     if caller.user is None or "admin" in caller.roles or patient in caller.records:
         return EVERYTHING
-    return _either([_practice(caller, patient), _entrusted(caller, type_, permission, patient)])
+    return either([_practice(caller, patient), _entrusted(caller, type_, permission, patient)])
 
 
 def _entrusted(caller: Caller, type_: str, permission: str, patient: str | None = None) -> Criterion:
@@ -180,7 +171,7 @@ def _of_user(caller: Caller, type_: str, permission: str) -> Criterion:
     """What a person may see, whatever app it is with."""
     if "admin" in caller.roles:
         return EVERYTHING
-    return _either([*_by_roles(caller, type_, permission)])
+    return either([*_by_roles(caller, type_, permission)])
 
 
 def _by_roles(caller: Caller, type_: str, permission: str) -> Iterator[Criterion]:
@@ -200,9 +191,13 @@ def _practice(caller: Caller, patient: str | None = None) -> Criterion:
         return NOTHING
     if caller.practice == "all":
         return EVERYTHING
+    return _cared_for(caller, organizations=caller.practice == "organization", patient=patient)
+
+
+def _cared_for(caller: Caller, *, organizations: bool, patient: str | None = None) -> Criterion:
     if caller.user is None or caller.fhir_user is None or not caller.fhir_user.startswith("Practitioner/"):
         return NOTHING
-    return CaredFor(caller.fhir_user, caller.user, caller.practice == "organization", patient)
+    return CaredFor(caller.fhir_user, caller.user, organizations, patient)
 
 
 def _criteria(scope: Scope, type_: str) -> tuple[Criterion, ...]:

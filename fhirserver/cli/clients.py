@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fhirserver.cli.running import File, data_option, print_json, record_settings, refusals, tenant_option, with_context
+from fhirserver.consents.purposes import is_purpose
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from smart_auth import clients, registration
@@ -40,6 +41,13 @@ PROOFS = {  # how a client proves who it is
 @click.option("--jwks", type=File, help="File with its public keys, a JSON Web Key Set.")
 @click.option("--jwks-uri", metavar="URL", help="Where it publishes them instead.")
 @click.option("--scope", metavar="SCOPES", help="The most it may ask for.  [default: what people allow]")
+@click.option(
+    "--purpose",
+    "purposes",
+    multiple=True,
+    metavar="CODE",
+    help="What a service uses data for, a code of v3-PurposeOfUse (HRESCH, HPAYMT…): consents may be about that.",
+)
 @click.option("--launch-uri", metavar="URL", help="Where an EHR opens the app.")
 @data_option
 @tenant_option
@@ -48,7 +56,12 @@ def add_client(
 ) -> None:
     """Register a client and print it as JSON."""
     metadata = {"client_name": name, "token_endpoint_auth_method": PROOFS[kind]} | more
-    metadata["redirect_uris"] = list(more["redirect_uris"])
+    metadata["redirect_uris"], metadata["purposes"] = list(more["redirect_uris"]), list(more["purposes"])
+    for code in more["purposes"]:
+        if not is_purpose(code):
+            raise click.UsageError(
+                f"{code} is no code of v3-PurposeOfUse: https://terminology.hl7.org/ValueSet-v3-PurposeOfUse.html"
+            )
     if kind == "backend":
         metadata["grant_types"] = [clients.BACKEND]
         if not more["scope"]:

@@ -101,6 +101,7 @@ class Offered:
             roles=user.roles,
             records=user.records,
             practice=self.ctx.settings.practitioner_access,
+            own=user.patient,
         )
         return replace(self.ctx.fresh(), caller=caller, trail=Trail())
 

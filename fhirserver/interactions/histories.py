@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 
 from fhirserver.access.policy import authorize
-from fhirserver.access.reach import NOTHING, sees_all
 from fhirserver.context import Context
 from fhirserver.fhir import dates
 from fhirserver.fhir.bundles import bundle, entry, instant
@@ -18,6 +17,7 @@ from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found
 from fhirserver.interactions.sight import current, outline, seen_now, within
 from fhirserver.interactions.summary import Part, part, trim
+from fhirserver.search.joined import NOTHING
 from fhirserver.store.history import Bounds, Place, Span, history_of_one
 from fhirserver.store.history import history as versions
 from fhirserver.store.hops import one_budget
@@ -43,7 +43,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
             raise not_found(f"{type_}/{id_}")
         if after is not None and (after.type, after.id) != (type_, id_):
             raise invalid("_cursor belongs to the history of something else", "_cursor")
-        total = newest.version if span == Span() and sees_all(ctx.caller, type_) else None
+        total = newest.version if span == Span() and ctx.caller.open else None
         if count:
             found = await _seen(
                 ctx, partial(history_of_one, ctx.store, newest, count + 1, span=span), count, after, "r"

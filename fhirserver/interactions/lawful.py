@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from fhirserver.access.policy import authorize, beyond
-from fhirserver.access.reach import EVERYTHING, NOTHING, keeps_to_records, reach
+from fhirserver.access.reach import keeps_to_records, reach
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
 from fhirserver.interactions.referred import named_by, shared_in
-from fhirserver.interactions.sight import current_all, meets, within, within_reach
+from fhirserver.interactions.sight import current_all, held_within, within_reach
+from fhirserver.search.joined import EVERYTHING, NOTHING
 from fhirserver.store.resources import Change, Stored
 
 DOES = {"c": "create", "u": "update", "d": "delete"}
@@ -112,10 +113,10 @@ def _records(version: Stored) -> list[str]:
 
 async def _beyond(ctx: Context, version: Stored, permission: str, records: Sequence[str]) -> str | None:
     """The first of these records that is beyond reach; nothing where it is all within, "" where it is in none."""
-    if reach(ctx.caller, version.type, permission) == EVERYTHING:
+    if ctx.caller.open:
         return None
     parts = [_within(version, each) for each in records] or [version]
-    held = await meets(ctx, await within(ctx, version.type, permission), parts)
+    held = await held_within(ctx, version.type, parts, permission)
     return next((place for place, met in zip(records or [""], held, strict=True) if not met), None)
 
 

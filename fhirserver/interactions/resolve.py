@@ -14,12 +14,14 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from fhirserver.access.narrowing import within
 from fhirserver.access.policy import restrict
 from fhirserver.access.reach import in_records_of
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions import entrusted
 from fhirserver.interactions.cared_for import patients_of
+from fhirserver.interactions.consenting import narrowing
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.partial import Fragment, Lack, Unindexed
@@ -39,6 +41,7 @@ from fhirserver.search.criteria import (
     Chain,
     Clause,
     Codes,
+    Consented,
     Contained,
     Criterion,
     EntrustedTo,
@@ -60,6 +63,7 @@ from fhirserver.search.filters import (
     query_filter,
 )
 from fhirserver.search.index import repeats
+from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.mentioned import named as named_in
 from fhirserver.search.query import Query
 from fhirserver.store.generations import behind as older_than
@@ -91,7 +95,10 @@ async def resolve(ctx: Context, query: Query, found: Found) -> Query:
     if all(_plain(criterion) for criterion in query.criteria):
         return query
     resolution = _Resolution(ctx, query.type_, found)
-    return replace(query, criteria=tuple([await resolution.of(criterion) for criterion in query.criteria]))
+    resolved = [(criterion, await resolution.of(criterion)) for criterion in query.criteria]
+    narrowed_ = any(isinstance(asked, Consented) and got != EVERYTHING for asked, got in resolved)
+    total = "accurate" if narrowed_ and query.total == "estimate" else query.total
+    return replace(query, criteria=tuple(got for _, got in resolved if got != EVERYTHING), total=total)
 
 
 class _Resolution:
@@ -129,6 +136,8 @@ class _Resolution:
                 return await self._cared_for(criterion)
             case EntrustedTo():
                 return await self._entrusted(criterion)
+            case Consented(permission):
+                return await self.of(await narrowing(self._ctx, self._type, permission))
 
     async def _cared_for(self, asked: CaredFor) -> Criterion:
         whole = replace(asked, patient=None)
@@ -137,9 +146,7 @@ class _Resolution:
         patients = self._found.cared_for[whole]
         if asked.patient is not None:
             return AllOf(()) if asked.patient in patients else AnyOf(())
-        if self._type == "Patient":
-            return Clause(self._ctx.registry["Patient"]["_id"], None, patients)
-        return Belonging(tuple(f"Patient/{each}" for each in patients)) if patients else AnyOf(())
+        return within([f"Patient/{each}" for each in patients], self._type)
 
     async def _entrusted(self, asked: EntrustedTo) -> Criterion:
         whole = replace(asked, patient=None)

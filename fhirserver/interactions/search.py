@@ -231,7 +231,7 @@ async def _total(ctx: Context, first: Query, queries: Sequence[Query], filters: 
     """Of all pages: https://hl7.org/fhir/R4/search.html#total. `_maxresults` bounds what is counted, too."""
     asks: list[Callable[[], Awaitable[Estimate]]] = []
     for query, filter_ in zip(queries, filters, strict=True):
-        if first.total == "estimate" and query.inside is None:
+        if query.total == "estimate" and query.inside is None:
             asks.append(partial(estimate, ctx.store, query.type_, counting(filter_)))
         else:
             asks.append(partial(_count, ctx, query, filter_, first.most))

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fhirserver.access.reach import EVERYTHING, reach, sees_all
+from fhirserver.access.reach import reach
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
+from fhirserver.interactions.consenting import left, may_be_narrowed
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, Clause, Criterion, Negation, kind
 from fhirserver.search.filters import conjunction, criterion_filter, in_no_record, in_one_of, query_filter
+from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.query import Query
 from fhirserver.store.history import Bounds
 from fhirserver.store.hops import numbers_of
@@ -31,10 +33,24 @@ async def current(ctx: Context, type_: str, id_: str, permission: str = "r") -> 
 
 
 async def current_all(ctx: Context, type_: str, ids: Sequence[str], permission: str) -> dict[str, Stored]:
-    """The current versions within reach, by id.
+    """The current versions within reach that consents and labels leave to the caller, by id.
 
     What there is and is not seen takes as long as what there is not: the database is asked the same.
     """
+    found = await _reached(ctx, type_, ids, permission)
+    if ctx.caller.open or not await may_be_narrowed(ctx, type_):
+        return found
+    versions = [*found.values()]
+    said: dict[str, Stored] = {}
+    if len(versions) < len(ids) or any(each.deleted for each in versions):
+        absent = {id_: found[id_].version - 1 if id_ in found and found[id_].deleted else 0 for id_ in ids}
+        said = {each.id: each for each in await ctx.store.past(type_, absent)}
+    spoken = [said.get(each.id) if each.deleted else each for each in versions]
+    kept = await left(ctx, [*zip(versions, spoken, strict=True)], permission)
+    return {each.id: each for each, yes in zip(versions, kept, strict=True) if yes}
+
+
+async def _reached(ctx: Context, type_: str, ids: Sequence[str], permission: str) -> dict[str, Stored]:
     criterion = await within(ctx, type_, permission)
     if _told(criterion):
         there = await _read(ctx, type_, ids)
@@ -67,7 +83,7 @@ async def _tombstones(ctx: Context, criterion: Criterion, type_: str, ids: Seque
 
 async def check_seen(ctx: Context, type_: str, id_: str | None) -> None:
     """404 unless what an operation runs on is within reach."""
-    if id_ is not None and not sees_all(ctx.caller, type_) and await current(ctx, type_, id_) is None:
+    if id_ is not None and not ctx.caller.open and await current(ctx, type_, id_) is None:
         raise not_found(f"{type_}/{id_}")
 
 
@@ -83,7 +99,7 @@ async def seen(ctx: Context, versions: Sequence[Stored], permission: str = "r") 
     kept: set[tuple[str, str, int]] = set()
     led = Found()
     for type_, mine in by_type.items():
-        held = await meets(ctx, await within(ctx, type_, permission, led), mine)
+        held = await held_within(ctx, type_, mine, permission, led)
         kept.update(_name(version) for version, yes in zip(mine, held, strict=True) if yes)
     found = [version for version in versions if _name(version) in kept]
     for version in found:
@@ -96,11 +112,29 @@ async def seen_now(ctx: Context, versions: Sequence[Stored], permission: str) ->
     kept = await seen(ctx, versions, permission)
     ids: dict[str, set[str]] = {}
     for version in kept:
-        if reach(ctx.caller, version.type, permission) is not EVERYTHING:
+        if await _narrowed(ctx, version.type, permission):
             ids.setdefault(version.type, set()).add(version.id)
     now = [each for type_, wanted in ids.items() for each in await ctx.store.read_stored(type_, wanted)]
     left = {(each.type, each.id) for each in await seen(ctx, now, permission)}
     return [each for each in kept if each.type not in ids or (each.type, each.id) in left]
+
+
+async def _narrowed(ctx: Context, type_: str, permission: str) -> bool:
+    return reach(ctx.caller, type_, permission) is not EVERYTHING or await may_be_narrowed(ctx, type_)
+
+
+async def held_within(
+    ctx: Context, type_: str, versions: Sequence[Stored], permission: str, led: Found | None = None
+) -> list[bool]:
+    """Which of some versions of a type are within reach, and left to the caller by consents and labels."""
+    reached = await meets(ctx, await within(ctx, type_, permission, led), versions)
+    if ctx.caller.open or not await may_be_narrowed(ctx, type_):
+        return reached
+    asked = {at: each for at, each in enumerate(versions) if reached[at]}
+    said = await _said(ctx, asked)
+    kept = await left(ctx, [(each, said[at][1] if at in said else None) for at, each in asked.items()], permission)
+    still = {at for at, yes in zip(asked, kept, strict=True) if yes}
+    return [at in still for at in range(len(versions))]
 
 
 async def within(ctx: Context, type_: str, permission: str, led: Found | None = None) -> Criterion:

@@ -46,4 +46,5 @@ async def break_glass(ctx: Context, request: Request, type_: str, id_: str) -> A
     until = ctx.now() + timedelta(hours=ctx.settings.emergency_hours)
     await emergency_audited(ctx, f"{type_}/{id_}", reason)
     await emergencies.begin(ctx.store, account, id_, until)
+    ctx.consents.standings.changed()
     return Answer(status=200, body=parameters(("until", "Instant", instant(until))))

@@ -46,6 +46,8 @@ def _caller(grant: Grant, practice: str) -> Caller:
         roles=grant.roles,
         records=grant.records,
         practice=practice,
+        own=grant.own,
+        purposes=grant.purposes,
         client=grant.client,
         token=grant.token,
     )

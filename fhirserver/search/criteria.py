@@ -226,8 +226,26 @@ class EntrustedTo:
     patient: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """What Consents and labels leave to who asks, for a permission of cruds. Resolved before it is a filter."""
+
+    permission: str
+
+
 Criterion = (
-    Clause | Chain | AllOf | AnyOf | Negation | Within | Contained | Belonging | ReferredFrom | CaredFor | EntrustedTo
+    Clause
+    | Chain
+    | AllOf
+    | AnyOf
+    | Negation
+    | Within
+    | Contained
+    | Belonging
+    | ReferredFrom
+    | CaredFor
+    | EntrustedTo
+    | Consented
 )
 
 

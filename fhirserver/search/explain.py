@@ -17,6 +17,7 @@ from fhirserver.search.criteria import (
     CaredFor,
     Chain,
     Clause,
+    Consented,
     Contained,
     Criterion,
     EntrustedTo,
@@ -138,6 +139,8 @@ def _described(criterion: Criterion) -> list[Part]:
             return [_group("contained", [_text("type", type_), *_described(part)])]
         case Belonging(references):
             return [_text("compartment", each) for each in references[:LISTED] or ("of no patient",)]
+        case Consented():
+            return [_text("law", "consents and security labels")]
         case CaredFor(practitioner):
             return [_text("caredForBy", practitioner)]
         case EntrustedTo(person):

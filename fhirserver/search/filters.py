@@ -31,6 +31,7 @@ from fhirserver.search.criteria import (
     Clause,
     Codes,
     Composite,
+    Consented,
     Contained,
     Criterion,
     Dates,
@@ -106,7 +107,7 @@ def criterion_filter(criterion: Criterion, now: datetime, inside: bool = False) 
             return contained_filter(criterion, now, inside)
         case Belonging(references):
             return in_one_of(references) if references else in_no_record()
-        case Chain() | ReferredFrom() | CaredFor() | EntrustedTo():
+        case Chain() | ReferredFrom() | CaredFor() | EntrustedTo() | Consented():
             raise ValueError("what a chain matches is for the database to say: resolve it first")
 
 

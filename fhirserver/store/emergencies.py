@@ -18,5 +18,10 @@ async def begin(store: Store, account: str, patient: str, until: datetime) -> No
 
 async def of(store: Store, account: str, now: datetime) -> set[str]:
     """The ids of the patients whose records an account has open in an emergency."""
-    asked = {"_id.account": account, "until": {"$gt": now}}
-    return {each["_id"]["patient"] async for each in store[EMERGENCIES].find(asked, {"_id": 1}, session=store.session)}
+    return {patient for patient, until in (await known(store, account)).items() if until > now}
+
+
+async def known(store: Store, account: str) -> dict[str, datetime]:
+    """Until when the records of patients, by id, were or are open to an account."""
+    found = store[EMERGENCIES].find({"_id.account": account}, session=store.session)
+    return {each["_id"]["patient"]: each["until"] async for each in found}

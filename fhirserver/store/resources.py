@@ -136,7 +136,9 @@ class Store:
         self.space = space
         self.session: AsyncClientSession | None = None
         self.trace: Trace | None = None
-        self.wrote: Callable[[str], None] = lambda type_: None  # is told each type of which something was written
+        self.wrote: Callable[[Sequence[Change]], None] = lambda changes: (
+            None
+        )  # is told what was, or may have been, written
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
         self._reads: Shared[str, Document | None] = Shared(self._read_together, timeout)
@@ -296,7 +298,7 @@ class Store:
             if not await self._commit(change.type, Write(change.id, document, previous and previous.version)):
                 raise Conflict
         finally:  # it may have been written also where nobody was told so
-            self.wrote(change.type)
+            self.wrote([change])
         return written
 
     async def _commit(self, name: str, write: Write) -> bool:
@@ -321,8 +323,7 @@ class Store:
             for type_, pairs in by_type.items():
                 await self._write_versions(type_, pairs)
         finally:
-            for type_ in by_type:
-                self.wrote(type_)
+            self.wrote(changes)
         return versions
 
     async def _write_versions(self, type_: str, pairs: list[tuple[Change, Document]]) -> None:
@@ -421,8 +422,8 @@ class Store:
         async with self.database.client.start_session() as session:
             bound = copy(self)  # with what it knows of collections
             bound.session = session
-            touched: set[str] = set()
-            bound.wrote = touched.add
+            touched: list[Change] = []
+            bound.wrote = touched.extend
             try:
                 return await session.with_transaction(
                     lambda _: work(bound),
@@ -430,8 +431,7 @@ class Store:
                     write_concern=WriteConcern("majority", j=True),
                 )
             finally:
-                for type_ in touched:
-                    self.wrote(type_)
+                self.wrote(touched)
 
     def outside(self) -> Store:
         """Of no transaction: what is kept for others has to be of now, and not of when a transaction began."""

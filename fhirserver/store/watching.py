@@ -6,11 +6,12 @@ https://www.mongodb.com/docs/manual/changeStreams/
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from fhirserver.store.resources import Store
 
 SILENT_MS = 500
+LABELS = "search._security"
 
 
 async def changes(store: Store, types: Collection[str]) -> AsyncIterator[bool]:
@@ -19,3 +20,30 @@ async def changes(store: Store, types: Collection[str]) -> AsyncIterator[bool]:
     async with await store.database.watch(stages, max_await_time_ms=SILENT_MS) as stream:
         while stream.alive:
             yield await stream.try_next() is not None
+
+
+class Told(NamedTuple):
+    """A document that was written: its collection, its `_id`, and its security labels as the index holds them."""
+
+    collection: str
+    id: Any
+    labels: Collection[str]
+
+
+async def written(store: Store, collections: Collection[str], labels: Collection[str]) -> AsyncIterator[Told | bool]:
+    """True once it began, then each document of these collections or with one of these labels; False after silence."""
+    also = {f"fullDocument.{LABELS}": {"$in": [*labels]}}
+    stages: list[dict[str, Any]] = [
+        {"$match": {"$or": [{"ns.coll": {"$in": [*collections]}}, also]}},
+        {"$project": {"ns.coll": 1, "documentKey._id": 1, f"fullDocument.{LABELS}": 1}},
+    ]
+    async with await store.database.watch(stages, max_await_time_ms=SILENT_MS) as stream:
+        yield True
+        while stream.alive:
+            event = await stream.try_next()
+            yield False if event is None else _told(event)
+
+
+def _told(event: dict[str, Any]) -> Told:
+    labels = event.get("fullDocument", {}).get("search", {}).get("_security", ())
+    return Told(event["ns"]["coll"], event.get("documentKey", {}).get("_id"), labels)

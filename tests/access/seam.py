@@ -34,19 +34,19 @@ def person(served: Served, login: str, **values: Any) -> str:
     return briefly(made())
 
 
-def app(served: Served, scope: str, patient: str | None = None, **grant: Any) -> Fhir:
+def app(served: Served, scope: str, patient: str | None = None, *, client: str = "app", **grant: Any) -> Fhir:
     """A client whose token has these scopes, and this patient in its launch context."""
     context = {"patient": patient} if patient else {}
 
     async def issued() -> str:
         assert served.settings.mongodb_url
-        client = await connect(served.settings.mongodb_url.get_secret_value())
+        database = await connect(served.settings.mongodb_url.get_secret_value())
         try:
-            auth = Auth(client[served.settings.database], served.settings, lambda: datetime.now(UTC))
-            id_ = await tokens.begin(auth, "app", scope, LIFE, context=context, **grant)
+            auth = Auth(database[served.settings.database], served.settings, lambda: datetime.now(UTC))
+            id_ = await tokens.begin(auth, client, scope, LIFE, context=context, **grant)
             return (await tokens.issue(auth, id_, scope, LIFE, None)).access
         finally:
-            await client.close()
+            await database.close()
 
     fhir = type(served.client)(served.client.base_url)
     fhir.http.headers["Authorization"] = f"Bearer {briefly(issued())}"

@@ -1,0 +1,131 @@
+"""What Consents and security labels leave to a caller of what it may reach: they only ever narrow that.
+
+- What a Consent denies to the caller is not there, whatever another one permits.
+- What is labelled R is for the patient and for those who care for them, and V for the patient. A Consent may permit
+  more, by the label; in an emergency, when a record was opened with a reason, labels do not count.
+- Of their own record, nothing is kept from a patient. Consents themselves are seen, so that everybody knows why.
+
+docs/consent.md, docs/adr/0014-consent.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from fhirserver.consents.kept import Standing
+from fhirserver.consents.labels import VERY_RESTRICTED, WITHHELD, confidential
+from fhirserver.consents.provisions import CLIENT, Rule
+from fhirserver.consents.purposes import ADMINISTRATION, EMERGENCY, PATIENT, TREATMENT, is_purpose
+from fhirserver.consents.ruling import Asked, Seeker, hides, unlocks
+from fhirserver.context import Caller
+from fhirserver.fhir.outcome import too_costly
+from fhirserver.search.criteria import Belonging, Clause, Criterion
+from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
+from fhirserver.search.parameters import r4_registry
+
+MOST = 100_000  # patients whose consents keep something from one caller
+CONSENT = "Consent"
+
+Says = Callable[[Rule, Seeker, Asked], Criterion]
+
+
+class Party(NamedTuple):
+    """A caller as Consents see it: `usual`, and in some records as somebody else; `own` is the record of its own."""
+
+    usual: Seeker
+    special: tuple[tuple[str, Seeker], ...]
+    own: str | None
+
+    def ordinary(self) -> Party:
+        """The same without its emergencies."""
+        return self._replace(special=tuple(each for each in self.special if not each[1].emergency))
+
+    @property
+    def emergencies(self) -> list[str]:
+        return [record for record, seeker in self.special if seeker.emergency]
+
+
+def party(caller: Caller, standing: Standing, now: datetime) -> Party:
+    own = f"Patient/{caller.own}" if caller.own else None
+    names = {*standing.names, *filter(None, (caller.fhir_user, own))}
+    if caller.client is not None:
+        names.add(f"{CLIENT}|{caller.client}")
+    purposes = _of_service(caller) if caller.user is None else frozenset(_of_roles(caller))
+    usual = Seeker(frozenset(names), purposes)
+    special = {
+        f"Patient/{each}": usual._replace(purposes=purposes | {PATIENT})
+        for each in sorted(caller.records)
+        if each != caller.own
+    }
+    for id_, until in sorted(standing.emergencies.items()):
+        if until > now:
+            special[f"Patient/{id_}"] = usual._replace(purposes=frozenset({EMERGENCY}), emergency=True)
+    return Party(usual, tuple(special.items()), own)
+
+
+def _of_service(caller: Caller) -> frozenset[str]:
+    """As it is registered; one that nobody knows may mean anything."""
+    return caller.purposes if all(map(is_purpose, caller.purposes)) else frozenset()
+
+
+def _of_roles(caller: Caller) -> Iterable[str]:
+    if "practitioner" in caller.roles:
+        yield TREATMENT
+    if "admin" in caller.roles:
+        yield ADMINISTRATION
+    if caller.roles.isdisjoint(("practitioner", "admin")):
+        yield PATIENT
+
+
+def shown_to(
+    alike: Mapping[Rule, Collection[str]], who: Party, asked: Asked, trusted: Criterion, *, labels: bool
+) -> Criterion:
+    """What is left of a type. `alike`: rules, by the records that they are about; `trusted`: what of R may be seen."""
+    shown = negated(_gathered(alike, who, asked, hides)) if _narrows(asked) else EVERYTHING
+    if labels:
+        shown = conjoined(shown, _unlabelled(alike, who, asked, trusted))
+    return shown if who.own is None else either([within([who.own], asked.type_), shown])
+
+
+def _narrows(asked: Asked) -> bool:
+    return asked.type_ != CONSENT or asked.permission not in "rs"
+
+
+def _unlabelled(alike: Mapping[Rule, Collection[str]], who: Party, asked: Asked, trusted: Criterion) -> Criterion:
+    type_ = asked.type_
+    return either(
+        [
+            negated(confidential(type_, WITHHELD)),
+            conjoined(negated(confidential(type_, [VERY_RESTRICTED])), trusted),
+            within(who.emergencies, type_),
+            _gathered({rule: each for rule, each in alike.items() if rule.unlocks}, who, asked, unlocks),
+        ]
+    )
+
+
+def _gathered(alike: Mapping[Rule, Collection[str]], who: Party, asked: Asked, says: Says) -> Criterion:
+    """What rules say, each of the records that it is about."""
+    special = dict(who.special)
+    apart = special.keys() | {who.own}
+    said: dict[Criterion, list[str]] = {}
+    for rule, records in alike.items():
+        groups = [(who.usual, [each for each in records if each not in apart])]
+        groups += [(seeker, [record]) for record, seeker in special.items() if record in records]
+        for seeker, some in groups:
+            if some and (what := says(rule, seeker, asked)) != NOTHING:
+                said.setdefault(what, []).extend(some)
+    if sum(map(len, said.values())) > MOST:
+        raise too_costly(f"the consents of more than {MOST:,} patients keep some {asked.type_} from this caller")
+    return either([conjoined(within({*records}, asked.type_), what) for what, records in said.items()])
+
+
+def within(records: Collection[str], type_: str) -> Criterion:
+    """What is in these records; of patients, only they themselves are in theirs."""
+    if not records:
+        return NOTHING
+    if type_ == "Patient":
+        ids = tuple(each.removeprefix("Patient/") for each in sorted(records))
+        return Clause(r4_registry()["Patient"]["_id"], None, ids)
+    return Belonging(tuple(sorted(records)))

@@ -1,0 +1,147 @@
+"""The data that a rule is about, as a criterion of a type: its class, codes, labels, dates, and single resources.
+
+`generous` counts as met what cannot be told; for what permits it is the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+
+from fhirserver.consents.labels import LEVELS, at_least, at_most, form, labelled
+from fhirserver.consents.labels import SYSTEM as CONFIDENTIALITY
+from fhirserver.consents.provisions import Period, Rule, Some
+from fhirserver.search.care_dates import CARE_DATES
+from fhirserver.search.criteria import Clause, Codes, Contained, Criterion, Dates, Reference, Token
+from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
+from fhirserver.search.parameters import Parameter, r4_registry
+
+Related = Mapping[str, frozenset[str]]  # what a resource refers to, by its own reference
+
+NO_CODES = frozenset({"_id", "_security", "_tag", "identifier"})  # parameters of type token that hold no codes
+CONTAINED = ("Condition", "Device", "Medication", "Observation", "Procedure", "Specimen", "Substance")
+AUTHORS = frozenset({"asserter", "author", "enterer", "performer", "recorder", "requester", "sender", "source"})
+
+
+@lru_cache(maxsize=10_000)
+def about(rule: Rule, type_: str, generous: bool) -> Criterion:
+    """The resources of a type that a rule by itself is about, but for single ones that it names (see `named`)."""
+    if rule.classes is not None and not _open(rule.classes, generous):
+        classes = either([_class(kind, which, type_) for kind, which in rule.classes.known])
+    else:
+        classes = EVERYTHING
+    return conjoined(
+        classes,
+        _any(rule.codes, generous, lambda codes: _coded(codes, type_)),
+        _any(rule.labels, generous, lambda labels: _labelled(rule, labels, type_)),
+        EVERYTHING if rule.dates is None else _dated(rule.dates, type_, touching=rule.denies),
+    )
+
+
+def named(rule: Rule, type_: str, generous: bool, related: Related) -> Criterion:
+    """Those that it names one by one."""
+    return _any(rule.data, generous, lambda data: either([_data(*each, type_, related) for each in data]))
+
+
+def _open(some: Some, generous: bool) -> bool:
+    return generous and not some.clear
+
+
+def _any(some: Some | None, generous: bool, of: Callable[[tuple[tuple[str, str], ...]], Criterion]) -> Criterion:
+    return EVERYTHING if some is None or _open(some, generous) else of(some.known)
+
+
+def _class(kind: str, which: str, type_: str) -> Criterion:
+    if kind == "type":
+        return EVERYTHING if which == type_ else NOTHING
+    return Clause(r4_registry()[type_]["_profile"], None, (which,))
+
+
+def _coded(codes: tuple[tuple[str | None, str], ...], type_: str) -> Criterion:
+    """Any code of a resource, and of what it contains."""
+    forms = Codes(tuple(dict.fromkeys(each for system, code in codes for each in _forms(system, code))))
+    inside = [Contained(each, either(_clauses(each, forms))) for each in CONTAINED if each != type_]
+    return either([*_clauses(type_, forms), *inside])
+
+
+def _forms(system: str | None, code: str) -> Iterator[str]:
+    for any_case in (False, True):
+        yield from Token(system, code, any_case).forms
+
+
+def _clauses(type_: str, forms: Codes) -> Iterator[Criterion]:
+    for code, parameter in r4_registry()[type_].items():
+        if parameter.type == "token" and code not in NO_CODES:
+            yield Clause(parameter, None, (forms,))
+
+
+def _labelled(rule: Rule, labels: tuple[tuple[str | None, str], ...], type_: str) -> Criterion:
+    """A confidentiality means a range of them; any other label itself."""
+    found: list[Criterion] = []
+    for system, code in labels:
+        if system == CONFIDENTIALITY and code in LEVELS:
+            found.append((at_least if rule.denies else at_most)(type_, code))
+        else:
+            found.append(labelled(type_, [form(system, code)]))
+    return either(found)
+
+
+def _dated(period: Period, type_: str, *, touching: bool) -> Criterion:
+    """By when care took place or, where a resource does not say that, by when it was written.
+
+    `touching`: what is partly in the period is in it.
+    """
+    written = _within(r4_registry()[type_]["_lastUpdated"], period, touching=True)
+    parameter = clinical(type_)
+    if parameter is None:
+        return written
+    missing = Clause(parameter, "missing", (True,))
+    return either(
+        [conjoined(negated(missing), _within(parameter, period, touching=touching)), conjoined(missing, written)]
+    )
+
+
+def clinical(type_: str) -> Parameter | None:
+    """The parameter that says when care took place, where a type has one."""
+    known = r4_registry()[type_]
+    found = known.get(CARE_DATES.get(type_, "date"))
+    return found if found is not None and found.type == "date" else None
+
+
+def _within(parameter: Parameter, period: Period, *, touching: bool) -> Criterion:
+    parts: list[Criterion] = []
+    if period.low is not None:
+        before = Clause(parameter, None, (Dates("lt", period.low, period.low),))
+        after = Clause(parameter, None, (Dates("gt", period.low, period.low),))
+        parts.append(after if touching else negated(before))
+    if period.high is not None:
+        before = Clause(parameter, None, (Dates("lt", period.high, period.high),))
+        after = Clause(parameter, None, (Dates("gt", period.high, period.high),))
+        parts.append(before if touching else negated(after))
+    return conjoined(*parts)
+
+
+def _data(meaning: str, reference: str, type_: str, related: Related) -> Criterion:
+    """https://hl7.org/fhir/R4/valueset-consent-data-meaning.html"""
+    match meaning:
+        case "instance":
+            return _ids([reference], type_)
+        case "related":
+            return _ids([reference, *sorted(related.get(reference, ()))], type_)
+        case "dependents":
+            return either([_ids([reference], type_), _referring(reference, type_)])
+        case "authoredby":
+            return _referring(reference, type_, AUTHORS)
+    return NOTHING
+
+
+def _ids(references: list[str], type_: str) -> Criterion:
+    ids = tuple(each.partition("/")[2] for each in references if each.partition("/")[0] == type_)
+    return Clause(r4_registry()[type_]["_id"], None, ids) if ids else NOTHING
+
+
+def _referring(reference: str, type_: str, by: frozenset[str] | None = None) -> Criterion:
+    forms = Reference((reference,))
+    known = r4_registry()[type_].items()
+    leading = (each for code, each in known if each.type == "reference" and (by is None or code in by))
+    return either([Clause(each, None, (forms,)) for each in leading])

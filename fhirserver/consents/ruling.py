@@ -1,0 +1,90 @@
+"""What rules hide from somebody and what they permit, as criteria: the algebra of provisions and their exceptions.
+
+    hides(rule)   = rule is met, and: an exception in it hides; or it denies, and no exception in it permits
+    permits(rule) = rule is met, and: no exception in it hides, and one permits or it permits itself
+
+What is hidden by any Consent is hidden, so that one more never shows more.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from fhirserver.consents.conditions import Related, about, named
+from fhirserver.consents.provisions import Rule
+from fhirserver.consents.purposes import are, may_be
+from fhirserver.search.criteria import Criterion
+from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
+
+
+class Seeker(NamedTuple):
+    """Who wants something of a record, and what for.
+
+    `names` are those that an actor of a rule may have: `Practitioner/1`, the organizations where they work, the client.
+    `emergency`: a record was opened with a reason, against what denies it without naming what for.
+    """
+
+    names: frozenset[str]
+    purposes: frozenset[str]
+    emergency: bool = False
+
+
+class Asked(NamedTuple):
+    """What is wanted: resources of a type, for a permission of cruds, at a time."""
+
+    type_: str
+    permission: str
+    now: datetime
+    related: Related
+
+
+def hides(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False) -> Criterion:
+    """`purposeful`: a rule around it names what for."""
+    purposeful = purposeful or rule.purposes is not None
+    met = _met(rule, seeker, asked, generous=True)
+    if met == NOTHING:
+        return NOTHING
+    inner = [hides(part, seeker, asked, purposeful) for part in rule.parts]
+    if rule.denies and (purposeful or not seeker.emergency):
+        inner.append(negated(either([permits(part, seeker, asked, purposeful) for part in rule.parts])))
+    return conjoined(met, either(inner))
+
+
+def permits(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False) -> Criterion:
+    purposeful = purposeful or rule.purposes is not None
+    met = _met(rule, seeker, asked, generous=False)
+    if met == NOTHING:
+        return NOTHING
+    hidden = either([hides(part, seeker, asked, purposeful) for part in rule.parts])
+    inner = [permits(part, seeker, asked, purposeful) for part in rule.parts] if rule.denies else [EVERYTHING]
+    return conjoined(met, negated(hidden), either(inner))
+
+
+def unlocks(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False, labelled: bool = False) -> Criterion:
+    """What it permits by a security label that it names, or that a rule around it does."""
+    purposeful, labelled = purposeful or rule.purposes is not None, labelled or rule.labels is not None
+    met = _met(rule, seeker, asked, generous=False)
+    if met == NOTHING:
+        return NOTHING
+    hidden = either([hides(part, seeker, asked, purposeful) for part in rule.parts])
+    inner = [unlocks(part, seeker, asked, purposeful, labelled) for part in rule.parts]
+    if labelled and not rule.denies:
+        inner.append(EVERYTHING)
+    return conjoined(met, negated(hidden), either(inner))
+
+
+def _met(rule: Rule, seeker: Seeker, asked: Asked, *, generous: bool) -> Criterion:
+    """Nothing, where somebody else is meant, something else or another time; else the data that it is about."""
+    if not rule.clear and not generous:
+        return NOTHING
+    if rule.period is not None and not rule.period.contains(asked.now):
+        return NOTHING
+    for some, held in (
+        (rule.actors, lambda each: each in seeker.names),
+        (rule.actions, lambda each: each == asked.permission),
+        (rule.purposes, lambda each: (may_be if generous else are)(seeker.purposes, each)),
+    ):
+        if some is not None and not (generous and not some.clear) and not any(map(held, some.known)):
+            return NOTHING
+    return conjoined(about(rule, asked.type_, generous), named(rule, asked.type_, generous, asked.related))

@@ -1,0 +1,276 @@
+"""What Consents and security labels leave to who asks, as things are now: of a type, and of single versions.
+
+Consents are read once and kept, so that the record of somebody who has none costs no round trip
+(`fhirserver.consents.kept`). Both answers are the same criterion: the database is asked it of many, and of one it is
+told here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from fhirserver.access.narrowing import Party, party, shown_to, within
+from fhirserver.access.reach import caring
+from fhirserver.consents.kept import Consents, Ruling, Standing, boundaries, names_members
+from fhirserver.consents.labels import SYSTEM, WITHHELD, form, labelled
+from fhirserver.consents.provisions import Rule, read, references
+from fhirserver.consents.ruling import Asked
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.interactions.cared_for import patients_of
+from fhirserver.search.criteria import AnyOf, CaredFor, Criterion
+from fhirserver.search.filters import criterion_filter
+from fhirserver.search.joined import EVERYTHING, conjoined
+from fhirserver.search.judged import Judged, meets
+from fhirserver.store import emergencies
+from fhirserver.store.hops import matching_ids, values_of
+from fhirserver.store.resources import Change, Stored
+from fhirserver.store.schema import EMERGENCIES
+from fhirserver.store.watching import Told, written
+
+CONSENT = "Consent"
+MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
+FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
+MOST_MEMBERSHIPS = 10_000
+AGAIN_SECONDS = 1.0
+LABELLED = b'"security"'
+
+log = logging.getLogger(__name__)
+
+
+# how it is kept
+
+
+def note(consents: Consents, changes: Sequence[Change]) -> None:
+    """This process wrote these."""
+    ids = [each.id for each in changes if each.type == CONSENT]
+    if ids:
+        consents.changed_ids(ids)
+    if any(each.type in MEMBERSHIPS for each in changes):
+        consents.standings.changed()
+    for each in changes:
+        if not {*FORMS}.isdisjoint(each.search.get("_security", ())):
+            consents.labels.add(each.type)
+
+
+async def follow(ctx: Context) -> None:
+    """Until it is cancelled: what is kept needs no second look as long as changes are told here."""
+    kept = ctx.consents
+    parts = (kept, kept.standings, kept.labels)
+    while True:
+        try:
+            async for told in written(ctx.store, (CONSENT, *MEMBERSHIPS, EMERGENCIES), FORMS):
+                if told is True:
+                    for each in parts:
+                        each.lost()  # what was read before this began
+                elif isinstance(told, Told):
+                    _hear(kept, told)
+                for each in parts:
+                    each.heard()
+        except PyMongoError as error:
+            log.debug("consents are not watched for a while: %s", error)
+        for each in parts:
+            each.lost()
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _hear(kept: Consents, told: Told) -> None:
+    if told.collection == CONSENT:
+        kept.changed_ids([told.id])
+    if told.collection in (*MEMBERSHIPS, EMERGENCIES):
+        kept.standings.changed()
+    if not {*FORMS}.isdisjoint(told.labels):
+        kept.labels.add(told.collection)
+
+
+async def known(ctx: Context) -> Consents:
+    """The Consents in force, as they are now."""
+    kept = ctx.consents
+    if kept.present:
+        return kept
+    epoch, stale = kept.epoch, kept.stale
+    store = ctx.store.outside()
+    if stale is None:
+        active = {"search.status": {"$eq": "active"}, "deleted": None}
+        found = {each["_id"]: each["version"] async for each in store[CONSENT].find(active, {"version": 1})}
+        same = {id_: kept.rulings[id_] for id_, version in found.items() if _is(kept.rulings.get(id_), version)}
+        wanted = found.keys() - same.keys()
+    else:
+        same, wanted = {}, {*stale}
+    looked: dict[str, Ruling | None] = {**same, **dict.fromkeys(wanted if stale is not None else ())}
+    if wanted:
+        for version in await store.read_stored(CONSENT, wanted):
+            looked[version.id] = None if version.deleted else ruling(ctx, version)
+    kept.take(looked, epoch, whole=stale is None)
+    return kept
+
+
+def _is(ruling_: Ruling | None, version: int) -> bool:
+    return ruling_ is not None and ruling_.version == version
+
+
+def ruling(ctx: Context, version: Stored) -> Ruling | None:
+    found = read(json.resource(version.body), ctx.base_url)
+    return Ruling(version.version, found.record, found.rule) if found.record and found.rule else None
+
+
+async def _standing(ctx: Context, rules: Iterable[Rule]) -> Standing:
+    """What else the caller is, as far as these rules are about that, and what it has open in an emergency."""
+    caller, kept = ctx.caller, ctx.consents.standings
+    member = caller.fhir_user is not None and names_members(rules)
+    who = (caller.user, caller.fhir_user, member)
+    found = kept.get(who)
+    if found is None:
+        epoch, store = kept.epoch, ctx.store.outside()
+        names = await _memberships(ctx, caller.fhir_user) if member and caller.fhir_user else frozenset()
+        opened = await emergencies.known(store, caller.user) if caller.user is not None else {}
+        found = Standing(names, opened)
+        kept.keep(who, found, epoch)
+    return found
+
+
+async def _memberships(ctx: Context, person: str) -> frozenset[str]:
+    """Active roles and their organizations, the active teams of all of these, and the groups."""
+    store = ctx.store.outside()
+    active: dict[str, Any] = {"search.practitioner": {"$eq": person}, "search.active": {"$ne": "false"}}
+    ids = await matching_ids(store, "PractitionerRole", active, MOST_MEMBERSHIPS)
+    roles = [f"PractitionerRole/{each}" for each in ids]
+    organizations = await values_of(store, [("PractitionerRole", active, ("organization",))], MOST_MEMBERSHIPS)
+    people = [person, *roles, *organizations]
+    in_team = {"search.participant": {"$in": people}, "search.status": {"$eq": "active"}}
+    teams = await matching_ids(store, "CareTeam", in_team, MOST_MEMBERSHIPS)
+    in_group = {"search.member": {"$in": people}, "deleted": None}
+    groups = await matching_ids(store, "Group", in_group, MOST_MEMBERSHIPS)
+    named = (*(f"CareTeam/{each}" for each in teams), *(f"Group/{each}" for each in groups))
+    return frozenset((*roles, *organizations, *named))
+
+
+async def _related(ctx: Context, rules: Iterable[Rule]) -> dict[str, frozenset[str]]:
+    """What the resources refer to that rules are about together with that."""
+    found: dict[str, frozenset[str]] = {}
+    for name in sorted(references(rules)):
+        type_, _, id_ = name.partition("/")
+        if type_ in ctx.registry:
+            codes = [code for code, each in ctx.registry[type_].items() if each.type == "reference"]
+            values = await values_of(ctx.store.outside(), [(type_, {"_id": id_}, codes)], MOST_MEMBERSHIPS)
+            found[name] = frozenset(values)
+    return found
+
+
+# what is asked
+
+
+async def narrowing(ctx: Context, type_: str, permission: str) -> Criterion:
+    """What is left to the caller of a type. Where it cares for patients, that is still to be resolved."""
+    if ctx.caller.open:
+        return EVERYTHING
+    kept = await known(ctx)
+    labels = await _any_labelled(ctx, type_)
+    if not kept.alike and not labels:
+        return EVERYTHING
+    rules = list(kept.alike)
+    who = party(ctx.caller, await _standing(ctx, rules), ctx.now())
+    related = await _related(ctx, rules)
+    trusted = caring(ctx.caller, type_)
+    key = None if related else (who, trusted, type_, permission, labels)
+    known_ = kept.worked_out(key, ctx.now()) if key is not None else None
+    if known_ is None:
+        asked = [Asked(type_, each, ctx.now(), related) for each in _permissions(type_, permission)]
+        known_ = conjoined(*(shown_to(kept.alike, who, each, trusted, labels=labels) for each in asked))
+        until = min((time for time in boundaries(rules) if time > ctx.now()), default=None)
+        if key is not None:
+            kept.work_out(key, known_, until)
+    if who.emergencies and ctx.trail is not None:
+        ctx.trail.opened(_lifted(kept, who, labels))
+    return known_
+
+
+def _permissions(type_: str, permission: str) -> tuple[str, ...]:
+    """Who changes something has to see it; Consents are seen anyway."""
+    return (permission, "r") if permission in "ud" else ("r",) if permission == "s" else (permission,)
+
+
+def _lifted(kept: Consents, who: Party, labels: bool) -> list[str]:
+    """The records open in an emergency of which something may be seen that could not be otherwise."""
+    return [record for record in who.emergencies if labels or record in kept.by_record]
+
+
+async def _any_labelled(ctx: Context, type_: str) -> bool:
+    """Whether labels keep anything of a type back."""
+    if ctx.settings.security_labels != "enforced":
+        return False
+    labels = ctx.consents.labels
+    found = labels.known(type_)
+    if found is None:
+        epoch = labels.epoch
+        filter_ = criterion_filter(labelled(type_, FORMS), ctx.now())
+        found = bool(await matching_ids(ctx.store.outside(), type_, filter_, 1))
+        if found:
+            labels.add(type_)
+        else:
+            labels.absent(type_, epoch)
+    return found
+
+
+async def may_be_narrowed(ctx: Context, type_: str) -> bool:
+    """Whether anything of a type may be kept from anybody: there are Consents, or labels in it."""
+    return bool((await known(ctx)).alike) or await _any_labelled(ctx, type_)
+
+
+async def left(ctx: Context, versions: Sequence[tuple[Stored, Stored | None]], permission: str) -> list[bool]:
+    """Which of some versions are left to the caller. Beside each is what says what it is about, if anything does.
+
+    Of a deleted one that is its last version before.
+    """
+    kept = await known(ctx)
+    return [await _left(ctx, kept, version, said, permission) for version, said in versions]
+
+
+async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored | None, permission: str) -> bool:
+    records = records_of(version)
+    if said is None or said.deleted or (ctx.caller.own is not None and f"Patient/{ctx.caller.own}" in records):
+        return True
+    body, rules = said.body, kept.alike_in(records)
+    labels = ctx.settings.security_labels == "enforced" and LABELLED in body
+    if not rules and not labels:
+        return True
+    search = ctx.indexer.entry(json.resource(body)).search
+    labels = labels and not {*FORMS}.isdisjoint(search.get("_security", ()))
+    if not rules and not labels:
+        return True
+    now = ctx.now()
+    who = party(ctx.caller, await _standing(ctx, rules), now)
+    related = await _related(ctx, rules)
+    trusted = await _resolved(ctx, caring(ctx.caller, version.type), version.type) if labels else EVERYTHING
+    judged = Judged(version.id, version.compartments, said.updated, search)
+
+    def held(party_: Party) -> bool:
+        asked = [Asked(version.type, each, now, related) for each in _permissions(version.type, permission)]
+        return all(meets(shown_to(rules, party_, each, trusted, labels=labels), judged) for each in asked)
+
+    found = held(who)
+    if found and ctx.trail is not None and not {*who.emergencies}.isdisjoint(records) and not held(who.ordinary()):
+        ctx.trail.opened(records)
+    return found
+
+
+async def _resolved(ctx: Context, criterion: Criterion, type_: str) -> Criterion:
+    """With the patients that somebody cares for."""
+    match criterion:
+        case CaredFor():
+            return within([f"Patient/{each}" for each in await patients_of(ctx, criterion)], type_)
+        case AnyOf(parts):
+            return AnyOf(tuple([await _resolved(ctx, part, type_) for part in parts]))
+    return criterion
+
+
+def records_of(version: Stored) -> list[str]:
+    """The patients whose records a resource is in; a patient is in its own."""
+    if version.type == "Patient":
+        return [version.reference]
+    return [each for each in version.compartments if each.startswith("Patient/")]

@@ -1,0 +1,444 @@
+"""Who sees what of whom under which consents: a table of decisions, each by read and by search, and both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from brief import briefly
+from consent_rules import (
+    ACT_CODE,
+    CONFIDENTIALITY,
+    LOINC,
+    SCOPE,
+    SNOMED,
+    coding,
+    concept,
+    consent,
+    deny,
+    permit,
+    said,
+)
+from naive_consents import Who, sees
+from record import code, pulse, resource, to
+from seam import person
+
+from fhirserver.app import contexts
+from fhirserver.store import emergencies
+from smart_auth.clients import Client, add
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve, Served
+    from seam import Apps
+
+Json = dict[str, Any]
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+YESTERDAY, TODAY, TOMORROW = ((NOW + DAY * each).date().isoformat() for each in (-1, 0, 1))
+LAST_YEAR = (NOW - 365 * DAY).date().isoformat()
+PROFILE = "http://example.org/fhir/StructureDefinition/private"
+HIV, METHADONE, PULSE = (LOINC, "75622-1"), ("http://www.nlm.nih.gov/research/umls/rxnorm", "6813"), (LOINC, "8867-4")
+
+
+def labelled(*labels: Json) -> Json:
+    return {"security": [*labels]}
+
+
+def gallery(p: str) -> dict[str, Json]:
+    """What is in each record, by a letter. `{p}` is the patient's id."""
+    about = {"subject": to(f"Patient/{p}")}
+    return {
+        "p": resource(f"Patient/{p}", generalPractitioner=[to("Practitioner/doctor")]),
+        "o": pulse(f"{p}-o", p, 14, performer=[to("Practitioner/doctor")]),
+        "h": resource(
+            f"Observation/{p}-h",
+            status="final",
+            code=code("HIV", HIV[1]),
+            effectiveDateTime="2025-06-01",
+            meta=labelled(coding(ACT_CODE, "HIV")),
+            derivedFrom=[to(f"Observation/{p}-o")],
+            **about,
+        ),
+        "r": resource(
+            f"Condition/{p}-r",
+            code=code("Depression", "35489007", SNOMED),
+            onsetDateTime="2024-05-05",
+            asserter=to("Practitioner/nurse"),
+            meta=labelled(coding(CONFIDENTIALITY, "R"), coding(ACT_CODE, "PSY")),
+            **about,
+        ),
+        "v": resource(
+            f"Condition/{p}-v",
+            code=code("Abuse", "397940009", SNOMED),
+            onsetDateTime="2026-02-02",
+            meta=labelled(coding(CONFIDENTIALITY, "V")),
+            **about,
+        ),
+        "m": resource(
+            f"MedicationRequest/{p}-m",
+            status="active",
+            intent="order",
+            authoredOn="2026-03-03",
+            contained=[resource("Medication/inside", code=code("Methadone", METHADONE[1], METHADONE[0]))],
+            medicationReference=to("#inside"),
+            requester=to("Practitioner/nurse"),
+            meta={"profile": [PROFILE]},
+            **about,
+        ),
+    }
+
+
+ALL, OPEN, CARED = "pohrvm", "pohm", "pohrm"  # everything; without what is labelled; what those see who care
+# who → what it sees of a record of which no consent says anything
+CALLERS = {
+    "doctor": CARED,  # cares for everybody
+    "nurse": OPEN,  # works at the clinic, and cares for nobody
+    "admin": CARED,
+    "proxy": OPEN,
+    "service": OPEN,
+    "study": OPEN,  # a service that is registered for research
+    "rescuer": ALL,  # a practitioner who opened every record in an emergency
+}
+
+
+class Case(NamedTuple):
+    """Consents of one patient, and what others see: `seen` where it is not what they see without."""
+
+    name: str
+    provisions: Sequence[Json | None]
+    seen: Mapping[str, str]
+    more: Mapping[str, Any] = {}
+
+
+def all_but(letters: str, *spared: str, lifted: bool = True) -> dict[str, str]:
+    """What everybody sees without these, but those who are spared; `lifted`: and but in an emergency."""
+    also = ("rescuer",) if lifted else ()
+    return {
+        who: "".join(each for each in seen if each not in letters)
+        for who, seen in CALLERS.items()
+        if who not in (*spared, *also)
+    }
+
+
+def only(letters: str, *who: str) -> dict[str, str]:
+    """The same for these, and nobody else."""
+    return {each: "".join(one for one in CALLERS[each] if one not in letters) for each in who}
+
+
+def more(letters: str, *who: str) -> dict[str, str]:
+    return {each: "".join(one for one in ALL if one in CALLERS[each] or one in letters) for each in who}
+
+
+RULES: tuple[Case, ...] = (
+    Case("none", [], {}),
+    Case("deny all", [deny()], all_but(ALL)),
+    Case("permit all", [permit()], {}),
+    Case("the policy denies", [None], all_but(ALL), {"policyRule": concept(ACT_CODE, "OPTOUT")}),
+    Case("the policy permits", [None], {}),
+    Case(
+        "the policy denies with exceptions",
+        [said(None, permit(actor="Practitioner/nurse"))],
+        all_but(ALL, "nurse"),
+        {"policyRule": concept(ACT_CODE, "OPTOUTE")},
+    ),
+    Case("inactive", [deny()], {}, {"status": "inactive"}),
+    Case("draft", [deny()], {}, {"status": "draft"}),
+    Case("proposed", [deny()], {}, {"status": "proposed"}),
+    Case("rejected", [deny()], {}, {"status": "rejected"}),
+    Case("entered in error", [deny()], {}, {"status": "entered-in-error"}),
+    Case("research without data", [deny()], {}, {"scope": concept(SCOPE, "research")}),
+    Case("a treatment refused", [deny(code=PULSE)], {}, {"scope": concept(SCOPE, "treatment")}),
+    Case("research about data", [deny(class_="Observation")], all_but("oh"), {"scope": concept(SCOPE, "research")}),
+    # actors
+    Case("deny the nurse", [deny(actor="Practitioner/nurse")], only(ALL, "nurse")),
+    Case("deny two", [deny(actor=["Practitioner/nurse", "Practitioner/doctor"])], only(ALL, "nurse", "doctor")),
+    Case("deny somebody else", [deny(actor="Practitioner/other")], {}),
+    Case("deny somebody elsewhere", [deny(actor="https://elsewhere.example/Practitioner/nurse")], {}),
+    Case("deny a role", [deny(actor="PractitionerRole/nurse")], only(ALL, "nurse")),
+    Case("deny a past role", [deny(actor="PractitionerRole/past")], {}),
+    Case("deny an organization", [deny(actor="Organization/clinic")], only(ALL, "nurse")),
+    Case("deny an organization of before", [deny(actor="Organization/before")], {}),
+    Case("deny a team", [deny(actor="CareTeam/ward")], only(ALL, "doctor", "nurse")),
+    Case("deny a team of before", [deny(actor="CareTeam/over")], {}),
+    Case("deny a group", [deny(actor="Group/staff")], only(ALL, "doctor")),
+    Case("deny a proxy", [deny(actor="RelatedPerson/mother")], only(ALL, "proxy")),
+    Case("deny a service", [deny(actor="study")], only(ALL, "study")),
+    Case("deny who cannot be told", [deny(actor={"display": "my neighbour"})], all_but(ALL)),
+    Case("permit the doctor only", [deny(permit(actor="Practitioner/doctor"))], all_but(ALL, "doctor")),
+    Case("permit the clinic only", [deny(permit(actor="Organization/clinic"))], all_but(ALL, "nurse")),
+    Case("permit who cannot be told", [deny(permit(actor={"display": "x"}))], all_but(ALL)),
+    # purposes
+    Case("deny research", [deny(purpose="HRESCH")], only(ALL, "study", "service")),
+    Case("deny a kind of research", [deny(purpose="CLINTRCH")], only(ALL, "service")),
+    Case("deny treatment", [deny(purpose="TREAT")], only(ALL, "doctor", "nurse", "service", "rescuer")),
+    Case("deny emergencies", [deny(purpose="ETREAT")], only(ALL, "service", "rescuer")),
+    Case("deny breaking the glass", [deny(purpose="BTG")], only(ALL, "service", "rescuer")),
+    Case("deny what families ask", [deny(purpose="PATRQT")], only(ALL, "proxy", "service")),
+    Case("deny administration", [deny(purpose="HOPERAT")], only(ALL, "admin", "service")),
+    Case("deny an unknown purpose", [deny(purpose="NONSENSE")], all_but(ALL, lifted=False)),
+    Case("permit treatment only", [deny(permit(purpose="TREAT"))], all_but(ALL, "doctor", "nurse")),
+    Case("permit research only", [deny(permit(purpose="HRESCH"))], all_but(ALL, "study")),
+    # actions
+    Case("deny access", [deny(action="access")], all_but(ALL)),
+    Case("deny disclosure", [deny(action="disclose")], all_but(ALL)),
+    Case("deny collection", [deny(action="collect")], {}),
+    Case("deny correction", [deny(action="correct")], {}),
+    Case("deny what nobody knows", [deny(action={"coding": [coding(LOINC, "x")]})], all_but(ALL)),
+    # periods
+    Case("deny as of now", [deny(period=[YESTERDAY])], all_but(ALL)),
+    Case("deny until tomorrow", [deny(period=[LAST_YEAR, TOMORROW])], all_but(ALL)),
+    Case("deny until yesterday", [deny(period=[LAST_YEAR, YESTERDAY])], {}),
+    Case("deny as of tomorrow", [deny(period=[TOMORROW])], {}),
+    Case("an exception that is over", [deny(permit(period=[LAST_YEAR, YESTERDAY]))], all_but(ALL)),
+    # data
+    Case("deny observations", [deny(class_="Observation")], all_but("oh")),
+    Case("deny patients", [deny(class_="Patient")], all_but("p")),
+    Case("deny two types", [deny(class_=["Condition", "MedicationRequest"])], all_but("rvm")),
+    Case("deny a profile", [deny(class_=PROFILE)], all_but("m")),
+    Case("deny a code", [deny(code=HIV)], all_but("h")),
+    Case("deny a code of what is contained", [deny(code=METHADONE)], all_but("m")),
+    Case("deny a category", [deny(code=("http://terminology.hl7.org/CodeSystem/observation-category", "vital-signs"))],
+         all_but("o")),
+    Case("deny a text", [deny(code={"text": "HIV"})], all_but(ALL)),
+    Case("permit a text only", [deny(permit(code={"text": "HIV"}))], all_but(ALL)),
+    Case("permit one code only", [deny(permit(code=PULSE))], all_but("phrvm")),
+    Case("deny a sensitivity", [deny(label="HIV")], all_but("h")),
+    Case("deny what is restricted", [deny(label="R")], all_but("rv")),
+    Case("deny what is normal", [deny(label="N")], all_but(ALL)),
+    Case("deny what is very restricted", [deny(label="V")], all_but("v")),
+    Case("permit what is normal", [deny(permit(label="N"))], all_but("rv")),
+    Case("permit what is restricted", [deny(permit(label="R"))], more("r", "nurse", "proxy", "service", "study") | {
+        "doctor": "pohrm", "admin": "pohrm"}),
+    Case("unlock for the nurse", [permit(label="R", actor="Practitioner/nurse")], more("r", "nurse")),
+    Case("unlock all for the doctor", [permit(label="V", actor="Practitioner/doctor")], more("v", "doctor")),
+    Case("unlock for research", [permit(label="R", purpose="HRESCH")], more("r", "study")),
+    Case("unlock one code", [permit(label="V", code=(SNOMED, "397940009"))], {
+        who: "".join(each for each in ALL if each in seen or each == "v") for who, seen in CALLERS.items()}),
+    Case("permit without a label", [permit(actor="Practitioner/nurse")], {}),
+    Case("deny a time", [deny(dates=["2026-01-01", "2026-02-28"])], all_but("ov")),
+    Case("deny all before", [deny(dates=[None, "2025-12-31"])], all_but("hr")),
+    Case("deny all since", [deny(dates=["2026-03-01"])], all_but("pm")),
+    Case("permit a time only", [deny(permit(dates=["2024-01-01", "2024-12-31"]))], all_but("pohvm")),
+    Case("deny one resource", [deny(data=("instance", "Observation/{p}-o"))], all_but("o")),
+    Case("deny it and what refers to it", [deny(data=("dependents", "Observation/{p}-o"))], all_but("oh")),
+    Case("deny it and what it refers to", [deny(data=("related", "Observation/{p}-h"))], all_but("poh")),
+    Case("deny by author", [deny(data=("authoredby", "Practitioner/nurse"))], all_but("rm")),
+    Case("permit by author only", [deny(permit(data=("authoredby", "Practitioner/doctor")))], all_but("phrvm")),
+    # several conditions, several provisions, several consents
+    Case("deny a code to one", [deny(code=HIV, actor="Practitioner/nurse")], only("h", "nurse")),
+    Case("deny a type for a purpose", [deny(class_="Condition", purpose="HRESCH")], only("rv", "study", "service")),
+    Case("an exception to an exception", [deny(permit(deny(code=HIV), actor="Practitioner/nurse"))],
+         all_but(ALL, "nurse") | only("h", "nurse")),
+    Case("two exceptions", [deny(permit(actor="Practitioner/nurse"), permit(actor="study"))],
+         all_but(ALL, "nurse", "study")),
+    Case("a deny beats a permit beside it", [permit(deny(class_="Observation"), permit(class_="Observation"))],
+         all_but("oh")),
+    Case("a permit lifts no other deny", [deny(actor="Practitioner/nurse"), permit(actor="Practitioner/nurse")],
+         only(ALL, "nurse")),
+    Case("two denies", [deny(code=HIV), deny(class_="MedicationRequest")], all_but("hm")),
+    Case("unlock and deny", [permit(label="R", actor="Practitioner/nurse"), deny(code=(SNOMED, "35489007"))],
+         all_but("r")),
+)  # fmt: skip
+
+
+def name_of(number: int) -> str:
+    return f"r{number}"
+
+
+def in_record(node: Any, patient: str) -> Any:
+    """With the patient's id in its place."""
+    if isinstance(node, dict):
+        return {key: in_record(each, patient) for key, each in node.items()}
+    if isinstance(node, list):
+        return [in_record(each, patient) for each in node]
+    return node.replace("{p}", patient) if isinstance(node, str) else node
+
+
+def consents_of(number: int) -> list[Json]:
+    patient, case = name_of(number), RULES[number]
+    return [
+        in_record(consent(f"{patient}-{at}", patient, each, **case.more), patient)
+        for at, each in enumerate(case.provisions)
+    ]
+
+
+STAFF = [
+    resource("Organization/clinic", name="Clinic"),
+    resource("Organization/before", name="Before"),
+    *(resource(f"Practitioner/{each}", name=[{"family": each}]) for each in ("doctor", "nurse", "rescuer", "other")),
+    resource(
+        "PractitionerRole/nurse",
+        active=True,
+        practitioner=to("Practitioner/nurse"),
+        organization=to("Organization/clinic"),
+    ),
+    resource(
+        "PractitionerRole/past",
+        active=False,
+        practitioner=to("Practitioner/nurse"),
+        organization=to("Organization/before"),
+    ),
+    resource(
+        "CareTeam/ward",
+        status="active",
+        participant=[{"member": to("Practitioner/doctor")}, {"member": to("Organization/clinic")}],
+    ),
+    resource("CareTeam/over", status="inactive", participant=[{"member": to("Practitioner/doctor")}]),
+    resource("Group/staff", type="practitioner", actual=True, member=[{"entity": to("Practitioner/doctor")}]),
+]
+
+
+class House(NamedTuple):
+    """A served record, with apps of those who ask, and who they are."""
+
+    served: Served
+    callers: Mapping[str, Fhir]
+
+
+def store(fhir: Fhir, resources: Sequence[Json]) -> None:
+    for at in range(0, len(resources), 200):
+        entries = [
+            {"request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}, "resource": each}
+            for each in resources[at : at + 200]
+        ]
+        answer = fhir.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+        failed = [each for each in answer.json()["entry"] if each["response"]["status"][:3] not in ("200", "201")]
+        assert not failed, failed[:2]
+
+
+def opened(served: Served, account: str, patients: Sequence[str]) -> None:
+    """A study is registered, and records are open in an emergency, as $break-glass opens them."""
+
+    async def story() -> None:
+        async with contexts(served.settings) as found:
+            auth = found[""].auth
+            await add(
+                auth,
+                Client(
+                    "study",
+                    "A study",
+                    NOW,
+                    "private_key_jwt",
+                    ("client_credentials",),
+                    jwks={"keys": []},
+                    purposes=("HRESCH",),
+                ),
+            )
+            for patient in patients:
+                await emergencies.begin(found[""].store, account, patient, NOW + DAY)
+
+    briefly(story())
+
+
+@pytest.fixture(scope="module")
+def filled(serve: Serve) -> str:
+    """The name of a database with a record for each case."""
+    served = serve()
+    resources = [*STAFF]
+    for number in range(len(RULES)):
+        resources += [*gallery(name_of(number)).values(), *consents_of(number)]
+    store(served.client, resources)
+    return str(served.settings.database)
+
+
+@pytest.fixture(scope="module")
+def house(serve: Serve, apps: Apps, filled: str) -> House:
+    served = serve(open=False, database=filled)
+    patients = [name_of(number) for number in range(len(RULES))]
+    practitioners = ("doctor", "nurse", "rescuer")
+    people = {
+        each: person(served, each, roles=["practitioner"], fhir_user=f"Practitioner/{each}") for each in practitioners
+    }
+    people["admin"] = person(served, "admin", roles=["admin"])
+    people["proxy"] = person(served, "proxy", roles=["patient"], fhir_user="RelatedPerson/mother", proxy_for=patients)
+    opened(served, people["rescuer"], patients)
+    callers = {each: apps(served, "user/*.cruds", user=id_) for each, id_ in people.items()}
+    callers |= {each: apps(served, "system/*.cruds", client=each) for each in ("service", "study")}
+    return House(served, callers)
+
+
+ROWS = [(number, who) for number in range(len(RULES)) for who in CALLERS]
+
+
+def expected(number: int, who: str) -> set[str]:
+    return {*RULES[number].seen.get(who, CALLERS[who])}
+
+
+def found(fhir: Fhir) -> dict[str, set[str]]:
+    """What a caller finds by searches, by patient."""
+    seen: dict[str, set[str]] = {}
+    ids = [(id_, "p") for id_ in fhir.ids("Patient?_count=500")]
+    for type_ in ("Observation", "Condition", "MedicationRequest"):
+        ids += [tuple(id_.rsplit("-", 1)) for id_ in fhir.ids(f"{type_}?_count=1000")]
+    for patient, letter in ids:
+        seen.setdefault(patient, set()).add(letter)
+    return seen
+
+
+def test_the_table_is_large() -> None:
+    assert len(ROWS) >= 200
+    assert len({case.name for case in RULES}) == len(RULES)
+
+
+@pytest.mark.parametrize("who", CALLERS)
+def test_what_is_found(house: House, who: str) -> None:
+    seen = found(house.callers[who])
+    wrong = {}
+    for number, case in enumerate(RULES):
+        got = seen.get(name_of(number), set())
+        if got != expected(number, who):
+            wrong[case.name] = "".join(sorted(got)), "".join(sorted(expected(number, who)))
+    assert not wrong
+
+
+@pytest.mark.parametrize("who", CALLERS)
+def test_what_is_read(house: House, who: str) -> None:
+    wrong = {}
+    for number, case in enumerate(RULES):
+        for letter, each in gallery(name_of(number)).items():
+            status = house.callers[who].get(f"{each['resourceType']}/{each['id']}").status_code
+            if status != (200 if letter in expected(number, who) else 404):
+                wrong[case.name, letter] = status
+    assert not wrong
+
+
+@pytest.mark.parametrize("who", CALLERS)
+def test_the_naive_rules_say_the_same(who: str) -> None:
+    patients = frozenset(name_of(number) for number in range(len(RULES)))
+    wrong = {}
+    for number, case in enumerate(RULES):
+        if any(word in str(case.provisions) for word in ("related", "NONSENSE")):
+            continue
+        if case.more.get("scope"):
+            continue
+        patient = name_of(number)
+        asking = NAIVE[who](patients)
+        got = {
+            letter
+            for letter, each in gallery(patient).items()
+            if sees(consents_of(number), each, patient, asking, TODAY)
+        }
+        if got != expected(number, who):
+            wrong[case.name] = "".join(sorted(got)), "".join(sorted(expected(number, who)))
+    assert not wrong
+
+
+def _who(*names: str, purposes: str = "") -> Who:
+    return Who(names=frozenset(names), purposes=frozenset(purposes.split()))
+
+
+CLINIC = ("PractitionerRole/nurse", "Organization/clinic", "CareTeam/ward")
+NAIVE: Mapping[str, Callable[[frozenset[str]], Who]] = {
+    "doctor": lambda all_: _who("Practitioner/doctor", "CareTeam/ward", "Group/staff", purposes="TREAT")._replace(
+        cares=all_
+    ),
+    "nurse": lambda all_: _who("Practitioner/nurse", *CLINIC, purposes="TREAT"),
+    "rescuer": lambda all_: _who("Practitioner/rescuer", purposes="TREAT")._replace(emergencies=all_),
+    "admin": lambda all_: _who(purposes="HSYSADMIN")._replace(admin=True),
+    "proxy": lambda all_: _who("RelatedPerson/mother")._replace(proxies=all_),
+    "service": lambda all_: _who("service"),
+    "study": lambda all_: _who("study", purposes="HRESCH"),
+}
