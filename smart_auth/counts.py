@@ -24,12 +24,12 @@ class Count:
     def id(self) -> str:
         return f"{self.key}@{self.ends}"
 
-    def take(self) -> bool:
-        """Whether one more is allowed; it is counted then."""
-        if self.used >= self.most:
+    def take(self, times: int = 1) -> bool:
+        """Whether so many more are allowed; they are counted then, all or none."""
+        if self.used + times > self.most:
             return False
-        self.used += 1
-        self.untold += 1
+        self.used += times
+        self.untold += times
         return True
 
     def headers(self, now: float) -> dict[str, str]:

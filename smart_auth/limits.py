@@ -33,11 +33,11 @@ def limited(settings: Settings) -> bool:
     return any((settings.requests_per_address, settings.requests_per_client, settings.requests_per_user))
 
 
-def taken(auth: Auth, kind: str, of: str, most: int) -> dict[str, str]:
-    """Count a request, and what to tell of it. `Exceeded` where it is one too many."""
+def taken(auth: Auth, kind: str, of: str, most: int, times: int = 1) -> dict[str, str]:
+    """Count a request, or so many in one, and what to tell of it. `Exceeded` where that is too many."""
     now = time()
     count = auth.counts.count(kind, of, most, now)
-    if not count.take():
+    if not count.take(times):
         raise Exceeded(count, now)
     return count.headers(now)
 

@@ -25,7 +25,7 @@ from fhirserver.rest.auth import known
 from fhirserver.rest.binary import content_of, wants_content
 from fhirserver.rest.bodies import Bodies, Body, Headers
 from fhirserver.rest.cors import granted, preflight
-from fhirserver.rest.limits import of_address, of_caller
+from fhirserver.rest.limits import of_address, of_caller, of_entries
 from fhirserver.rest.negotiation import Format, preference, wanted
 from fhirserver.rest.protection import OF_CONTENT, OF_RESOURCES, protective
 from fhirserver.rest.queue import Gone, Queue, is_wide
@@ -76,6 +76,8 @@ async def _serve(
         asked, returned = await _asked(ctx, body, prefix, scope, receive, incoming, query)
         if asked.pairs is not query:  # a form may say it too
             format_, pretty = _presentation(incoming, asked.pairs)
+        if told := of_entries(ctx, scope, asked):
+            out = [each for each in out if not each[0].startswith(b"ratelimit")] + told
         asks_nobody = asked.path == ("metadata",)
         async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive, _client(scope)):
             ctx = ctx.fresh()  # the body and the turn may have been waited for

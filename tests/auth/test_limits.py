@@ -47,12 +47,12 @@ def newcomer(served: Any) -> dict[str, str]:
     raise AssertionError("addresses do not end")
 
 
-def token(settings: Settings, client: str, login: str | None = None) -> dict[str, str]:
+def token(settings: Settings, client: str, login: str | None = None, scope: str | None = None) -> dict[str, str]:
     async def issued(auth: Auth) -> str:
         user = await auth["users"].find_one({"login": login}) if login else None
-        hour, scope = timedelta(hours=1), "user/*.rs" if login else "system/*.rs"
-        grant = await tokens.begin(auth, client, scope, hour, user=user["_id"] if user else None)
-        return (await tokens.issue(auth, grant, scope, hour, None)).access
+        hour, given = timedelta(hours=1), scope or ("user/*.rs" if login else "system/*.rs")
+        grant = await tokens.begin(auth, client, given, hour, user=user["_id"] if user else None)
+        return (await tokens.issue(auth, grant, given, hour, None)).access
 
     return {"Authorization": f"Bearer {inside(settings, issued)}"}
 
@@ -103,6 +103,31 @@ def test_a_caller_that_asks_too_much_is_told_to_wait(serve: Any, kind: str) -> N
     assert statuses[:3] == [200] * 3
     assert 429 in statuses  # of two minutes that meet here, six are allowed
     assert served.client.get("metadata").status_code == 200
+
+
+def bundle(kind: str, *names: str) -> dict[str, Any]:
+    """Patients to be written."""
+    entries = [
+        {"request": {"method": "PUT", "url": f"Patient/{name}"}, "resource": {"resourceType": "Patient", "id": name}}
+        for name in names
+    ]
+    return {"resourceType": "Bundle", "type": kind, "entry": entries}
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_each_entry_of_a_bundle_counts_and_none_is_done_where_they_are_too_many(serve: Any, kind: str) -> None:
+    served = serve(open=False, requests_per_client=20, trusted_proxies="127.0.0.1", requests_per_address=20)
+    place = newcomer(served) | token(served.settings, "writer", scope="system/*.cruds")
+    answer = served.client.post("", bundle(kind, *(f"p{number}" for number in range(12))), headers=place)
+    assert answer.status_code == 200, answer.text
+    assert (told(answer)["address"][0], told(answer)["client"][0]) == (7, 8)
+    assert len(_told.findall(answer.headers["RateLimit"])) == 2  # each limit is told once
+    refused = served.client.post("", bundle(kind, *(f"q{number}" for number in range(9))), headers=place)
+    assert (refused.status_code, refused.json()["issue"][0]["code"]) == (429, "throttled")
+    assert "each entry of this Bundle counts, 9 in all" in refused.json()["issue"][0]["diagnostics"]
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert served.client.get("Patient/q0", headers=place).status_code == 404
+    assert served.client.get("Patient/p11", headers=place).status_code == 200
 
 
 def test_no_limit_is_no_header(serve: Any) -> None:
