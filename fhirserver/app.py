@@ -50,6 +50,7 @@ from fhirserver.validation.validate import Validator
 from portal import sample
 from smart_auth import limits, schema, tokens
 from smart_auth.app import create as authorizing
+from smart_auth.sealed import sealing_key
 from smart_auth.server import Auth
 from terminology.kept import Terminology
 
@@ -200,7 +201,7 @@ def assemble(
         terminology=terminology,
         profiles=KeptProfiles(),
         consents=consents,
-        auth=Auth(database, settings, now),
+        auth=Auth(database, settings, now, sealing_key=sealing_key(secret)),
         caller=ANYONE if settings.open else NOBODY,
         ledger=Ledger(store, audit_key(secret)) if settings.audit and not settings.open else None,
     )

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import segno
 from starlette.responses import Response
 
-from smart_auth import elsewhere, events, failures, login, notices, sessions, throttle, totp, users, visits
+from smart_auth import elsewhere, events, failures, login, notices, sealed, sessions, throttle, totp, users, visits
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth, digest
 from smart_auth.sessions import Session
@@ -27,15 +27,27 @@ RECOVERY_BYTES = 10  # 80 bits, which nobody tries out even where the digests ar
 
 async def shown_right(auth: Auth, person: User, typed: str) -> str | None:
     """How the person proved themselves by what they typed; None where it proves nothing."""
-    if person.totp is not None:
-        counter = totp.matching(person.totp, typed, auth.now())
+    key = sealed.opened(auth.sealing_key, person.totp, person.id) if person.totp is not None else None
+    if key is not None:
+        counter = totp.matching(key, typed, auth.now())
         if counter is not None:
-            newer = {"_id": person.id, "totp.used": {"$lt": counter}}
-            moved = await auth["users"].update_one(newer, {"$set": {"totp.used": counter}})
-            return "otp" if moved.modified_count else None
+            return "otp" if await _used(auth, person, key, counter) else None
     found = digest(_plain(typed))
     pulled = await auth["users"].update_one({"_id": person.id, "recovery": found}, {"$pull": {"recovery": found}})
     return "recovery" if pulled.modified_count else None
+
+
+async def _used(auth: Auth, person: User, key: str, counter: int) -> bool:
+    """Whether the code of a period was not used before. What an earlier build kept as it is, is sealed now."""
+    kept = person.totp or ""
+    values = {"totp.used": counter, "totp.key": kept if sealed.is_sealed(kept) else _sealed(auth, person, key)}
+    newer = {"_id": person.id, "totp.key": kept, "totp.used": {"$lt": counter}}
+    moved = await auth["users"].update_one(newer, {"$set": values})
+    return moved.modified_count == 1
+
+
+def _sealed(auth: Auth, person: User, key: str) -> str:
+    return sealed.seal(auth.sealing_key, key, person.id)
 
 
 # to log in
@@ -97,7 +109,7 @@ async def _begin(visit: Visit) -> Response:
     """A new key, which counts once a code of it was shown."""
     person = await login.again(visit, (await _owner(visit)).user)
     key = totp.new_key()
-    await users.change(visit.auth, person.id, {"totp_pending": key})
+    await users.change(visit.auth, person.id, {"totp_pending": _sealed(visit.auth, person, key)})
     uri = totp.uri(key, person.login, ISSUER)
     return visit.done({"key": key, "uri": uri}, f"/account/authenticator?{urlencode({'next': login.back(visit)})}")
 
@@ -117,7 +129,10 @@ async def _confirm(visit: Visit) -> Response:
     await auth["users"].update_one(
         {"_id": person.id},
         {
-            "$set": {"totp": {"key": key, "used": counter}, "recovery": _digests(codes)},
+            "$set": {
+                "totp": {"key": _sealed(auth, person, key), "used": counter},
+                "recovery": _digests(codes),
+            },
             "$unset": {"totp_pending": ""},
         },
     )
@@ -178,7 +193,8 @@ def _plain(typed: str) -> str:
 
 async def _pending(auth: Auth, person: User) -> str | None:
     document = await auth["users"].find_one({"_id": person.id}, {"totp_pending": 1})
-    return document.get("totp_pending") if document else None
+    kept = document.get("totp_pending") if document else None
+    return sealed.opened(auth.sealing_key, kept, person.id) if kept else None
 
 
 ROUTES = {

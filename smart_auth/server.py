@@ -55,6 +55,7 @@ class Auth:
     counts: Counts = field(default_factory=Counts)
     choices: Choices = field(default_factory=Linked)
     tell: Tell = untold
+    sealing_key: bytes = b""  # AES has none that is empty: who is not given one seals nothing
 
     @property
     def issuer(self) -> str:

@@ -25,7 +25,7 @@ class User:
     """`fhir_user` is the resource that this person is (Practitioner/1, Patient/1, RelatedPerson/1).
 
     `patient` is the id of the person's own Patient, and `proxy_for` are those whose record they keep for them.
-    `totp` is the key of an authenticator that was shown to work.
+    `totp` is the key of an authenticator that was shown to work, as it is kept (`sealed`).
     """
 
     id: str

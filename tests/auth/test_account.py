@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from authenticator import PRESENT, Passkey
+from hypothesis import given
+from hypothesis import strategies as st
 from people import PASSWORD, Browser, code, inside, letters, person
 
-from smart_auth import sessions, totp, users
+from smart_auth import sealed, sessions, totp, users
 
 OTHER = "seven lamps under the green bridge"
 
@@ -106,6 +108,75 @@ def test_a_person_is_told_what_changed_in_their_account(served: Any, browser: Br
     assert sum("authenticator was added" in each for each in told) == 1
     assert sum("recovery code was used" in each for each in told) == 1
     assert sum("taken off" in each for each in told) == 1
+
+
+def kept_of(served: Any, browser: Browser) -> dict[str, Any]:
+    """The account as it is stored."""
+
+    async def found(auth: Any) -> dict[str, Any]:
+        document: dict[str, Any] = await auth["users"].find_one({"login": login(browser)})
+        return document
+
+    return inside(served.settings, found)
+
+
+def set_key(served: Any, browser: Browser, key: str) -> None:
+    async def work(auth: Any) -> None:
+        await auth["users"].update_one({"login": name}, {"$set": {"totp.key": key, "totp.used": 0}})
+
+    name = login(browser)
+    inside(served.settings, work)
+
+
+def second_step(served: Any, browser: Browser, typed: str) -> int:
+    other = Browser(served.settings)
+    assert other.log_in(login(browser)).json()["second_factor"] is True
+    return other.json("/login/second", {"code": typed}).status_code
+
+
+def test_the_key_of_an_authenticator_is_sealed(served: Any, browser: Browser) -> None:
+    pending = browser.json("/account/authenticator/new", {"password": PASSWORD}).json()["key"]
+    assert pending in browser.get("/account/authenticator").text
+    assert pending not in str(kept_of(served, browser))
+    key, _ = with_authenticator(browser)
+    stored = kept_of(served, browser)
+    assert key not in str(stored)
+    assert stored["totp"]["key"].startswith("v1.")
+    assert second_step(served, browser, now(browser, key)) == 200
+
+
+def test_a_key_that_was_kept_as_it_is_gets_sealed_when_it_is_used(served: Any, browser: Browser) -> None:
+    key, _ = with_authenticator(browser)
+    set_key(served, browser, key)
+    assert second_step(served, browser, "000000") == 401
+    assert kept_of(served, browser)["totp"]["key"] == key
+    assert second_step(served, browser, now(browser, key)) == 200
+    assert kept_of(served, browser)["totp"]["key"].startswith("v1.")
+    assert second_step(served, browser, now(browser, key, 1)) == 200
+
+
+def test_a_key_opens_for_its_account_and_under_its_secret_alone(served: Any, browser: Browser) -> None:
+    key, codes = with_authenticator(browser)
+    own = kept_of(served, browser)
+    other = person(served.settings, f"copy-{login(browser)}")
+    thief = Browser(served.settings)
+    thief.log_in(other.login)
+    with_authenticator(thief)
+    set_key(served, thief, own["totp"]["key"])
+    assert second_step(served, thief, now(browser, key)) == 401
+    raw = own["totp"]["key"]
+    set_key(served, browser, raw[:-2] + ("A" if raw[-2] != "A" else "B") + raw[-1])
+    assert second_step(served, browser, now(browser, key)) == 401
+    assert second_step(served, browser, codes[0]) == 200  # what is on paper still opens
+
+
+@given(st.text(), st.text(), st.binary(min_size=1))
+def test_what_is_sealed_opens_again(text: str, whose: str, secret: bytes) -> None:
+    key, other = sealed.sealing_key(secret), sealed.sealing_key(secret + b"x")
+    kept = sealed.seal(key, text, whose)
+    assert sealed.opened(key, kept, whose) == text
+    assert sealed.opened(other, kept, whose) is None
+    assert sealed.opened(key, kept, whose + "x") is None
 
 
 def test_codes_are_not_guessed(served: Any, browser: Browser) -> None:
