@@ -34,11 +34,10 @@ async def _listed(visit: Visit, refused: Refused | None) -> Response:
     after, text = visit.text("after", users.LONGEST_LOGIN), visit.text("text", 100)
     found = [each async for each in users.everyone(visit.auth, after, PAGE + 1, text)]
     more = found[PAGE - 1].login if len(found) > PAGE else None
-    shown, counts = found[:PAGE], await statistics(visit.auth)
+    shown = found[:PAGE]
     if visit.json:
-        body = {"users": [account(each) for each in shown], "next": more, "statistics": counts}
-        return JSONResponse(body, headers=NO_STORE)
-    return visit.page("users", refused, users=shown, more=more, text=text, counts=counts, roles=ROLES)
+        return JSONResponse({"users": [account(each) for each in shown], "next": more}, headers=NO_STORE)
+    return visit.page("users", refused, users=shown, more=more, text=text, roles=ROLES)
 
 
 async def _add(visit: Visit) -> Response:
@@ -150,18 +149,6 @@ async def _invite(visit: Visit) -> Response:
     if visit.json:
         return visit.done({"code": code, "url": url}, "")
     return visit.page("invitation", code=code, url=url)
-
-
-async def statistics(auth: Auth) -> dict[str, int]:
-    """How many there are of what."""
-    alive = {"expires": {"$gt": auth.now()}}
-    counts = {
-        "users": auth["users"].count_documents({}),
-        "clients": auth["clients"].count_documents({}),
-        "sessions": auth["sessions"].count_documents({**alive, "half": False}),
-        "grants": auth["grants"].count_documents({**alive, "revoked": None}),
-    }
-    return {name: await count for name, count in counts.items()}
 
 
 def account(person: User) -> dict[str, Any]:

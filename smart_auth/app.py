@@ -22,6 +22,7 @@ from smart_auth import (
     administration,
     api_keys,
     authorize,
+    granted,
     launches,
     limits,
     login,
@@ -34,6 +35,7 @@ from smart_auth import (
     reset,
     second_factor,
     signup,
+    statistics,
     throttle,
 )
 from smart_auth.discovery import openid, smart
@@ -76,6 +78,8 @@ ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: ha
     **api_keys.ROUTES,
     **openapi.ROUTES,
     **registered.ROUTES,
+    **granted.ROUTES,
+    **statistics.ROUTES,
     "/token": {"POST": token},
     "/introspect": {"POST": introspect},
     "/revoke": {"POST": revoke},
@@ -84,7 +88,7 @@ ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: ha
     "/.well-known/smart-configuration": {"GET": smart},
     "/.well-known/openid-configuration": {"GET": openid},
 }
-OPEN = ("/token", "/introspect", "/revoke", "/userinfo", "/jwks", "/register", "/smart-style.json")
+OPEN = ("/token", "/par", "/introspect", "/revoke", "/userinfo", "/jwks", "/register", "/smart-style.json")
 CROSS_ORIGIN = frozenset((*OPEN, "/.well-known/smart-configuration", "/.well-known/openid-configuration"))
 _id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 

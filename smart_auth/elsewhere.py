@@ -6,18 +6,15 @@ Who changes a password may do it because somebody else knows it. So all of it en
 
 from __future__ import annotations
 
-import re
-
 from smart_auth import sessions, tokens
 from smart_auth.server import Auth, Document
 
 REASON = "the way in was changed"
-_offline = re.compile(r"(^|\s)offline_access(\s|$)")
 
 
 async def end(auth: Auth, user: str, here: str | None, *, offline: bool = False) -> None:
     """Sessions but `here`, and what apps hold by them; `offline`: also what apps hold beyond any session."""
     await sessions.end_all(auth, user, except_=here)
-    others: Document = {"session": {"$ne": here or ""}}
-    which: Document = {"$or": [others, {"scope": _offline}]} if offline else {**others, "scope": {"$not": _offline}}
+    others, lasting = {"session": {"$ne": here or ""}}, {"scope": tokens.OFFLINE}
+    which: Document = {"$or": [others, lasting]} if offline else {"$and": [others], "$nor": [lasting]}
     await tokens.revoke_all(auth, {"user": user, **which}, REASON)

@@ -10,6 +10,7 @@ SAID = {  # to whom it happened
     "address-confirmed": "Your address was confirmed",
     "app-allowed": "An app was let in",
     "app-removed": "What an app may do was taken back",
+    "grant-ended": "What an app may do was ended",
     "launch": "An app was opened",
     "log-in": "You logged in",
     "log-in-failed": "Somebody tried to log in and failed",

@@ -68,7 +68,7 @@ ENDPOINTS = (
     Described("post", "/account/passkeys/options", "person", "Ask for a challenge of WebAuthn", PASSWORD),
     Described("post", "/account/passkeys", "person", "Add a passkey", {"credential": OBJECT}, {"name": TEXT}),
     Described("post", "/account/passkeys/remove", "person", "Remove a passkey", {"passkey": TEXT, **PASSWORD}),
-    Described("get", "/users", "administrator", "Accounts and statistics"),
+    Described("get", "/users", "administrator", "Accounts"),
     Described(
         "post", "/users", "administrator", "Add an account", {"email": TEXT}, {"login": TEXT, "name": TEXT, **LINKS}
     ),
@@ -100,6 +100,9 @@ ENDPOINTS = (
         {"days": {"type": "integer", "minimum": 1, "maximum": 400}},
     ),
     Described("post", "/api-keys/end", "administrator", "End a key", {"id": TEXT}),
+    Described("get", "/grants", "administrator", "Access in force, the latest first; ?user=, ?client=, ?before="),
+    Described("post", "/grants/end", "administrator", "End what an app or a service holds", {"grant": TEXT}),
+    Described("get", "/statistics", "administrator", "How many there are of what, and what failed in the last day"),
     Described("get", "/clients", "administrator", "Registered apps and services"),
     Described(
         "post",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from smart_auth.users import User
 AGAIN_SECONDS = 1.0
 SILENT_MS = 500
 SECRET_LENGTH = 43
+OFFLINE = re.compile(r"(^|\s)offline_access(\s|$)")  # in the scope of a grant
 CHANGED = ("revoked", "roles", "disabled", "fhir_user", "patient", "proxy_for")  # of grants and accounts
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from smart_auth import (
     account,
     administration,
     api_keys,
+    granted,
     launches,
     login,
     passkeys,
@@ -19,6 +20,7 @@ from smart_auth import (
     reset,
     second_factor,
     signup,
+    statistics,
 )
 from smart_auth.openapi import ENDPOINTS, Described
 
@@ -58,7 +60,10 @@ def ask(browser: Browser, each: Described, body: Any) -> int:
 
 
 def test_all_that_is_there_is_described(smart: Smart) -> None:
-    rooms = (account, administration, api_keys, launches, login, passkeys, registered, reset, second_factor, signup)
+    rooms = (
+        *(account, administration, api_keys, granted, launches, login, passkeys, registered, reset, second_factor),
+        *(signup, statistics),
+    )
     there = {(m.lower(), path) for room in rooms for path, methods in room.ROUTES.items() for m in methods}
     assert there - PAGES_ONLY == {(each.method, each.path) for each in ENDPOINTS}
     document = smart.http.get("/openapi.json").json()
