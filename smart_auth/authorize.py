@@ -11,11 +11,12 @@ from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from smart_auth import clients, codes, consent, events, forms, launches, sessions, visits
+from smart_auth import clients, codes, consent, events, forms, launches, pushed, sessions, visits
 from smart_auth.clients import CODE, Client
 from smart_auth.consent import Asking, Decision
+from smart_auth.credentials import CREDENTIALS, authenticate
 from smart_auth.launches import Launch
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.scopes import SPOKEN, Scope, granted, parse
@@ -58,12 +59,31 @@ class Back(Exception):
 
 async def authorize(auth: Auth, request: Request) -> Response:
     """GET and POST /authorize"""
-    fields = forms.query(request) if request.method == "GET" else await forms.form(request)
+    fields: Mapping[str, str] = forms.query(request) if request.method == "GET" else await forms.form(request)
+    fields = await pushed.claimed(auth, fields)
     try:
         asked = await parsed(auth, fields)
         return await _answered(auth, asked, await sessions.current(auth, request))
     except Back as back:
         return _back(auth, back.redirect_uri, back.parameters)
+
+
+async def push(auth: Auth, request: Request) -> Response:
+    """POST /par: the app sends the request itself, as the client that it is, and is told here what is wrong with it.
+
+    https://www.rfc-editor.org/rfc/rfc9126#section-2
+    """
+    form = await forms.form(request)
+    client = await authenticate(auth, request, form, also=(auth.issuer, f"{auth.issuer}/par"))
+    asked = {name: value for name, value in form.items() if name not in CREDENTIALS} | {"client_id": client.id}
+    if "request_uri" in asked:
+        raise invalid_request("request_uri is what this endpoint answers, and no part of what is pushed")
+    try:
+        await parsed(auth, asked)
+    except Back as back:
+        raise Refused(back.parameters["error"] or "", str(back)) from back
+    uri = await pushed.put(auth, client, asked)
+    return JSONResponse({"request_uri": uri, "expires_in": pushed.LIFE.seconds}, 201, NO_STORE)
 
 
 async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Response:
@@ -251,5 +271,6 @@ def _back(auth: Auth, uri: str, parameters: Mapping[str, str | None]) -> Respons
 
 ROUTES: dict[str, dict[str, visits.Handler]] = {
     "/authorize": {"GET": authorize, "POST": authorize},
+    "/par": {"POST": push},
     "/consent": {"GET": visits.shown(_ask), "POST": visits.submitted(_decide, _ask)},
 }

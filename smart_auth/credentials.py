@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote_plus
@@ -31,11 +31,15 @@ ALGORITHMS = tuple(KTY)
 LEEWAY = 30  # seconds that clocks may be apart
 LONGEST = 300
 LONGEST_JTI = 256
+CREDENTIALS = ("client_secret", "client_assertion", "client_assertion_type")  # in a form
 WRONG = "no client is registered with these credentials"
 
 
-async def authenticate(auth: Auth, request: Request, form: Mapping[str, str]) -> Client:
-    """The client that sends the form, by the way it registered for and no other."""
+async def authenticate(auth: Auth, request: Request, form: Mapping[str, str], also: Sequence[str] = ()) -> Client:
+    """The client that sends the form, by the way it registered for and no other.
+
+    An assertion is for the token endpoint, or for what it may `also` be for.
+    """
     header = request.headers.get("authorization", "")
     basic = header[:6].lower() == "basic "
     if header and not basic:
@@ -43,7 +47,7 @@ async def authenticate(auth: Auth, request: Request, form: Mapping[str, str]) ->
     if basic + ("client_secret" in form) + ("client_assertion" in form) > 1:
         raise invalid_request("the client authenticates in more than one way")
     if "client_assertion" in form:
-        return await _by_assertion(auth, form)
+        return await _by_assertion(auth, form, (auth.token_endpoint, *also))
     if basic:
         return await _by_secret(auth, *_basic(header[6:], form))
     if "client_secret" in form:
@@ -73,7 +77,7 @@ async def _by_secret(auth: Auth, id_: str, secret: str) -> Client:
     return client
 
 
-async def _by_assertion(auth: Auth, form: Mapping[str, str]) -> Client:
+async def _by_assertion(auth: Auth, form: Mapping[str, str], audiences: Sequence[str]) -> Client:
     if form.get("client_assertion_type") != ASSERTION:
         raise invalid_client(f"client_assertion_type is {ASSERTION}")
     assertion = form["client_assertion"]
@@ -84,7 +88,7 @@ async def _by_assertion(auth: Auth, form: Mapping[str, str]) -> Client:
     if client is None or client.method != "private_key_jwt":
         raise invalid_client(WRONG)
     claims = _verified(assertion, await _key(auth, client, header))
-    _check(auth, client, claims)
+    _check(auth, client, claims, audiences)
     await _once(auth, client, claims)
     return client
 
@@ -129,14 +133,14 @@ def _verified(assertion: str, key: Key) -> Mapping[str, Any]:
         raise invalid_client("the signature of the assertion does not fit the key") from error
 
 
-def _check(auth: Auth, client: Client, claims: Mapping[str, Any]) -> None:
+def _check(auth: Auth, client: Client, claims: Mapping[str, Any], audiences: Sequence[str]) -> None:
     """https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html#authenticating-to-the-token-endpoint"""
     now, jti = auth.now().timestamp(), claims.get("jti")
     expires, begins = _seconds(claims, "exp"), _seconds(claims, "nbf", 0)
     if claims.get("sub") != client.id:
         raise invalid_client("iss and sub of the assertion are both the client_id")
-    if claims.get("aud") not in (auth.token_endpoint, [auth.token_endpoint]):
-        raise invalid_client(f"aud of the assertion is {auth.token_endpoint}")
+    if claims.get("aud") not in (*audiences, *([each] for each in audiences)):
+        raise invalid_client(f"aud of the assertion is {' or '.join(audiences)}")
     if not now - LEEWAY < expires <= now + LONGEST + LEEWAY:
         raise invalid_client(f"the assertion expired, or expires later than in {LONGEST} s")
     if begins > now + LEEWAY:

@@ -50,6 +50,8 @@ def server_metadata(auth: Auth) -> dict[str, Any]:
         "jwks_uri": f"{auth.issuer}/jwks",
         "authorization_endpoint": f"{auth.issuer}/authorize",
         "token_endpoint": auth.token_endpoint,
+        "pushed_authorization_request_endpoint": f"{auth.issuer}/par",
+        "require_pushed_authorization_requests": False,
         "introspection_endpoint": f"{auth.issuer}/introspect",
         "revocation_endpoint": f"{auth.issuer}/revoke",
         "userinfo_endpoint": f"{auth.issuer}/userinfo",

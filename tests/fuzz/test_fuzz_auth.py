@@ -128,6 +128,7 @@ def right(base: str) -> dict[str, tuple[str, ...]]:
         "client_assertion_type": (ASSERTION,),
         "client_assertion": ("eyJhbGciOiJSUzM4NCIsImtpZCI6ImEifQ.eyJpc3MiOiJzaWduZXIifQ.AAAA", "a.b.c", "e30.e30.e30"),
         "nonce": ("n",),
+        "request_uri": ("urn:ietf:params:oauth:request_uri:" + SECRET, "urn:x"),
         "launch": (SECRET,),
         "prompt": ("consent", "none", "login"),
         "max_age": ("10", "0"),
@@ -162,6 +163,7 @@ ASKING = (
 )
 WHOLE = {  # what is sent where
     "/authorize": (ASKING, (*ASKING, "prompt"), (*ASKING, "launch", "nonce", "max_age")),
+    "/par": (ASKING, (*ASKING, "client_secret"), (*ASKING, "client_assertion_type", "client_assertion")),
     "/token": (
         ("grant_type=authorization_code", "client_id", "redirect_uri", "code", "code_verifier"),
         ("grant_type=refresh_token", "client_id", "refresh_token", "scope"),
