@@ -5,7 +5,7 @@ It is in the ledger before it holds, where the patient sees it too.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fhirserver.access.audit import emergency_audited
 from fhirserver.access.policy import authorize_emergency
@@ -38,13 +38,25 @@ async def break_glass(ctx: Context, request: Request, type_: str, id_: str) -> A
     if request.method != "POST":
         message = "$break-glass opens a record, so it is a POST"
         raise Outcome(405, "not-supported", message, headers=(("allow", "POST"),))
-    account = authorize_emergency(ctx.caller, kept=ctx.ledger is not None and ctx.settings.emergency_hours > 0)
-    reason = (once(taken("$break-glass", given(ctx, request), ("reason",)), "reason") or "").strip()
+    authorize_emergency(ctx.caller, kept=_kept(ctx))
+    reason = once(taken("$break-glass", given(ctx, request), ("reason",)), "reason") or ""
+    until = await open_record(ctx, id_, reason)
+    return Answer(status=200, body=parameters(("until", "Instant", instant(until))))
+
+
+async def open_record(ctx: Context, id_: str, reason: str) -> datetime:
+    """Until when the record of a patient is open to the caller."""
+    account, reason = authorize_emergency(ctx.caller, kept=_kept(ctx)), reason.strip()
     if not SHORTEST <= len(reason) <= LONGEST:
         raise invalid(f"reason: say why, in {SHORTEST} to {LONGEST} characters", "reason", code="required")
-    existing(await ctx.store.read(type_, id_), f"{type_}/{id_}")
+    existing(await ctx.store.read("Patient", id_), f"Patient/{id_}")
     until = ctx.now() + timedelta(hours=ctx.settings.emergency_hours)
-    await emergency_audited(ctx, f"{type_}/{id_}", reason)
+    await emergency_audited(ctx, f"Patient/{id_}", reason)
     await emergencies.begin(ctx.store, account, id_, until)
     ctx.consents.standings.changed()
-    return Answer(status=200, body=parameters(("until", "Instant", instant(until))))
+    return until
+
+
+def _kept(ctx: Context) -> bool:
+    """Whether this server opens records, and accounts for it."""
+    return ctx.ledger is not None and ctx.settings.emergency_hours > 0

@@ -25,6 +25,7 @@ from fhirserver.rest.auth import known
 from fhirserver.rest.binary import content_of, wants_content
 from fhirserver.rest.bodies import Bodies, Body, Headers
 from fhirserver.rest.cors import granted, preflight
+from fhirserver.rest.emergency import break_glass, reason_of
 from fhirserver.rest.limits import of_address, of_caller, of_entries
 from fhirserver.rest.negotiation import Format, preference, wanted
 from fhirserver.rest.protection import OF_CONTENT, OF_RESOURCES, protective
@@ -81,7 +82,7 @@ async def _serve(
         asks_nobody = asked.path == ("metadata",)
         async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive, _client(scope)):
             ctx = ctx.fresh()  # the body and the turn may have been waited for
-            status, content, more = await _answer(ctx, asked, returned, name)
+            status, content, more = await _answer(ctx, asked, returned, name, reason_of(incoming))
         if raw and status == 200:
             content, kind = content_of(content)
         elif content:
@@ -147,12 +148,16 @@ async def _asked(
     return request(ctx, method, path, query, incoming, content, strict), returned
 
 
-async def _answer(ctx: Context, asked: Request, returned: str | None, name: str) -> tuple[int, bytes, list[Header]]:
-    """The answer, once its audit event is kept; of a refusal, too."""
+async def _answer(
+    ctx: Context, asked: Request, returned: str | None, name: str, emergency: str | None
+) -> tuple[int, bytes, list[Header]]:
+    """The answer, once its audit event is kept; of a refusal, too. In an emergency, by the reason that is given."""
     if any(key in PRESENTATION for key, _ in asked.pairs):  # the rest is for the interaction
         asked = replace(asked, pairs=tuple(pair for pair in asked.pairs if pair[0] not in PRESENTATION))
 
     async def run() -> Answer:
+        if emergency is not None:
+            await break_glass(ctx, asked, emergency)
         return await perform(ctx, asked, returned == "representation")
 
     if ctx.trail is None:

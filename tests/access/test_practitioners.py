@@ -232,6 +232,80 @@ def test_in_an_emergency_a_record_opens_with_a_reason_and_the_patient_learns_of_
     assert any(each["who"].get("reference") == "Practitioner/me" for each in event["agent"])
 
 
+@pytest.mark.parametrize(
+    ("number", "path"),
+    [
+        *enumerate(
+            (
+                "Patient/{}",
+                "Patient/{}/$everything",
+                "Patient/{}/_history",
+                "Patient/{}/Observation",
+                "Patient?_id={}",
+                "Observation?patient={}",
+                "Observation?subject=Patient/{}&_sort=-date",
+                "Observation?subject:Patient={}",
+                "Observation/$lastn?patient=Patient/{}&code:missing=false",
+            )
+        )
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_header_opens_the_one_record_that_is_asked_for(house: Callable[[str], House], number: int, path: str) -> None:
+    here, id_ = house("care-team"), f"urgent-{number}"
+    put(here.admin, resource(f"Patient/{id_}"))
+    app, asked = here.app("user/*.rs"), path.format(id_)
+    before = app.get(asked)
+    assert before.status_code == 404 or before.json().get("total") == 0 or before.json().get("entry", []) == []
+    opened = app.get(asked, headers={"X-Break-Glass": REASON})
+    assert opened.status_code == 200, opened.text
+    assert app.get(f"Patient/{id_}").status_code == 200
+    owner = here.app("patient/*.rs", person(here.served, f"owner-{id_}", roles=["patient"], patient=id_), patient=id_)
+    events = [each["resource"] for each in owner.bundle("AuditEvent?subtype=110127")["entry"]]
+    assert [each["entity"][0]["detail"][0]["valueString"] for each in events] == [REASON]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "Patient"),
+        ("GET", "Patient?_id=stranger,cancelled"),
+        ("GET", "Observation?patient=stranger&subject=Patient/cancelled"),
+        ("GET", "Observation?patient=stranger,cancelled"),
+        ("GET", "Observation?subject=stranger"),
+        ("GET", "Observation?subject=Group/stranger"),
+        ("GET", "Observation/of-stranger"),
+        ("GET", "metadata"),
+        ("GET", "Patient/$everything"),
+        ("DELETE", "Patient/stranger"),
+        ("POST", ""),
+    ],
+)
+def test_a_header_that_means_no_one_patient_is_refused(house: Callable[[str], House], method: str, path: str) -> None:
+    app, body = house("care-team").app("user/*.cruds"), {}
+    if method == "POST":
+        body = {"json": {"resourceType": "Bundle", "type": "batch"}}
+    answer = app.request(method, path, headers={"X-Break-Glass": REASON}, **body)
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (400, ["X-Break-Glass"])
+    assert app.get("Patient/stranger").status_code == 404
+
+
+def test_a_header_needs_what_the_operation_needs(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    app = here.app("user/*.rs")
+    for reason in ("", "why", "x" * 501):
+        assert app.get("Patient/stranger", headers={"X-Break-Glass": reason}).status_code == 400
+    assert app.get("Patient/nobody", headers={"X-Break-Glass": REASON}).status_code == 404
+    patient = person(here.served, "curious-too", roles=["patient"], patient="by-team")
+    for other in (here.admin, here.app("user/*.rs", patient), here.app("user/Observation.rs")):
+        assert other.get("Patient/stranger", headers={"X-Break-Glass": REASON}).status_code == 403
+    assert here.app("user/*.rs").get("Patient/stranger").status_code == 404
+    german = "bewußtlos nach Sturz, Allergien nötig"
+    put(here.admin, resource("Patient/umlaut"))
+    assert app.get("Patient/umlaut", headers={"X-Break-Glass": german.encode()}).status_code == 200
+    assert german in here.admin.get("AuditEvent?patient=umlaut&subtype=110127").text
+
+
 def test_the_glass_is_broken_by_practitioners_only_and_where_it_is_accounted_for(
     house: Callable[[str], House], serve: Serve, apps: Apps
 ) -> None:

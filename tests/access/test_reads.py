@@ -49,7 +49,7 @@ KNOWN = {
     "interactions/terminology.py": ({"_implied", "_rows", "known_systems", "maps", "read"}, KNOWLEDGE),
     "interactions/write.py": ({"updated_id"}, JUDGED),
     "operations/break_glass.py": (
-        {"break_glass"},
+        {"open_record"},
         "practitioners ask whether there is a patient, and say why",
     ),
     "operations/everything.py": ({"everything", "everything_of_all", "_referred", "_released"}, RESTRICTED),
