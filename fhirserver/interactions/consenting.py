@@ -22,23 +22,29 @@ from fhirserver.consents.provisions import Rule, read, references
 from fhirserver.consents.ruling import Asked
 from fhirserver.context import Context
 from fhirserver.fhir import json
+from fhirserver.fhir.outcome import too_costly
 from fhirserver.interactions.cared_for import patients_of
-from fhirserver.search.criteria import AnyOf, CaredFor, Criterion
-from fhirserver.search.filters import criterion_filter
-from fhirserver.search.joined import EVERYTHING, conjoined
+from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation
+from fhirserver.search.filters import conjunction, criterion_filter
+from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 from fhirserver.search.judged import Judged, meets
+from fhirserver.search.parameters import r4_registry
 from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, values_of
-from fhirserver.store.resources import Change, Stored
+from fhirserver.store.resources import BODY, Change, Stored, stored
 from fhirserver.store.schema import EMERGENCIES
 from fhirserver.store.watching import Told, written
 
-CONSENT = "Consent"
+CONSENT, BINARY, DOCUMENT = "Consent", "Binary", "DocumentReference"
+CONTENT = "location"  # the parameter of a document that finds the URL of its content
+MOST_DOCUMENTS = 100_000
+NOBODYS = (f"{DOCUMENT}/", f"{DOCUMENT}/.")  # no id is empty, or a dot
 MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
 FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
 MOST_MEMBERSHIPS = 10_000
 AGAIN_SECONDS = 1.0
 LABELLED = b'"security"'
+KEPT = "kept"  # says a command to the database of which the answer is kept
 
 log = logging.getLogger(__name__)
 
@@ -97,15 +103,16 @@ async def known(ctx: Context) -> Consents:
     store = ctx.store.outside()
     if stale is None:
         active = {"search.status": {"$eq": "active"}, "deleted": None}
-        found = {each["_id"]: each["version"] async for each in store[CONSENT].find(active, {"version": 1})}
+        there = store[CONSENT].find(active, {"version": 1}, comment=KEPT)
+        found = {each["_id"]: each["version"] async for each in there}
         same = {id_: kept.rulings[id_] for id_, version in found.items() if _is(kept.rulings.get(id_), version)}
         wanted = found.keys() - same.keys()
     else:
         same, wanted = {}, {*stale}
     looked: dict[str, Ruling | None] = {**same, **dict.fromkeys(wanted if stale is not None else ())}
     if wanted:
-        for version in await store.read_stored(CONSENT, wanted):
-            looked[version.id] = None if version.deleted else ruling(ctx, version)
+        async for each in store[CONSENT].find({"_id": {"$in": sorted(wanted)}}, BODY, comment=KEPT):
+            looked[each["_id"]] = None if "deleted" in each else ruling(ctx, stored(CONSENT, each))
     kept.take(looked, epoch, whole=stale is None)
     return kept
 
@@ -166,9 +173,45 @@ async def _related(ctx: Context, rules: Iterable[Rule]) -> dict[str, frozenset[s
 
 
 async def narrowing(ctx: Context, type_: str, permission: str) -> Criterion:
-    """What is left to the caller of a type. Where it cares for patients, that is still to be resolved."""
+    """What is left to the caller of a type. The content of a document is left with the document.
+
+    For whom the caller cares is still to be resolved.
+    """
     if ctx.caller.open:
         return EVERYTHING
+    found = await _of_type(ctx, type_, permission)
+    return conjoined(found, await _with_documents(ctx)) if type_ == BINARY else found
+
+
+async def narrowed(ctx: Context, type_: str) -> Criterion:
+    """What is left to the caller to read of a type, ready to be a filter."""
+    return await _resolved(ctx, await narrowing(ctx, type_, "r"), type_)
+
+
+async def _with_documents(ctx: Context) -> Criterion:
+    """The Binaries that no document has for content which is kept from the caller."""
+    kept_back = negated(await narrowed(ctx, DOCUMENT))
+    if kept_back == NOTHING:
+        return EVERYTHING
+    store = ctx.store.outside()
+    filter_ = conjunction([criterion_filter(kept_back, ctx.now()), {"deleted": None}])
+    documents = await matching_ids(store, DOCUMENT, filter_, MOST_DOCUMENTS + 1)
+    contents = await values_of(store, [(DOCUMENT, filter_, (CONTENT,))], MOST_DOCUMENTS + 1)
+    if len(documents) > MOST_DOCUMENTS or len(contents) > MOST_DOCUMENTS:
+        raise too_costly(f"more than {MOST_DOCUMENTS:,} documents are kept from this caller, with their contents")
+    ids = tuple(each for value in contents if (each := _binary(ctx, value)) is not None)
+    # whatever is kept back, the database is asked the same: the question tells nothing, nor how long it takes
+    secured = Belonging((*NOBODYS, *(f"{DOCUMENT}/{each}" for each in documents)))
+    return Negation(AnyOf((Clause(r4_registry()[BINARY]["_id"], None, ids), secured)))
+
+
+def _binary(ctx: Context, url: str) -> str | None:
+    """Its id, of the URL of a Binary here."""
+    type_, _, id_ = url.removeprefix(f"{ctx.base_url}/").partition("/")
+    return id_ if type_ == BINARY else None
+
+
+async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     kept = await known(ctx)
     labels = await _any_labelled(ctx, type_)
     if not kept.alike and not labels:
@@ -209,7 +252,7 @@ async def _any_labelled(ctx: Context, type_: str) -> bool:
     if found is None:
         epoch = labels.epoch
         filter_ = criterion_filter(labelled(type_, FORMS), ctx.now())
-        found = bool(await matching_ids(ctx.store.outside(), type_, filter_, 1))
+        found = await ctx.store.outside()[type_].find_one(filter_, {"_id": 1}, comment=KEPT) is not None
         if found:
             labels.add(type_)
         else:
@@ -219,11 +262,30 @@ async def _any_labelled(ctx: Context, type_: str) -> bool:
 
 async def may_be_narrowed(ctx: Context, type_: str) -> bool:
     """Whether anything of a type may be kept from anybody: there are Consents, or labels in it."""
-    return bool((await known(ctx)).alike) or await _any_labelled(ctx, type_)
+    if (await known(ctx)).alike or await _any_labelled(ctx, type_):
+        return True
+    return type_ == BINARY and await _any_labelled(ctx, DOCUMENT)
 
 
-async def left(ctx: Context, versions: Sequence[tuple[Stored, Stored | None]], permission: str) -> list[bool]:
-    """Which of some versions are left to the caller. Beside each is what says what it is about, if anything does.
+async def contents_left(ctx: Context, type_: str, ids: Iterable[str]) -> set[str]:
+    """Of these ids those that, if they are of Binaries, are not the content of a document kept from the caller."""
+    if type_ != BINARY:
+        return {*ids}
+    wanted = sorted({*ids})
+    places = [place for each in wanted for place in (f"{BINARY}/{each}", f"{ctx.base_url}/{BINARY}/{each}")]
+    named = {f"search.{CONTENT}": {"$in": places}, "deleted": None}
+    documents = await ctx.store.find_stored(DOCUMENT, named, MOST_DOCUMENTS)
+    held = await left(ctx, [(each, each) for each in documents], "r")
+    gone: set[str | None] = set()
+    for document, yes in zip(documents, held, strict=True):
+        if not yes:
+            entry = ctx.indexer.entry(json.resource(document.body))
+            gone.update(_binary(ctx, value) for value in entry.search.get(CONTENT, ()))
+    return {*wanted} - gone
+
+
+async def left(ctx: Context, versions: Sequence[tuple[Stored, Stored]], permission: str) -> list[bool]:
+    """Which of some versions are left to the caller. Beside each is what says what it is about.
 
     Of a deleted one that is its last version before.
     """
@@ -231,9 +293,11 @@ async def left(ctx: Context, versions: Sequence[tuple[Stored, Stored | None]], p
     return [await _left(ctx, kept, version, said, permission) for version, said in versions]
 
 
-async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored | None, permission: str) -> bool:
+async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, permission: str) -> bool:
     records = records_of(version)
-    if said is None or said.deleted or (ctx.caller.own is not None and f"Patient/{ctx.caller.own}" in records):
+    if version.type == BINARY and not await _context_left(ctx, version):
+        return False
+    if said.deleted or (ctx.caller.own is not None and f"Patient/{ctx.caller.own}" in records):
         return True
     body, rules = said.body, kept.alike_in(records)
     labels = ctx.settings.security_labels == "enforced" and LABELLED in body
@@ -259,13 +323,22 @@ async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored | No
     return found
 
 
+async def _context_left(ctx: Context, binary: Stored) -> bool:
+    """Whether the document is left that a Binary is to be seen with: https://hl7.org/fhir/R4/binary.html#security"""
+    ids = [each.partition("/")[2] for each in binary.compartments if each.startswith(f"{DOCUMENT}/")]
+    documents = await ctx.store.read_stored(DOCUMENT, ids) if ids else []
+    return all(await left(ctx, [(each, each) for each in documents], "r"))
+
+
 async def _resolved(ctx: Context, criterion: Criterion, type_: str) -> Criterion:
     """With the patients that somebody cares for."""
     match criterion:
         case CaredFor():
             return within([f"Patient/{each}" for each in await patients_of(ctx, criterion)], type_)
         case AnyOf(parts):
-            return AnyOf(tuple([await _resolved(ctx, part, type_) for part in parts]))
+            return either([await _resolved(ctx, part, type_) for part in parts])
+        case AllOf(parts):
+            return conjoined(*[await _resolved(ctx, part, type_) for part in parts])
     return criterion
 
 

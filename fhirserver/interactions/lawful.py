@@ -81,7 +81,8 @@ async def check_written(ctx: Context, change: Change, permission: str, arriving:
     place = await _beyond(ctx, version, permission, records)
     if place is not None:
         where = f", in the record of {place}" if place else ""
-        raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}")
+        said = f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}"
+        raise beyond(f"{said}, or a consent of the patient or a security label is against it")
     if keeps_to_records(ctx.caller, change.type, permission):
         await _check_named(ctx, change, records, arriving)
 

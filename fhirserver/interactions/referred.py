@@ -13,8 +13,10 @@ from typing import Any
 from fhirserver.access.reach import SHARED, in_records
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import too_costly
+from fhirserver.interactions.consenting import left, narrowed
 from fhirserver.search.canonicals import LOCAL, canonicals
-from fhirserver.search.filters import in_one_of
+from fhirserver.search.filters import conjunction, criterion_filter, in_one_of
+from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.parameters import Registry
 from fhirserver.store.hops import matching_ids, values_of
 
@@ -32,6 +34,8 @@ async def named_by(ctx: Context, references: Sequence[str]) -> Named:
     inside = in_one_of(references)
     sources = {type_: inside for type_ in sorted(present) if in_records(type_)}
     sources["Patient"] = {"_id": {"$in": [each.removeprefix("Patient/") for each in references]}}
+    if ctx.caller.own is None or {*references} != {f"Patient/{ctx.caller.own}"}:
+        sources = {type_: await _left(ctx, type_, filter_) for type_, filter_ in sources.items()}
     ids: dict[str, set[str]] = {}
     urls: set[str] = set()
     for _ in range(HOPS):
@@ -54,6 +58,12 @@ async def named_by(ctx: Context, references: Sequence[str]) -> Named:
     return {type_: frozenset(found) for type_, found in ids.items()}
 
 
+async def _left(ctx: Context, type_: str, filter_: dict[str, Any]) -> dict[str, Any]:
+    """What is kept from the caller shows nothing of what it refers to."""
+    criterion = await narrowed(ctx, type_)
+    return filter_ if criterion == EVERYTHING else conjunction([filter_, criterion_filter(criterion, ctx.now())])
+
+
 async def _withheld(ctx: Context, references: Sequence[str], ids: Sequence[str]) -> set[str]:
     """Binaries with a security context that is not in these compartments, or nowhere. A patient is in its own."""
     contexts = {each.id: each.compartments for each in await ctx.store.read_stored("Binary", ids) if each.compartments}
@@ -64,7 +74,9 @@ async def _withheld(ctx: Context, references: Sequence[str], ids: Sequence[str])
             wanted.setdefault(type_, set()).add(id_)
     known = ctx.definitions.resource_types & wanted.keys()
     found = [each for type_ in sorted(known) for each in await ctx.store.read_stored(type_, wanted[type_])]
-    inside = {each.reference for each in found if not each.deleted and not {*references}.isdisjoint(each.compartments)}
+    held = await left(ctx, [(each, each) for each in found], "r")
+    found = [each for each, yes in zip(found, held, strict=True) if yes and not each.deleted]
+    inside = {each.reference for each in found if not {*references}.isdisjoint(each.compartments)}
     return {id_ for id_, (context,) in contexts.items() if context not in inside.union(references)}
 
 

@@ -13,7 +13,7 @@ from fhirserver.access.reach import reach
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
-from fhirserver.interactions.consenting import left, may_be_narrowed
+from fhirserver.interactions.consenting import contents_left, left, may_be_narrowed
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, Clause, Criterion, Negation, kind
 from fhirserver.search.filters import conjunction, criterion_filter, in_no_record, in_one_of, query_filter
@@ -37,30 +37,44 @@ async def current_all(ctx: Context, type_: str, ids: Sequence[str], permission: 
 
     What there is and is not seen takes as long as what there is not: the database is asked the same.
     """
-    found = await _reached(ctx, type_, ids, permission)
-    if ctx.caller.open or not await may_be_narrowed(ctx, type_):
-        return found
-    versions = [*found.values()]
-    said: dict[str, Stored] = {}
-    if len(versions) < len(ids) or any(each.deleted for each in versions):
-        absent = {id_: found[id_].version - 1 if id_ in found and found[id_].deleted else 0 for id_ in ids}
-        said = {each.id: each for each in await ctx.store.past(type_, absent)}
-    spoken = [said.get(each.id) if each.deleted else each for each in versions]
-    kept = await left(ctx, [*zip(versions, spoken, strict=True)], permission)
-    return {each.id: each for each, yes in zip(versions, kept, strict=True) if yes}
+    criterion, narrowed = await within(ctx, type_, permission), await _may_be_narrowed(ctx, type_)
+    told = _told(criterion)
+    there = await (_reached(ctx, criterion, type_, ids) if told else _found(ctx, criterion, type_, ids))
+    live = [each for each in there if not each.deleted]
+    kept = await _left(ctx, type_, [(each, each) for each in live], permission) if narrowed else live
+    found = {each.id: each for each in kept}
+    rest = [id_ for id_ in ids if id_ not in found]
+    if not rest or (told and not narrowed):
+        return found | {each.id: each for each in there if each.deleted}
+    gone = there if told else await _read(ctx, type_, rest)
+    deleted = await _tombstones(ctx, criterion, type_, rest, gone)
+    if narrowed:
+        return found | {each.id: each for each in await _left(ctx, type_, deleted, permission)}
+    return found | {each.id: each for each, _ in deleted}
 
 
-async def _reached(ctx: Context, type_: str, ids: Sequence[str], permission: str) -> dict[str, Stored]:
-    criterion = await within(ctx, type_, permission)
-    if _told(criterion):
-        there = await _read(ctx, type_, ids)
-        held = await meets(ctx, criterion, there)
-        return {each.id: each for each, yes in zip(there, held, strict=True) if yes}
+async def _reached(ctx: Context, criterion: Criterion, type_: str, ids: Sequence[str]) -> list[Stored]:
+    """Those of which ids and compartments tell."""
+    there = await _read(ctx, type_, ids)
+    return [each for each, yes in zip(there, await meets(ctx, criterion, there), strict=True) if yes]
+
+
+async def _found(ctx: Context, criterion: Criterion, type_: str, ids: Sequence[str]) -> list[Stored]:
+    """Those that the database finds, which are not deleted."""
     filter_ = query_filter(Query(type_, criteria=(criterion,)), ctx.now())
     asked = conjunction([{"_id": {"$in": sorted(ids)}}, filter_])
-    found = {each.id: each for each in await ctx.store.find_stored(type_, asked, len(ids))}
-    left = [id_ for id_ in ids if id_ not in found]
-    return found | (await _tombstones(ctx, criterion, type_, left) if left else {})
+    return await ctx.store.find_stored(type_, asked, len(ids))
+
+
+async def _may_be_narrowed(ctx: Context, type_: str) -> bool:
+    return not ctx.caller.open and await may_be_narrowed(ctx, type_)
+
+
+async def _left(ctx: Context, type_: str, versions: Sequence[tuple[Stored, Stored]], permission: str) -> list[Stored]:
+    """Those of some versions that consents and labels leave, each beside what says what it is about."""
+    whole = await contents_left(ctx, type_, {each.id for each, _ in versions})
+    kept = await left(ctx, versions, permission)
+    return [each for (each, _), yes in zip(versions, kept, strict=True) if yes and each.id in whole]
 
 
 async def _read(ctx: Context, type_: str, ids: Sequence[str]) -> list[Stored]:
@@ -70,15 +84,18 @@ async def _read(ctx: Context, type_: str, ids: Sequence[str]) -> list[Stored]:
     return await ctx.store.read_stored(type_, ids)
 
 
-async def _tombstones(ctx: Context, criterion: Criterion, type_: str, ids: Sequence[str]) -> dict[str, Stored]:
-    """Those of deleted resources within reach, by id."""
-    there = {each.id: each for each in await _read(ctx, type_, ids)}
-    deleted = {each.id: each for each in there.values() if each.deleted and holds(criterion, each) is not False}
+async def _tombstones(
+    ctx: Context, criterion: Criterion, type_: str, ids: Sequence[str], there: Sequence[Stored]
+) -> list[tuple[Stored, Stored]]:
+    """Those of deleted resources within reach, of what is `there`, each with its last version before."""
+    deleted = {each.id: each for each in there if each.deleted and holds(criterion, each) is not False}
     lasts = {id_: deleted[id_].version - 1 if id_ in deleted else 0 for id_ in ids}
     last = {each.id: each for each in await ctx.store.past(type_, lasts)}
     versions = {at: (deleted[id_], each) for at, (id_, each) in enumerate(last.items()) if id_ in deleted}
+    if _told(criterion):
+        return [*versions.values()]
     matching = await _matching(ctx, criterion, versions)
-    return {versions[at][0].id: versions[at][0] for at in matching}
+    return [versions[at] for at in sorted(matching)]
 
 
 async def check_seen(ctx: Context, type_: str, id_: str | None) -> None:
@@ -112,15 +129,12 @@ async def seen_now(ctx: Context, versions: Sequence[Stored], permission: str) ->
     kept = await seen(ctx, versions, permission)
     ids: dict[str, set[str]] = {}
     for version in kept:
-        if await _narrowed(ctx, version.type, permission):
+        beyond = reach(ctx.caller, version.type, permission) is not EVERYTHING
+        if beyond or await _may_be_narrowed(ctx, version.type):
             ids.setdefault(version.type, set()).add(version.id)
     now = [each for type_, wanted in ids.items() for each in await ctx.store.read_stored(type_, wanted)]
     left = {(each.type, each.id) for each in await seen(ctx, now, permission)}
     return [each for each in kept if each.type not in ids or (each.type, each.id) in left]
-
-
-async def _narrowed(ctx: Context, type_: str, permission: str) -> bool:
-    return reach(ctx.caller, type_, permission) is not EVERYTHING or await may_be_narrowed(ctx, type_)
 
 
 async def held_within(
@@ -128,13 +142,11 @@ async def held_within(
 ) -> list[bool]:
     """Which of some versions of a type are within reach, and left to the caller by consents and labels."""
     reached = await meets(ctx, await within(ctx, type_, permission, led), versions)
-    if ctx.caller.open or not await may_be_narrowed(ctx, type_):
+    if not await _may_be_narrowed(ctx, type_):
         return reached
-    asked = {at: each for at, each in enumerate(versions) if reached[at]}
-    said = await _said(ctx, asked)
-    kept = await left(ctx, [(each, said[at][1] if at in said else None) for at, each in asked.items()], permission)
-    still = {at for at, yes in zip(asked, kept, strict=True) if yes}
-    return [at in still for at in range(len(versions))]
+    said = await _said(ctx, {at: each for at, each in enumerate(versions) if reached[at]})
+    kept = {*map(id, await _left(ctx, type_, [*said.values()], permission))}
+    return [held and id(each) in kept for each, held in zip(versions, reached, strict=True)]
 
 
 async def within(ctx: Context, type_: str, permission: str, led: Found | None = None) -> Criterion:

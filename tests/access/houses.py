@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from consent_rules import ACT_CODE, CONFIDENTIALITY, LOINC, SNOMED, coding, consent, deny, permit
 from record import OTHERS, OWN, SECRET, SHARED, Resource, code, document, pulse, resource, to
 
 ME = to("Practitioner/me")
+FILLER = "filler"  # the client that fills all worlds
+HIV = code("HIV", "75622-1")
 
 # A second patient, whom some callers see; to all others they are the same in all worlds.
 RELATIVE = [
@@ -41,6 +44,27 @@ BEYOND_SCOPES = [
 ]
 
 
+# Of the patient, who keeps it back from those who ask: by code, by type, by labels, and what comes with it.
+ASKING = {"actor": ["Practitioner/me", "RelatedPerson/mother", "app"]}
+CONSENTS = [
+    consent("codes", "p", deny(code=[(LOINC, "75622-1"), (SNOMED, "35489007")], **ASKING)),
+    consent("types", "p", deny(class_=["Basic", "Flag"], **ASKING)),
+    consent("labels", "p", deny(label="ETH", **ASKING)),
+    consent("stays", "p", deny(class_="Consent", action=["correct", "collect"], **ASKING)),
+    consent("other", "p", deny(actor="Practitioner/other")),
+    consent("filling", "p", permit(label="V", actor=FILLER)),
+]
+KEPT_BACK = [
+    *(pulse(f"kept-{number}", "p", 180 + number, note=[{"text": SECRET}], code=HIV) for number in range(3)),
+    pulse("kept-label", "p", 190, note=[{"text": SECRET}], meta={"security": [coding(CONFIDENTIALITY, "V")]}),
+    resource("Condition/kept", subject=to("Patient/p"), code=code(SECRET, "35489007", SNOMED)),
+    document("kept", "p", "kept", SECRET) | {"meta": {"security": [coding(ACT_CODE, "ETH")]}},
+    resource("Binary/kept", contentType="text/plain", data="WnVzZQ=="),
+    resource("Basic/kept", code={"text": SECRET}, subject=to("Patient/p")),
+    resource("Flag/kept", status="active", code={"text": SECRET}, subject=to("Patient/p")),
+]
+
+
 @dataclass(frozen=True)
 class House:
     """`seen` is in all worlds, `hidden` in two of three; it changes in the third."""
@@ -59,6 +83,9 @@ PARTS = House([*SHARED, *OWN, *RELATIVE, *WORKING], [*OTHERS, *BEYOND_SCOPES])
 _all_see = [*SHARED, *_apart(OTHERS, about_nobody=True), *OWN, *WORKING]
 _hidden = [*_apart(OTHERS, about_nobody=False), *RELATIVE]
 CARE_TEAM = House(_all_see, _hidden, {"practitioner_access": "care-team"})
+# That there are labels in a type is not of anybody.
+LABELLED = pulse("labelled", "p", 189, meta={"security": [coding(CONFIDENTIALITY, "V")]})
+CONSENTED = House([*_all_see, *CONSENTS, LABELLED], [*_hidden, *KEPT_BACK], {"practitioner_access": "care-team"})
 ORGANIZATION = House(_all_see, _hidden, {"practitioner_access": "organization"})
 
 
@@ -86,5 +113,12 @@ ASKERS = {
         " patient/Practitioner.rs patient/Organization.rs",
         "p",
     ),
+    "practitioner-under-consents": Asker(
+        CONSENTED, "user/*.cruds", None, {"roles": ["practitioner"], "fhir_user": "Practitioner/me"}
+    ),
+    "proxy-under-consents": Asker(
+        CONSENTED, "user/*.cruds", None, {"roles": ["patient"], "fhir_user": "RelatedPerson/mother", "proxy_for": ["p"]}
+    ),
+    "app-under-consents": Asker(CONSENTED, "patient/*.cruds launch/patient", "p"),
     "version-1": Asker(PARTS, "patient/Patient.read patient/Encounter.* patient/Practitioner.read", "p"),
 }

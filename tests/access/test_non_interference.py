@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from changing import BASE, Changing
-from houses import ASKERS, WORKING, Asker, House
+from houses import ASKERS, FILLER, WORKING, Asker, House
 from paths import Path
 from record import OTHERS, OWN, SECRET, SHARED, Resource, pulse
 from seam import person
@@ -67,7 +67,7 @@ class Three:
             with commands.listening():
                 served = serve(base_url=BASE, secret="that of all", open=False, **house.settings)
             same.again()
-            self.worlds.append(World(served, commands, apps(served, "system/*.cruds")))
+            self.worlds.append(World(served, commands, apps(served, "system/*.cruds", client=FILLER)))
         earlier = [each | {"id": "earlier"} for each in ONE_OF_EACH]
         for entries in (puts(earlier), deletions(earlier), puts(house.seen)):
             self.everywhere(lambda fhir, entries=entries: transaction(fhir, entries))

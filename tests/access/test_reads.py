@@ -28,7 +28,10 @@ KNOWN = {
     "interactions/cared_for.py": ({"patients_of", "_work"}, LAW),
     "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
-    "interactions/consenting.py": ({"_memberships", "known"}, LAW),
+    "interactions/consenting.py": (
+        {"_memberships", "_with_documents", "contents_left", "_context_left"},
+        LAW,
+    ),
     "interactions/histories.py": ({"history"}, JUDGED),
     "interactions/integrity.py": ({"check_references", "check_unreferenced"}, JUDGED),
     "interactions/lawful.py": ({"_check_named"}, LAW),
@@ -45,7 +48,7 @@ KNOWN = {
     ),
     "interactions/resolve.py ": ({"_containing", "_checked", "_leads_inside"}, PLAN),
     "interactions/search.py": ({"_total", "_count", "_rows", "_included"}, RESTRICTED),
-    "interactions/sight.py": ({"_reached", "_read", "seen_now", "_matching"}, JUDGED),
+    "interactions/sight.py": ({"_found", "_read", "seen_now", "_matching"}, JUDGED),
     "interactions/terminology.py": ({"_implied", "_rows", "known_systems", "maps", "read"}, KNOWLEDGE),
     "interactions/write.py": ({"updated_id"}, JUDGED),
     "operations/break_glass.py": (

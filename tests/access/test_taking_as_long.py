@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from consent_rules import consent, deny
 from paths import Path, bundle
-from record import fill, pulse
+from record import LOINC, code, fill, pulse, put
 from worlds import Commands, told
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ SCOPES = {
     "criteria": "patient/Observation.cruds?category=laboratory patient/Patient.rs",
     "writing-only": "patient/Observation.ud",
 }
-# What is hidden: of another patient (now, before and no more), and of the patient itself beyond a category.
-HIDDEN = ("other", "corrected", "other-gone", "beyond", "beyond-gone")
+# What is hidden: of another patient (now, before and no more), of the patient itself beyond a category, and what the
+# patient's consents deny to the app.
+HIDDEN = ("other", "corrected", "other-gone", "beyond", "beyond-gone", "denied", "denied-gone")
+DENIED = {"code": code("HIV", "75622-1")}
 
 
 def asked(name: str) -> list[Path]:
@@ -76,7 +79,13 @@ def listened(serve: Serve, apps: Apps) -> Listened:
     for name in ("beyond", "beyond-gone"):
         assert served.client.put(f"Observation/{name}", pulse(name, "p", 180)).status_code == 201
         assert served.client.put(f"Observation/{name}", pulse(name, "p", 181)).status_code == 200
-    assert served.client.delete("Observation/beyond-gone").status_code == 204
+    for name in ("denied", "denied-gone"):
+        for value in (182, 183):
+            denied = pulse(name, "p", value, "laboratory", **DENIED)
+            assert served.client.put(f"Observation/{name}", denied).status_code in (200, 201)
+    for name in ("beyond-gone", "denied-gone"):
+        assert served.client.delete(f"Observation/{name}").status_code == 204
+    put(served.client, consent("denies", "p", deny(actor="app", code=(LOINC, "75622-1"))))
     return Listened(lambda scope: apps(served, scope, "p"), commands)
 
 

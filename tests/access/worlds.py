@@ -115,6 +115,8 @@ def shape(name: str, command: Mapping[str, Any]) -> str:
     pipeline = command.get("pipeline") or [{}]
     if not {"$changeStream", "$currentOp"}.isdisjoint(pipeline[0]):
         return ""
+    if _kept(command):
+        return ""
     said = {key: value for key, value in command.items() if key not in CONNECTION}
     for key in ("documents", "updates", "deletes"):
         if key in said:
@@ -123,6 +125,11 @@ def shape(name: str, command: Mapping[str, Any]) -> str:
         said["pipeline"] = [{}, *pipeline[1:]]
     text = json.dumps(json.loads(json_util.dumps(said)), sort_keys=True)
     return f"{name} {_listed.sub('…', text)}"
+
+
+def _kept(command: Mapping[str, Any]) -> bool:
+    """What is asked once and then kept, until it changes: the Consents in force, and which types have labels."""
+    return command.get("comment") == "kept"
 
 
 class Told(NamedTuple):
