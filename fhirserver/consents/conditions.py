@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from fhirserver.consents.labels import LEVELS, at_least, at_most, form, labelled
 from fhirserver.consents.labels import SYSTEM as CONFIDENTIALITY
-from fhirserver.consents.provisions import Period, Rule, Some
+from fhirserver.consents.provisions import MEANINGS, Period, Rule, Some
 from fhirserver.search.care_dates import CARE_DATES
 from fhirserver.search.criteria import Clause, Codes, Contained, Criterion, Dates, Reference, Token
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
@@ -26,12 +26,8 @@ AUTHORS = frozenset({"asserter", "author", "enterer", "performer", "recorder", "
 @lru_cache(maxsize=10_000)
 def about(rule: Rule, type_: str, generous: bool) -> Criterion:
     """The resources of a type that a rule by itself is about, but for single ones that it names (see `named`)."""
-    if rule.classes is not None and not _open(rule.classes, generous):
-        classes = either([_class(kind, which, type_) for kind, which in rule.classes.known])
-    else:
-        classes = EVERYTHING
     return conjoined(
-        classes,
+        _any(rule.classes, generous, lambda classes: _classes(classes, type_)),
         _any(rule.codes, generous, lambda codes: _coded(codes, type_)),
         _any(rule.labels, generous, lambda labels: _labelled(rule, labels, type_)),
         EVERYTHING if rule.dates is None else _dated(rule.dates, type_, touching=rule.denies),
@@ -40,21 +36,19 @@ def about(rule: Rule, type_: str, generous: bool) -> Criterion:
 
 def named(rule: Rule, type_: str, generous: bool, related: Related) -> Criterion:
     """Those that it names one by one."""
-    return _any(rule.data, generous, lambda data: either([_data(*each, type_, related) for each in data]))
-
-
-def _open(some: Some, generous: bool) -> bool:
-    return generous and not some.clear
+    return _any(rule.data, generous, lambda data: _data(data, type_, related))
 
 
 def _any(some: Some | None, generous: bool, of: Callable[[tuple[tuple[str, str], ...]], Criterion]) -> Criterion:
-    return EVERYTHING if some is None or _open(some, generous) else of(some.known)
+    return EVERYTHING if some is None or (generous and not some.clear) else of(some.known)
 
 
-def _class(kind: str, which: str, type_: str) -> Criterion:
-    if kind == "type":
-        return EVERYTHING if which == type_ else NOTHING
-    return Clause(r4_registry()[type_]["_profile"], None, (which,))
+def _classes(classes: tuple[tuple[str, str], ...], type_: str) -> Criterion:
+    """A profile in any of its versions where none is named."""
+    if ("type", type_) in classes:
+        return EVERYTHING
+    profiles = tuple(which for kind, which in classes if kind == "profile")
+    return Clause(r4_registry()[type_]["_profile"], None, profiles) if profiles else NOTHING
 
 
 def _coded(codes: tuple[tuple[str | None, str], ...], type_: str) -> Criterion:
@@ -121,18 +115,17 @@ def _within(parameter: Parameter, period: Period, *, touching: bool) -> Criterio
     return conjoined(*parts)
 
 
-def _data(meaning: str, reference: str, type_: str, related: Related) -> Criterion:
+def _data(data: tuple[tuple[str, str], ...], type_: str, related: Related) -> Criterion:
     """https://hl7.org/fhir/R4/valueset-consent-data-meaning.html"""
-    match meaning:
-        case "instance":
-            return _ids([reference], type_)
-        case "related":
-            return _ids([reference, *sorted(related.get(reference, ()))], type_)
-        case "dependents":
-            return either([_ids([reference], type_), _referring(reference, type_)])
-        case "authoredby":
-            return _referring(reference, type_, AUTHORS)
-    return NOTHING
+    of = {meaning: [name for each, name in data if each == meaning] for meaning in MEANINGS}
+    beside = [name for each in of["related"] for name in sorted(related.get(each, ()))]
+    return either(
+        [
+            _ids([*of["instance"], *of["related"], *beside, *of["dependents"]], type_),
+            _referring(of["dependents"], type_),
+            _referring(of["authoredby"], type_, AUTHORS),
+        ]
+    )
 
 
 def _ids(references: list[str], type_: str) -> Criterion:
@@ -140,8 +133,10 @@ def _ids(references: list[str], type_: str) -> Criterion:
     return Clause(r4_registry()[type_]["_id"], None, ids) if ids else NOTHING
 
 
-def _referring(reference: str, type_: str, by: frozenset[str] | None = None) -> Criterion:
-    forms = Reference((reference,))
+def _referring(references: list[str], type_: str, by: frozenset[str] | None = None) -> Criterion:
+    if not references:
+        return NOTHING
+    forms = Reference(tuple(references))
     known = r4_registry()[type_].items()
     leading = (each for code, each in known if each.type == "reference" and (by is None or code in by))
     return either([Clause(each, None, (forms,)) for each in leading])

@@ -6,6 +6,7 @@ many patients follow few forms of consent, so that what one means for somebody i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -59,6 +60,9 @@ class Consents(Epochs):
         self.rulings: dict[str, Ruling] = {}
         self.by_record: dict[str, dict[str, Rule]] = {}
         self.alike: dict[Rule, set[str]] = {}
+        self.actors: Counter[str] = Counter()  # what all rules mention, and in how many of them
+        self.related: Counter[str] = Counter()
+        self.times: Counter[datetime] = Counter()
         self._told: dict[str, int] = {}
         self._looked = -1  # the epoch of the last look
         self._lost = 0  # the epoch since when all has to be looked at again
@@ -104,12 +108,21 @@ class Consents(Epochs):
                 self.alike[before.rule].discard(before.record)
                 if not self.alike[before.rule]:
                     del self.alike[before.rule]
+                    self._count(before.rule, -1)
             if not rules:
                 del self.by_record[before.record]
         if ruling is not None:
             self.rulings[id_] = ruling
             self.by_record.setdefault(ruling.record, {})[id_] = ruling.rule
+            if ruling.rule not in self.alike:
+                self._count(ruling.rule, 1)
             self.alike.setdefault(ruling.rule, set()).add(ruling.record)
+
+    def _count(self, rule: Rule, by: int) -> None:
+        """What every search asks of all rules, so that none looks through all of them for it."""
+        _count(self.actors, rule.names, by)
+        _count(self.related, rule.related, by)
+        _count(self.times, rule.times, by)
 
     def alike_in(self, records: Iterable[str]) -> Mapping[Rule, Collection[str]]:
         """The rules about some records, by those that each is about."""
@@ -118,6 +131,14 @@ class Consents(Epochs):
             for rule in self.by_record.get(record, {}).values():
                 found.setdefault(rule, set()).add(record)
         return found
+
+    @property
+    def names_members(self) -> bool:
+        """Whether any rule is about somebody by what they belong to."""
+        return any(name.startswith(MEMBERS) for name in self.actors)
+
+    def until(self, now: datetime) -> datetime | None:
+        return min((time for time in self.times if time > now), default=None)
 
     def worked_out(self, asked: Hashable, now: datetime) -> Criterion | None:
         """What was kept under this key, if it still means the same."""
@@ -161,16 +182,11 @@ class Labels(Epochs):
         self._absent[type_] = epoch
 
 
-def names_members(rules: Iterable[Rule]) -> bool:
-    """Whether any of these is about somebody by what they belong to."""
-    found = (each.actors for rule in rules for each in rule.walk())
-    return any(str(name).startswith(MEMBERS) for actors in found if actors is not None for name in actors.known)
-
-
-def boundaries(rules: Iterable[Rule]) -> Iterable[datetime]:
-    """When what rules mean may change by itself."""
-    periods = (each.period for rule in rules for each in rule.walk())
-    return (time for period in periods if period is not None for time in period if time is not None)
+def _count(found: Counter[Any], mentioned: Iterable[Any], by: int) -> None:
+    for each in mentioned:
+        found[each] += by
+        if not found[each]:
+            del found[each]
 
 
 def _keep(kept: dict[Hashable, Any], key: Hashable, value: Any) -> None:

@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/consent.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from fhirserver.consents.labels import LEVELS
 from fhirserver.consents.labels import SYSTEM as CONFIDENTIALITY
 from fhirserver.consents.purposes import SYSTEM as REASONS
 from fhirserver.consents.purposes import is_purpose
-from fhirserver.fhir import dates
+from fhirserver.fhir import dates, json
 from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.references import parse as parse_reference
@@ -33,6 +33,8 @@ PRIVACY = "patient-privacy"
 OTHER_SCOPES = ("adr", "research", "treatment")
 ALLOWS = {"access": "rs", "use": "rs", "disclose": "rs", "collect": "c", "correct": "ud"}  # of cruds
 MEANINGS = ("instance", "related", "dependents", "authoredby")
+MOST_DEEP = 16  # provisions in one another: MongoDB takes filters of a hundred levels
+MOST_PROVISIONS, MOST_BYTES = 100, 100_000  # of one Consent, of which every search asks all
 
 
 class Some(NamedTuple):
@@ -82,6 +84,23 @@ class Rule(NamedTuple):
         """Whether it permits anything by its security label."""
         return any(each.labels is not None for each in self.walk()) and any(not each.denies for each in self.walk())
 
+    @property
+    def names(self) -> set[str]:
+        """The actors."""
+        return {name for each in self.walk() if each.actors is not None for name in each.actors.known}
+
+    @property
+    def related(self) -> set[str]:
+        """The resources that it is about together with what these refer to."""
+        found = (each.data.known for each in self.walk() if each.data is not None)
+        return {name for data in found for meaning, name in data if meaning == "related"}
+
+    @property
+    def times(self) -> set[datetime]:
+        """When what it means may change by itself."""
+        periods = (each.period for each in self.walk() if each.period is not None)
+        return {time for period in periods for time in period if time is not None}
+
 
 class Reading(NamedTuple):
     """Of a Consent: whose record it is about, what it says, and what of that is not clear, by path; or why nothing."""
@@ -103,6 +122,8 @@ def read(consent: Json, base_url: str) -> Reading:
     reader = _Reader(base_url)
     denies = _denies(consent)
     provision = consent.get("provision")
+    if provision is not None and (large := too_large(provision)) is not None:
+        return Reading(record, Rule(True), (("Consent.provision", f"{large}; all of the record is kept back"),))
     rule = Rule(denies) if provision is None else reader.rule(provision, denies, "Consent.provision", root=True)
     if "modifierExtension" in consent:
         reader.note("Consent.modifierExtension", "what it changes is not known here")
@@ -110,6 +131,20 @@ def read(consent: Json, base_url: str) -> Reading:
     if not _of_privacy(consent) and not any(_about_data(each) for each in rule.walk()):
         return Reading(record, None, (), "scope: it is not about privacy, and names no data and nothing done with data")
     return Reading(record, rule, tuple(reader.unclear))
+
+
+def too_large(provision: Json) -> str | None:
+    """Why no search could ask for all that a provision says."""
+    layer, number = [provision], 0
+    for _ in range(MOST_DEEP):
+        number += len(layer)
+        layer = [part for each in layer for part in each.get("provision", ())]
+    if layer:
+        return f"its provisions are nested more than {MOST_DEEP} deep"
+    if number > MOST_PROVISIONS:
+        return f"it has more than {MOST_PROVISIONS} provisions"
+    large = len(json.encode(provision)) > MOST_BYTES
+    return f"its provisions have more than {MOST_BYTES:,} bytes" if large else None
 
 
 def local(reference: Any, base_url: str) -> str | None:
@@ -253,9 +288,3 @@ def _label(coding: Json) -> Sequence[tuple[str | None, str]] | str:
     if code is None or (system == CONFIDENTIALITY and code not in LEVELS):
         return f"{code!r} is no security label that is known here"
     return [(system, code)]
-
-
-def references(rules: Iterable[Rule]) -> set[str]:
-    """The resources that rules are about together with what these refer to."""
-    found = (each.data for rule in rules for each in rule.walk())
-    return {name for data in found if data is not None for meaning, name in data.known if meaning == "related"}

@@ -3,7 +3,8 @@
     hides(rule)   = rule is met, and: an exception in it hides; or it denies, and no exception in it permits
     permits(rule) = rule is met, and: no exception in it hides, and one permits or it permits itself
 
-What is hidden by any Consent is hidden, so that one more never shows more.
+What is hidden by any Consent is hidden, so that one more never shows more. Where no exception hides, those that permit
+are those that `grants` finds: so one rule is looked at a few times, however deep it lies.
 """
 
 from __future__ import annotations
@@ -47,18 +48,16 @@ def hides(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False) ->
         return NOTHING
     inner = [hides(part, seeker, asked, purposeful) for part in rule.parts]
     if rule.denies and (purposeful or not seeker.emergency):
-        inner.append(negated(either([permits(part, seeker, asked, purposeful) for part in rule.parts])))
+        inner.append(negated(either([grants(part, seeker, asked) for part in rule.parts])))
     return conjoined(met, either(inner))
 
 
-def permits(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False) -> Criterion:
-    purposeful = purposeful or rule.purposes is not None
+def grants(rule: Rule, seeker: Seeker, asked: Asked) -> Criterion:
+    """What it permits, but for what an exception in it hides."""
     met = _met(rule, seeker, asked, generous=False)
-    if met == NOTHING:
-        return NOTHING
-    hidden = either([hides(part, seeker, asked, purposeful) for part in rule.parts])
-    inner = [permits(part, seeker, asked, purposeful) for part in rule.parts] if rule.denies else [EVERYTHING]
-    return conjoined(met, negated(hidden), either(inner))
+    if met == NOTHING or not rule.denies:
+        return met
+    return conjoined(met, either([grants(part, seeker, asked) for part in rule.parts]))
 
 
 def unlocks(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False, labelled: bool = False) -> Criterion:

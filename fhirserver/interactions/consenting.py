@@ -16,9 +16,9 @@ from pymongo.errors import PyMongoError
 
 from fhirserver.access.narrowing import Party, party, shown_to, within
 from fhirserver.access.reach import caring
-from fhirserver.consents.kept import Consents, Ruling, Standing, boundaries, names_members
+from fhirserver.consents.kept import Consents, Ruling, Standing
 from fhirserver.consents.labels import SYSTEM, WITHHELD, form, labelled
-from fhirserver.consents.provisions import Rule, read, references
+from fhirserver.consents.provisions import read
 from fhirserver.consents.ruling import Asked
 from fhirserver.context import Context
 from fhirserver.fhir import json
@@ -126,10 +126,10 @@ def ruling(ctx: Context, version: Stored) -> Ruling | None:
     return Ruling(version.version, found.record, found.rule) if found.record and found.rule else None
 
 
-async def _standing(ctx: Context, rules: Iterable[Rule]) -> Standing:
-    """What else the caller is, as far as these rules are about that, and what it has open in an emergency."""
+async def _standing(ctx: Context) -> Standing:
+    """What else the caller is, as far as rules are about that, and what it has open in an emergency."""
     caller, kept = ctx.caller, ctx.consents.standings
-    member = caller.fhir_user is not None and names_members(rules)
+    member = caller.fhir_user is not None and ctx.consents.names_members
     who = (caller.user, caller.fhir_user, member)
     found = kept.get(who)
     if found is None:
@@ -157,15 +157,19 @@ async def _memberships(ctx: Context, person: str) -> frozenset[str]:
     return frozenset((*roles, *organizations, *named))
 
 
-async def _related(ctx: Context, rules: Iterable[Rule]) -> dict[str, frozenset[str]]:
-    """What the resources refer to that rules are about together with that."""
-    found: dict[str, frozenset[str]] = {}
-    for name in sorted(references(rules)):
+async def _related(ctx: Context, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """What resources refer to that rules are about together with that."""
+    ids: dict[str, list[str]] = {}
+    for name in names:
         type_, _, id_ = name.partition("/")
         if type_ in ctx.registry:
-            codes = [code for code, each in ctx.registry[type_].items() if each.type == "reference"]
-            values = await values_of(ctx.store.outside(), [(type_, {"_id": id_}, codes)], MOST_MEMBERSHIPS)
-            found[name] = frozenset(values)
+            ids.setdefault(type_, []).append(id_)
+    found: dict[str, frozenset[str]] = {}
+    for type_, wanted in ids.items():
+        codes = [code for code, each in ctx.registry[type_].items() if each.type == "reference"]
+        for document in await ctx.store.outside().read_many(type_, wanted, [f"search.{code}" for code in codes]):
+            values = document.get("search", {}).values()
+            found[f"{type_}/{document['_id']}"] = frozenset(each for some in values for each in some)
     return found
 
 
@@ -216,18 +220,15 @@ async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     labels = await _any_labelled(ctx, type_)
     if not kept.alike and not labels:
         return EVERYTHING
-    rules = list(kept.alike)
-    who = party(ctx.caller, await _standing(ctx, rules), ctx.now())
-    related = await _related(ctx, rules)
+    who = party(ctx.caller, await _standing(ctx), ctx.now())
+    related = await _related(ctx, kept.related)
     trusted = caring(ctx.caller, type_)
-    key = None if related else (who, trusted, type_, permission, labels)
-    known_ = kept.worked_out(key, ctx.now()) if key is not None else None
+    key = (who, trusted, type_, permission, labels, frozenset(related.items()))
+    known_ = kept.worked_out(key, ctx.now())
     if known_ is None:
         asked = [Asked(type_, each, ctx.now(), related) for each in _permissions(type_, permission)]
         known_ = conjoined(*(shown_to(kept.alike, who, each, trusted, labels=labels) for each in asked))
-        until = min((time for time in boundaries(rules) if time > ctx.now()), default=None)
-        if key is not None:
-            kept.work_out(key, known_, until)
+        kept.work_out(key, known_, kept.until(ctx.now()))
     if who.emergencies and ctx.trail is not None:
         ctx.trail.opened(_lifted(kept, who, labels))
     return known_
@@ -308,8 +309,8 @@ async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, per
     if not rules and not labels:
         return True
     now = ctx.now()
-    who = party(ctx.caller, await _standing(ctx, rules), now)
-    related = await _related(ctx, rules)
+    who = party(ctx.caller, await _standing(ctx), now)
+    related = await _related(ctx, {name for rule in rules for name in rule.related})
     trusted = await _resolved(ctx, caring(ctx.caller, version.type), version.type) if labels else EVERYTHING
     judged = Judged(version.id, version.compartments, said.updated, search)
 
