@@ -38,7 +38,8 @@ async def record(
     store: Store, focus: Place, filters: Mapping[str, Document], limit: int, after: Place | None = None
 ) -> Record:
     """The focus, also a deleted one, and at most `limit` others that match, after (type, id), in that order."""
-    filters = {**filters, focus[0]: {"$and": [filters.get(focus[0], {}), {"_id": {"$ne": focus[1]}}]}}
+    if focus[0] in filters:
+        filters = {**filters, focus[0]: {"$and": [filters[focus[0]], {"_id": {"$ne": focus[1]}}]}}
     shown = FOCUS | {"type": {"$literal": ""}}  # before all types
     first: _Branch = (focus[0], [{"$match": {"_id": focus[1]}}, {"$project": shown}])
     return await _found(store, _Asked(filters, limit, after), first)

@@ -110,7 +110,8 @@ class Changing(Asking):
         return {"status": "current", "mode": "working", "entry": [{"item": self.other()}]}
 
     def _questionnaireresponse(self) -> Resource:
-        return {"status": "completed", "questionnaire": self.pick((FORM, f"{FORM}-other")), "subject": self.whose()}
+        """Of a questionnaire that the record names: who names the URL of another one may read that, too."""
+        return {"status": "completed", "questionnaire": FORM, "subject": self.whose()}
 
     def _group(self) -> Resource:
         return {"type": "person", "actual": True, "member": [{"entity": self.whose()}, {"entity": self.whose()}]}

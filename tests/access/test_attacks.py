@@ -12,7 +12,14 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from paths import NAMES, READING, WRITING
 from record import OWN, SECRET, SHARED, document, fill, pulse, put, resource, to
+from test_paths import answer
+
+from fhirserver.access.reach import EVERYTHING, OF_SOMEBODY, in_records, reach
+from fhirserver.context import Caller
+from fhirserver.fhir.definitions import r4
+from smart_auth.scopes import Scope
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
@@ -102,6 +109,15 @@ def test_everything_of_another_is_nothing(clinic: Clinic) -> None:
     for name in ("Patient/q", "Encounter/other"):
         assert clinic.app.get(f"{name}/$everything").status_code == 404
     assert SECRET not in clinic.app.get("Patient/p/$everything?_count=500").text
+
+
+def test_everything_but_patients_goes_through_no_other_patients(clinic: Clinic) -> None:
+    """`_type` leaves the patient out; others of that type, and those that are no more, do not come in its place."""
+    put(clinic.open, resource("Patient/a-former-one"))
+    clinic.open.delete("Patient/a-former-one")
+    found = clinic.app.bundle("Patient/p/$everything?_type=Condition&_count=2")
+    assert entries(found) == ["Condition/cold"]
+    assert (found["total"], [each["relation"] for each in found["link"]]) == (1, ["self"])
 
 
 def test_versions_are_judged_by_what_they_say(clinic: Clinic) -> None:
@@ -261,9 +277,9 @@ def test_a_patch_is_no_way_to_read(clinic: Clinic) -> None:
         writer.patch("Observation?_id=patched", note, headers=want),
         writer.request("POST", "", json=bundle, headers=want),
     ]
-    for answer in answers:
-        assert answer.status_code == 200, answer.text
-        assert "valueQuantity" not in answer.text
+    for each in answers:
+        assert each.status_code == 200, each.text
+        assert "valueQuantity" not in each.text
     assert "valueQuantity" in clinic.app.patch("Observation/patched", note, headers=want).text
     clinic.open.delete("Observation/patched")
 
@@ -304,6 +320,71 @@ def test_a_patch_is_no_oracle_for_who_may_only_write(clinic: Clinic, guess: Any)
     assert blind.put("Observation/guessed", right).status_code == 200
     assert clinic.scoped("patient/Observation.ru").patch("Observation/guessed", guess).status_code != 403
     clinic.open.delete("Observation/guessed")
+
+
+OF_AN_APP, OF_A_USER = (Scope(level, "*", frozenset("cruds"), frozenset()) for level in ("patient", "user"))
+PRACTICES = frozenset({"practitioner"})
+LIMITED = {
+    "app of a patient": Caller("x", scopes=(OF_AN_APP,), patient="p", client="app"),
+    "patient": Caller("x", scopes=(OF_A_USER,), user="x", roles=frozenset({"patient"}), records=("p",)),
+    "proxy": Caller("x", scopes=(OF_A_USER,), user="x", records=("p", "r")),
+    "practitioner": Caller("x", scopes=(OF_A_USER,), user="x", roles=PRACTICES, fhir_user="Practitioner/x"),
+}
+
+
+@pytest.mark.parametrize("who", LIMITED)
+def test_no_type_of_resource_is_left_out_of_the_law(who: str) -> None:
+    """OpenEMR, CVE-2026-24487: apps of one patient saw the care teams of all, a type that nobody had thought of."""
+    for type_ in sorted(r4().resource_types):
+        for permission in "cruds":
+            if who != "practitioner" or in_records(type_) or type_ in OF_SOMEBODY:
+                assert reach(LIMITED[who], type_, permission) != EVERYTHING, (type_, permission)
+
+
+def test_a_token_that_lets_do_nothing_does_nothing(clinic: Clinic) -> None:
+    """OpenEMR, CVE-2026-25164: routes of documents and insurances asked for a token, and not for its scopes."""
+    before = {name: clinic.open.get(name).text for name in NAMES}
+    for scope in ("openid fhirUser launch/patient", "patient/Schedule.cruds"):
+        app = clinic.scoped(scope)
+        for path in (*READING, *WRITING):
+            status, said = answer(app, path)
+            assert SECRET not in said, path
+            assert status >= 400 or (status == 200 and "fullUrl" not in said), path
+    assert {name: clinic.open.get(name).text for name in NAMES} == before
+
+
+def test_a_composite_of_a_chain_is_no_oracle(clinic: Clinic) -> None:
+    """HAPI FHIR, issue 6065: `_has` with a composite told the values of observations that were not to be seen."""
+    narrow = clinic.scoped("patient/Patient.rs")
+    for value in ("gt0", "gt50", "lt1000"):
+        asked = f"Patient?_has:Observation:patient:code-value-quantity=8867-4${value}&_total=accurate"
+        assert entries(clinic.open.bundle(asked)) != [] or value == "gt1000"
+        assert narrow.bundle(asked)["total"] == 0
+        assert clinic.app.bundle(asked.replace(value, "gt150"))["total"] == 0
+
+
+def test_a_user_who_is_nobody_here_reaches_nobodys_data(clinic: Clinic) -> None:
+    """Microsoft FHIR server, MSRC-128308: without fhirUser the compartment was left out, and all could be read."""
+    for scope in ("user/*.cruds", "patient/*.cruds"):
+        app = clinic.scoped(scope, None)
+        for name in ("Patient", "Observation", "DocumentReference", "Practitioner", "Binary", "_history"):
+            assert entries(app.bundle(name)) == [], (scope, name)
+        for name in NAMES:
+            assert app.get(name).status_code == 404, (scope, name)
+
+
+def test_two_patients_in_one_request_are_not_both_let_in(clinic: Clinic) -> None:
+    """HAPI FHIR, pull request 5556: a list of patients was let in for one of them."""
+    for query in (
+        "Patient?_id=p,q",
+        "Patient?_id=q,p",
+        "Observation?patient=Patient/p,Patient/q&_include=Observation:patient",
+        "Observation?patient=Patient/p&_id=pulse,other",
+        "?_type=Patient,Observation&_id=p,q,other",
+    ):
+        assert SECRET not in clinic.app.get(query).text, query
+    parameters = {"resourceType": "Parameters", "parameter": [{"name": "patient", "valueString": "q"}]}
+    assert SECRET not in clinic.app.post("Observation/$lastn?patient=p&category=vital-signs", parameters).text
 
 
 def test_criteria_of_scopes_hold_on_every_path(clinic: Clinic) -> None:

@@ -67,8 +67,9 @@ class Same:
             patch.setattr("fhirserver.app.now", self.now)
             patch.setattr("fhirserver.fhir.ids.time", self)
             patch.setattr("fhirserver.fhir.ids.secrets", self)
-            for module in ("tokens", "users"):
-                patch.setattr(f"smart_auth.{module}.uuid4", lambda: UUID(int=self.randbits(128)))
+            patch.setattr("fhirserver.search.contained.monotonic", lambda: self.at.timestamp())
+            for module in ("fhirserver.operations.value_sets", "smart_auth.tokens", "smart_auth.users"):
+                patch.setattr(f"{module}.uuid4", lambda: UUID(int=self.randbits(128)))
             patch.setattr("smart_auth.tokens.new_secret", lambda: f"{self.randbits(128):0{SECRET_LENGTH}}")
             yield
 
@@ -98,9 +99,9 @@ class Commands(monitoring.CommandListener):
             yield
 
     def told(self) -> list[str]:
-        """Since it was last asked."""
+        """Since it was last asked; sorted, for some go at the same time."""
         asked, self.asked = self.asked, []
-        return asked
+        return sorted(asked)
 
 
 def shape(name: str, command: Mapping[str, Any]) -> str:
