@@ -99,7 +99,8 @@ def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> 
         references = tuple(dict.fromkeys(touched.get(patient, ())))[:NAMED] if pattern != "Query" else ()
         if not references and query is None and len(asked.path) > 1:
             references = ("/".join(asked.path[:2]),)
-        yield Deed(interaction, outcome_of(status), references, query, patient or None)
+        emergency = trail is not None and patient in trail.emergencies
+        yield Deed(interaction, outcome_of(status), references, query, patient or None, emergency)
 
 
 def _line(ctx: Context, deed: Deed, request_id: str) -> Line:
@@ -108,8 +109,8 @@ def _line(ctx: Context, deed: Deed, request_id: str) -> Line:
     return filled(form, deed, new_id(), ctx.now(), request_id)
 
 
-def _has(deed: Deed) -> tuple[bool, bool]:
-    return deed.query is not None, deed.patient is not None
+def _has(deed: Deed) -> tuple[bool, bool, bool]:
+    return deed.query is not None, deed.patient is not None, deed.emergency
 
 
 async def emergency_audited(ctx: Context, patient: str, reason: str) -> None:
@@ -162,9 +163,11 @@ def _form(
     types: tuple[str, ...],
     query: bool,
     patient: bool,
+    emergency: bool,
 ) -> Form:
     references = tuple(f"{type_}/{DATA}{number:03}" for number, type_ in enumerate(types))
-    deed = Deed(interaction, outcome, references, QUERY if query else None, f"Patient/{PATIENT}" if patient else None)
+    whom = f"Patient/{PATIENT}" if patient else None
+    deed = Deed(interaction, outcome, references, QUERY if query else None, whom, emergency)
     resource = event(deed, caller, recorded=THEN, request_id=REQUEST, site=site)
     return form_of(indexer, resource)
 

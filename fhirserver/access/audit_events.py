@@ -63,7 +63,8 @@ IP_ADDRESS = "2"  # https://hl7.org/fhir/R4/valueset-network-type.html
 class Deed(NamedTuple):
     """One request, about one patient (`Patient/1`) or nobody's data.
 
-    `references` are the resources that it read or wrote, `query` (base64) what it searched for.
+    `references` are the resources that it read or wrote, `query` (base64) what it searched for. `emergency`: it may
+    have seen what the patient's consents or security labels keep back but in an emergency.
     """
 
     interaction: str
@@ -71,6 +72,7 @@ class Deed(NamedTuple):
     references: tuple[str, ...]
     query: str | None
     patient: str | None
+    emergency: bool = False
 
 
 def outcome_of(status: int) -> str:
@@ -94,6 +96,7 @@ def event(deed: Deed, caller: Caller, *, recorded: str, request_id: str, site: s
         "action": action,
         "recorded": recorded,
         "outcome": deed.outcome,
+        **({"purposeOfEvent": [_concept(REASON, "ETREAT", "Emergency Treatment")]} if deed.emergency else {}),
         "agent": _agents(caller),
         "source": _source(site),
         "entity": [*_entities(deed), _of_request(request_id)],

@@ -59,7 +59,8 @@ def party(caller: Caller, standing: Standing, now: datetime) -> Party:
         for each in sorted(caller.records)
         if each != caller.own
     }
-    for id_, until in sorted(standing.emergencies.items()):
+    opened = standing.emergencies if "practitioner" in caller.roles else {}
+    for id_, until in sorted(opened.items()):
         if until > now:
             special[f"Patient/{id_}"] = usual._replace(purposes=frozenset({EMERGENCY}), emergency=True)
     return Party(usual, tuple(special.items()), own)

@@ -22,7 +22,7 @@ from fhirserver.consents.provisions import read
 from fhirserver.consents.ruling import Asked
 from fhirserver.context import Context
 from fhirserver.fhir import json
-from fhirserver.fhir.outcome import too_costly
+from fhirserver.fhir.outcome import Issue, too_costly
 from fhirserver.interactions.cared_for import patients_of
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation
 from fhirserver.search.filters import conjunction, criterion_filter
@@ -124,6 +124,17 @@ def _is(ruling_: Ruling | None, version: int) -> bool:
 def ruling(ctx: Context, version: Stored) -> Ruling | None:
     found = read(json.resource(version.body), ctx.base_url)
     return Ruling(version.version, found.record, found.rule) if found.record and found.rule else None
+
+
+def unclear(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ...]:
+    """What of a Consent cannot be kept as it is written, for who writes it."""
+    if resource["resourceType"] != CONSENT:
+        return ()
+    found = read(resource, ctx.base_url)
+    if found.idle is not None:
+        return (Issue("warning", "not-supported", f"this Consent keeps nothing back: {found.idle}", CONSENT),)
+    said = "where that denies, it holds for all; where it permits, for nothing"
+    return tuple(Issue("warning", "not-supported", f"{why}; {said}", path) for path, why in found.unclear)
 
 
 async def _standing(ctx: Context) -> Standing:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fhirserver.fhir.outcome import invalid
+from fhirserver.fhir.outcome import Issue, invalid
 from fhirserver.fhir.places import Sent
 from fhirserver.store.resources import Stored
 
@@ -39,13 +39,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of it. `body` is a resource as JSON; `stored` the version it speaks of; `wrote` marks a write."""
+    """What came of it. `body` is a resource as JSON; `stored` the version it speaks of; `wrote` marks a write.
+
+    `warnings` are for who asks for an OperationOutcome.
+    """
 
     status: int
     body: bytes = b""
     stored: Stored | None = None
     wrote: bool = False
     headers: tuple[tuple[str, str], ...] = field(default=())
+    warnings: tuple[Issue, ...] = ()
 
 
 def version_of(etag: str, header: str) -> str:

@@ -14,6 +14,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
 from fhirserver.interactions.referred import named_by, shared_in
 from fhirserver.interactions.sight import current_all, held_within, within_reach
+from fhirserver.search.criteria import Criterion
 from fhirserver.search.joined import EVERYTHING, NOTHING
 from fhirserver.store.resources import Change, Stored
 
@@ -29,7 +30,10 @@ async def replaced(ctx: Context, type_: str, id_: str, permission: str) -> Store
 async def found_by_id(ctx: Context, type_: str, ids: Sequence[str], permission: str) -> dict[str, Stored]:
     """The current versions that the caller sees, or reaches without seeing them. Nothing else takes longer for that."""
     found: dict[str, Stored] = {}
-    for criterion, each in {reach(ctx.caller, type_, asked): asked for asked in ("s", "r", permission)}.items():
+    ways: dict[Criterion, str] = {}
+    for asked in ("s", "r", permission):  # consents and labels leave no more to change than to see
+        ways.setdefault(reach(ctx.caller, type_, asked), asked)
+    for criterion, each in ways.items():
         left = [id_ for id_ in ids if id_ not in found]
         if left and criterion != NOTHING:
             found |= await current_all(ctx, type_, left, each)

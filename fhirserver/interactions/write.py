@@ -17,6 +17,7 @@ from fhirserver.fhir.patch import fhirpath_patch, json_patch
 from fhirserver.fhir.references import is_conditional, links
 from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
+from fhirserver.interactions.consenting import unclear
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.lawful import check_naming, check_patched, check_written, permitted, replaced
@@ -257,7 +258,8 @@ async def _save(ctx: Context, made: Callable[[Context], Change], status: int, pe
         else:
             stored = await ctx.store.write(change)
         ctx.touched(stored.reference, stored.compartments)
-    return Answer(status=status, body=change.body or b"", stored=stored, wrote=True)
+    warnings = unclear(ctx, change.resource) if change.body is not None else ()
+    return Answer(status=status, body=change.body or b"", stored=stored, wrote=True, warnings=warnings)
 
 
 async def _alone(ctx: Context, type_: str, once: Callable[[Context], Awaitable[Answer]], id_: str = "") -> Answer:

@@ -50,7 +50,7 @@ def preferred(answer: Answer, returned: str | None) -> tuple[int, bytes]:
     else:
         verb = {200: "stored", 201: "created", 204: "deleted"}[answer.status]
         said = f"{stored.reference} is {verb} as version {stored.version}"
-    body = json.encode(operation_outcome([Issue("information", "informational", said)]))
+    body = json.encode(operation_outcome([Issue("information", "informational", said), *answer.warnings]))
     return 200 if answer.status == 204 else answer.status, body
 
 

@@ -31,7 +31,18 @@ STEP = timedelta(milliseconds=10)
 CONNECTION = {"lsid", "$clusterTime", "$db", "txnNumber", "maxTimeMS", "startTransaction", "autocommit", "readConcern"}
 # what happens beside requests, or is about the token and not about the record
 _listed = re.compile(r'(?<="\$in": )\[[^\[\]]*\]')
-BESIDE = ("getMore", "ping", "endSessions", "saslStart", "saslContinue", "servers", "server", "jobs", "audit.strands")
+BESIDE = (
+    "getMore",
+    "killCursors",
+    "ping",
+    "endSessions",
+    "saslStart",
+    "saslContinue",
+    "servers",
+    "server",
+    "jobs",
+    "audit.strands",
+)
 
 
 class Same:

@@ -1,0 +1,299 @@
+"""What a consent or a label does beside hiding: to writes, versions, documents, emergencies, and at which moment."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from consent_rules import ACT_CODE, CONFIDENTIALITY, LOINC, coding, concept, consent, deny, permit
+from record import code, document, pulse, put, resource, to
+from seam import person
+
+if TYPE_CHECKING:
+    from conftest import Fhir, Serve, Served
+    from seam import Apps
+
+Json = dict[str, Any]
+HIV = code("HIV", "75622-1")
+REASON = "unconscious after a fall, allergies are needed"
+
+
+def labelled(level: str, **more: Any) -> Json:
+    return {"meta": {"security": [coding(CONFIDENTIALITY, level)]}} | more
+
+
+class House(NamedTuple):
+    """A served record: who runs it, a doctor who may open all records, a service, and apps of others."""
+
+    served: Served
+    open: Fhir
+    doctor: Fhir
+    service: Fhir
+    apps: Apps
+
+    def someone(self, login: str, **values: Any) -> Fhir:
+        return self.apps(self.served, "user/*.cruds", user=person(self.served, login, **values))
+
+
+@pytest.fixture(scope="module")
+def house(serve: Serve, apps: Apps) -> House:
+    served = serve(open=False)
+    running = serve(database=served.settings.database).client
+    for each in ("doctor", "nurse"):
+        put(running, resource(f"Practitioner/{each}"))
+    who = person(served, "doctor", roles=["practitioner"], fhir_user="Practitioner/doctor")
+    doctor = apps(served, "user/*.cruds", user=who)
+    return House(served, running, doctor, apps(served, "system/*.cruds", client="service"), apps)
+
+
+def patient(house: House, name: str, *resources: Json) -> None:
+    for each in (resource(f"Patient/{name}"), *resources):
+        put(house.open, each)
+    settled(house, name)
+
+
+def settled(house: House, name: str) -> None:
+    """What another server wrote is told here some milliseconds later."""
+    probe = f"Consent/{name}-settled"
+    put(house.open, consent(f"{name}-settled", name, deny(class_="Coverage")))
+    put(
+        house.open,
+        resource(
+            f"Coverage/{name}",
+            status="active",
+            beneficiary=to(f"Patient/{name}"),
+            payor=[to("#x")],
+            contained=[resource("Organization/x", name="x")],
+        ),
+    )
+    deadline = time.monotonic() + 10
+    while house.service.get(f"Coverage/{name}").status_code == 200 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert house.service.get(f"Coverage/{name}").status_code == 404, probe
+
+
+def test_of_their_own_record_nothing_is_kept_from_a_patient(house: House) -> None:
+    patient(house, "own", pulse("own", "own", 60, **labelled("V")), consent("own", "own", deny()))
+    own = house.someone("own", roles=["patient"], patient="own")
+    mother = house.someone("mother", roles=["patient"], proxy_for=["own"])
+    of_app = house.apps(house.served, "patient/*.rs", "own", user=person(house.served, "own2", patient="own"))
+    for name in ("Patient/own", "Observation/own", "Consent/own", "Observation/own/_history/1"):
+        assert own.get(name).status_code == 200, name
+        assert of_app.get(name).status_code == 200, name
+        assert mother.get(name).status_code == (200 if name == "Consent/own" else 404), name
+    assert own.ids("Observation") == ["own"]
+    assert mother.ids("Observation") == []
+    record = own.bundle("Patient/own/$everything")["entry"]
+    assert {each["resource"]["resourceType"] for each in record} >= {"Patient", "Observation", "Consent"}
+
+
+def test_a_consent_counts_with_the_next_request(house: House) -> None:
+    patient(house, "next", pulse("next", "next", 60))
+    own = house.someone("next", roles=["patient"], patient="next")
+    for _ in range(5):
+        stored = own.create({k: v for k, v in consent("x", "next", deny(class_="Observation")).items() if k != "id"})
+        assert house.doctor.get("Observation/next").status_code == 404
+        assert house.doctor.ids("Observation?_id=next") == []
+        assert own.put(f"Consent/{stored['id']}", stored | {"status": "inactive"}).status_code == 200
+        assert house.doctor.get("Observation/next").status_code == 200
+        assert house.doctor.ids("Observation?_id=next") == ["next"]
+    transaction = {"request": {"method": "PUT", "url": f"Consent/{stored['id']}"}, "resource": stored}
+    assert own.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [transaction]}).status_code == 200
+    assert house.doctor.get("Observation/next").status_code == 404
+    assert own.delete(f"Consent/{stored['id']}").status_code == 204
+    assert house.doctor.get("Observation/next").status_code == 200
+
+
+def test_what_may_be_seen_and_not_changed_is_forbidden_and_what_is_hidden_is_not_there(house: House) -> None:
+    patient(
+        house,
+        "written",
+        pulse("seen", "written", 60),
+        pulse("hidden", "written", 61, code=HIV),
+        consent("written-1", "written", deny(code=(LOINC, "75622-1"), action="access")),
+        consent("written-2", "written", deny(class_="Observation", action=["correct", "collect"])),
+    )
+    for app in (house.doctor, house.service):
+        assert app.put("Observation/seen", pulse("seen", "written", 70)).status_code == 403
+        assert app.patch("Observation/seen", [{"op": "add", "path": "/language", "value": "de"}]).status_code == 403
+        assert app.delete("Observation/seen").status_code == 403
+        assert app.patch("Observation/hidden", [{"op": "add", "path": "/language", "value": "de"}]).status_code == 404
+        assert app.delete("Observation/hidden").status_code == 204
+        body = {key: value for key, value in pulse("x", "written", 62).items() if key != "id"}
+        assert app.post("Observation", body).status_code == 403
+        entry = {"request": {"method": "POST", "url": "Observation"}, "resource": body}
+        answer = app.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+        assert answer.status_code == 403, answer.text
+        condition = {"resourceType": "Condition", "subject": to("Patient/written")}
+        assert app.post("Condition", condition).status_code == 201
+        found = app.post("Observation", body, headers={"If-None-Exist": "code=75622-1&patient=written"})
+        assert found.status_code == 403
+    assert house.open.get("Observation/hidden").status_code == 200
+
+
+def test_nobody_lifts_a_consent_that_is_about_them(house: House) -> None:
+    patient(house, "firm", consent("firm", "firm", deny(actor=["Practitioner/doctor", "service"])))
+    for app in (house.doctor, house.service):
+        assert app.get("Consent/firm").status_code == 200
+        assert app.put("Consent/firm", consent("firm", "firm", permit())).status_code == 403
+        assert app.delete("Consent/firm").status_code == 403
+        assert app.get("Patient/firm").status_code == 404
+
+
+def test_a_label_is_not_put_where_it_could_not_be_seen(house: House) -> None:
+    patient(house, "label", pulse("plain", "label", 60))
+    body = {key: value for key, value in pulse("x", "label", 61, **labelled("R")).items() if key != "id"}
+    assert house.service.post("Observation", body).status_code == 403
+    assert house.doctor.post("Observation", body).status_code == 403  # who does not care for the patient
+    assert house.doctor.put("Observation/plain", pulse("plain", "label", 60, **labelled("V"))).status_code == 403
+    put(house.open, resource("Patient/label", generalPractitioner=[to("Practitioner/doctor")]))
+    created = house.doctor.create(body)
+    assert house.doctor.get(f"Observation/{created['id']}").status_code == 200
+    assert house.service.get(f"Observation/{created['id']}").status_code == 404
+    assert house.service.delete(f"Observation/{created['id']}").status_code == 204
+    assert house.doctor.get(f"Observation/{created['id']}").status_code == 200
+
+
+def test_versions_from_before_a_label_and_what_was_deleted_are_hidden_with_it(house: House) -> None:
+    patient(house, "past", pulse("past", "past", 60), pulse("gone", "past", 61, **labelled("R")))
+    put(house.open, pulse("past", "past", 60, **labelled("R")))
+    assert house.open.delete("Observation/gone").status_code == 204
+    for name in ("past", "gone"):
+        for place in ("", "/_history", "/_history/1", "/_history/2"):
+            assert house.service.get(f"Observation/{name}{place}").status_code == 404, (name, place)
+    history = house.service.bundle("Observation/_history?_count=100").get("entry", [])
+    assert not [each for each in history if each["fullUrl"].rpartition("/")[2] in ("past", "gone")]
+    put(house.open, pulse("past", "past", 60))  # without the label again: its labelled version stays hidden
+    assert house.service.get("Observation/past").status_code == 200
+    assert house.service.get("Observation/past/_history/1").status_code == 200
+    assert house.service.get("Observation/past/_history/2").status_code == 404
+    assert len(house.service.bundle("Observation/past/_history")["entry"]) == 2
+
+
+def test_a_search_for_labels_finds_those_that_are_seen_and_tells_of_no_others(house: House) -> None:
+    sensitive = {"meta": {"security": [coding(ACT_CODE, "HIV")]}}
+    patient(
+        house,
+        "search",
+        pulse("open", "search", 60, **sensitive),
+        pulse("closed", "search", 61, **labelled("V")),
+    )
+    about = "Observation?patient=search"
+    for app in (house.doctor, house.service):
+        assert app.ids(f"{about}&_security={ACT_CODE}|HIV") == ["open"]
+        for asked in (f"_security={CONFIDENTIALITY}|V", "_security=V", "_security:not=HIV"):
+            assert app.ids(f"{about}&{asked}") == [], asked
+            for total in ("_total=accurate&_count=1", "_summary=count", "_total=estimate&_count=1", "_count=0"):
+                assert app.bundle(f"{about}&{asked}&{total}")["total"] == 0, (asked, total)
+        assert app.bundle(f"{about}&_total=estimate&_count=1")["total"] == 1
+        for way in (
+            "_has:Observation:subject:_security=V",
+            "_has:Observation:patient:value-quantity=61",
+        ):
+            assert app.ids(f"Patient?_id=search&{way}") == [], way
+
+
+def test_the_content_of_a_document_is_hidden_with_it(house: House) -> None:
+    patient(
+        house,
+        "papers",
+        document("papers", "papers", "papers", "HIV") | {"type": HIV},
+        document("other-papers", "papers", "other-papers", "Cold"),
+        resource("Binary/papers", contentType="text/plain", data="aGk="),
+        resource("Binary/other-papers", contentType="text/plain", data="aGk="),
+        resource(
+            "Binary/secured", contentType="text/plain", data="aGk=", securityContext=to("DocumentReference/papers")
+        ),
+        consent("papers", "papers", deny(code=(LOINC, "75622-1"))),
+    )
+    mother = house.someone("papers", roles=["patient"], proxy_for=["papers"])
+    own = house.someone("papers-own", roles=["patient"], patient="papers")
+    for app in (house.doctor, house.service, mother):
+        assert app.get("DocumentReference/papers").status_code == 404
+        assert app.get("Binary/papers").status_code == 404
+        assert app.get("Binary/secured").status_code == 404
+        assert app.get("Binary/papers/_history/1").status_code == 404
+        assert app.get("Binary/other-papers").status_code == 200
+        assert {"papers", "secured"}.isdisjoint(app.ids("Binary?_count=100"))
+        assert "other-papers" in app.ids("Binary?_count=100")
+    assert own.get("Binary/papers").status_code == 200
+
+
+def test_what_is_hidden_shows_nothing_of_what_it_refers_to(house: House) -> None:
+    seen, hidden = pulse("a", "refers", 60, performer=[to("Practitioner/doctor")]), pulse("b", "refers", 61, code=HIV)
+    hidden |= {"performer": [to("Practitioner/nurse")]}
+    patient(house, "refers", seen, hidden, consent("refers", "refers", deny(code=(LOINC, "75622-1"))))
+    mother = house.someone("refers", roles=["patient"], proxy_for=["refers"])
+    own = house.someone("refers-own", roles=["patient"], patient="refers")
+    assert mother.ids("Practitioner") == ["doctor"]
+    assert sorted(own.ids("Practitioner")) == ["doctor", "nurse"]
+
+
+def test_in_an_emergency_what_was_denied_is_seen_and_the_patient_reads_why(house: House) -> None:
+    patient(
+        house,
+        "urgent",
+        pulse("urgent", "urgent", 60),
+        pulse("urgent-v", "urgent", 61, **labelled("V")),
+        pulse("urgent-never", "urgent", 62, code=HIV),
+        consent("urgent", "urgent", deny()),
+        consent("never", "urgent", deny(code=(LOINC, "75622-1"), purpose="ETREAT")),
+    )
+    rescuer = house.someone("rescuer", roles=["practitioner"], fhir_user="Practitioner/rescuer")
+    names = ("Patient/urgent", "Observation/urgent", "Observation/urgent-v")
+    assert [rescuer.get(each).status_code for each in names] == [404, 404, 404]
+    assert rescuer.post(f"Patient/urgent/$break-glass?reason={REASON}").status_code == 200
+    assert [rescuer.get(each).status_code for each in names] == [200, 200, 200]
+    assert sorted(rescuer.ids("Observation?patient=urgent")) == ["urgent", "urgent-v"]
+    assert rescuer.get("Observation/urgent-never").status_code == 404
+    assert house.doctor.get("Observation/urgent").status_code == 404
+    own = house.someone("urgent", roles=["patient"], patient="urgent")
+    events = [each["resource"] for each in own.bundle("AuditEvent?agent=Practitioner/rescuer&_count=50")["entry"]]
+    seen = [each for each in events if each["subtype"][0]["code"] in ("read", "search-type") and each["outcome"] == "0"]
+    assert len(seen) >= 4
+    for event in seen:
+        assert event["purposeOfEvent"][0]["coding"][0]["code"] == "ETREAT", event
+
+
+def test_labels_may_be_ignored_and_consents_still_name_them(serve: Serve, house: House, apps: Apps) -> None:
+    served = serve(open=False, database=house.served.settings.database, security_labels="ignored")
+    patient(
+        house,
+        "ignored",
+        pulse("ignored", "ignored", 60, **labelled("V")),
+        pulse("named", "ignored", 61, meta={"security": [coding(ACT_CODE, "ETH")]}),
+        consent("ignored", "ignored", deny(label="ETH")),
+    )
+    service = apps(served, "system/*.rs", client="service")
+    assert service.get("Observation/ignored").status_code == 200
+    assert service.get("Observation/named").status_code == 404
+    assert house.service.get("Observation/ignored").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("provision", "more", "places"),
+    [
+        (deny(class_="Observation"), {}, []),
+        (deny(actor={"display": "my neighbour"}), {}, ["Consent.provision.actor[0]"]),
+        (
+            permit(deny(code={"text": "HIV"}, purpose="NONSENSE")),
+            {},
+            ["Consent.provision.provision[0].purpose[0]", "Consent.provision.provision[0].code[0]"],
+        ),
+        (deny(), {"status": "draft"}, ["Consent"]),
+        (deny(), {"scope": concept("http://terminology.hl7.org/CodeSystem/consentscope", "research")}, ["Consent"]),
+    ],
+    ids=["clear", "somebody by name", "a text and no purpose", "a draft", "research"],
+)
+def test_who_writes_a_consent_is_told_what_of_it_cannot_be_kept(
+    house: House, provision: Json, more: Json, places: list[str]
+) -> None:
+    put(house.open, resource("Patient/told"))
+    body = {key: value for key, value in consent("x", "told", provision, **more).items() if key != "id"}
+    answer = house.service.post("Consent", body, headers={"Prefer": "return=OperationOutcome"})
+    assert answer.status_code == 201, answer.text
+    issues = [each for each in answer.json()["issue"] if each["severity"] == "warning"]
+    assert [each["expression"][0] for each in issues] == places
+    made = answer.headers["location"].partition("/_history")[0].rpartition("/")[2]
+    assert house.open.delete(f"Consent/{made}").status_code == 204
