@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
@@ -51,6 +51,7 @@ NAMED_QUERY = "_query"  # https://hl7.org/fhir/R4/search.html#query: one that is
 MAX_PARAMETERS = 200
 MAX_VALUES = 1000
 MAX_CHARACTERS = 1_000_000
+SHORT = 500  # characters of a search that is worth remembering
 MAX_SORT_KEYS = 4
 
 # https://hl7.org/fhir/R4/search.html#return
@@ -165,8 +166,25 @@ def parse_each(
     default_count: int,
     max_count: int,
 ) -> tuple[Query, ...]:
-    """A query for each type, alike but for what the parameters are there: what one of them does not know, none uses."""
-    _check_size(pairs)
+    """A query for each type, alike but for what the parameters are there: what one of them does not know, none uses.
+
+    Short searches of one type are remembered, for apps ask the same again and again.
+    """
+    size = _checked_size(pairs)
+    read = _parsed if size <= SHORT and len(types) == 1 else _parsed.__wrapped__
+    return read(tuple(types), tuple(pairs), registry, strict, base_url, default_count, max_count)
+
+
+@lru_cache(maxsize=2_000)
+def _parsed(
+    types: tuple[str, ...],
+    pairs: tuple[tuple[str, str], ...],
+    registry: Registry,
+    strict: bool,
+    base_url: str,
+    default_count: int,
+    max_count: int,
+) -> tuple[Query, ...]:
     said = dict(pairs)
     contained, kind_ = said.get("_contained", "false") != "false", said.get("_containedType", "container")
     if contained and len(types) > 1:
@@ -290,14 +308,17 @@ def _unlike(readers: Sequence[_Reader], code: str) -> str | None:
     return f"{code} is {said}; a search of several types needs one that they share"
 
 
-def _check_size(pairs: Sequence[tuple[str, str]]) -> None:
+def _checked_size(pairs: Sequence[tuple[str, str]]) -> int:
+    """How many characters there are."""
     if len(pairs) > MAX_PARAMETERS:
         raise invalid(f"a search has at most {MAX_PARAMETERS} parameters; this one has {len(pairs)}", code="too-costly")
-    if sum(len(name) + len(value) for name, value in pairs) > MAX_CHARACTERS:
+    size = sum([len(name) + len(value) for name, value in pairs])
+    if size > MAX_CHARACTERS:
         raise invalid(f"a search has at most {MAX_CHARACTERS:,} characters", code="too-long")
     for name, value in pairs:
         if "\0" in name + value or _surrogate.search(name + value):
             raise invalid(f"{shown(name)}: a NUL or half a surrogate pair is no text")
+    return size
 
 
 class _Reader:
