@@ -17,8 +17,8 @@ import pymongo
 from bson import MinKey
 
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.store.documents import documents
 from fhirserver.store.faults import within_budget
+from fhirserver.store.finds import Find, rows
 from fhirserver.store.resources import BODY, Document, Store, Stored, stored
 from fhirserver.store.schema import history_of
 from fhirserver.store.union import union
@@ -110,9 +110,8 @@ async def _earlier(store: Store, current: Stored, below: int, limit: int, span: 
     type_, id_ = current.type, current.id
     filter_: Document = {"_id": {"$gte": {"id": id_, "version": MinKey()}, "$lt": {"id": id_, "version": below}}}
     filter_ |= _written(span)
-    command = {"find": history_of(type_), "filter": filter_, "sort": {"_id": -1}, "limit": limit, "batchSize": limit}
     with pymongo.timeout(store.search_ms / 1000), within_budget():
-        found = await documents(store, {**command, "projection": BODY}, zoned=True)
+        found = await rows(store, history_of(type_), Find(filter_, limit), (("_id", -1),), BODY, zoned=True)
     return [stored(type_, row | {"_id": id_, "version": row["_id"]["version"]}) for row in found]
 
 

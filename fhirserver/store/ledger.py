@@ -52,7 +52,7 @@ class Ledger:
     def __init__(self, store: Store, key: bytes) -> None:
         self._store = store
         self._key = key
-        self._lines: Shared[Sequence[Line], bool] = Shared(self._write, store.timeout)
+        self._lines: Shared[str, Sequence[Line], bool] = Shared(self._write, store.timeout)
         self._begin()
 
     def _begin(self) -> None:

@@ -27,6 +27,7 @@ from fhirserver.store.blobs import pack, unpack
 from fhirserver.store.commit import DUPLICATE_KEY, Write, Written, write_together
 from fhirserver.store.documents import documents
 from fhirserver.store.faults import of_bulk_write, overtaken, within_budget
+from fhirserver.store.finds import Find, Finds, rows
 from fhirserver.store.mirror import CODECS, encoded, mirrored
 from fhirserver.store.schema import CLAIMS, ensure, history_of
 from fhirserver.store.shared import Shared
@@ -141,8 +142,9 @@ class Store:
         )  # is told what was, or may have been, written
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
-        self._reads: Shared[str, Document | None] = Shared(self._read_together, timeout)
-        self._writes: Shared[Write, Written] = Shared(self._write_together, timeout)
+        self._reads: Shared[str, str, Document | None] = Shared(self._read_together, timeout)
+        self.finds = Finds(self)
+        self._writes: Shared[str, Write, Written] = Shared(self._write_together, timeout)
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:
         collection = self._collections.get(name)
@@ -228,23 +230,21 @@ class Store:
 
         `stages` make of what matches what is sorted.
         """
-        projection = {"body": 1} | dict.fromkeys(fields, 1)
+        shown = dict.fromkeys(("body", *fields))
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             if not stages:
-                asked = finding(filter_, dict(sort), limit)
-                command = {"find": type_, **asked, "projection": projection, "batchSize": limit}
-                return await timed(self, type_, asked, documents(self, command))
-            shown: list[Document] = [{"$sort": dict(sort)}, {"$limit": limit}, {"$project": projection}]
-            pipeline = [{"$match": filter_}, *stages, *shown]
+                asking = rows(self, type_, Find(filter_, limit), sort, shown)
+                return await timed(self, type_, finding(filter_, dict(sort), limit), asking)
+            making: list[Document] = [{"$sort": dict(sort)}, {"$limit": limit}, {"$project": dict.fromkeys(shown, 1)}]
+            pipeline = [{"$match": filter_}, *stages, *making]
             command = {"aggregate": type_, "pipeline": pipeline, "cursor": {"batchSize": limit}}
             return await timed(self, type_, {"pipeline": pipeline}, documents(self, command))
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
-        asked = finding(filter_, {"_id": 1}, limit)
-        command = {"find": type_, **asked, "projection": BODY, "batchSize": limit}
+        asking = rows(self, type_, Find(filter_, limit), (("_id", 1),), BODY, zoned=True)
         with pymongo.timeout(self.search_ms / 1000), within_budget():
-            found = await timed(self, type_, asked, documents(self, command, zoned=True))
+            found = await timed(self, type_, finding(filter_, {"_id": 1}, limit), asking)
         return [stored(type_, document) for document in found]
 
     async def aggregate(self, type_: str, stages: Sequence[Document]) -> list[Document]:

@@ -8,13 +8,14 @@ sent: who asks after a write was acknowledged sees it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import Context
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
 import pymongo
 
+L = TypeVar("L", bound=Hashable)
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -28,45 +29,46 @@ class _Waiting(NamedTuple, Generic[Q, A]):
     answer: asyncio.Future[A]
 
 
-class Shared(Generic[Q, A]):
-    """`ask` answers questions about a collection in one round trip, in their order; each has so many seconds."""
+class Shared(Generic[L, Q, A]):
+    """`ask` answers questions of a lane (a collection, say) in one round trip, in order; each has so many seconds."""
 
-    def __init__(self, ask: Callable[[str, list[Q]], Awaitable[Sequence[A]]], seconds: float) -> None:
+    def __init__(self, ask: Callable[[L, list[Q]], Awaitable[Sequence[A]]], seconds: float, most: int = MOST) -> None:
         self._ask = ask
         self._seconds = seconds
-        self._waiting: dict[str, list[_Waiting[Q, A]]] = {}  # by collection, while a round trip is under way there
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._most = most
+        self._waiting: dict[L, list[_Waiting[Q, A]]] = {}  # by lane, while a round trip is under way there
+        self._tasks: dict[L, asyncio.Task[None]] = {}
 
-    async def __call__(self, collection: str, question: Q) -> A:
-        if collection in self._waiting:
-            return await self._enlisted(collection, question)
-        waiting = self._waiting[collection] = []
+    async def __call__(self, lane: L, question: Q) -> A:
+        if lane in self._waiting:
+            return await self._enlisted(lane, question)
+        waiting = self._waiting[lane] = []
         try:
             await asyncio.sleep(0)  # those who were answered together ask together: their turn of the loop ends here
             if not waiting:
                 with pymongo.timeout(self._seconds):
-                    (answer,) = await self._ask(collection, [question])
+                    (answer,) = await self._ask(lane, [question])
                 return answer
-            turn = self._enlisted(collection, question)
+            turn = self._enlisted(lane, question)
         finally:
             if waiting:  # in no request's context, for it belongs to all of them
-                self._tasks[collection] = asyncio.create_task(self._together(collection), context=Context())
+                self._tasks[lane] = asyncio.create_task(self._together(lane), context=Context())
             else:
-                del self._waiting[collection]
+                del self._waiting[lane]
         return await turn
 
-    def _enlisted(self, collection: str, question: Q) -> asyncio.Future[A]:
+    def _enlisted(self, lane: L, question: Q) -> asyncio.Future[A]:
         turn: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        self._waiting[collection].append(_Waiting(question, monotonic(), turn))
+        self._waiting[lane].append(_Waiting(question, monotonic(), turn))
         return turn
 
-    async def _together(self, collection: str) -> None:
-        while waiting := self._waiting[collection]:
-            asked, self._waiting[collection] = waiting[:MOST], waiting[MOST:]
+    async def _together(self, lane: L) -> None:
+        while waiting := self._waiting[lane]:
+            asked, self._waiting[lane] = waiting[: self._most], waiting[self._most :]
             left = asked[0].since + self._seconds - monotonic()
             try:
                 with pymongo.timeout(max(left, LEAST_SECONDS)):
-                    answers = await self._ask(collection, [each.question for each in asked])
+                    answers = await self._ask(lane, [each.question for each in asked])
             except Exception as error:  # whatever it is, each request that asked has to deal with it
                 for each in asked:
                     if not each.answer.done():
@@ -75,4 +77,4 @@ class Shared(Generic[Q, A]):
                 for each, answer in zip(asked, answers, strict=True):
                     if not each.answer.done():  # its request was cancelled
                         each.answer.set_result(answer)
-        del self._waiting[collection], self._tasks[collection]
+        del self._waiting[lane], self._tasks[lane]

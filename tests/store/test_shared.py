@@ -20,7 +20,7 @@ from fhirserver.store.mirror import encoded
 from fhirserver.store.resources import Change, Conflict, Store, now
 from fhirserver.store.shared import MOST, Shared
 
-Ask = Callable[[Shared[int, int], range], Coroutine[Any, Any, list[asyncio.Task[int]]]]
+Ask = Callable[[Shared[str, int, int], range], Coroutine[Any, Any, list[asyncio.Task[int]]]]
 
 
 def story(tell: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -48,13 +48,15 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def at_once(shared: Shared[int, int], numbers: range, collection: str = "Patient") -> list[asyncio.Task[int]]:
+async def at_once(
+    shared: Shared[str, int, int], numbers: range, collection: str = "Patient"
+) -> list[asyncio.Task[int]]:
     tasks = [asyncio.create_task(shared(collection, number)) for number in numbers]
     await settled()
     return tasks
 
 
-async def asked(shared: Shared[int, int], numbers: range) -> list[asyncio.Task[int]]:
+async def asked(shared: Shared[str, int, int], numbers: range) -> list[asyncio.Task[int]]:
     """The first by itself, the others while it is under way."""
     return await at_once(shared, numbers[:1]) + await at_once(shared, numbers[1:])
 

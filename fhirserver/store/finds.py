@@ -1,0 +1,135 @@
+"""Finds in flight share round trips, too: those of one kind, as long as that kind is quick.
+
+A kind is a collection, the fields that are asked about, the order, and what is shown. As one command, with $unionWith,
+several take half of what they take apart, of the database's time and of this server's. No quick one is to wait long for
+a slow one: a round trip that fails is asked again, each find by itself, and a kind whose round trip took long goes
+alone for a while (docs/adr/0015-cpu-per-request.md).
+https://www.mongodb.com/docs/manual/reference/operator/aggregation/unionWith/
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bson.errors import BSONError
+from pymongo.errors import PyMongoError
+
+from fhirserver.store.documents import documents
+from fhirserver.store.shared import Shared
+
+if TYPE_CHECKING:
+    from fhirserver.store.resources import Store
+
+Document = dict[str, Any]
+Sort = Sequence[tuple[str, int]]
+
+QUICK, LONGEST = 0.1, 0.5  # seconds of a round trip: after these a kind goes alone, after those this one is given up
+ALONE = 10.0  # seconds
+TOGETHER = 16  # in one round trip
+FEW = 101  # values of one condition, and rows
+KINDS = 1_000  # that are remembered as slow
+ASKED = "asked"  # which find a row is of
+
+log = logging.getLogger(__name__)
+
+
+class Kind(NamedTuple):
+    collection: str
+    fields: tuple[str, ...]
+    sort: tuple[tuple[str, int], ...]
+    shown: tuple[str, ...]
+    zoned: bool
+
+
+class Find(NamedTuple):
+    filter: Document
+    limit: int
+
+
+class Finds:
+    """`ask` gives the documents of one find, which may share its way to the database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._shared: Shared[Kind, Find, list[Document]] = Shared(self._together, LONGEST, TOGETHER)
+        self._slow: dict[Kind, float] = {}  # until when they go alone
+
+    async def ask(self, kind: Kind, find: Find) -> list[Document]:
+        if not _shareable(kind, find) or self._slow.get(kind, 0.0) > monotonic():
+            return await _alone(self._store, kind, find)
+        try:
+            return await self._shared(kind, find)
+        except (PyMongoError, BSONError, OverflowError) as error:  # of whichever it was
+            log.debug("finds in %s go alone: %s", kind.collection, error)
+            self._leave_alone(kind)
+        return await _alone(self._store, kind, find)
+
+    async def _together(self, kind: Kind, finds: list[Find]) -> list[list[Document]]:
+        began = monotonic()
+        found = [await _alone(self._store, kind, finds[0])] if len(finds) == 1 else await self._union(kind, finds)
+        if monotonic() - began > QUICK:
+            self._leave_alone(kind)
+        return found
+
+    async def _union(self, kind: Kind, finds: list[Find]) -> list[list[Document]]:
+        first, *others = [_pipeline(kind, find, number) for number, find in enumerate(finds)]
+        joined = [{"$unionWith": {"coll": kind.collection, "pipeline": each}} for each in others]
+        pipeline = [*first, *joined, {"$sort": {ASKED: 1, **dict(kind.sort)}}]
+        cursor = {"batchSize": sum(find.limit for find in finds)}
+        command = {"aggregate": kind.collection, "pipeline": pipeline, "cursor": cursor}
+        found: list[list[Document]] = [[] for _ in finds]
+        for document in await documents(self._store, command, zoned=kind.zoned):
+            found[document.pop(ASKED)].append(document)
+        return found
+
+    def _leave_alone(self, kind: Kind) -> None:
+        if len(self._slow) >= KINDS:
+            self._slow.clear()
+        self._slow[kind] = monotonic() + ALONE
+
+
+async def rows(
+    store: Store, collection: str, find: Find, sort: Sort, shown: Iterable[str], *, zoned: bool = False
+) -> list[Document]:
+    """The documents of one find with `_id` and what is to be shown, in order."""
+    kind = Kind(collection, tuple(find.filter), tuple(sort), tuple(shown), zoned)
+    if store.session is not None or store.trace is not None:
+        return await _alone(store, kind, find)
+    return await store.finds.ask(kind, find)
+
+
+def _shareable(kind: Kind, find: Find) -> bool:
+    """What gives few rows, in an order of what is shown, and asks about fields with a few values each."""
+    known, conditions = {"_id", *kind.shown}, find.filter.items()
+    bounded = find.limit <= FEW or "$in" in find.filter.get("_id", ())
+    return (
+        bounded
+        and all(field in known for field, _ in kind.sort)
+        and all(field[0] != "$" and _has_few(condition) for field, condition in conditions)
+    )
+
+
+def _has_few(condition: Any) -> bool:
+    return not isinstance(condition, dict) or all(
+        not isinstance(each, list) or len(each) <= FEW for each in condition.values()
+    )
+
+
+async def _alone(store: Store, kind: Kind, find: Find) -> list[Document]:
+    command = {
+        "find": kind.collection,
+        "filter": find.filter,
+        "sort": dict(kind.sort),
+        "limit": find.limit,
+        "projection": dict.fromkeys(kind.shown, 1),
+        "batchSize": find.limit,
+    }
+    return await documents(store, command, zoned=kind.zoned)
+
+
+def _pipeline(kind: Kind, find: Find, number: int) -> list[Document]:
+    shown: Document = {**dict.fromkeys(kind.shown, 1), ASKED: {"$literal": number}}
+    return [{"$match": find.filter}, {"$sort": dict(kind.sort)}, {"$limit": find.limit}, {"$project": shown}]

@@ -1,0 +1,180 @@
+"""Finds that share a round trip: each has its own rows in its own order, and nobody waits for what is slow or wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymongo.errors import OperationFailure
+
+from fhirserver.store import finds
+from fhirserver.store.connect import connect
+from fhirserver.store.finds import Find, rows
+from fhirserver.store.resources import Store
+
+AT = datetime(2026, 11, 26, tzinfo=UTC)
+BY_DATE = (("sort.date", -1), ("_id", -1))
+BY_ID = (("_id", 1),)
+SHOWN = ("body", "sort.date")
+CODES = st.sampled_from("abc")
+ROWS = st.lists(st.tuples(CODES, st.none() | st.integers(0, 3)), max_size=12)
+FINDS = st.lists(st.tuples(CODES, st.integers(1, 5)), min_size=1, max_size=40)
+
+
+def story(tell: Callable[[Store], Coroutine[Any, Any, None]], mongodb: str) -> None:
+    async def told() -> None:
+        async with stored(mongodb) as store:
+            await tell(store)
+
+    asyncio.run(asyncio.wait_for(told(), 60))
+
+
+@asynccontextmanager
+async def stored(mongodb: str) -> AsyncIterator[Store]:
+    client = await connect(mongodb)
+    store = Store(client[f"finds-{uuid4().hex[:8]}"])
+    for number in range(30):
+        await store["Observation"].insert_one(observation(f"{number:02}", "abc"[number % 3], number % 7))
+    yield store
+    await client.drop_database(store.database.name)
+    await client.close()
+
+
+def observation(id_: str, code: str, date: int | None) -> dict[str, Any]:
+    sort = {} if date is None else {"date": date}
+    return {"_id": id_, "body": id_.encode(), "updated": AT, "search": {"code": [code]}, "sort": sort}
+
+
+def coded(code: str) -> dict[str, Any]:
+    return {"search.code": {"$in": [code]}}
+
+
+class Commands(list[str]):
+    """What the database is asked, by name; each takes so many seconds longer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.delay = 0.0
+        self._ask = finds.documents
+        monkeypatch.setattr(finds, "documents", self.documents)
+
+    async def documents(self, store: Store, command: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+        self.append(next(iter(command)))
+        await asyncio.sleep(self.delay)
+        return await self._ask(store, command, **more)
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    return Commands(monkeypatch)
+
+
+async def asked(store: Store, filters: list[dict[str, Any]], limit: int = 20) -> list[Any]:
+    """The ids that each finds, or why not."""
+    asks = (rows(store, "Observation", Find(filter_, limit), BY_DATE, SHOWN) for filter_ in filters)
+    found = await asyncio.gather(*asks, return_exceptions=True)
+    return [each if isinstance(each, BaseException) else [row["_id"] for row in each] for each in found]
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, FINDS, st.sampled_from([BY_DATE, BY_ID]))
+def test_together_they_find_what_each_finds_alone(
+    mongodb: str, kept: list[tuple[str, int | None]], wanted: list[tuple[str, int]], sort: tuple[tuple[str, int], ...]
+) -> None:
+    async def tell() -> None:
+        client = await connect(mongodb)
+        store = Store(client[f"finds-{uuid4().hex[:8]}"])
+        for number, (code, date) in enumerate(kept):
+            await store["Observation"].insert_one(observation(f"{number:02}", code, date))
+        each = [
+            await rows(store, "Observation", Find(coded(code), limit), sort, SHOWN, zoned=True)
+            for code, limit in wanted
+        ]
+        together = await asyncio.gather(
+            *(rows(store, "Observation", Find(coded(code), limit), sort, SHOWN, zoned=True) for code, limit in wanted)
+        )
+        assert together == each
+        await client.drop_database(store.database.name)
+        await client.close()
+
+    asyncio.run(asyncio.wait_for(tell(), 60))
+
+
+def test_finds_of_one_kind_share_a_round_trip(mongodb: str, commands: Commands) -> None:
+    async def tell(store: Store) -> None:
+        assert len({tuple(each) for each in await asked(store, [*map(coded, "abcabc")])}) == 3
+        assert commands == ["aggregate"]
+        commands.clear()
+        await asyncio.gather(asked(store, [*map(coded, "ab")]), asked(store, [{"sort.date": 1}, {"sort.date": 2}]))
+        assert commands == ["aggregate", "aggregate"]  # one for each kind
+        commands.clear()
+        await asked(store, [coded("a")])
+        assert commands == ["find"]
+
+    story(tell, mongodb)
+
+
+@pytest.mark.parametrize(
+    ("filter_", "limit"),
+    [
+        ({"search.code": {"$in": [str(number) for number in range(1_000)]}}, 20),
+        ({"$or": [coded("a"), coded("b")]}, 20),
+        (coded("a"), 1_000),
+    ],
+    ids=["many values", "alternatives", "many rows"],
+)
+def test_what_may_be_large_goes_alone(mongodb: str, commands: Commands, filter_: dict[str, Any], limit: int) -> None:
+    async def tell(store: Store) -> None:
+        await asked(store, [filter_, filter_], limit)
+        assert commands == ["find", "find"]
+
+    story(tell, mongodb)
+
+
+@pytest.mark.parametrize("wrong", [{"$regex": "("}, {"$in": [2**70]}], ids=["for the database", "for the driver"])
+def test_what_is_wrong_with_one_find_is_of_no_other(mongodb: str, commands: Commands, wrong: Any) -> None:
+    async def tell(store: Store) -> None:
+        first, bad, last = await asked(store, [coded("a"), {"search.code": wrong}, coded("c")])
+        assert isinstance(bad, (OperationFailure, OverflowError))
+        assert [first, last] == await asked(store, [coded("a"), coded("c")])
+
+    story(tell, mongodb)
+
+
+def test_a_kind_that_was_slow_goes_alone(mongodb: str, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(store: Store) -> None:
+        commands.delay = 2 * finds.QUICK
+        await asked(store, [*map(coded, "ab")])
+        assert commands == ["aggregate"]
+        commands.clear()
+        commands.delay = 0.0
+        await asyncio.gather(asked(store, [*map(coded, "ab")]), asked(store, [{"sort.date": 1}, {"sort.date": 2}]))
+        assert sorted(commands) == ["aggregate", "find", "find"]  # not so those of other kinds
+        monkeypatch.setattr(finds, "monotonic", lambda: asyncio.get_running_loop().time() + finds.ALONE)
+        commands.clear()
+        await asked(store, [*map(coded, "ab")])
+        assert commands == ["aggregate"]
+
+    story(tell, mongodb)
+
+
+def test_a_round_trip_that_takes_too_long_is_given_up(
+    mongodb: str, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell(store: Store) -> None:
+        found = await asked(store, [*map(coded, "ab")])
+        monkeypatch.setattr(finds, "LONGEST", 1e-6)
+        store.finds = finds.Finds(store)
+        commands.clear()
+        commands.delay = 0.05
+        assert await asked(store, [*map(coded, "ab")]) == found
+        assert commands == ["aggregate", "find", "find"]
+
+    story(tell, mongodb)
