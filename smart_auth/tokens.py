@@ -47,9 +47,16 @@ async def begin(
     session: str | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> str:
-    """A new grant, by its id. It is forgotten after `lifetime` unless tokens are issued that live longer."""
+    """A new grant, by its id. It is forgotten after `lifetime` unless tokens are issued that live longer.
+
+    `entrusted`: not the account names the patient as one whose record this person keeps, so the record has to.
+    """
     id_, now = uuid4().hex, auth.now()
-    grant = {"_id": id_, "client": client, "user": user, "session": session, "scope": scope, "context": context or {}}
+    context = context or {}
+    person = await users.find(auth, user) if user else None
+    entrusted = person is not None and not _keeps(person, context.get("patient"))
+    grant: Document = {"_id": id_, "client": client, "user": user, "session": session, "scope": scope}
+    grant |= {"context": context, "entrusted": entrusted}
     await auth["grants"].insert_one(grant | {"issued": now, "expires": now + lifetime, "revoked": None})
     return id_
 
@@ -95,7 +102,7 @@ async def granted(auth: Auth, token: Document) -> Grant | None:
     if grant is None:
         return None
     person = await users.find(auth, grant["user"]) if grant["user"] else None
-    if grant["user"] and (person is None or not _stands(person, grant["context"])):
+    if grant["user"] and (person is None or not _stands(person, grant)):
         return None
     return Grant(
         id=grant["_id"],
@@ -120,15 +127,18 @@ async def _purposes(auth: Auth, client: str) -> frozenset[str]:
     return frozenset(found.get("purposes", ()) if found else ())
 
 
-def _stands(person: User, context: Mapping[str, Any]) -> bool:
+def _stands(person: User, grant: Document) -> bool:
     """Whether the account is in use, and the patient is still one whose record this person may open an app with.
 
-    Of who is somebody in the record, the record says that.
+    Where the record entrusted it to them, each request asks the record whether it still does.
     """
     if person.disabled:
         return False
-    patient = context.get("patient")
-    return patient is None or person.looks_up or person.fhir_user is not None or patient in person.records
+    return grant.get("entrusted", False) or _keeps(person, grant["context"].get("patient"))
+
+
+def _keeps(person: User, patient: str | None) -> bool:
+    return patient is None or person.looks_up or patient in person.records
 
 
 async def renewable(auth: Auth, secret: str, *, again: bool = False) -> Grant | None:
