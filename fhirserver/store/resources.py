@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1, "compartments": 1, "belonged": 1}
 ATTEMPTS = 20
+COLLECTIONS = "$cmd.listCollections"  # which there are
 BUILD_SECONDS = 600  # an index on a large collection that a new release wants
 
 
@@ -144,6 +145,7 @@ class Store:
         self._collections: dict[str, AsyncCollection[Document]] = {}
         self._reads: Shared[str, str, Document | None] = Shared(self._read_together, timeout)
         self.finds = Finds(self)
+        self._types: Shared[str, None, list[str]] = Shared(self._types_together, timeout)
         self._writes: Shared[str, Write, Written] = Shared(self._write_together, timeout)
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:
@@ -277,8 +279,11 @@ class Store:
 
     async def types(self) -> list[str]:
         """The resource types that have ever been written."""
+        return await self._types(COLLECTIONS, None)
+
+    async def _types_together(self, _: str, asked: list[None]) -> list[list[str]]:
         names = await self.database.list_collection_names(filter={"name": {"$regex": "^[A-Z][A-Za-z]*$"}})
-        return sorted(names)
+        return [sorted(names)] * len(asked)
 
     # writing
 
