@@ -15,14 +15,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from fhirserver.consents.kept import Standing
-from fhirserver.consents.labels import VERY_RESTRICTED, WITHHELD, confidential
+from fhirserver.consents.labels import RESTRICTED, VERY_RESTRICTED, WITHHELD, confidential
 from fhirserver.consents.provisions import CLIENT, Rule
-from fhirserver.consents.purposes import ADMINISTRATION, EMERGENCY, PATIENT, TREATMENT, is_purpose
-from fhirserver.consents.ruling import Asked, Seeker, hides, unlocks
+from fhirserver.consents.purposes import ADMINISTRATION, EMERGENCY, PATIENT, TREATMENT, are, is_purpose
+from fhirserver.consents.ruling import Asked, Seeker, ever_hides, hides, unlocks
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.search.criteria import Belonging, Clause, Criterion
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
+from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
 
 MOST = 100_000  # patients whose consents keep something from one caller
@@ -32,11 +33,18 @@ Says = Callable[[Rule, Seeker, Asked], Criterion]
 
 
 class Party(NamedTuple):
-    """A caller as Consents see it: `usual`, and in some records as somebody else; `own` is the record of its own."""
+    """A caller as Consents see it: `usual`, and in some records as somebody else; `own` is the record of its own.
+
+    `keeper`: it administers, so that Consents do not keep it from changing them.
+    """
 
     usual: Seeker
     special: tuple[tuple[str, Seeker], ...]
     own: str | None
+    keeper: bool = False
+
+    def seeker(self, record: str) -> Seeker:
+        return dict(self.special).get(record, self.usual)
 
     def ordinary(self) -> Party:
         """The same without its emergencies."""
@@ -63,7 +71,8 @@ def party(caller: Caller, standing: Standing, now: datetime) -> Party:
     for id_, until in sorted(opened.items()):
         if until > now:
             special[f"Patient/{id_}"] = usual._replace(purposes=frozenset({EMERGENCY}), emergency=True)
-    return Party(usual, tuple(special.items()), own)
+    keeper = "admin" in caller.roles or (caller.user is None and are(purposes, ADMINISTRATION))
+    return Party(usual, tuple(special.items()), own, keeper)
 
 
 def _of_service(caller: Caller) -> frozenset[str]:
@@ -84,14 +93,32 @@ def shown_to(
     alike: Mapping[Rule, Collection[str]], who: Party, asked: Asked, trusted: Criterion, *, labels: bool
 ) -> Criterion:
     """What is left of a type. `alike`: rules, by the records that they are about; `trusted`: what of R may be seen."""
-    shown = negated(_gathered(alike, who, asked, hides)) if _narrows(asked) else EVERYTHING
+    shown = negated(_gathered(alike, who, asked, hides)) if _narrows(asked, who) else EVERYTHING
     if labels:
         shown = conjoined(shown, _unlabelled(alike, who, asked, trusted))
     return shown if who.own is None else either([within([who.own], asked.type_), shown])
 
 
-def _narrows(asked: Asked) -> bool:
-    return asked.type_ != CONSENT or asked.permission not in "rs"
+def _narrows(asked: Asked, who: Party) -> bool:
+    return asked.type_ != CONSENT or (asked.permission not in "rs" and not who.keeper)
+
+
+def denied(rule: Rule, record: str, who: Party, now: datetime) -> bool:
+    """Whether a rule about a record denies anything to somebody, who is not to change it then."""
+    if who.keeper or who.own == record:
+        return False
+    seeker = who.ordinary().seeker(record)
+    return any(ever_hides(rule, seeker, Asked(CONSENT, each, now, {})) for each in "rcu")
+
+
+def may_permit(rule: Rule, record: str, who: Party, trusted: Criterion, now: datetime) -> bool:
+    """Whether somebody sees all that a rule permits by its label. What a Consent permitted them they do not pass on.
+
+    `trusted` is where they see what is labelled as restricted, in clauses.
+    """
+    if who.keeper or who.own == record or rule.unlocks is None:
+        return True
+    return rule.unlocks == RESTRICTED and meets(trusted, Judged("", (record,), now, {}))
 
 
 def _unlabelled(alike: Mapping[Rule, Collection[str]], who: Party, asked: Asked, trusted: Criterion) -> Criterion:

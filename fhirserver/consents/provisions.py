@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fhirserver.consents.labels import LEVELS
+from fhirserver.consents.labels import LEVELS, WITHHELD
 from fhirserver.consents.labels import SYSTEM as CONFIDENTIALITY
 from fhirserver.consents.purposes import SYSTEM as REASONS
 from fhirserver.consents.purposes import is_purpose
@@ -80,9 +80,17 @@ class Rule(NamedTuple):
             yield from part.walk()
 
     @property
-    def unlocks(self) -> bool:
-        """Whether it permits anything by its security label."""
-        return any(each.labels is not None for each in self.walk()) and any(not each.denies for each in self.walk())
+    def level(self) -> str | None:
+        """The highest confidentiality that it names itself."""
+        named = {code for system, code in self.labels.known if system == CONFIDENTIALITY} if self.labels else set()
+        return max(named & {*LEVELS}, key=LEVELS.index, default=None)
+
+    @property
+    def unlocks(self) -> str | None:
+        """The highest confidentiality of what it may permit by that label, where that is withheld otherwise."""
+        named = {each.level for each in self.walk()}.intersection(WITHHELD)
+        permits = any(not each.denies for each in self.walk())
+        return max(named, key=LEVELS.index, default=None) if permits else None
 
     @property
     def names(self) -> set[str]:

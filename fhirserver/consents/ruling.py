@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from fhirserver.consents.conditions import Related, about, named
+from fhirserver.consents.labels import at_most
 from fhirserver.consents.provisions import Rule
 from fhirserver.consents.purposes import are, may_be
 from fhirserver.search.criteria import Criterion
-from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
+from fhirserver.search.joined import NOTHING, conjoined, either, negated
 
 
 class Seeker(NamedTuple):
@@ -60,16 +61,28 @@ def grants(rule: Rule, seeker: Seeker, asked: Asked) -> Criterion:
     return conjoined(met, either([grants(part, seeker, asked) for part in rule.parts]))
 
 
-def unlocks(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False, labelled: bool = False) -> Criterion:
-    """What it permits by a security label that it names, or that a rule around it does."""
-    purposeful, labelled = purposeful or rule.purposes is not None, labelled or rule.labels is not None
+def ever_hides(rule: Rule, seeker: Seeker, asked: Asked) -> bool:
+    """Whether it hides anything from somebody, at any time, whatever that is."""
+    return hides(_bare(rule), seeker, asked) != NOTHING
+
+
+def _bare(rule: Rule) -> Rule:
+    """Who may do what for what. An exception for some data or some time is none then."""
+    limits = (rule.period, rule.classes, rule.codes, rule.labels, rule.dates, rule.data)
+    clear = rule.clear and all(each is None for each in limits)
+    return Rule(rule.denies, rule.actors, rule.purposes, rule.actions, parts=tuple(map(_bare, rule.parts)), clear=clear)
+
+
+def unlocks(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False, level: str | None = None) -> Criterion:
+    """What it permits by a confidentiality that it names, or that a rule around it does: up to that, nothing higher."""
+    purposeful, level = purposeful or rule.purposes is not None, rule.level or level
     met = _met(rule, seeker, asked, generous=False)
     if met == NOTHING:
         return NOTHING
     hidden = either([hides(part, seeker, asked, purposeful) for part in rule.parts])
-    inner = [unlocks(part, seeker, asked, purposeful, labelled) for part in rule.parts]
-    if labelled and not rule.denies:
-        inner.append(EVERYTHING)
+    inner = [unlocks(part, seeker, asked, purposeful, level) for part in rule.parts]
+    if level is not None and not rule.denies:
+        inner.append(at_most(asked.type_, level))
     return conjoined(met, negated(hidden), either(inner))
 
 

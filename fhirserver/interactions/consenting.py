@@ -152,6 +152,11 @@ async def _standing(ctx: Context) -> Standing:
     return found
 
 
+async def asking(ctx: Context) -> Party:
+    """The caller as Consents see it."""
+    return party(ctx.caller, await _standing(ctx), ctx.now())
+
+
 async def _memberships(ctx: Context, person: str) -> frozenset[str]:
     """Active roles and their organizations, the active teams of all of these, and the groups."""
     store = ctx.store.outside()
@@ -200,7 +205,7 @@ async def narrowing(ctx: Context, type_: str, permission: str) -> Criterion:
 
 async def narrowed(ctx: Context, type_: str) -> Criterion:
     """What is left to the caller to read of a type, ready to be a filter."""
-    return await _resolved(ctx, await narrowing(ctx, type_, "r"), type_)
+    return await resolved(ctx, await narrowing(ctx, type_, "r"), type_)
 
 
 async def _with_documents(ctx: Context) -> Criterion:
@@ -231,7 +236,7 @@ async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     labels = await _any_labelled(ctx, type_)
     if not kept.alike and not labels:
         return EVERYTHING
-    who = party(ctx.caller, await _standing(ctx), ctx.now())
+    who = await asking(ctx)
     related = await _related(ctx, kept.related)
     trusted = caring(ctx.caller, type_)
     key = (who, trusted, type_, permission, labels, frozenset(related.items()))
@@ -320,9 +325,9 @@ async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, per
     if not rules and not labels:
         return True
     now = ctx.now()
-    who = party(ctx.caller, await _standing(ctx), now)
+    who = await asking(ctx)
     related = await _related(ctx, {name for rule in rules for name in rule.related})
-    trusted = await _resolved(ctx, caring(ctx.caller, version.type), version.type) if labels else EVERYTHING
+    trusted = await resolved(ctx, caring(ctx.caller, version.type), version.type) if labels else EVERYTHING
     judged = Judged(version.id, version.compartments, said.updated, search)
 
     def held(party_: Party) -> bool:
@@ -342,15 +347,15 @@ async def _context_left(ctx: Context, binary: Stored) -> bool:
     return all(await left(ctx, [(each, each) for each in documents], "r"))
 
 
-async def _resolved(ctx: Context, criterion: Criterion, type_: str) -> Criterion:
+async def resolved(ctx: Context, criterion: Criterion, type_: str) -> Criterion:
     """With the patients that somebody cares for."""
     match criterion:
         case CaredFor():
             return within([f"Patient/{each}" for each in await patients_of(ctx, criterion)], type_)
         case AnyOf(parts):
-            return either([await _resolved(ctx, part, type_) for part in parts])
+            return either([await resolved(ctx, part, type_) for part in parts])
         case AllOf(parts):
-            return conjoined(*[await _resolved(ctx, part, type_) for part in parts])
+            return conjoined(*[await resolved(ctx, part, type_) for part in parts])
     return criterion
 
 

@@ -12,6 +12,7 @@ from fhirserver.access.reach import keeps_to_records, reach
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
+from fhirserver.interactions.lifting import check_lifting, check_permitting
 from fhirserver.interactions.referred import named_by, shared_in
 from fhirserver.interactions.sight import current_all, held_within, within_reach
 from fhirserver.search.criteria import Criterion
@@ -48,6 +49,7 @@ async def permitted(ctx: Context, found: Sequence[Stored], permission: str) -> l
     kept = []
     for each in found:
         if await _beyond(ctx, each, permission, _records(each)) is None:
+            await check_lifting(ctx, each)
             kept.append(each)
         elif await _sees(ctx, each):
             raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of {each.reference}")
@@ -87,6 +89,7 @@ async def check_written(ctx: Context, change: Change, permission: str, arriving:
         where = f", in the record of {place}" if place else ""
         said = f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}"
         raise beyond(f"{said}, or a consent of the patient or a security label is against it")
+    await check_permitting(ctx, change)
     if keeps_to_records(ctx.caller, change.type, permission):
         await _check_named(ctx, change, records, arriving)
 

@@ -57,7 +57,7 @@ def sees(consents: Sequence[Json], resource: Json, patient: str, who: Who, now: 
         return True
     if level == LEVELS.index("R") and (who.admin or patient in who.cares):
         return True
-    return any(asked.unlocks(tree, False, False) for tree in trees)
+    return any(asked.unlocks(tree, False, -1) for tree in trees)
 
 
 def _root(consent: Json) -> Json:
@@ -67,12 +67,12 @@ def _root(consent: Json) -> Json:
 
 
 def _level(resource: Json) -> int:
-    held = [
-        LEVELS.index(each["code"])
-        for each in resource.get("meta", {}).get("security", ())
-        if each.get("system") == CONFIDENTIALITY
-    ]
+    held = [LEVELS.index(each["code"]) for each in resource.get("meta", {}).get("security", ()) if _is_level(each)]
     return max(held, default=LEVELS.index("N"))
+
+
+def _is_level(label: Json) -> bool:
+    return bool(label.get("system") == CONFIDENTIALITY)
 
 
 def _codings(node: Any) -> Iterator[tuple[str | None, str]]:
@@ -124,13 +124,16 @@ class _Asked(NamedTuple):
             return False
         return rule["type"] == "permit" or any(self.permits(part, purposeful) for part in parts)
 
-    def unlocks(self, rule: Json, purposeful: bool, labelled: bool) -> bool:
-        purposeful, labelled = purposeful or "purpose" in rule, labelled or "securityLabel" in rule
+    def unlocks(self, rule: Json, purposeful: bool, cleared: int) -> bool:
+        """`cleared` is the highest confidentiality that it, or what is around it, names."""
+        purposeful = purposeful or "purpose" in rule
+        named = [LEVELS.index(each["code"]) for each in rule.get("securityLabel", ()) if _is_level(each)]
+        cleared = max(named, default=cleared)
         parts = rule.get("provision", ())
         if not self.met(rule, hiding=False) or any(self.hides(part, purposeful) for part in parts):
             return False
-        return (labelled and rule["type"] == "permit") or any(
-            self.unlocks(part, purposeful, labelled) for part in parts
+        return (rule["type"] == "permit" and _level(self.resource) <= cleared) or any(
+            self.unlocks(part, purposeful, cleared) for part in parts
         )
 
     def met(self, rule: Json, *, hiding: bool) -> bool:

@@ -67,7 +67,8 @@ class Three:
             with commands.listening():
                 served = serve(base_url=BASE, secret="that of all", open=False, **house.settings)
             same.again()
-            self.worlds.append(World(served, commands, apps(served, "system/*.cruds", client=FILLER)))
+            filler = person(served, FILLER, roles=["admin"])
+            self.worlds.append(World(served, commands, apps(served, "user/*.cruds", user=filler, client=FILLER)))
         earlier = [each | {"id": "earlier"} for each in ONE_OF_EACH]
         for entries in (puts(earlier), deletions(earlier), puts(house.seen)):
             self.everywhere(lambda fhir, entries=entries: transaction(fhir, entries))
