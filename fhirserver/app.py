@@ -95,6 +95,7 @@ async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[
             async with _following([*opened.values()]), _kept([*opened.values()]):
                 for ctx in opened.values():
                     await gather(ctx)
+                    await consenting.known(ctx)
                 yield {tenant: ctx.fresh() for tenant, ctx in opened.items()}
     finally:
         await client.close()

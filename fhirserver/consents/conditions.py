@@ -20,6 +20,7 @@ Related = Mapping[str, frozenset[str]]  # what a resource refers to, by its own 
 
 NO_CODES = frozenset({"_id", "_security", "_tag", "identifier"})  # parameters of type token that hold no codes
 CONTAINED = ("Condition", "Device", "Medication", "Observation", "Procedure", "Specimen", "Substance")
+INSIDE = frozenset({"code", "ingredient-code", "type"})  # of what is contained, what it is
 AUTHORS = frozenset({"asserter", "author", "enterer", "performer", "recorder", "requester", "sender", "source"})
 
 
@@ -54,7 +55,7 @@ def _classes(classes: tuple[tuple[str, str], ...], type_: str) -> Criterion:
 def _coded(codes: tuple[tuple[str | None, str], ...], type_: str) -> Criterion:
     """Any code of a resource, and of what it contains."""
     forms = Codes(tuple(dict.fromkeys(each for system, code in codes for each in _forms(system, code))))
-    inside = [Contained(each, either(_clauses(each, forms))) for each in CONTAINED if each != type_]
+    inside = [Contained(each, either(_clauses(each, forms, INSIDE))) for each in CONTAINED if each != type_]
     return either([*_clauses(type_, forms), *inside])
 
 
@@ -63,9 +64,9 @@ def _forms(system: str | None, code: str) -> Iterator[str]:
         yield from Token(system, code, any_case).forms
 
 
-def _clauses(type_: str, forms: Codes) -> Iterator[Criterion]:
+def _clauses(type_: str, forms: Codes, of: frozenset[str] | None = None) -> Iterator[Criterion]:
     for code, parameter in r4_registry()[type_].items():
-        if parameter.type == "token" and code not in NO_CODES:
+        if parameter.type == "token" and code not in NO_CODES and (of is None or code in of):
             yield Clause(parameter, None, (forms,))
 
 

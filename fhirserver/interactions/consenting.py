@@ -24,13 +24,14 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Issue, too_costly
 from fhirserver.interactions.cared_for import patients_of
-from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation
+from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation, Ready
 from fhirserver.search.filters import conjunction, criterion_filter
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
 from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, values_of
+from fhirserver.store.mirror import encoded
 from fhirserver.store.resources import BODY, Change, Stored, stored
 from fhirserver.store.schema import EMERGENCIES
 from fhirserver.store.watching import Told, written
@@ -38,6 +39,7 @@ from fhirserver.store.watching import Told, written
 CONSENT, BINARY, DOCUMENT = "Consent", "Binary", "DocumentReference"
 CONTENT = "location"  # the parameter of a document that finds the URL of its content
 MOST_DOCUMENTS = 100_000
+BATCH = 200  # Consents that are compiled before others have their turn
 NOBODYS = (f"{DOCUMENT}/", f"{DOCUMENT}/.")  # no id is empty, or a dot
 MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
 FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
@@ -74,6 +76,7 @@ async def follow(ctx: Context) -> None:
                 if told is True:
                     for each in parts:
                         each.lost()  # what was read before this began
+                    await known(ctx)  # here, where no request waits for all of them
                 elif isinstance(told, Told):
                     _hear(kept, told)
                 for each in parts:
@@ -111,7 +114,8 @@ async def known(ctx: Context) -> Consents:
         same, wanted = {}, {*stale}
     looked: dict[str, Ruling | None] = {**same, **dict.fromkeys(wanted if stale is not None else ())}
     if wanted:
-        async for each in store[CONSENT].find({"_id": {"$in": sorted(wanted)}}, BODY, comment=KEPT):
+        there = store[CONSENT].find({"_id": {"$in": sorted(wanted)}}, BODY, batch_size=BATCH, comment=KEPT)
+        async for each in there:
             looked[each["_id"]] = None if "deleted" in each else ruling(ctx, stored(CONSENT, each))
     kept.take(looked, epoch, whole=stale is None)
     return kept
@@ -244,6 +248,9 @@ async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     if known_ is None:
         asked = [Asked(type_, each, ctx.now(), related) for each in _permissions(type_, permission)]
         known_ = conjoined(*(shown_to(kept.alike, who, each, trusted, labels=labels) for each in asked))
+        if known_ not in (EVERYTHING, NOTHING) and not (labels and isinstance(trusted, (AnyOf, CaredFor))):
+            filter_ = criterion_filter(known_, ctx.now())  # nothing of it is left to be resolved
+            known_ = Ready({"$and": [encoded(filter_)]})
         kept.work_out(key, known_, kept.until(ctx.now()))
     if who.emergencies and ctx.trail is not None:
         ctx.trail.opened(_lifted(kept, who, labels))

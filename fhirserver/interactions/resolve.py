@@ -46,6 +46,7 @@ from fhirserver.search.criteria import (
     Criterion,
     EntrustedTo,
     Negation,
+    Ready,
     Reference,
     ReferredFrom,
     Token,
@@ -128,7 +129,7 @@ class _Resolution:
                 return await self._checked(Contained(type_, await self._inner(type_).of(part), by))
             case Chain():
                 return await self._chain(criterion)
-            case Belonging():
+            case Belonging() | Ready():
                 return criterion
             case ReferredFrom(references):
                 return await self._referred_from(references)

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Context, Decimal
 from difflib import get_close_matches
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fhirserver.fhir import dates
 from fhirserver.fhir.outcome import invalid
@@ -233,6 +233,13 @@ class Consented:
     permission: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A filter that was made before and is kept: what is large, and the same for many searches."""
+
+    filter: dict[str, Any]
+
+
 Criterion = (
     Clause
     | Chain
@@ -246,6 +253,7 @@ Criterion = (
     | CaredFor
     | EntrustedTo
     | Consented
+    | Ready
 )
 
 

@@ -22,6 +22,7 @@ from fhirserver.search.criteria import (
     Criterion,
     EntrustedTo,
     Negation,
+    Ready,
     ReferredFrom,
     Within,
     clauses,
@@ -139,7 +140,7 @@ def _described(criterion: Criterion) -> list[Part]:
             return [_group("contained", [_text("type", type_), *_described(part)])]
         case Belonging(references):
             return [_text("compartment", each) for each in references[:LISTED] or ("of no patient",)]
-        case Consented():
+        case Consented() | Ready():
             return [_text("law", "consents and security labels")]
         case CaredFor(practitioner):
             return [_text("caredForBy", practitioner)]

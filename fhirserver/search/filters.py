@@ -41,6 +41,7 @@ from fhirserver.search.criteria import (
     Number,
     Phrase,
     Quantity,
+    Ready,
     Reference,
     ReferredFrom,
     Token,
@@ -107,6 +108,8 @@ def criterion_filter(criterion: Criterion, now: datetime, inside: bool = False) 
             return contained_filter(criterion, now, inside)
         case Belonging(references):
             return in_one_of(references) if references else in_no_record()
+        case Ready(filter_):
+            return filter_
         case Chain() | ReferredFrom() | CaredFor() | EntrustedTo() | Consented():
             raise ValueError("what a chain matches is for the database to say: resolve it first")
 

@@ -256,6 +256,15 @@ def test_in_an_emergency_what_was_denied_is_seen_and_the_patient_reads_why(house
         assert event["purposeOfEvent"][0]["coding"][0]["code"] == "ETREAT", event
 
 
+def test_administrators_read_that_consents_narrow_a_search(house: House) -> None:
+    patient(house, "plan", pulse("plan", "plan", 60), consent("plan", "plan", deny(actor="Practitioner/nurse")))
+    admin = house.someone("plan", roles=["admin"])
+    answer = admin.get("Observation/$explain?patient=plan")
+    assert answer.status_code == 200, answer.text
+    assert "consents and security labels" in answer.text
+    assert admin.ids("Observation?patient=plan") == ["plan"]
+
+
 def test_labels_may_be_ignored_and_consents_still_name_them(serve: Serve, house: House, apps: Apps) -> None:
     served = serve(open=False, database=house.served.settings.database, security_labels="ignored")
     patient(
