@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from brief import briefly
 
 from fhirserver.store.connect import connect
-from smart_auth import tokens, users
+from smart_auth import clients, tokens, users
 from smart_auth.server import Auth
 
 if TYPE_CHECKING:
@@ -32,6 +32,22 @@ def person(served: Served, login: str, **values: Any) -> str:
             await client.close()
 
     return briefly(made())
+
+
+def service(served: Served, name: str, *purposes: str) -> None:
+    """A service is registered, with what it uses data for."""
+
+    async def made() -> None:
+        assert served.settings.mongodb_url
+        client = await connect(served.settings.mongodb_url.get_secret_value())
+        try:
+            auth = Auth(client[served.settings.database], served.settings, lambda: datetime.now(UTC))
+            way = {"method": "private_key_jwt", "grant_types": ("client_credentials",), "jwks": {"keys": []}}
+            await clients.add(auth, clients.Client(name, name, auth.now(), purposes=purposes, **way))
+        finally:
+            await client.close()
+
+    briefly(made())
 
 
 def app(served: Served, scope: str, patient: str | None = None, *, client: str = "app", **grant: Any) -> Fhir:

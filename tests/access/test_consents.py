@@ -23,11 +23,10 @@ from consent_rules import (
 )
 from naive_consents import Who, sees
 from record import code, pulse, resource, to
-from seam import person
+from seam import person, service
 
 from fhirserver.app import contexts
 from fhirserver.store import emergencies
-from smart_auth.clients import Client, add
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve, Served
@@ -310,23 +309,10 @@ def store(fhir: Fhir, resources: Sequence[Json]) -> None:
 
 
 def opened(served: Served, account: str, patients: Sequence[str]) -> None:
-    """A study is registered, and records are open in an emergency, as $break-glass opens them."""
+    """Records are open in an emergency, as $break-glass opens them."""
 
     async def story() -> None:
         async with contexts(served.settings) as found:
-            auth = found[""].auth
-            await add(
-                auth,
-                Client(
-                    "study",
-                    "A study",
-                    NOW,
-                    "private_key_jwt",
-                    ("client_credentials",),
-                    jwks={"keys": []},
-                    purposes=("HRESCH",),
-                ),
-            )
             for patient in patients:
                 await emergencies.begin(found[""].store, account, patient, NOW + DAY)
 
@@ -354,6 +340,7 @@ def house(serve: Serve, apps: Apps, filled: str) -> House:
     }
     people["admin"] = person(served, "admin", roles=["admin"])
     people["proxy"] = person(served, "proxy", roles=["patient"], fhir_user="RelatedPerson/mother", proxy_for=patients)
+    service(served, "study", "HRESCH")
     opened(served, people["rescuer"], patients)
     callers = {each: apps(served, "user/*.cruds", user=id_) for each, id_ in people.items()}
     callers |= {each: apps(served, "system/*.cruds", client=each) for each in ("service", "study")}
