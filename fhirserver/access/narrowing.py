@@ -21,12 +21,14 @@ from fhirserver.consents.purposes import ADMINISTRATION, EMERGENCY, PATIENT, TRE
 from fhirserver.consents.ruling import Asked, Seeker, ever_hides, hides, unlocks
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import too_costly
-from fhirserver.search.criteria import Belonging, Clause, Criterion
+from fhirserver.search.criteria import Belonging, Clause, Criterion, clauses
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
 
 MOST = 100_000  # patients whose consents keep something from one caller
+MOST_BYTES = 2_000_000  # of what they say, alike ones together: the database takes a second for so much
+CLAUSE_BYTES = 50
 CONSENT = "Consent"
 
 Says = Callable[[Rule, Seeker, Asked], Criterion]
@@ -138,15 +140,25 @@ def _gathered(alike: Mapping[Rule, Collection[str]], who: Party, asked: Asked, s
     special = dict(who.special)
     apart = special.keys() | {who.own}
     said: dict[Criterion, list[str]] = {}
+    size = 0
     for rule, records in alike.items():
         groups = [(who.usual, [each for each in records if each not in apart])]
         groups += [(seeker, [record]) for record, seeker in special.items() if record in records]
         for seeker, some in groups:
             if some and (what := says(rule, seeker, asked)) != NOTHING:
+                size += 0 if what in said else _bytes(what)
                 said.setdefault(what, []).extend(some)
+        if size > MOST_BYTES:
+            said_ = f"consents that differ from one another keep too much {asked.type_} from this caller"
+            raise too_costly(f"{said_}: a search would ask more than {MOST_BYTES:,} bytes")
     if sum(map(len, said.values())) > MOST:
         raise too_costly(f"the consents of more than {MOST:,} patients keep some {asked.type_} from this caller")
     return either([conjoined(within({*records}, asked.type_), what) for what, records in said.items()])
+
+
+def _bytes(criterion: Criterion) -> int:
+    """About as many as a filter of it has."""
+    return sum(CLAUSE_BYTES + len(str(clause.values)) for clause in clauses(criterion))
 
 
 def within(records: Collection[str], type_: str) -> Criterion:

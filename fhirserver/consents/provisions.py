@@ -34,7 +34,7 @@ OTHER_SCOPES = ("adr", "research", "treatment")
 ALLOWS = {"access": "rs", "use": "rs", "disclose": "rs", "collect": "c", "correct": "ud"}  # of cruds
 MEANINGS = ("instance", "related", "dependents", "authoredby")
 MOST_DEEP = 16  # provisions in one another: MongoDB takes filters of a hundred levels
-MOST_PROVISIONS, MOST_BYTES = 100, 100_000  # of one Consent, of which every search asks all
+MOST_PROVISIONS, MOST_BYTES = 50, 20_000  # of one Consent, of which every search asks all
 
 
 class Some(NamedTuple):

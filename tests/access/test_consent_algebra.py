@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from consent_rules import consent, deny, permit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhirserver.access.narrowing import Party, shown_to
 from fhirserver.consents.provisions import MOST_DEEP, MOST_PROVISIONS, Rule, Some, read
 from fhirserver.consents.ruling import Asked, Seeker, hides
+from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.criteria import AllOf, AnyOf, Criterion, Negation
+from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.judged import Judged, meets
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -119,8 +123,26 @@ def test_what_is_too_large_to_be_asked_hides_all_of_the_record() -> None:
     for provision in (
         nested(MOST_DEEP + 1),
         permit(*(deny(data=("instance", f"Observation/{each}")) for each in range(MOST_PROVISIONS))),
-        permit(deny(data=[("instance", f"Observation/{each}") for each in range(3_000)])),
+        permit(deny(data=[("instance", f"Observation/{each}") for each in range(1_000)])),
     ):
         found = read(consent("c", "p", provision), "")
         assert found.rule == Rule(True)
         assert [path for path, _ in found.unclear] == ["Consent.provision"]
+
+
+def test_what_many_differing_consents_say_is_bounded() -> None:
+    """MongoDB refuses a filter that is larger than it takes; one that is nearly so would hold up all others."""
+
+    def alike(number: int, code: str) -> dict[Rule, list[str]]:
+        found = {}
+        for each in range(number):
+            rule = read(consent("c", "p", deny(code=("s", f"{code}{each}"))), "").rule
+            assert rule is not None
+            found[rule] = [f"Patient/{each}"]
+        return found
+
+    who = Party(Seeker(frozenset(), frozenset({"TREAT"})), (), None)
+    shown_to(alike(100, "x"), who, ASKED, EVERYTHING, labels=False)
+    for number, code in ((5_000, "x"), (50, "x" * 10_000)):
+        with pytest.raises(Outcome, match="consents that differ"):
+            shown_to(alike(number, code), who, ASKED, EVERYTHING, labels=False)
