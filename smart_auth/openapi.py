@@ -49,7 +49,7 @@ ENDPOINTS = (
     Described(
         "post", "/reset/new", "anyone", "Choose a new password", {"code": TEXT, **PASSWORD}, {"keep_passkeys": LIST}
     ),
-    Described("get", "/account", "person", "One's account, sessions, passkeys and apps"),
+    Described("get", "/account", "person", "One's account, sessions, passkeys, apps, and what happened lately"),
     Described("post", "/account", "person", "Change one's name", {"name": TEXT}),
     Described(
         "post",

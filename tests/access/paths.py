@@ -231,6 +231,10 @@ READING = (
     *(Path("history", url) for url in HISTORIES),
     *(Path("operation", url) for url in OPERATIONS),
     Path("read", "Observation/other", headers=(("If-None-Match", "*"),)),
+    *(
+        Path("read", url, headers=(("X-Break-Glass", "to see what is not mine to see"),))
+        for url in ("Patient/p", "Patient/q", "Patient/nobody", "Observation/other", "Observation?patient=q")
+    ),
     Path("read", "Observation/other", headers=(("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT"),)),
     Path("search", "Observation/_search?value-quantity=gt100", "POST"),
     Path("search", "_search?_type=Patient,Observation", "POST"),
