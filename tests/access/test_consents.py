@@ -2,105 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from brief import briefly
-from consent_rules import (
-    ACT_CODE,
-    CONFIDENTIALITY,
-    LOINC,
-    SCOPE,
-    SNOMED,
-    coding,
-    concept,
-    consent,
-    deny,
-    permit,
-    said,
+from consent_house import (
+    ALL,
+    CALLERS,
+    DAY,
+    HIV,
+    METHADONE,
+    NAIVE,
+    NOW,
+    PROFILE,
+    PULSE,
+    House,
+    found,
+    gallery,
+    housed,
 )
-from naive_consents import Who, sees
-from record import code, pulse, resource, to
-from seam import person, service
-
-from fhirserver.app import contexts
-from fhirserver.store import emergencies
+from consent_rules import ACT_CODE, LOINC, SCOPE, SNOMED, coding, concept, consent, deny, permit, said
+from naive_consents import sees
 
 if TYPE_CHECKING:
-    from conftest import Fhir, Serve, Served
+    from conftest import Serve
     from seam import Apps
 
 Json = dict[str, Any]
 
-NOW = datetime.now(UTC)
-DAY = timedelta(days=1)
 YESTERDAY, TODAY, TOMORROW = ((NOW + DAY * each).date().isoformat() for each in (-1, 0, 1))
 LAST_YEAR = (NOW - 365 * DAY).date().isoformat()
-PROFILE = "http://example.org/fhir/StructureDefinition/private"
-HIV, METHADONE, PULSE = (LOINC, "75622-1"), ("http://www.nlm.nih.gov/research/umls/rxnorm", "6813"), (LOINC, "8867-4")
-
-
-def labelled(*labels: Json) -> Json:
-    return {"security": [*labels]}
-
-
-def gallery(p: str) -> dict[str, Json]:
-    """What is in each record, by a letter. `{p}` is the patient's id."""
-    about = {"subject": to(f"Patient/{p}")}
-    return {
-        "p": resource(f"Patient/{p}", generalPractitioner=[to("Practitioner/doctor")]),
-        "o": pulse(f"{p}-o", p, 14, performer=[to("Practitioner/doctor")]),
-        "h": resource(
-            f"Observation/{p}-h",
-            status="final",
-            code=code("HIV", HIV[1]),
-            effectiveDateTime="2025-06-01",
-            meta=labelled(coding(ACT_CODE, "HIV")),
-            derivedFrom=[to(f"Observation/{p}-o")],
-            **about,
-        ),
-        "r": resource(
-            f"Condition/{p}-r",
-            code=code("Depression", "35489007", SNOMED),
-            onsetDateTime="2024-05-05",
-            asserter=to("Practitioner/nurse"),
-            meta=labelled(coding(CONFIDENTIALITY, "R"), coding(ACT_CODE, "PSY")),
-            **about,
-        ),
-        "v": resource(
-            f"Condition/{p}-v",
-            code=code("Abuse", "397940009", SNOMED),
-            onsetDateTime="2026-02-02",
-            meta=labelled(coding(CONFIDENTIALITY, "V")),
-            **about,
-        ),
-        "m": resource(
-            f"MedicationRequest/{p}-m",
-            status="active",
-            intent="order",
-            authoredOn="2026-03-03",
-            contained=[resource("Medication/inside", code=code("Methadone", METHADONE[1], METHADONE[0]))],
-            medicationReference=to("#inside"),
-            requester=to("Practitioner/nurse"),
-            meta={"profile": [PROFILE]},
-            **about,
-        ),
-    }
-
-
-ALL, OPEN, CARED = "pohrvm", "pohm", "pohrm"  # everything; without what is labelled; what those see who care
-# who → what it sees of a record of which no consent says anything
-CALLERS = {
-    "doctor": CARED,  # cares for everybody
-    "nurse": OPEN,  # works at the clinic, and cares for nobody
-    "admin": CARED,
-    "proxy": OPEN,
-    "service": OPEN,
-    "study": OPEN,  # a service that is registered for research
-    "rescuer": ALL,  # a practitioner who opened every record in an emergency
-}
 
 
 class Case(NamedTuple):
@@ -264,87 +195,13 @@ def consents_of(number: int) -> list[Json]:
     ]
 
 
-STAFF = [
-    resource("Organization/clinic", name="Clinic"),
-    resource("Organization/before", name="Before"),
-    *(resource(f"Practitioner/{each}", name=[{"family": each}]) for each in ("doctor", "nurse", "rescuer", "other")),
-    resource(
-        "PractitionerRole/nurse",
-        active=True,
-        practitioner=to("Practitioner/nurse"),
-        organization=to("Organization/clinic"),
-    ),
-    resource(
-        "PractitionerRole/past",
-        active=False,
-        practitioner=to("Practitioner/nurse"),
-        organization=to("Organization/before"),
-    ),
-    resource(
-        "CareTeam/ward",
-        status="active",
-        participant=[{"member": to("Practitioner/doctor")}, {"member": to("Organization/clinic")}],
-    ),
-    resource("CareTeam/over", status="inactive", participant=[{"member": to("Practitioner/doctor")}]),
-    resource("Group/staff", type="practitioner", actual=True, member=[{"entity": to("Practitioner/doctor")}]),
-]
-
-
-class House(NamedTuple):
-    """A served record, with apps of those who ask, and who they are."""
-
-    served: Served
-    callers: Mapping[str, Fhir]
-
-
-def store(fhir: Fhir, resources: Sequence[Json]) -> None:
-    for at in range(0, len(resources), 200):
-        entries = [
-            {"request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}, "resource": each}
-            for each in resources[at : at + 200]
-        ]
-        answer = fhir.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
-        failed = [each for each in answer.json()["entry"] if each["response"]["status"][:3] not in ("200", "201")]
-        assert not failed, failed[:2]
-
-
-def opened(served: Served, account: str, patients: Sequence[str]) -> None:
-    """Records are open in an emergency, as $break-glass opens them."""
-
-    async def story() -> None:
-        async with contexts(served.settings) as found:
-            for patient in patients:
-                await emergencies.begin(found[""].store, account, patient, NOW + DAY)
-
-    briefly(story())
-
-
 @pytest.fixture(scope="module")
-def filled(serve: Serve) -> str:
-    """The name of a database with a record for each case."""
-    served = serve()
-    resources = [*STAFF]
+def house(serve: Serve, apps: Apps) -> House:
+    """A record for each case."""
+    resources = []
     for number in range(len(RULES)):
         resources += [*gallery(name_of(number)).values(), *consents_of(number)]
-    store(served.client, resources)
-    return str(served.settings.database)
-
-
-@pytest.fixture(scope="module")
-def house(serve: Serve, apps: Apps, filled: str) -> House:
-    served = serve(open=False, database=filled)
-    patients = [name_of(number) for number in range(len(RULES))]
-    practitioners = ("doctor", "nurse", "rescuer")
-    people = {
-        each: person(served, each, roles=["practitioner"], fhir_user=f"Practitioner/{each}") for each in practitioners
-    }
-    people["admin"] = person(served, "admin", roles=["admin"])
-    people["proxy"] = person(served, "proxy", roles=["patient"], fhir_user="RelatedPerson/mother", proxy_for=patients)
-    service(served, "study", "HRESCH")
-    opened(served, people["rescuer"], patients)
-    callers = {each: apps(served, "user/*.cruds", user=id_) for each, id_ in people.items()}
-    callers |= {each: apps(served, "system/*.cruds", client=each) for each in ("service", "study")}
-    return House(served, callers)
+    return housed(serve, apps, resources, [name_of(number) for number in range(len(RULES))])
 
 
 ROWS = [(number, who) for number in range(len(RULES)) for who in CALLERS]
@@ -352,17 +209,6 @@ ROWS = [(number, who) for number in range(len(RULES)) for who in CALLERS]
 
 def expected(number: int, who: str) -> set[str]:
     return {*RULES[number].seen.get(who, CALLERS[who])}
-
-
-def found(fhir: Fhir) -> dict[str, set[str]]:
-    """What a caller finds by searches, by patient."""
-    seen: dict[str, set[str]] = {}
-    ids = [(id_, "p") for id_ in fhir.ids("Patient?_count=500")]
-    for type_ in ("Observation", "Condition", "MedicationRequest"):
-        ids += [tuple(id_.rsplit("-", 1)) for id_ in fhir.ids(f"{type_}?_count=1000")]
-    for patient, letter in ids:
-        seen.setdefault(patient, set()).add(letter)
-    return seen
 
 
 def test_the_table_is_large() -> None:
@@ -411,21 +257,3 @@ def test_the_naive_rules_say_the_same(who: str) -> None:
         if got != expected(number, who):
             wrong[case.name] = "".join(sorted(got)), "".join(sorted(expected(number, who)))
     assert not wrong
-
-
-def _who(*names: str, purposes: str = "") -> Who:
-    return Who(names=frozenset(names), purposes=frozenset(purposes.split()))
-
-
-CLINIC = ("PractitionerRole/nurse", "Organization/clinic", "CareTeam/ward")
-NAIVE: Mapping[str, Callable[[frozenset[str]], Who]] = {
-    "doctor": lambda all_: _who("Practitioner/doctor", "CareTeam/ward", "Group/staff", purposes="TREAT")._replace(
-        cares=all_
-    ),
-    "nurse": lambda all_: _who("Practitioner/nurse", *CLINIC, purposes="TREAT"),
-    "rescuer": lambda all_: _who("Practitioner/rescuer", purposes="TREAT")._replace(emergencies=all_),
-    "admin": lambda all_: _who(purposes="HSYSADMIN")._replace(admin=True),
-    "proxy": lambda all_: _who("RelatedPerson/mother")._replace(proxies=all_),
-    "service": lambda all_: _who("service"),
-    "study": lambda all_: _who("study", purposes="HRESCH"),
-}
