@@ -293,7 +293,7 @@ async def may_be_narrowed(ctx: Context, type_: str) -> bool:
 
 async def contents_left(ctx: Context, type_: str, ids: Iterable[str]) -> set[str]:
     """Of these ids those that, if they are of Binaries, are not the content of a document kept from the caller."""
-    if type_ != BINARY:
+    if type_ != BINARY or not await may_be_narrowed(ctx, BINARY):
         return {*ids}
     wanted = sorted({*ids})
     places = [place for each in wanted for place in (f"{BINARY}/{each}", f"{ctx.base_url}/{BINARY}/{each}")]

@@ -44,13 +44,11 @@ async def current_all(ctx: Context, type_: str, ids: Sequence[str], permission: 
     kept = await _left(ctx, type_, [(each, each) for each in live], permission) if narrowed else live
     found = {each.id: each for each in kept}
     rest = [id_ for id_ in ids if id_ not in found]
-    if not rest or (told and not narrowed):
+    if not rest or (told and not narrowed and (ctx.caller.open or len(live) == len(there))):
         return found | {each.id: each for each in there if each.deleted}
     gone = there if told else await _read(ctx, type_, rest)
     deleted = await _tombstones(ctx, criterion, type_, rest, gone)
-    if narrowed:
-        return found | {each.id: each for each in await _left(ctx, type_, deleted, permission)}
-    return found | {each.id: each for each, _ in deleted}
+    return found | {each.id: each for each in await _left(ctx, type_, deleted, permission)}
 
 
 async def _reached(ctx: Context, criterion: Criterion, type_: str, ids: Sequence[str]) -> list[Stored]:
@@ -142,7 +140,7 @@ async def held_within(
 ) -> list[bool]:
     """Which of some versions of a type are within reach, and left to the caller by consents and labels."""
     reached = await meets(ctx, await within(ctx, type_, permission, led), versions)
-    if not await _may_be_narrowed(ctx, type_):
+    if ctx.caller.open:  # else earlier versions may have labels in a type that has none now
         return reached
     said = await _said(ctx, {at: each for at, each in enumerate(versions) if reached[at]})
     kept = {*map(id, await _left(ctx, type_, [*said.values()], permission))}

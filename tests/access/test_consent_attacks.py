@@ -268,6 +268,23 @@ def test_a_sensitivity_lifts_no_confidentiality(ward: Ward) -> None:
         assert ward.open.delete(name).status_code == 204
 
 
+def test_what_was_labelled_is_judged_by_its_label_where_nothing_has_one_now(serve: Serve, apps: Apps) -> None:
+    """By a server that has never seen the label: all that has it is history."""
+    first = serve()
+    for each in (resource("Patient/p"), secret("was", meta=VERY), pulse("was", "p", 1), secret("gone", meta=VERY)):
+        put(first.client, each)
+    assert first.client.delete("Observation/gone").status_code == 204
+    second = serve(database=first.settings.database, practitioner_access="all")
+    nurse = person(second, "nurse", roles=["practitioner"], fhir_user="Practitioner/nurse")
+    fhir = apps(second, "user/*.cruds", user=nurse)
+    assert fhir.get("Observation/was").status_code == 200
+    for path in ("was/_history/1", "gone", "gone/_history/1", "gone/_history"):
+        assert fhir.get(f"Observation/{path}").status_code == 404, path
+    for path in ("Observation/was/_history", "Observation/_history", "_history"):
+        assert SECRET not in fhir.get(path).text, path
+        assert "gone" not in fhir.get(path).text, path
+
+
 def test_a_consent_that_could_not_be_kept_to_is_refused(ward: Ward) -> None:
     deep = deny()
     for _ in range(20):
