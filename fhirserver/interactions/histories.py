@@ -37,6 +37,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     after = _place(verified(ctx.secret, values["_cursor"], "_history")) if "_cursor" in values else None
     total = None
     found: list[Stored] = []
+    led = Found()
     if id_ and type_:
         newest = await current(ctx, type_, id_)
         if newest is None:
@@ -46,11 +47,11 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
         total = newest.version if span == Span() and ctx.caller.open else None
         if count:
             found = await _seen(
-                ctx, partial(history_of_one, ctx.store, newest, count + 1, span=span), count, after, "r"
+                ctx, partial(history_of_one, ctx.store, newest, count + 1, span=span), count, after, "r", led
             )
     elif count:
-        types = await _bounds(ctx, [type_] if type_ else await ctx.store.types())
-        found = await _seen(ctx, partial(versions, ctx.store, types, count + 1, span=span), count, after, "s")
+        types = await _bounds(ctx, [type_] if type_ else await ctx.store.types(), led)
+        found = await _seen(ctx, partial(versions, ctx.store, types, count + 1, span=span), count, after, "s", led)
     page, more = found[:count], len(found) > count
     path = "/".join((*request.path,))
     used = [(name, value) for name, value in request.pairs if name in PARAMETERS]
@@ -71,23 +72,22 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
 Ask = Callable[..., Awaitable[list[Stored]]]
 
 
-async def _seen(ctx: Context, ask: Ask, count: int, after: Place | None, permission: str) -> list[Stored]:
+async def _seen(ctx: Context, ask: Ask, count: int, after: Place | None, permission: str, led: Found) -> list[Stored]:
     """One version more than a page, if there are so many that the caller may see."""
     kept: list[Stored] = []
     async with one_budget(ctx.store):
         while True:
             rows = await ask(after=after)
-            kept += await seen_now(ctx, rows, permission)
+            kept += await seen_now(ctx, rows, permission, led)
             if len(rows) <= count or len(kept) > count:
                 return kept[: count + 1]
             last = rows[-1]
             after = Place(last.updated, last.id, last.version, last.type)
 
 
-async def _bounds(ctx: Context, types: Sequence[str]) -> dict[str, Bounds]:
+async def _bounds(ctx: Context, types: Sequence[str], led: Found) -> dict[str, Bounds]:
     """Where to look for versions that the caller may see; of the types of which it may see none, nowhere."""
     found: dict[str, Bounds] = {}
-    led = Found()
     for type_ in types:
         criterion = await within(ctx, type_, "s", led)
         if criterion != NOTHING:

@@ -106,13 +106,15 @@ async def within_reach(ctx: Context, version: Stored, permission: str) -> bool:
     return bool(await seen(ctx, [version], permission))
 
 
-async def seen(ctx: Context, versions: Sequence[Stored], permission: str = "r") -> list[Stored]:
-    """Those of some versions, maybe of several types, that are within reach."""
+async def seen(
+    ctx: Context, versions: Sequence[Stored], permission: str = "r", led: Found | None = None
+) -> list[Stored]:
+    """Those of some versions, maybe of several types, that are within reach. `led` is what was found before."""
     by_type: dict[str, list[Stored]] = {}
     for version in versions:
         by_type.setdefault(version.type, []).append(version)
     kept: set[tuple[str, str, int]] = set()
-    led = Found()
+    led = Found() if led is None else led
     for type_, mine in by_type.items():
         held = await held_within(ctx, type_, mine, permission, led)
         kept.update(_name(version) for version, yes in zip(mine, held, strict=True) if yes)
@@ -122,16 +124,16 @@ async def seen(ctx: Context, versions: Sequence[Stored], permission: str = "r") 
     return found
 
 
-async def seen_now(ctx: Context, versions: Sequence[Stored], permission: str) -> list[Stored]:
+async def seen_now(ctx: Context, versions: Sequence[Stored], permission: str, led: Found) -> list[Stored]:
     """Those of which the current version is within reach, too."""
-    kept = await seen(ctx, versions, permission)
+    kept = await seen(ctx, versions, permission, led)
     ids: dict[str, set[str]] = {}
     for version in kept:
         beyond = reach(ctx.caller, version.type, permission) is not EVERYTHING
         if beyond or await _may_be_narrowed(ctx, version.type):
             ids.setdefault(version.type, set()).add(version.id)
     now = [each for type_, wanted in ids.items() for each in await ctx.store.read_stored(type_, wanted)]
-    left = {(each.type, each.id) for each in await seen(ctx, now, permission)}
+    left = {(each.type, each.id) for each in await seen(ctx, now, permission, led)}
     return [each for each in kept if each.type not in ids or (each.type, each.id) in left]
 
 

@@ -85,7 +85,10 @@ _hidden = [*_apart(OTHERS, about_nobody=False), *RELATIVE]
 CARE_TEAM = House(_all_see, _hidden, {"practitioner_access": "care-team"})
 # That there are labels in a type is not of anybody.
 LABELLED = pulse("labelled", "p", 189, meta={"security": [coding(CONFIDENTIALITY, "V")]})
-CONSENTED = House([*_all_see, *CONSENTS, LABELLED], [*_hidden, *KEPT_BACK], {"practitioner_access": "care-team"})
+# Audit events say what was touched, also where that is kept back.
+CONSENTED = House(
+    [*_all_see, *CONSENTS, LABELLED], [*_hidden, *KEPT_BACK], {"practitioner_access": "care-team", "audit": False}
+)
 ORGANIZATION = House(_all_see, _hidden, {"practitioner_access": "organization"})
 
 

@@ -6,6 +6,7 @@ it takes, for the database is asked the same.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -24,19 +25,16 @@ if TYPE_CHECKING:
 EXAMPLES = int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "10000"))
 # That somebody has had resources of a type is not of anybody: all worlds have, and all have got rid of them.
 ONE_OF_EACH = {each["resourceType"]: each for each in (*SHARED, *WORKING, *OWN, *OTHERS)}.values()
+READS, AGAIN = ("GET", "HEAD"), 3
 RESTORED = 100  # requests, after which what is seen is put back
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(40, id="short"),
-        pytest.param(-(-EXAMPLES // len(ASKERS)), id="long", marks=pytest.mark.fuzz),
-    ]
-)
-def examples(request: pytest.FixtureRequest) -> int:
-    """Of each caller."""
-    found: int = request.param
-    return found
+# Of each caller. A house takes longer to start than a short run of requests, so that leaves out those like others.
+ALIKE = ("organization", "proxy-of-two", "proxy-under-consents", "app-under-consents")
+RUNS = [
+    *(pytest.param(name, 25, id=f"short-{name}") for name in ASKERS if name not in ALIKE),
+    *(pytest.param(name, -(-EXAMPLES // len(ASKERS)), id=f"long-{name}", marks=pytest.mark.fuzz) for name in ASKERS),
+]
 
 
 def puts(resources: Iterable[Resource]) -> list[Resource]:
@@ -133,8 +131,17 @@ def three(same: Same, serve: Serve, apps: Apps) -> Callable[[House], Three]:
     return of
 
 
+def differences(asked: list[str], others: list[str]) -> dict[str, int]:
+    """How much oftener a command was given; of a transaction, which a busy database has run again, whether it was."""
+    one, other = Counter(asked), Counter(others)
+    if any(each.startswith(("abortTransaction", "commitTransaction")) for each in one):
+        one, other = Counter({*one}), Counter({*other})
+    one.subtract(other)
+    return {each: number for each, number in one.items() if number}
+
+
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize("name", ASKERS)
+@pytest.mark.parametrize(("name", "examples"), RUNS)
 def test_nothing_hidden_can_be_learned(three: Callable[[House], Three], name: str, examples: int) -> None:
     worlds, made, shown = three(ASKERS[name].house), list[str](), 0
     fhirs = worlds.app(name, ASKERS[name])
@@ -143,9 +150,14 @@ def test_nothing_hidden_can_be_learned(three: Callable[[House], Three], name: st
             worlds.restore()
         path = Changing(seed, made).request()
         alone, *among = worlds.ask(fhirs, path, seed)
+        for _ in range(AGAIN):
+            if path.method in READS and any(differences(asked, alone[1]) for _, asked in among):
+                alone, *among = worlds.ask(
+                    fhirs, path, seed
+                )  # what was kept was too old for one of them, and read again
         for answer, asked in among:
             assert answer == alone[0], f"seed {seed}: {path}"
-            assert asked == alone[1], f"seed {seed}: {path}"
+            assert differences(asked, alone[1]) == {}, f"seed {seed}: {path}"
         assert alone[0].status < 500, f"seed {seed}: {path}"
         shown += alone[0].status == 200 and "fullUrl" in alone[0].body
         if alone[0].status == 201:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 STEP = timedelta(milliseconds=10)
 # of a command, what is of the connection and not of the question
-CONNECTION = {"lsid", "$clusterTime", "$db", "txnNumber", "maxTimeMS", "startTransaction", "autocommit", "readConcern"}
+CONNECTION = {
+    *("lsid", "$clusterTime", "$db", "txnNumber", "maxTimeMS", "startTransaction", "autocommit", "readConcern"),
+    "cursors",
+}
 # what happens beside requests, or is about the token and not about the record
 _listed = re.compile(r'(?<="\$in": )\[[^\[\]]*\]')
 BESIDE = (
