@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 Sort = Sequence[tuple[str, int]]
 
-QUICK, LONGEST = 0.1, 0.5  # seconds of a round trip: after these a kind goes alone, after those this one is given up
-ALONE = 10.0  # seconds
+QUICK, LONGEST = 0.25, 0.5  # seconds of a round trip: after these a kind goes alone, after those this one is given up
+ALONE, LONGEST_ALONE = 0.5, 60.0  # seconds, the first time and at most; they double until a round trip is quick
 TOGETHER = 16  # in one round trip
 FEW = 101  # values of one condition, and rows
+NEVER = (0.0, 0.0)
 KINDS = 1_000  # that are remembered as slow
 ASKED = "asked"  # which find a row is of
 
@@ -55,10 +56,10 @@ class Finds:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._shared: Shared[Kind, Find, list[Document]] = Shared(self._together, LONGEST, TOGETHER)
-        self._slow: dict[Kind, float] = {}  # until when they go alone
+        self._slow: dict[Kind, tuple[float, float]] = {}  # until when they go alone, and how long that is
 
     async def ask(self, kind: Kind, find: Find) -> list[Document]:
-        if not _shareable(kind, find) or self._slow.get(kind, 0.0) > monotonic():
+        if not _shareable(kind, find) or self._slow.get(kind, NEVER)[0] > monotonic():
             return await _alone(self._store, kind, find)
         try:
             return await self._shared(kind, find)
@@ -72,6 +73,8 @@ class Finds:
         found = [await _alone(self._store, kind, finds[0])] if len(finds) == 1 else await self._union(kind, finds)
         if monotonic() - began > QUICK:
             self._leave_alone(kind)
+        else:
+            self._slow.pop(kind, None)
         return found
 
     async def _union(self, kind: Kind, finds: list[Find]) -> list[list[Document]]:
@@ -86,9 +89,14 @@ class Finds:
         return found
 
     def _leave_alone(self, kind: Kind) -> None:
+        """From now on; whoever else was in the same round trip says so in vain."""
+        until, seconds = self._slow.get(kind, NEVER)
+        if until > (now := monotonic()):
+            return
         if len(self._slow) >= KINDS:
             self._slow.clear()
-        self._slow[kind] = monotonic() + ALONE
+        seconds = min(2 * seconds, LONGEST_ALONE) or ALONE
+        self._slow[kind] = now + seconds, seconds
 
 
 async def rows(

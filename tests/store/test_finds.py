@@ -57,7 +57,7 @@ def coded(code: str) -> dict[str, Any]:
 
 
 class Commands(list[str]):
-    """What the database is asked, by name; each takes so many seconds longer."""
+    """What the database is asked, by name; each answer comes so many seconds later."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
@@ -69,6 +69,18 @@ class Commands(list[str]):
         self.append(next(iter(command)))
         await asyncio.sleep(self.delay)
         return await self._ask(store, command, **more)
+
+
+class Clock:
+    """Goes on by a step, and a little, whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+        self.step = 0.0
+
+    def __call__(self) -> float:
+        self.time += self.step + 1e-6
+        return self.time
 
 
 @pytest.fixture
@@ -150,15 +162,18 @@ def test_what_is_wrong_with_one_find_is_of_no_other(mongodb: str, commands: Comm
 
 def test_a_kind_that_was_slow_goes_alone(mongodb: str, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(store: Store) -> None:
-        commands.delay = 2 * finds.QUICK
-        await asked(store, [*map(coded, "ab")])
-        assert commands == ["aggregate"]
-        commands.clear()
-        commands.delay = 0.0
-        await asyncio.gather(asked(store, [*map(coded, "ab")]), asked(store, [{"sort.date": 1}, {"sort.date": 2}]))
-        assert sorted(commands) == ["aggregate", "find", "find"]  # not so those of other kinds
-        monkeypatch.setattr(finds, "monotonic", lambda: asyncio.get_running_loop().time() + finds.ALONE)
-        commands.clear()
+        clock = Clock()
+        monkeypatch.setattr(finds, "monotonic", clock)
+        for pause in (1, 2, 4):  # of what it is at first
+            clock.step = finds.QUICK
+            await asked(store, [*map(coded, "ab")])
+            clock.step = 0.0
+            clock.time += (pause - 0.5) * finds.ALONE
+            commands.clear()
+            await asyncio.gather(asked(store, [*map(coded, "ab")]), asked(store, [{"sort.date": 1}, {"sort.date": 2}]))
+            assert sorted(commands) == ["aggregate", "find", "find"]  # not so those of another kind
+            clock.time += finds.ALONE
+            commands.clear()
         await asked(store, [*map(coded, "ab")])
         assert commands == ["aggregate"]
 
