@@ -96,6 +96,7 @@ def security(auth: Auth, *, cors: bool) -> dict[str, Any]:
             }
         ],
         "cors": cors,
+        "description": "Consents of patients and security labels (R, V) narrow what scopes reach: docs/consent.md",
         "service": [
             {
                 "coding": [

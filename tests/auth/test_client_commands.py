@@ -49,6 +49,35 @@ def test_a_backend_service_is_registered_by_its_keys(smart: Smart, tmp_path: Pat
     assert added not in printed(smart, "client", "list")
 
 
+def test_a_service_is_registered_with_what_it_uses_data_for(smart: Smart, tmp_path: Path) -> None:
+    """Whoever denies research keeps it from such a service, and from one of which nobody knows what it is for."""
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [RSA.as_dict(private=False)]}))
+    common = ("--backend", "--jwks", str(file), "--scope", "system/*.rs")
+    no_research = {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "category": [{"text": "privacy"}],
+        "patient": {"reference": "Patient/deny"},
+        "policyRule": {"text": "as it is"},
+        "provision": {
+            "type": "deny",
+            "purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HRESCH"}],
+        },
+    }
+    smart.patients("deny")
+    filler = smart.ask(smart.assertion("filler"), "system/*.cruds").json()["access_token"]
+    smart.fhir.create(no_research, headers={"Authorization": f"Bearer {filler}"})
+    for purposes, status in ((("CLINTRCH",), 404), (("HPAYMT",), 200), (("HPAYMT", "HRESCH"), 404), ((), 404)):
+        asked = [word for each in purposes for word in ("--purpose", each)]
+        added = printed(smart, "client", "add", "Service", *common, *asked)
+        assert added.get("purposes", []) == [*purposes]
+        token = smart.ask(smart.assertion(added["client_id"])).json()["access_token"]
+        assert smart.get("Patient/deny", token).status_code == status, purposes
+    assert "v3-PurposeOfUse" in run(smart, "client", "add", "Service", *common, "--purpose", "FUN").output
+
+
 def test_an_app_with_a_secret_and_a_launch(smart: Smart) -> None:
     uris = ("--redirect-uri", "https://app.example/cb", "--launch-uri", "https://app.example/launch?x=1")
     added = printed(smart, "client", "add", "Growth", "--id", "growth", "--confidential", *uris)

@@ -34,6 +34,13 @@ def test_a_page_registers_an_app_and_shows_its_secret_once(smart: Smart, admin: 
     assert id_ not in admin.get("/clients").text
 
 
+def test_a_page_registers_what_a_service_uses_data_for(admin: Browser) -> None:
+    form = {"client_name": "Trial", "kind": "backend", "jwks_uri": "https://trial.example/keys", "scope": "system/*.rs"}
+    assert admin.submit("/clients", form | {"purposes": "hresch"}).status_code == 400
+    page = admin.submit("/clients", form | {"purposes": "HRESCH, CLINTRCH"})
+    assert (page.status_code, "for HRESCH, CLINTRCH" in page.text) == (200, True)
+
+
 def test_a_service_is_registered_as_json(smart: Smart, admin: Browser) -> None:
     body = {"client_id": "nightly", "client_name": "Nightly", "token_endpoint_auth_method": "private_key_jwt"}
     body |= {

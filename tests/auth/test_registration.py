@@ -37,11 +37,14 @@ def browser(open_: Smart) -> Iterator[Browser]:
 
 @pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
 def test_an_app_registers_and_is_let_in(open_: Smart, browser: Browser, method: str) -> None:
-    answer = open_.http.post("/register", json=APP | {"token_endpoint_auth_method": method, "unknown": [1]})
+    answer = open_.http.post(
+        "/register", json=APP | {"token_endpoint_auth_method": method, "unknown": [1], "purposes": ["TREAT"]}
+    )
     said = answer.json()
     assert answer.status_code == 201, answer.text
     assert (said["client_name"], said["redirect_uris"], said["token_endpoint_auth_method"]) == ("Growth", [CB], method)
     assert ("client_secret" in said) == (method != "none")
+    assert "purposes" not in said  # what it uses data for is for who runs the server to say
     app = App(open_, said["client_id"], browser)
     if method == "client_secret_basic":
         app.secret = said["client_secret"]
