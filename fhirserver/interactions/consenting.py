@@ -18,7 +18,7 @@ from fhirserver.access.narrowing import Party, party, shown_to, within
 from fhirserver.access.reach import caring
 from fhirserver.consents.kept import Consents, Ruling, Standing
 from fhirserver.consents.labels import SYSTEM, WITHHELD, form, labelled
-from fhirserver.consents.provisions import read
+from fhirserver.consents.provisions import local, read
 from fhirserver.consents.ruling import Asked
 from fhirserver.context import Context
 from fhirserver.fhir import json
@@ -172,9 +172,15 @@ async def _memberships(ctx: Context, person: str) -> frozenset[str]:
     in_team = {"search.participant": {"$in": people}, "search.status": {"$eq": "active"}}
     teams = await matching_ids(store, "CareTeam", in_team, MOST_MEMBERSHIPS)
     in_group = {"search.member": {"$in": people}, "deleted": None}
-    groups = await matching_ids(store, "Group", in_group, MOST_MEMBERSHIPS)
-    named = (*(f"CareTeam/{each}" for each in teams), *(f"Group/{each}" for each in groups))
-    return frozenset((*roles, *organizations, *named))
+    groups = await store.find_stored("Group", in_group, MOST_MEMBERSHIPS)
+    present = [each.reference for each in groups if _has(ctx, json.resource(each.body), {*people})]
+    return frozenset((*roles, *organizations, *(f"CareTeam/{each}" for each in teams), *present))
+
+
+def _has(ctx: Context, group: dict[str, Any], people: set[str]) -> bool:
+    """Whether any of these is a member of it still."""
+    members = [local(each["entity"], ctx.base_url) for each in group["member"] if not each.get("inactive", False)]
+    return bool(group.get("active", True)) and not people.isdisjoint(filter(None, members))
 
 
 async def _related(ctx: Context, names: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -110,6 +110,19 @@ STAFF = [
         participant=[{"member": to("Practitioner/doctor")}, {"member": to("Organization/clinic")}],
     ),
     resource("CareTeam/over", status="inactive", participant=[{"member": to("Practitioner/doctor")}]),
+    resource(
+        "Group/left",
+        type="practitioner",
+        actual=True,
+        member=[{"entity": to("Practitioner/doctor"), "inactive": True}],
+    ),
+    resource(
+        "Group/before",
+        type="practitioner",
+        actual=True,
+        active=False,
+        member=[{"entity": to("Practitioner/doctor")}],
+    ),
     resource("Group/staff", type="practitioner", actual=True, member=[{"entity": to("Practitioner/doctor")}]),
 ]
 
