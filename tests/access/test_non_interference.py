@@ -68,7 +68,8 @@ class Three:
             filler = person(served, FILLER, roles=["admin"])
             self.worlds.append(World(served, commands, apps(served, "user/*.cruds", user=filler, client=FILLER)))
         earlier = [each | {"id": "earlier"} for each in ONE_OF_EACH]
-        for entries in (puts(earlier), deletions(earlier), puts(house.seen)):
+        consents = [each for each in house.seen if each["resourceType"] == "Consent"]  # which permit to put labels
+        for entries in (puts(earlier), deletions(earlier), *([puts(consents)] if consents else ()), puts(house.seen)):
             self.everywhere(lambda fhir, entries=entries: transaction(fhir, entries))
         for each in self.worlds[1:]:
             transaction(each.open, puts(house.hidden))
