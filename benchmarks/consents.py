@@ -21,8 +21,8 @@ from typing import Any
 from fhirserver.app import contexts
 from fhirserver.context import OPERATOR, Caller, Context
 from fhirserver.interactions.changes import written
-from fhirserver.interactions.consenting import known
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.in_force import known
 from fhirserver.interactions.route import perform
 from fhirserver.settings import Settings
 from fhirserver.store import embedded

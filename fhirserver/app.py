@@ -24,9 +24,9 @@ from fhirserver.access.audit import account_audited
 from fhirserver.consents.kept import Consents
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
-from fhirserver.interactions import consenting
+from fhirserver.interactions import in_force
 from fhirserver.interactions.choosing import Offered
-from fhirserver.interactions.consenting import note
+from fhirserver.interactions.in_force import note
 from fhirserver.interactions.parameters import gather
 from fhirserver.interactions.terminology import FOLLOWED, follow
 from fhirserver.operations import OPERATIONS
@@ -95,7 +95,7 @@ async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[
             async with _following([*opened.values()]), _kept([*opened.values()]):
                 for ctx in opened.values():
                     await gather(ctx)
-                    await consenting.known(ctx)
+                    await in_force.known(ctx)
                 yield {tenant: ctx.fresh() for tenant, ctx in opened.items()}
     finally:
         await client.close()
@@ -136,7 +136,7 @@ async def _following(opened: Sequence[Context]) -> AsyncIterator[None]:
             followed = (
                 ctx.live.follow(),
                 follow(ctx),
-                consenting.follow(ctx),
+                in_force.follow(ctx),
                 tokens.follow(ctx.auth),
                 limits.follow(ctx.auth),
             )

@@ -1,205 +1,36 @@
 """What Consents and security labels leave to who asks, as things are now: of a type, and of single versions.
 
-Consents are read once and kept, so that the record of somebody who has none costs no round trip
-(`fhirserver.consents.kept`). Both answers are the same criterion: the database is asked it of many, and of one it is
-told here.
+Both answers are the same criterion: the database is asked it of many, and of one it is told here. The content of a
+document is left with the document.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from pymongo.errors import PyMongoError
-
-from fhirserver.access.narrowing import Party, party, shown_to, within
+from fhirserver.access.narrowing import Party, shown_to, within
 from fhirserver.access.reach import caring
-from fhirserver.consents.kept import Consents, Ruling, Standing
-from fhirserver.consents.labels import SYSTEM, WITHHELD, form, labelled
-from fhirserver.consents.provisions import local, read
+from fhirserver.consents.kept import Consents
 from fhirserver.consents.ruling import Asked
 from fhirserver.context import Context
 from fhirserver.fhir import json
-from fhirserver.fhir.outcome import Issue, too_costly
+from fhirserver.fhir.outcome import too_costly
 from fhirserver.interactions.cared_for import patients_of
+from fhirserver.interactions.in_force import FORMS, any_labelled, asking, known, related_to
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation, Ready
 from fhirserver.search.filters import conjunction, criterion_filter
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
-from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, values_of
 from fhirserver.store.mirror import encoded
-from fhirserver.store.resources import BODY, Change, Stored, stored
-from fhirserver.store.schema import EMERGENCIES
-from fhirserver.store.watching import Told, written
+from fhirserver.store.resources import Stored
 
-CONSENT, BINARY, DOCUMENT = "Consent", "Binary", "DocumentReference"
+BINARY, DOCUMENT = "Binary", "DocumentReference"
 CONTENT = "location"  # the parameter of a document that finds the URL of its content
 MOST_DOCUMENTS = 100_000
-BATCH = 200  # Consents that are compiled before others have their turn
 NOBODYS = (f"{DOCUMENT}/", f"{DOCUMENT}/.")  # no id is empty, or a dot
-MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
-FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
-MOST_MEMBERSHIPS = 10_000
-AGAIN_SECONDS = 1.0
 LABELLED = b'"security"'
-KEPT = "kept"  # says a command to the database of which the answer is kept
-
-log = logging.getLogger(__name__)
-
-
-# how it is kept
-
-
-def note(consents: Consents, changes: Sequence[Change]) -> None:
-    """This process wrote these."""
-    ids = [each.id for each in changes if each.type == CONSENT]
-    if ids:
-        consents.changed_ids(ids)
-    if any(each.type in MEMBERSHIPS for each in changes):
-        consents.standings.changed()
-    for each in changes:
-        if not {*FORMS}.isdisjoint(each.search.get("_security", ())):
-            consents.labels.add(each.type)
-
-
-async def follow(ctx: Context) -> None:
-    """Until it is cancelled: what is kept needs no second look as long as changes are told here."""
-    kept = ctx.consents
-    parts = (kept, kept.standings, kept.labels)
-    while True:
-        try:
-            async for told in written(ctx.store, (CONSENT, *MEMBERSHIPS, EMERGENCIES), FORMS):
-                if told is True:
-                    for each in parts:
-                        each.lost()  # what was read before this began
-                    await known(ctx)  # here, where no request waits for all of them
-                elif isinstance(told, Told):
-                    _hear(kept, told)
-                for each in parts:
-                    each.heard()
-        except PyMongoError as error:
-            log.debug("consents are not watched for a while: %s", error)
-        for each in parts:
-            each.lost()
-        await asyncio.sleep(AGAIN_SECONDS)
-
-
-def _hear(kept: Consents, told: Told) -> None:
-    if told.collection == CONSENT:
-        kept.changed_ids([told.id])
-    if told.collection in (*MEMBERSHIPS, EMERGENCIES):
-        kept.standings.changed()
-    if not {*FORMS}.isdisjoint(told.labels):
-        kept.labels.add(told.collection)
-
-
-async def known(ctx: Context) -> Consents:
-    """The Consents in force, as they are now."""
-    kept = ctx.consents
-    if kept.present:
-        return kept
-    epoch, stale = kept.epoch, kept.stale
-    store = ctx.store.outside()
-    if stale is None:
-        active = {"search.status": {"$eq": "active"}, "deleted": None}
-        there = store[CONSENT].find(active, {"version": 1}, comment=KEPT)
-        found = {each["_id"]: each["version"] async for each in there}
-        same = {id_: kept.rulings[id_] for id_, version in found.items() if _is(kept.rulings.get(id_), version)}
-        wanted = found.keys() - same.keys()
-    else:
-        same, wanted = {}, {*stale}
-    looked: dict[str, Ruling | None] = {**same, **dict.fromkeys(wanted if stale is not None else ())}
-    if wanted:
-        there = store[CONSENT].find({"_id": {"$in": sorted(wanted)}}, BODY, batch_size=BATCH, comment=KEPT)
-        async for each in there:
-            looked[each["_id"]] = None if "deleted" in each else ruling(ctx, stored(CONSENT, each))
-    kept.take(looked, epoch, whole=stale is None)
-    return kept
-
-
-def _is(ruling_: Ruling | None, version: int) -> bool:
-    return ruling_ is not None and ruling_.version == version
-
-
-def ruling(ctx: Context, version: Stored) -> Ruling | None:
-    found = read(json.resource(version.body), ctx.base_url)
-    return Ruling(version.version, found.record, found.rule) if found.record and found.rule else None
-
-
-def unclear(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ...]:
-    """What of a Consent cannot be kept as it is written, for who writes it."""
-    if resource["resourceType"] != CONSENT:
-        return ()
-    found = read(resource, ctx.base_url)
-    if found.idle is not None:
-        return (Issue("warning", "not-supported", f"this Consent keeps nothing back: {found.idle}", CONSENT),)
-    said = "where that denies, it holds for all; where it permits, for nothing"
-    return tuple(Issue("warning", "not-supported", f"{why}; {said}", path) for path, why in found.unclear)
-
-
-async def _standing(ctx: Context) -> Standing:
-    """What else the caller is, as far as rules are about that, and what it has open in an emergency."""
-    caller, kept = ctx.caller, ctx.consents.standings
-    member = caller.fhir_user is not None and ctx.consents.names_members
-    who = (caller.user, caller.fhir_user, member)
-    found = kept.get(who)
-    if found is None:
-        epoch, store = kept.epoch, ctx.store.outside()
-        names = await _memberships(ctx, caller.fhir_user) if member and caller.fhir_user else frozenset()
-        opened = await emergencies.known(store, caller.user) if caller.user is not None else {}
-        found = Standing(names, opened)
-        kept.keep(who, found, epoch)
-    return found
-
-
-async def asking(ctx: Context) -> Party:
-    """The caller as Consents see it."""
-    return party(ctx.caller, await _standing(ctx), ctx.now())
-
-
-async def _memberships(ctx: Context, person: str) -> frozenset[str]:
-    """Active roles and their organizations, the active teams of all of these, and the groups."""
-    store = ctx.store.outside()
-    active: dict[str, Any] = {"search.practitioner": {"$eq": person}, "search.active": {"$ne": "false"}}
-    ids = await matching_ids(store, "PractitionerRole", active, MOST_MEMBERSHIPS)
-    roles = [f"PractitionerRole/{each}" for each in ids]
-    organizations = await values_of(store, [("PractitionerRole", active, ("organization",))], MOST_MEMBERSHIPS)
-    people = [person, *roles, *organizations]
-    in_team = {"search.participant": {"$in": people}, "search.status": {"$eq": "active"}}
-    teams = await matching_ids(store, "CareTeam", in_team, MOST_MEMBERSHIPS)
-    in_group = {"search.member": {"$in": people}, "deleted": None}
-    groups = await store.find_stored("Group", in_group, MOST_MEMBERSHIPS)
-    present = [each.reference for each in groups if _has(ctx, json.resource(each.body), {*people})]
-    return frozenset((*roles, *organizations, *(f"CareTeam/{each}" for each in teams), *present))
-
-
-def _has(ctx: Context, group: dict[str, Any], people: set[str]) -> bool:
-    """Whether any of these is a member of it still."""
-    members = [local(each["entity"], ctx.base_url) for each in group["member"] if not each.get("inactive", False)]
-    return bool(group.get("active", True)) and not people.isdisjoint(filter(None, members))
-
-
-async def _related(ctx: Context, names: Iterable[str]) -> dict[str, frozenset[str]]:
-    """What resources refer to that rules are about together with that."""
-    ids: dict[str, list[str]] = {}
-    for name in names:
-        type_, _, id_ = name.partition("/")
-        if type_ in ctx.registry:
-            ids.setdefault(type_, []).append(id_)
-    found: dict[str, frozenset[str]] = {}
-    for type_, wanted in ids.items():
-        codes = [code for code, each in ctx.registry[type_].items() if each.type == "reference"]
-        for document in await ctx.store.outside().read_many(type_, wanted, [f"search.{code}" for code in codes]):
-            values = document.get("search", {}).values()
-            found[f"{type_}/{document['_id']}"] = frozenset(each for some in values for each in some)
-    return found
-
-
-# what is asked
 
 
 async def narrowing(ctx: Context, type_: str, permission: str) -> Criterion:
@@ -243,11 +74,11 @@ def _binary(ctx: Context, url: str) -> str | None:
 
 async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     kept = await known(ctx)
-    labels = await _any_labelled(ctx, type_)
+    labels = await any_labelled(ctx, type_)
     if not kept.alike and not labels:
         return EVERYTHING
     who = await asking(ctx)
-    related = await _related(ctx, kept.related)
+    related = await related_to(ctx, kept.related)
     trusted = caring(ctx.caller, type_)
     key = (who, trusted, type_, permission, labels, frozenset(related.items()))
     known_ = kept.worked_out(key, ctx.now())
@@ -273,28 +104,11 @@ def _lifted(kept: Consents, who: Party, labels: bool) -> list[str]:
     return [record for record in who.emergencies if labels or record in kept.by_record]
 
 
-async def _any_labelled(ctx: Context, type_: str) -> bool:
-    """Whether labels keep anything of a type back."""
-    if ctx.settings.security_labels != "enforced":
-        return False
-    labels = ctx.consents.labels
-    found = labels.known(type_)
-    if found is None:
-        epoch = labels.epoch
-        filter_ = criterion_filter(labelled(type_, FORMS), ctx.now())
-        found = await ctx.store.outside()[type_].find_one(filter_, {"_id": 1}, comment=KEPT) is not None
-        if found:
-            labels.add(type_)
-        else:
-            labels.absent(type_, epoch)
-    return found
-
-
 async def may_be_narrowed(ctx: Context, type_: str) -> bool:
     """Whether anything of a type may be kept from anybody: there are Consents, or labels in it."""
-    if (await known(ctx)).alike or await _any_labelled(ctx, type_):
+    if (await known(ctx)).alike or await any_labelled(ctx, type_):
         return True
-    return type_ == BINARY and await _any_labelled(ctx, DOCUMENT)
+    return type_ == BINARY and await any_labelled(ctx, DOCUMENT)
 
 
 async def contents_left(ctx: Context, type_: str, ids: Iterable[str]) -> set[str]:
@@ -339,7 +153,7 @@ async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, per
         return True
     now = ctx.now()
     who = await asking(ctx)
-    related = await _related(ctx, {name for rule in rules for name in rule.related})
+    related = await related_to(ctx, {name for rule in rules for name in rule.related})
     trusted = await resolved(ctx, caring(ctx.caller, version.type), version.type) if labels else EVERYTHING
     judged = Judged(version.id, version.compartments, said.updated, search)
 

@@ -13,7 +13,8 @@ from fhirserver.access.reach import caring
 from fhirserver.consents.provisions import too_large
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions.consenting import CONSENT, asking, known, resolved, ruling
+from fhirserver.interactions.consenting import resolved
+from fhirserver.interactions.in_force import CONSENT, asking, known, ruling
 from fhirserver.store.resources import Change, Stored
 
 TEAMS = ("CareTeam", "Group")

@@ -17,8 +17,8 @@ from fhirserver.fhir.patch import fhirpath_patch, json_patch
 from fhirserver.fhir.references import is_conditional, links
 from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
-from fhirserver.interactions.consenting import unclear
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.in_force import unclear
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.lawful import check_naming, check_patched, check_written, permitted, replaced
 from fhirserver.interactions.parameters import take, write_all

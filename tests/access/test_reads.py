@@ -28,11 +28,9 @@ KNOWN = {
     "interactions/cared_for.py": ({"patients_of", "_work"}, LAW),
     "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
-    "interactions/consenting.py": (
-        {"_memberships", "_with_documents", "contents_left", "_context_left"},
-        LAW,
-    ),
+    "interactions/consenting.py": ({"_with_documents", "contents_left", "_context_left"}, LAW),
     "interactions/histories.py": ({"history"}, JUDGED),
+    "interactions/in_force.py": ({"_memberships"}, LAW),
     "interactions/integrity.py": ({"check_references", "check_unreferenced"}, JUDGED),
     "interactions/lawful.py": ({"_check_named"}, LAW),
     "interactions/lists.py": ({"listed"}, RESTRICTED),

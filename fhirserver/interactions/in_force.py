@@ -1,0 +1,200 @@
+"""The Consents in force, which types are labelled, and what else somebody is, as things are now.
+
+All of it is read once and kept (`fhirserver.consents.kept`), so that the record of somebody who has none costs no round
+trip; what changes is told by this process, and by others through a change stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from fhirserver.access.narrowing import Party, party
+from fhirserver.consents.kept import Consents, Ruling, Standing
+from fhirserver.consents.labels import SYSTEM, WITHHELD, form, labelled
+from fhirserver.consents.provisions import local, read
+from fhirserver.context import Context
+from fhirserver.fhir import json
+from fhirserver.fhir.outcome import Issue
+from fhirserver.search.filters import criterion_filter
+from fhirserver.store import emergencies
+from fhirserver.store.hops import matching_ids, values_of
+from fhirserver.store.resources import BODY, Change, Stored, stored
+from fhirserver.store.schema import EMERGENCIES
+from fhirserver.store.watching import Told, written
+
+CONSENT = "Consent"
+BATCH = 200  # Consents that are compiled before others have their turn
+MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
+MOST_MEMBERSHIPS = 10_000
+FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
+AGAIN_SECONDS = 1.0
+KEPT = "kept"  # says a command to the database of which the answer is kept
+
+log = logging.getLogger(__name__)
+
+
+def note(consents: Consents, changes: Sequence[Change]) -> None:
+    """This process wrote these."""
+    ids = [each.id for each in changes if each.type == CONSENT]
+    if ids:
+        consents.changed_ids(ids)
+    if any(each.type in MEMBERSHIPS for each in changes):
+        consents.standings.changed()
+    for each in changes:
+        if not {*FORMS}.isdisjoint(each.search.get("_security", ())):
+            consents.labels.add(each.type)
+
+
+async def follow(ctx: Context) -> None:
+    """Until it is cancelled: what is kept needs no second look as long as changes are told here."""
+    kept = ctx.consents
+    parts = (kept, kept.standings, kept.labels)
+    while True:
+        try:
+            async for told in written(ctx.store, (CONSENT, *MEMBERSHIPS, EMERGENCIES), FORMS):
+                if told is True:
+                    for each in parts:
+                        each.lost()  # what was read before this began
+                    await known(ctx)  # here, where no request waits for all of them
+                elif isinstance(told, Told):
+                    _hear(kept, told)
+                for each in parts:
+                    each.heard()
+        except PyMongoError as error:
+            log.debug("consents are not watched for a while: %s", error)
+        for each in parts:
+            each.lost()
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _hear(kept: Consents, told: Told) -> None:
+    if told.collection == CONSENT:
+        kept.changed_ids([told.id])
+    if told.collection in (*MEMBERSHIPS, EMERGENCIES):
+        kept.standings.changed()
+    if not {*FORMS}.isdisjoint(told.labels):
+        kept.labels.add(told.collection)
+
+
+async def known(ctx: Context) -> Consents:
+    """The Consents in force, as they are now."""
+    kept = ctx.consents
+    if kept.present:
+        return kept
+    epoch, stale = kept.epoch, kept.stale
+    store = ctx.store.outside()
+    if stale is None:
+        active = {"search.status": {"$eq": "active"}, "deleted": None}
+        there = store[CONSENT].find(active, {"version": 1}, comment=KEPT)
+        found = {each["_id"]: each["version"] async for each in there}
+        same = {id_: kept.rulings[id_] for id_, version in found.items() if _is(kept.rulings.get(id_), version)}
+        wanted = found.keys() - same.keys()
+    else:
+        same, wanted = {}, {*stale}
+    looked: dict[str, Ruling | None] = {**same, **dict.fromkeys(wanted if stale is not None else ())}
+    if wanted:
+        there = store[CONSENT].find({"_id": {"$in": sorted(wanted)}}, BODY, batch_size=BATCH, comment=KEPT)
+        async for each in there:
+            looked[each["_id"]] = None if "deleted" in each else ruling(ctx, stored(CONSENT, each))
+    kept.take(looked, epoch, whole=stale is None)
+    return kept
+
+
+def _is(ruling_: Ruling | None, version: int) -> bool:
+    return ruling_ is not None and ruling_.version == version
+
+
+def ruling(ctx: Context, version: Stored) -> Ruling | None:
+    found = read(json.resource(version.body), ctx.base_url)
+    return Ruling(version.version, found.record, found.rule) if found.record and found.rule else None
+
+
+def unclear(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ...]:
+    """What of a Consent cannot be kept as it is written, for who writes it."""
+    if resource["resourceType"] != CONSENT:
+        return ()
+    found = read(resource, ctx.base_url)
+    if found.idle is not None:
+        return (Issue("warning", "not-supported", f"this Consent keeps nothing back: {found.idle}", CONSENT),)
+    said = "where that denies, it holds for all; where it permits, for nothing"
+    return tuple(Issue("warning", "not-supported", f"{why}; {said}", path) for path, why in found.unclear)
+
+
+async def _standing(ctx: Context) -> Standing:
+    """What else the caller is, as far as rules are about that, and what it has open in an emergency."""
+    caller, kept = ctx.caller, ctx.consents.standings
+    member = caller.fhir_user is not None and ctx.consents.names_members
+    who = (caller.user, caller.fhir_user, member)
+    found = kept.get(who)
+    if found is None:
+        epoch, store = kept.epoch, ctx.store.outside()
+        names = await _memberships(ctx, caller.fhir_user) if member and caller.fhir_user else frozenset()
+        opened = await emergencies.known(store, caller.user) if caller.user is not None else {}
+        found = Standing(names, opened)
+        kept.keep(who, found, epoch)
+    return found
+
+
+async def asking(ctx: Context) -> Party:
+    """The caller as Consents see it."""
+    return party(ctx.caller, await _standing(ctx), ctx.now())
+
+
+async def _memberships(ctx: Context, person: str) -> frozenset[str]:
+    """Active roles and their organizations, the active teams of all of these, and the groups."""
+    store = ctx.store.outside()
+    active: dict[str, Any] = {"search.practitioner": {"$eq": person}, "search.active": {"$ne": "false"}}
+    ids = await matching_ids(store, "PractitionerRole", active, MOST_MEMBERSHIPS)
+    roles = [f"PractitionerRole/{each}" for each in ids]
+    organizations = await values_of(store, [("PractitionerRole", active, ("organization",))], MOST_MEMBERSHIPS)
+    people = [person, *roles, *organizations]
+    in_team = {"search.participant": {"$in": people}, "search.status": {"$eq": "active"}}
+    teams = await matching_ids(store, "CareTeam", in_team, MOST_MEMBERSHIPS)
+    in_group = {"search.member": {"$in": people}, "deleted": None}
+    groups = await store.find_stored("Group", in_group, MOST_MEMBERSHIPS)
+    present = [each.reference for each in groups if _has(ctx, json.resource(each.body), {*people})]
+    return frozenset((*roles, *organizations, *(f"CareTeam/{each}" for each in teams), *present))
+
+
+def _has(ctx: Context, group: dict[str, Any], people: set[str]) -> bool:
+    """Whether any of these is a member of it still."""
+    members = [local(each["entity"], ctx.base_url) for each in group["member"] if not each.get("inactive", False)]
+    return bool(group.get("active", True)) and not people.isdisjoint(filter(None, members))
+
+
+async def related_to(ctx: Context, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """What resources refer to that rules are about together with that."""
+    ids: dict[str, list[str]] = {}
+    for name in names:
+        type_, _, id_ = name.partition("/")
+        if type_ in ctx.registry:
+            ids.setdefault(type_, []).append(id_)
+    found: dict[str, frozenset[str]] = {}
+    for type_, wanted in ids.items():
+        codes = [code for code, each in ctx.registry[type_].items() if each.type == "reference"]
+        for document in await ctx.store.outside().read_many(type_, wanted, [f"search.{code}" for code in codes]):
+            values = document.get("search", {}).values()
+            found[f"{type_}/{document['_id']}"] = frozenset(each for some in values for each in some)
+    return found
+
+
+async def any_labelled(ctx: Context, type_: str) -> bool:
+    """Whether labels keep anything of a type back."""
+    if ctx.settings.security_labels != "enforced":
+        return False
+    labels = ctx.consents.labels
+    found = labels.known(type_)
+    if found is None:
+        epoch = labels.epoch
+        filter_ = criterion_filter(labelled(type_, FORMS), ctx.now())
+        found = await ctx.store.outside()[type_].find_one(filter_, {"_id": 1}, comment=KEPT) is not None
+        if found:
+            labels.add(type_)
+        else:
+            labels.absent(type_, epoch)
+    return found
