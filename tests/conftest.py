@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from brief import briefly
 from ports import free_port
+from pymongo import MongoClient
 
 from fhirserver.app import contexts, create_app
 from fhirserver.bulk.jobs import perform, sweep
@@ -131,7 +132,7 @@ Serve = Callable[..., "Served"]
 
 @pytest.fixture(scope="module")
 def serve(mongodb: str) -> Iterator[Serve]:
-    """Start a server with other settings than usual; it stops at the end of the module."""
+    """Start a server with other settings than usual; it stops at the end of the module, and its data is gone."""
     running: list[Served] = []
 
     def start(**settings: Any) -> Served:
@@ -149,6 +150,10 @@ def serve(mongodb: str) -> Iterator[Serve]:
     yield start
     for served in running:
         served.__exit__()
+    databases = {part.database for served in running for part in served.settings.partitions().values()}
+    with MongoClient[Resource](mongodb) as client:  # whose files would stay open, and there are hundreds of each
+        for each in databases:
+            client.drop_database(each)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
-from asking import IDS, Asking
 from paths import Path
+from random_requests import IDS, Asking
 from record import FORM, SECRET, Resource, code, document, pulse, resource, to
 
 BASE = "https://fhir.example/fhir"

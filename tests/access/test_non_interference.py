@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from changing import BASE, Changing
-from houses import ASKERS, FILLER, WORKING, Asker, House
+from houses import ASKERS, FILLER, WORKING, House
 from paths import Path
 from record import OTHERS, OWN, SECRET, SHARED, Resource, pulse
 from seam import person
@@ -60,6 +60,7 @@ class Three:
     def __init__(self, house: House, same: Same, serve: Serve, apps: Apps) -> None:
         self.house, self.same, self.apps = house, same, apps
         self.worlds: list[World] = []
+        self._asking: dict[str, list[Fhir]] = {}
         for _ in range(3):
             commands = Commands()
             with commands.listening():
@@ -94,14 +95,17 @@ class Three:
         hidden = self.house.hidden[(self.changed + 7) % len(self.house.hidden)]
         fhir.put(f"{hidden['resourceType']}/{hidden['id']}", hidden | {"language": "de"})
 
-    def app(self, name: str, asker: Asker) -> list[Fhir]:
-        self.same.next()
-        found = []
-        for each in self.worlds:
-            self.same.again()
-            who = {} if asker.account is None else {"user": person(each.served, name, **asker.account)}
-            found.append(self.apps(each.served, asker.scope, asker.patient, **who))
-        return found
+    def asking(self, name: str) -> list[Fhir]:
+        """The app of a caller, in each world."""
+        if name not in self._asking:
+            asker = ASKERS[name]
+            self._asking[name] = found = []
+            self.same.next()
+            for each in self.worlds:
+                self.same.again()
+                who = {} if asker.account is None else {"user": person(each.served, name, **asker.account)}
+                found.append(self.apps(each.served, asker.scope, asker.patient, **who))
+        return self._asking[name]
 
     def ask(self, fhirs: list[Fhir], path: Path, number: int) -> list[tuple[Told, list[str]]]:
         self.same.next()
@@ -145,7 +149,7 @@ def differences(asked: list[str], others: list[str]) -> dict[str, int]:
 @pytest.mark.parametrize(("name", "examples"), RUNS)
 def test_nothing_hidden_can_be_learned(three: Callable[[House], Three], name: str, examples: int) -> None:
     worlds, made, shown = three(ASKERS[name].house), list[str](), 0
-    fhirs = worlds.app(name, ASKERS[name])
+    fhirs = worlds.asking(name)
     for seed in range(examples):
         if seed % RESTORED == RESTORED - 1:
             worlds.restore()

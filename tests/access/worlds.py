@@ -110,6 +110,7 @@ class Commands(monitoring.CommandListener):
         with pytest.MonkeyPatch.context() as patch:
             client = partial(AsyncMongoClient, event_listeners=[self])
             patch.setattr("fhirserver.store.connect.AsyncMongoClient", client)
+            patch.setattr("fhirserver.store.finds.LONGEST", 60.0)  # on a busy machine, too, nothing is asked again
             yield
 
     def told(self) -> list[str]:
@@ -165,7 +166,6 @@ class World:
         self.served = served
         self.commands = commands
         self.open = open_
-        self.apps: dict[str, Fhir] = {}
 
 
 def told(fhir: Fhir, path: Path, number: int) -> Told:
