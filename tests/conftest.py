@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -125,6 +128,15 @@ class Served:
         self.client.http.close()
         self.server.should_exit = True
         self.thread.join(30)
+        if self.thread.is_alive():
+            raise RuntimeError(f"the server does not stop; it waits in:\n{self._at_work()}")
+
+    def _at_work(self) -> str:
+        said = StringIO()
+        for loop in (each for each in gc.get_objects() if isinstance(each, asyncio.AbstractEventLoop)):
+            for task in asyncio.all_tasks(loop):
+                task.print_stack(file=said)
+        return said.getvalue()
 
 
 Serve = Callable[..., "Served"]

@@ -15,6 +15,7 @@ from wire import JSON, Wire
 
 PATIENT = b'{"resourceType":"Patient","active":true,"name":[{"family":"Plain"}]}'
 Fuzz = Callable[..., None]
+LONG = (pytest.mark.fuzz, pytest.mark.timeout(3_600))
 
 
 class World:
@@ -69,7 +70,7 @@ def world(serve: Any) -> Iterator[World]:
 @pytest.fixture(
     params=[
         pytest.param(None, id="short"),
-        pytest.param(int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "2800")), id="long", marks=pytest.mark.fuzz),
+        pytest.param(int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "2800")), id="long", marks=LONG),
     ]
 )
 def fuzz(request: pytest.FixtureRequest) -> Fuzz:
