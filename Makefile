@@ -90,7 +90,7 @@ lint: install-dev
 
 test: install-dev lint redis chromium tests/js/fhirclient/fhir-client.min.js
 	@folder=$$(mktemp -d $(MEMORY:%=--tmpdir=%)); trap 'rm -rf "$$folder"' EXIT; export TMPDIR=$$folder; \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not faults and not fuzz" --cov --cov-report=term
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not faults and not fuzz" --cov --cov-report=term
 
 bench: install-dev
 	$(BIN)/python -m benchmarks

@@ -25,7 +25,7 @@ from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, values_of
 from fhirserver.store.resources import BODY, Change, Stored, stored
 from fhirserver.store.schema import EMERGENCIES
-from fhirserver.store.watching import Told, written
+from fhirserver.store.watching import KEPT, Told, written
 
 CONSENT = "Consent"
 BATCH = 200  # Consents that are compiled before others have their turn
@@ -33,7 +33,6 @@ MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
 MOST_MEMBERSHIPS = 10_000
 FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
 AGAIN_SECONDS = 1.0
-KEPT = "kept"  # says a command to the database of which the answer is kept
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Referenc
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Document, stored
-from fhirserver.store.watching import changes
+from fhirserver.store.watching import KEPT, changes
 from terminology.canonical import Candidate, Canonical, latest
 from terminology.code_systems import CONTENT
 from terminology.naming import URNS, plain
@@ -101,7 +101,7 @@ class Stored:
             implies = {"$or": [{IMPLIES: each.url}, {IMPLIES: versions}]}
             present = query_filter(Query("CodeSystem"), self._ctx.now())
             stages = [{"$match": {"$and": [implies, present]}}, *_projected(IMPLYING)]
-            rows = await self._ctx.store.aggregate("CodeSystem", stages)
+            rows = await self._ctx.store.aggregate("CodeSystem", stages, KEPT)
             found[each] = latest(each, [_whole_of(row, each.url) for row in rows])
         return found
 
@@ -150,7 +150,7 @@ class Stored:
         ctx = self._ctx
         query = Query(type_, criteria=(criterion,))
         stages: list[Document] = [{"$match": query_filter(query, ctx.now())}, *_projected(fields)]
-        rows = await ctx.store.aggregate(type_, stages)
+        rows = await ctx.store.aggregate(type_, stages, KEPT)
         if len(rows) > MOST_VERSIONS:
             raise too_costly(
                 f"there are more than {MOST_VERSIONS:,} versions of the {type_} resources that are asked for"

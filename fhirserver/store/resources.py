@@ -249,10 +249,11 @@ class Store:
             found = await timed(self, type_, finding(filter_, {"_id": 1}, limit), asking)
         return [stored(type_, document) for document in found]
 
-    async def aggregate(self, type_: str, stages: Sequence[Document]) -> list[Document]:
+    async def aggregate(self, type_: str, stages: Sequence[Document], comment: str | None = None) -> list[Document]:
         """What a pipeline makes of the current documents, within the search budget."""
         with pymongo.timeout(self.search_ms / 1000), within_budget():
-            return await (await self[type_].aggregate(list(stages), session=self.session, allowDiskUse=True)).to_list()
+            asked = self[type_].aggregate(list(stages), session=self.session, allowDiskUse=True, comment=comment)
+            return await (await asked).to_list()
 
     async def count(
         self, type_: str, filter_: Document, limit: int | None = None, stages: Sequence[Document] = ()

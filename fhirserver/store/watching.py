@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from fhirserver.store.resources import Store
 
 SILENT_MS = 500
+KEPT = "kept"  # says a command to the database of which the answer is kept until it changes
 LABELS = "search._security"
 
 

@@ -45,7 +45,9 @@ BESIDE = (
     "server",
     "jobs",
     "audit.strands",
+    "releases",
 )
+GOES_ON = '"version": {"$lt": '  # of a history, from a place in it
 
 
 class Same:
@@ -122,8 +124,9 @@ class Commands(monitoring.CommandListener):
 def shape(name: str, command: Mapping[str, Any]) -> str:
     """A command as a text that is equal for what asks the same; nothing for what happens beside requests.
 
-    Of lists it is told that they are, of writes the collection and how many, and of documents that are handed to the
-    database that they are: what is written has its own seal, and what is handed over was read before.
+    Nor for what goes on with a history, where versions that are hidden lie between (README, limits). Of lists it is
+    told that they are, of writes the collection and how many, and of documents that are handed to the database that
+    they are: what is written has its own seal, and what is handed over was read before.
     """
     collection = command.get(name)
     if name in BESIDE or collection in BESIDE or str(collection).startswith("auth."):
@@ -140,11 +143,11 @@ def shape(name: str, command: Mapping[str, Any]) -> str:
     if "$documents" in pipeline[0]:
         said["pipeline"] = [{}, *pipeline[1:]]
     text = json.dumps(json.loads(json_util.dumps(said)), sort_keys=True)
-    return f"{name} {_listed.sub('…', text)}"
+    return "" if GOES_ON in text else f"{name} {_listed.sub('…', text)}"
 
 
 def _kept(command: Mapping[str, Any]) -> bool:
-    """What is asked once and then kept, until it changes: the Consents in force, and which types have labels."""
+    """What is asked once and kept until it changes: Consents in force, which types have labels, what URLs mean."""
     return command.get("comment") == "kept"
 
 
