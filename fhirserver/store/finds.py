@@ -81,7 +81,7 @@ class Finds:
         first, *others = [_pipeline(kind, find, number) for number, find in enumerate(finds)]
         joined = [{"$unionWith": {"coll": kind.collection, "pipeline": each}} for each in others]
         pipeline = [*first, *joined, {"$sort": {ASKED: 1, **dict(kind.sort)}}]
-        cursor = {"batchSize": sum(find.limit for find in finds)}
+        cursor = {"batchSize": sum(find.limit for find in finds) + 1}  # a full one leaves a cursor that has no more
         command = {"aggregate": kind.collection, "pipeline": pipeline, "cursor": cursor}
         found: list[list[Document]] = [[] for _ in finds]
         for document in await documents(self._store, command, zoned=kind.zoned):

@@ -239,7 +239,7 @@ class Store:
                 return await timed(self, type_, finding(filter_, dict(sort), limit), asking)
             making: list[Document] = [{"$sort": dict(sort)}, {"$limit": limit}, {"$project": dict.fromkeys(shown, 1)}]
             pipeline = [{"$match": filter_}, *stages, *making]
-            command = {"aggregate": type_, "pipeline": pipeline, "cursor": {"batchSize": limit}}
+            command = {"aggregate": type_, "pipeline": pipeline, "cursor": {"batchSize": limit + 1}}
             return await timed(self, type_, {"pipeline": pipeline}, documents(self, command))
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:

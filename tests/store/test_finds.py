@@ -12,7 +12,9 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from fhirserver.store import finds
 from fhirserver.store.connect import connect
@@ -69,6 +71,20 @@ class Commands(list[str]):
         self.append(next(iter(command)))
         await asyncio.sleep(self.delay)
         return await self._ask(store, command, **more)
+
+
+class Wire(CommandListener):
+    """The names of what the driver sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.sent.append(event.command_name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
 
 
 class Clock:
@@ -129,6 +145,21 @@ def test_finds_of_one_kind_share_a_round_trip(mongodb: str, commands: Commands) 
         commands.clear()
         await asked(store, [coded("a")])
         assert commands == ["find"]
+
+    story(tell, mongodb)
+
+
+def test_pages_that_are_full_take_one_round_trip(mongodb: str) -> None:
+    async def tell(store: Store) -> None:
+        wire = Wire()
+        async with AsyncMongoClient(mongodb, event_listeners=[wire]) as client:
+            store = Store(client[store.database.name])
+            await store.database.command("ping")
+            wire.sent.clear()
+            assert [len(each) for each in await asked(store, [*map(coded, "abc")], 3)] == [3, 3, 3]
+            assert wire.sent == ["aggregate"]
+            await store.find("Observation", {}, [("_id", 1)], 3, stages=[{"$match": coded("a")}])
+            assert wire.sent == ["aggregate", "aggregate"]
 
     story(tell, mongodb)
 
