@@ -47,7 +47,6 @@ BESIDE = (
     "audit.strands",
     "releases",
 )
-GOES_ON = '"version": {"$lt": '  # of a history, from a place in it
 
 
 class Same:
@@ -124,9 +123,8 @@ class Commands(monitoring.CommandListener):
 def shape(name: str, command: Mapping[str, Any]) -> str:
     """A command as a text that is equal for what asks the same; nothing for what happens beside requests.
 
-    Nor for what goes on with a history, where versions that are hidden lie between (README, limits). Of lists it is
-    told that they are, of writes the collection and how many, and of documents that are handed to the database that
-    they are: what is written has its own seal, and what is handed over was read before.
+    Of lists it is told that they are, of writes the collection and how many, and of documents that are handed to the
+    database that they are: what is written has its own seal, and what is handed over was read before.
     """
     collection = command.get(name)
     if name in BESIDE or collection in BESIDE or str(collection).startswith("auth."):
@@ -143,7 +141,7 @@ def shape(name: str, command: Mapping[str, Any]) -> str:
     if "$documents" in pipeline[0]:
         said["pipeline"] = [{}, *pipeline[1:]]
     text = json.dumps(json.loads(json_util.dumps(said)), sort_keys=True)
-    return "" if GOES_ON in text else f"{name} {_listed.sub('…', text)}"
+    return f"{name} {_listed.sub('…', text)}"
 
 
 def _kept(command: Mapping[str, Any]) -> bool:
