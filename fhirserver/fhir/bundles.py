@@ -26,8 +26,6 @@ def entry(
     response: Mapping[str, object] | None = None,
 ) -> bytes:
     """One Bundle.entry. `request` is (method, url)."""
-    if full_url and resource and mode and score is None and not request and not response:  # most entries
-        return b'{"fullUrl":%b,"resource":%b,"search":{"mode":"%b"}}' % (json.encode(full_url), resource, mode.encode())
     parts = []
     if full_url:
         parts.append(b'"fullUrl":' + json.encode(full_url))
@@ -40,6 +38,19 @@ def entry(
     if response:
         parts.append(b'"response":' + json.encode(response))
     return b"{" + b",".join(parts) + b"}"
+
+
+def search_entries(base_url: str, resources: Iterable[tuple[str, str, bytes]], mode: str) -> list[bytes]:
+    """An entry of a searchset for each resource, by type, id and JSON. Ids have nothing to escape."""
+    beginnings: dict[str, bytes] = {}
+    end = b',"search":{"mode":"%b"}}' % mode.encode()
+    entries = []
+    for type_, id_, resource in resources:
+        beginning = beginnings.get(type_)
+        if beginning is None:
+            beginning = beginnings[type_] = b'{"fullUrl":%b' % json.encode(f"{base_url}/{type_}/")[:-1]
+        entries.append(b'%b%b","resource":%b%b' % (beginning, id_.encode(), resource, end))
+    return entries
 
 
 def _search(mode: str, score: float | None) -> bytes:

@@ -20,6 +20,11 @@ def page_url(base_url: str, path: str, pairs: Iterable[tuple[str, str]]) -> str:
     return f"{base_url}/{quote(path, safe='/$')}{'?' + query if query else ''}"
 
 
+def page_after(url: str, cursor: str) -> str:
+    """The page of the same list that begins at a sealed place, which has nothing to escape."""
+    return f"{url}{'&' if '?' in url else '?'}_cursor={cursor}"
+
+
 @lru_cache(maxsize=4096)
 def _escaped(text: str) -> str:
     """Remembered, for the names and most values are the same in search after search."""

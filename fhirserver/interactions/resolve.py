@@ -65,6 +65,7 @@ from fhirserver.search.filters import (
 )
 from fhirserver.search.index import repeats
 from fhirserver.search.joined import EVERYTHING
+from fhirserver.search.kept import kept
 from fhirserver.search.mentioned import named as named_in
 from fhirserver.search.query import Query
 from fhirserver.store.generations import behind as older_than
@@ -93,7 +94,7 @@ class Found:
 
 async def resolve(ctx: Context, query: Query, found: Found) -> Query:
     """The same query in clauses alone, as things are now. `found` is what the same search has found before."""
-    if all(_plain(criterion) for criterion in query.criteria):
+    if _is_plain(query):
         return query
     resolution = _Resolution(ctx, query.type_, found)
     resolved = [(criterion, await resolution.of(criterion)) for criterion in query.criteria]
@@ -316,6 +317,11 @@ class _Resolution:
 
 def _name(clause: Clause) -> str:
     return clause.parameter.code if clause.modifier is None else f"{clause.parameter.code}:{clause.modifier}"
+
+
+@kept
+def _is_plain(query: Query) -> bool:
+    return all(_plain(criterion) for criterion in query.criteria)
 
 
 def _plain(criterion: Criterion) -> bool:

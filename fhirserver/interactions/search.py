@@ -6,7 +6,7 @@ are decoded only when a part of them is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -14,17 +14,17 @@ from typing import NamedTuple
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir import json
-from fhirserver.fhir.bundles import bundle, entry
+from fhirserver.fhir.bundles import bundle, entry, search_entries
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.explanation import explanation, watched
-from fhirserver.interactions.links import page_url
+from fhirserver.interactions.links import page_after, page_url
 from fhirserver.interactions.partial import flagged, marked, refuse_lacks, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, visible
 from fhirserver.interactions.sight import current
 from fhirserver.interactions.summary import Part, trim
-from fhirserver.search.bounds import by_id, narrowed
+from fhirserver.search.bounds import narrowed
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.containers import in_containers
 from fhirserver.search.filters import conjunction, counting, query_filter
@@ -38,7 +38,6 @@ from fhirserver.search.paging import (
     Row,
     Slice,
     apart,
-    bands,
     decode_cursor,
     encode_cursor,
     merged,
@@ -46,6 +45,7 @@ from fhirserver.search.paging import (
     sort_fields,
 )
 from fhirserver.search.paging import page as page_of
+from fhirserver.search.plans import Plan, bands_of, plan
 from fhirserver.search.query import Query, parse_each
 from fhirserver.store.blobs import unpack
 from fhirserver.store.estimates import Estimate, estimate
@@ -187,30 +187,32 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         id_=new_id(),
         updated=ctx.now(),
         total=None if total is None else total.number,
-        links=[(relation, _url(ctx, request, first, cursor)) for relation, cursor in links],
+        links=[*_links(ctx, request, first, links)],
     )
     return Answer(status=200, body=body)
 
 
-def _url(ctx: Context, request: Request, first: Query, cursor: Cursor | None) -> str:
+def _links(
+    ctx: Context, request: Request, first: Query, links: Iterable[tuple[str, Cursor | None]]
+) -> Iterator[tuple[str, str]]:
     path = "/".join(request.path).removesuffix("_search").rstrip("/")
-    place = () if cursor is None else (("_cursor", encode_cursor(ctx.secret, first, cursor)),)
-    return page_url(ctx.base_url, path, (*first.used, *place))
+    here = page_url(ctx.base_url, path, first.used)
+    for relation, cursor in links:
+        yield relation, here if cursor is None else page_after(here, encode_cursor(ctx.secret, first, cursor))
 
 
 async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result:
-    filters = [narrowed(query, query_filter(query, ctx.now()), ctx.registry) for query in queries]
+    plans = [plan(query, ctx.registry, ctx.now()) for query in queries]
     if first.summary == "count" or first.count == 0:
-        return Result([], [("self", None)], await _total(ctx, first, queries, filters))
-    ordered = [by_id(query, filter_, ctx.registry) for query, filter_ in zip(queries, filters, strict=True)]
-    page = await _page(ctx, first, queries, ordered)
+        return Result([], [("self", None)], await _total(ctx, first, plans))
+    page = await _page(ctx, first, plans)
     entries = _entries(ctx, first, page.rows, "match")
     entries += _entries(ctx, first, await _included(ctx, first, page.rows), "include")
     total: Estimate | None = None
     if first.total != "none" and page.next is None and first.cursor is None:
         total = Estimate(len(page.rows))
     elif first.total in ("accurate", "estimate"):
-        total = await _total(ctx, first, queries, filters)
+        total = await _total(ctx, first, plans)
     links: list[tuple[str, Cursor | None]] = [("self", None)]
     if page.previous is not None:
         links += [("first", None), ("previous", page.previous)]
@@ -227,10 +229,10 @@ async def existing(ctx: Context, queries: Sequence[Query]) -> Sequence[Query]:
     return [query for query in queries if query.type_ in written]
 
 
-async def _total(ctx: Context, first: Query, queries: Sequence[Query], filters: Sequence[Document]) -> Estimate:
+async def _total(ctx: Context, first: Query, plans: Sequence[Plan]) -> Estimate:
     """Of all pages: https://hl7.org/fhir/R4/search.html#total. `_maxresults` bounds what is counted, too."""
     asks: list[Callable[[], Awaitable[Estimate]]] = []
-    for query, filter_ in zip(queries, filters, strict=True):
+    for query, filter_, *_ in plans:
         if query.total == "estimate" and query.inside is None:
             asks.append(partial(estimate, ctx.store, query.type_, counting(filter_)))
         else:
@@ -246,14 +248,14 @@ async def _count(ctx: Context, query: Query, filter_: Document, most: int | None
     return Estimate(await ctx.store.count(query.type_, counting(filter_), most, apart(query, filter_)))
 
 
-async def _page(ctx: Context, first: Query, queries: Sequence[Query], filters: Sequence[Document]) -> Page:
+async def _page(ctx: Context, first: Query, plans: Sequence[Plan]) -> Page:
     """Bands one after the other, until the page is full and one row more says whether there is a next.
 
     Twice as many at a time: a page that the first types fill costs the others nothing.
     """
     cursor = decode_cursor(ctx.secret, first) if first.cursor is not None else None
     rows: list[Row] = []
-    waiting, ahead = bands(queries, filters, cursor), 1
+    waiting, ahead = bands_of(plans, cursor), 1
     size = room(first, cursor)
     while waiting and (missing := size + 1 - len(rows)) > 0:
         parts = [part for band in waiting[:ahead] for part in band]
@@ -295,6 +297,8 @@ def _owners(ctx: Context) -> tuple[str, ...]:
 
 async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[Row]:
     """_include and _revinclude of the matches and, where they iterate, of what that brings: each resource once."""
+    if not query.includes and not query.revincludes:
+        return []
     seen = {(row.type, row.document["_id"]) for row in matches}
     found: list[Row] = []
     fresh: dict[str, list[Document]] = {}
@@ -338,16 +342,20 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
 def _entries(ctx: Context, query: Query, rows: Sequence[Row], mode: str) -> list[bytes]:
     if not rows:
         return []
+    if ctx.trail is not None:
+        for type_, document in rows:
+            ctx.touched(f"{type_}/{document['_id']}", document.get("compartments", ()))
     part = Part(query.summary, frozenset(query.elements))
-    base, whole = ctx.base_url, part.whole
+    if part.whole and query.contained == "false" and not query.scored:
+        found = [(type_, document["_id"], unpack(document["body"])) for type_, document in rows]
+        return search_entries(ctx.base_url, found, mode)
     entries = []
     for type_, document in rows:
         reference, body = f"{type_}/{document['_id']}", unpack(document["body"])
-        ctx.touched(reference, document.get("compartments", ()))
         if WITHIN in document:
             reference, body = _inner(type_.partition("#")[0], document, body)
-        resource = body if whole else trim(ctx.definitions, body, part)
-        entries.append(entry(f"{base}/{reference}", resource, mode=mode, score=document.get(SCORED)))
+        resource = body if part.whole else trim(ctx.definitions, body, part)
+        entries.append(entry(f"{ctx.base_url}/{reference}", resource, mode=mode, score=document.get(SCORED)))
     return entries
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import dates, json
-from fhirserver.fhir.bundles import bundle, entry
+from fhirserver.fhir.bundles import bundle, search_entries
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
 from fhirserver.fhir.references import mentioned, parse
@@ -246,11 +246,10 @@ def _context(binary: Found, base_url: str) -> Place:
 
 
 def _entries(ctx: Context, found: Iterable[Found], part: Part, mode: str) -> list[bytes]:
-    base = ctx.base_url
     if part.whole:
-        return [entry(f"{base}/{type_}/{id_}", body, mode=mode) for type_, id_, body in found]
-    definitions = ctx.definitions
-    return [entry(f"{base}/{type_}/{id_}", trim(definitions, body, part), mode=mode) for type_, id_, body in found]
+        return search_entries(ctx.base_url, found, mode)
+    parts = ((type_, id_, trim(ctx.definitions, body, part)) for type_, id_, body in found)
+    return search_entries(ctx.base_url, parts, mode)
 
 
 def _links(ctx: Context, request: Request, asked: Asked, cursor: str | None) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from fhirserver.search.contained import field
 from fhirserver.search.filters import Filter, conjunction, disjunction, path
 from fhirserver.search.full_text import score
 from fhirserver.search.index import LAST
+from fhirserver.search.kept import kept
 from fhirserver.search.query import RESULT, SCORE, Query
 
 _OPTIONS: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(tz_aware=True)
@@ -91,6 +92,7 @@ class Page(NamedTuple):
     previous: Cursor | None
 
 
+@kept
 def keys(query: Query) -> tuple[Key, ...]:
     """The order within a type; without _sort by `_id`, which grows with time. A container may have several rows."""
     found = _keys(query)
@@ -112,6 +114,7 @@ def _keys(query: Query) -> tuple[Key, ...]:
     return (*found, Key("_id", bool(found) and found[-1].descending, False))
 
 
+@kept
 def sort_fields(query: Query) -> list[str]:
     """What the place of a row is read from."""
     found = []

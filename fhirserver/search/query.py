@@ -8,17 +8,18 @@ https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import Issue, Outcome, invalid
 from fhirserver.fhir.units import fault
 from fhirserver.search.canonicals import versioned
 from fhirserver.search.chains import Chains, is_chain
-from fhirserver.search.contained import field, of_container, unasked
+from fhirserver.search.contained import field as contained_key
+from fhirserver.search.contained import of_container, unasked
 from fhirserver.search.criteria import (
     LIST,
     MAX_LENGTH,
@@ -104,7 +105,7 @@ class Query:
     `contained` and `contained_type` are what the client says; `inside` is the type of contained resources, where these
     are the matches themselves.
     `ignored` is what was not used and why, `used` the pairs that were, as they were written. `partial`: not every
-    resource is indexed for what is asked, so that nobody can say how many match.
+    resource is indexed for what is asked, so that nobody can say how many match. `kept` is what was made of it before.
     """
 
     type_: str
@@ -126,11 +127,17 @@ class Query:
     ignored: tuple[Issue, ...] = ()
     used: tuple[tuple[str, str], ...] = ()
     partial: bool = False
+    kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def place(self) -> str:
         """Where its matches stand among those of other types: what a type contains comes after what is of it."""
-        return self.type_ if self.inside is None else f"{self.type_}{field(self.inside)}"
+        return self.type_ if self.inside is None else f"{self.type_}{contained_key(self.inside)}"
+
+    @property
+    def scored(self) -> bool:
+        """Whether the most relevant come first."""
+        return any(key.code == SCORE for key in self.sort)
 
 
 def parse(
