@@ -4,6 +4,7 @@
 - What is labelled R is for the patient and for those who care for them, and V for the patient. A Consent may permit
   more, by the label; in an emergency, when a record was opened with a reason, labels do not count.
 - Of their own record, nothing is kept from a patient. Consents themselves are seen, so that everybody knows why.
+- Who looked at a record is for the patient, and for those from whom nothing of it is kept back: audit events name it.
 
 docs/consent.md, docs/adr/0014-consent.md
 """
@@ -18,13 +19,14 @@ from fhirserver.consents.kept import Standing
 from fhirserver.consents.labels import RESTRICTED, VERY_RESTRICTED, WITHHELD, confidential
 from fhirserver.consents.provisions import CLIENT, Rule
 from fhirserver.consents.purposes import ADMINISTRATION, EMERGENCY, PATIENT, TREATMENT, are, is_purpose
-from fhirserver.consents.ruling import Asked, Seeker, ever_hides, hides, unlocks
+from fhirserver.consents.ruling import Asked, Seeker, ever_hides, hides, hides_whole, unlocks
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.search.criteria import Belonging, Clause, Criterion, clauses
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
+from fhirserver.store.ledger import AUDIT_EVENT
 
 MOST = 100_000  # patients whose consents keep something from one caller
 MOST_BYTES = 2_000_000  # of what they say, alike ones together: the database takes a second for so much
@@ -95,10 +97,16 @@ def shown_to(
     alike: Mapping[Rule, Collection[str]], who: Party, asked: Asked, trusted: Criterion, *, labels: bool
 ) -> Criterion:
     """What is left of a type. `alike`: rules, by the records that they are about; `trusted`: what of R may be seen."""
-    shown = negated(_gathered(alike, who, asked, hides)) if _narrows(asked, who) else EVERYTHING
+    says = hides_whole if accounts(asked.type_, asked.permission) else hides
+    shown = negated(_gathered(alike, who, asked, says)) if _narrows(asked, who) else EVERYTHING
     if labels:
         shown = conjoined(shown, _unlabelled(alike, who, asked, trusted))
     return shown if who.own is None else either([within([who.own], asked.type_), shown])
+
+
+def accounts(type_: str, permission: str) -> bool:
+    """Whether it is asked who looked at records."""
+    return type_ == AUDIT_EVENT and permission in "rs"
 
 
 def _narrows(asked: Asked, who: Party) -> bool:

@@ -17,7 +17,7 @@ from fhirserver.consents.labels import at_most
 from fhirserver.consents.provisions import Rule
 from fhirserver.consents.purposes import are, may_be
 from fhirserver.search.criteria import Criterion
-from fhirserver.search.joined import NOTHING, conjoined, either, negated
+from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 
 
 class Seeker(NamedTuple):
@@ -63,14 +63,21 @@ def grants(rule: Rule, seeker: Seeker, asked: Asked) -> Criterion:
 
 def ever_hides(rule: Rule, seeker: Seeker, asked: Asked) -> bool:
     """Whether it hides anything from somebody, at any time, whatever that is."""
-    return hides(_bare(rule), seeker, asked) != NOTHING
+    return hides(_bare(rule, timeless=True), seeker, asked) != NOTHING
 
 
-def _bare(rule: Rule) -> Rule:
-    """Who may do what for what. An exception for some data or some time is none then."""
-    limits = (rule.period, rule.classes, rule.codes, rule.labels, rule.dates, rule.data)
+def hides_whole(rule: Rule, seeker: Seeker, asked: Asked) -> Criterion:
+    """All of the records that it is about, where it hides anything of them from somebody at that time."""
+    return EVERYTHING if hides(_bare(rule, timeless=False), seeker, asked) != NOTHING else NOTHING
+
+
+def _bare(rule: Rule, *, timeless: bool) -> Rule:
+    """Who may do what for what. An exception for some data is none then, nor is one for some time if `timeless`."""
+    limits = (rule.classes, rule.codes, rule.labels, rule.dates, rule.data, rule.period if timeless else None)
     clear = rule.clear and all(each is None for each in limits)
-    return Rule(rule.denies, rule.actors, rule.purposes, rule.actions, parts=tuple(map(_bare, rule.parts)), clear=clear)
+    period = None if timeless else rule.period
+    parts = tuple(_bare(each, timeless=timeless) for each in rule.parts)
+    return Rule(rule.denies, rule.actors, rule.purposes, rule.actions, period, parts=parts, clear=clear)
 
 
 def unlocks(rule: Rule, seeker: Seeker, asked: Asked, purposeful: bool = False, level: str | None = None) -> Criterion:

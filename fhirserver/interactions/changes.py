@@ -17,7 +17,7 @@ from fhirserver.files import is_conformance
 from fhirserver.interactions.own_operations import check_not_own
 from fhirserver.interactions.summary import subsetted
 from fhirserver.search.custom import SEARCH_PARAMETER, row
-from fhirserver.store.resources import Change, Stored
+from fhirserver.store.resources import LABELS, Change, Stored
 from fhirserver.validation.findings import MOST_ISSUES
 
 Resource = dict[str, Any]
@@ -106,4 +106,13 @@ def deleted(ctx: Context, previous: Stored) -> Change:
     """A tombstone: it answers 410 and stays in the history."""
     updated = max(ctx.now(), previous.updated)
     belonged = [*previous.compartments]
-    return Change(previous.type, previous.id, previous.version + 1, updated, None, {}, {}, {}, belonged, previous)
+    labels = _labels(ctx, previous)
+    return Change(previous.type, previous.id, previous.version + 1, updated, None, {}, labels, {}, belonged, previous)
+
+
+def _labels(ctx: Context, version: Stored) -> dict[str, Any]:
+    """Its security labels, as the index has them."""
+    if b'"security"' not in version.body:
+        return {}
+    search = ctx.indexer.entry(json.resource(version.body)).search
+    return {LABELS: search[LABELS]} if LABELS in search else {}

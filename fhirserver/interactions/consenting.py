@@ -7,22 +7,33 @@ document is left with the document.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from fhirserver.access.narrowing import Party, shown_to, within
+from fhirserver.access.narrowing import Party, accounts, shown_to, within
 from fhirserver.access.reach import caring
 from fhirserver.consents.kept import Consents
+from fhirserver.consents.labels import WITHHELD, confidential
 from fhirserver.consents.ruling import Asked
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.interactions.cared_for import patients_of
-from fhirserver.interactions.in_force import FORMS, any_labelled, asking, known, related_to
-from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation, Ready
+from fhirserver.interactions.in_force import (
+    FORMS,
+    LABELLED_ONCE,
+    any_labelled,
+    asking,
+    known,
+    labelled_types,
+    related_to,
+)
+from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation, Ready, Reference
 from fhirserver.search.filters import conjunction, criterion_filter
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
-from fhirserver.store.hops import matching_ids, values_of
+from fhirserver.store.hops import matching_ids, matching_places, values_of
+from fhirserver.store.ledger import AUDIT_EVENT
 from fhirserver.store.mirror import encoded
 from fhirserver.store.resources import Stored
 
@@ -30,18 +41,23 @@ BINARY, DOCUMENT = "Binary", "DocumentReference"
 CONTENT = "location"  # the parameter of a document that finds the URL of its content
 MOST_DOCUMENTS = 100_000
 NOBODYS = (f"{DOCUMENT}/", f"{DOCUMENT}/.")  # no id is empty, or a dot
+NO_RECORDS = ("Patient/", "Patient/.")
+MOST_WITHHELD = 100_000
 LABELLED = b'"security"'
 
 
 async def narrowing(ctx: Context, type_: str, permission: str) -> Criterion:
-    """What is left to the caller of a type. The content of a document is left with the document.
+    """What is left to the caller of a type. The content of a document is left with the document, and what audit events
+    say of a record with all of it.
 
     For whom the caller cares is still to be resolved.
     """
     if ctx.caller.open:
         return EVERYTHING
     found = await _of_type(ctx, type_, permission)
-    return conjoined(found, await _with_documents(ctx)) if type_ == BINARY else found
+    if type_ == BINARY:
+        return conjoined(found, await _with_documents(ctx))
+    return conjoined(found, await _accounting(ctx)) if accounts(type_, permission) else found
 
 
 async def narrowed(ctx: Context, type_: str) -> Criterion:
@@ -49,11 +65,28 @@ async def narrowed(ctx: Context, type_: str) -> Criterion:
     return await resolved(ctx, await narrowing(ctx, type_, "r"), type_)
 
 
+class _Documents(NamedTuple):
+    """The documents kept from the caller, and the Binaries that are their contents, by ids."""
+
+    ids: tuple[str, ...]
+    contents: tuple[str, ...]
+
+
 async def _with_documents(ctx: Context) -> Criterion:
     """The Binaries that no document has for content which is kept from the caller."""
+    documents = await _kept_documents(ctx)
+    if documents is None:
+        return EVERYTHING
+    # whatever is kept back, the database is asked the same: the question tells nothing, nor how long it takes
+    secured = Belonging((*NOBODYS, *(f"{DOCUMENT}/{each}" for each in documents.ids)))
+    return Negation(AnyOf((Clause(r4_registry()[BINARY]["_id"], None, documents.contents), secured)))
+
+
+async def _kept_documents(ctx: Context) -> _Documents | None:
+    """None where no document may be kept from the caller."""
     kept_back = negated(await narrowed(ctx, DOCUMENT))
     if kept_back == NOTHING:
-        return EVERYTHING
+        return None
     store = ctx.store.outside()
     filter_ = conjunction([criterion_filter(kept_back, ctx.now()), {"deleted": None}])
     documents = await matching_ids(store, DOCUMENT, filter_, MOST_DOCUMENTS + 1)
@@ -61,9 +94,40 @@ async def _with_documents(ctx: Context) -> Criterion:
     if len(documents) > MOST_DOCUMENTS or len(contents) > MOST_DOCUMENTS:
         raise too_costly(f"more than {MOST_DOCUMENTS:,} documents are kept from this caller, with their contents")
     ids = tuple(each for value in contents if (each := _binary(ctx, value)) is not None)
-    # whatever is kept back, the database is asked the same: the question tells nothing, nor how long it takes
-    secured = Belonging((*NOBODYS, *(f"{DOCUMENT}/{each}" for each in documents)))
-    return Negation(AnyOf((Clause(r4_registry()[BINARY]["_id"], None, ids), secured)))
+    return _Documents(tuple(documents), ids)
+
+
+async def _accounting(ctx: Context) -> Criterion:
+    """The audit events that tell nothing of what labels and documents keep from the caller: of no record in which
+    that is, or was before it was deleted, and naming nothing of it that is in no record.
+    """
+    types, documents = await labelled_types(ctx), await _kept_documents(ctx)
+    if not types and documents is None:
+        return EVERYTHING
+    withheld = [each for type_ in types for each in await _withheld(ctx, type_)]
+    if len(withheld) > MOST_WITHHELD:
+        raise too_costly(f"labels keep more than {MOST_WITHHELD:,} resources from this caller, with what names them")
+    records = dict.fromkeys(record for _, found in withheld for record in found)
+    named = [reference for reference, found in withheld if not found]
+    named += [f"{BINARY}/{each}" for each in documents.contents] if documents is not None else []
+    of_these = Belonging((*NO_RECORDS, *records))
+    naming = Clause(r4_registry()[AUDIT_EVENT]["entity"], None, (Reference((*NO_RECORDS, *named)),))
+    own = NOTHING if ctx.caller.own is None else within([f"Patient/{ctx.caller.own}"], AUDIT_EVENT)
+    return either([own, Negation(AnyOf((of_these, naming)))])
+
+
+async def _withheld(ctx: Context, type_: str) -> list[tuple[str, list[str]]]:
+    """What labels keep from the caller of a type, or did before it was deleted, with the records that it is in."""
+    store = ctx.store.outside()
+    hidden = conjoined(confidential(type_, WITHHELD), negated(await narrowed(ctx, type_)))
+    filter_ = conjunction([criterion_filter(hidden, ctx.now()), {"deleted": None}])
+    found = await matching_places(store, type_, filter_, MOST_WITHHELD + 1)
+    there = [(f"{type_}/{id_}", records_among(f"{type_}/{id_}", places)) for id_, places in found]
+    deleted = {each.id: each for each in await store.find_stored(type_, LABELLED_ONCE, MOST_WITHHELD + 1)}
+    last = await store.past(type_, {each.id: each.version - 1 for each in deleted.values()})
+    kept = await left(ctx, [(deleted[each.id], each) for each in last], "r")
+    gone = [deleted[each.id] for each, yes in zip(last, kept, strict=True) if not yes]
+    return there + [(each.reference, records_of(each)) for each in gone]
 
 
 def _binary(ctx: Context, url: str) -> str | None:
@@ -108,6 +172,8 @@ async def may_be_narrowed(ctx: Context, type_: str) -> bool:
     """Whether anything of a type may be kept from anybody: there are Consents, or labels in it."""
     if (await known(ctx)).alike or await any_labelled(ctx, type_):
         return True
+    if type_ == AUDIT_EVENT:
+        return bool(await labelled_types(ctx))
     return type_ == BINARY and await any_labelled(ctx, DOCUMENT)
 
 
@@ -134,7 +200,18 @@ async def left(ctx: Context, versions: Sequence[tuple[Stored, Stored]], permissi
     Of a deleted one that is its last version before.
     """
     kept = await known(ctx)
-    return [await _left(ctx, kept, version, said, permission) for version, said in versions]
+    events = any(accounts(version.type, permission) for version, _ in versions)
+    shown = await _accounting(ctx) if events else EVERYTHING
+    return [
+        await _left(ctx, kept, version, said, permission)
+        and (shown == EVERYTHING or version.type != AUDIT_EVENT or _met(ctx, shown, version))
+        for version, said in versions
+    ]
+
+
+def _met(ctx: Context, criterion: Criterion, version: Stored) -> bool:
+    search = ctx.indexer.entry(json.resource(version.body)).search
+    return meets(criterion, Judged(version.id, version.compartments, version.updated, search))
 
 
 async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, permission: str) -> bool:
@@ -188,6 +265,10 @@ async def resolved(ctx: Context, criterion: Criterion, type_: str) -> Criterion:
 
 def records_of(version: Stored) -> list[str]:
     """The patients whose records a resource is in; a patient is in its own."""
-    if version.type == "Patient":
-        return [version.reference]
-    return [each for each in version.compartments if each.startswith("Patient/")]
+    return records_among(version.reference, version.compartments)
+
+
+def records_among(reference: str, compartments: Iterable[str]) -> list[str]:
+    if reference.startswith("Patient/"):
+        return [reference]
+    return [each for each in compartments if each.startswith("Patient/")]

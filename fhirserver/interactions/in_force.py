@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from pymongo.errors import PyMongoError
@@ -22,7 +23,8 @@ from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Issue
 from fhirserver.search.filters import criterion_filter
 from fhirserver.store import emergencies
-from fhirserver.store.hops import matching_ids, values_of
+from fhirserver.store.hops import matching_ids, together, values_of
+from fhirserver.store.ledger import AUDIT_EVENT
 from fhirserver.store.resources import BODY, Change, Stored, stored
 from fhirserver.store.schema import EMERGENCIES
 from fhirserver.store.watching import KEPT, Told, written
@@ -32,6 +34,7 @@ BATCH = 200  # Consents that are compiled before others have their turn
 MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
 MOST_MEMBERSHIPS = 10_000
 FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
+LABELLED_ONCE = {"belonged": {"$gte": "Patient/", "$lt": "Patient0"}, "labels": {"$in": [*FORMS]}}  # and deleted since
 AGAIN_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -182,6 +185,15 @@ async def related_to(ctx: Context, names: Iterable[str]) -> dict[str, frozenset[
     return found
 
 
+async def labelled_types(ctx: Context) -> list[str]:
+    """The types of which labels keep something back, or did before it was deleted; of audit events theirs do."""
+    if ctx.settings.security_labels != "enforced":
+        return []
+    stored_types = [each for each in await ctx.store.types() if each != AUDIT_EVENT]
+    found = await together(ctx.store.outside(), [partial(any_labelled, ctx, each) for each in stored_types])
+    return [type_ for type_, yes in zip(stored_types, found, strict=True) if yes]
+
+
 async def any_labelled(ctx: Context, type_: str) -> bool:
     """Whether labels keep anything of a type back."""
     if ctx.settings.security_labels != "enforced":
@@ -190,8 +202,8 @@ async def any_labelled(ctx: Context, type_: str) -> bool:
     found = labels.known(type_)
     if found is None:
         epoch = labels.epoch
-        filter_ = criterion_filter(labelled(type_, FORMS), ctx.now())
-        found = await ctx.store.outside()[type_].find_one(filter_, {"_id": 1}, comment=KEPT) is not None
+        either_ = {"$or": [criterion_filter(labelled(type_, FORMS), ctx.now()), LABELLED_ONCE]}
+        found = await ctx.store.outside()[type_].find_one(either_, {"_id": 1}, comment=KEPT) is not None
         if found:
             labels.add(type_)
         else:

@@ -64,6 +64,14 @@ async def matching_ids(store: Store, type_: str, filter_: Document, limit: int) 
     return [document["_id"] for document in found]
 
 
+async def matching_places(store: Store, type_: str, filter_: Document, limit: int) -> list[tuple[str, list[str]]]:
+    """At most `limit` ids of what matches, each with the compartments that it is in."""
+    projection = {"compartments": 1}
+    cursor = store[type_].find(filter_, projection, limit=limit, batch_size=limit, session=store.session)
+    found = await timed(store, type_, finding(filter_, {}, limit), cursor.to_list())
+    return [(document["_id"], document.get("compartments", [])) for document in found]
+
+
 async def matching_definitions(store: Store, type_: str, filter_: Document, limit: int) -> list[Document]:
     """At most `limit` documents of what matches, with what names a definition: URL and version."""
     projection = {"search.url": 1, "search.version": 1}

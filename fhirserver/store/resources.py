@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1, "compartments": 1, "belonged": 1}
 ATTEMPTS = 20
+LABELS = "_security"  # the search parameter
 COLLECTIONS = "$cmd.listCollections"  # which there are
 BUILD_SECONDS = 600  # an index on a large collection that a new release wants
 
@@ -74,7 +75,7 @@ class Stored(NamedTuple):
 class Change(NamedTuple):
     """One new version to be written. `body` None is a deletion; `previous` is the version that it replaces.
 
-    Of a deletion, `compartments` are those that the resource was in.
+    Of a deletion, `compartments` are those that the resource was in, and `search` has its security labels alone.
 
     `generation` is the one of the search parameters of which `search` and `sort` are.
     """
@@ -385,7 +386,9 @@ class Store:
     def _document(self, change: Change, written: Stored) -> Document:
         document: Document = {"_id": change.id, "version": change.version, "updated": change.updated}
         if change.body is None:
-            return document | {"deleted": True} | ({"belonged": change.compartments} if change.compartments else {})
+            belonged = {"belonged": change.compartments} if change.compartments else {}
+            labels = {"labels": change.search[LABELS]} if LABELS in change.search else {}
+            return document | {"deleted": True} | belonged | labels
         return document | {"body": written.packed} | self._derived(change)
 
     def _derived(self, change: Change) -> Document:

@@ -28,7 +28,7 @@ KNOWN = {
     "interactions/cared_for.py": ({"patients_of", "_work"}, LAW),
     "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
-    "interactions/consenting.py": ({"_with_documents", "contents_left", "_context_left"}, LAW),
+    "interactions/consenting.py": ({"_kept_documents", "_withheld", "contents_left", "_context_left"}, LAW),
     "interactions/histories.py": ({"history"}, JUDGED),
     "interactions/in_force.py": ({"_memberships"}, LAW),
     "interactions/integrity.py": ({"check_references", "check_unreferenced"}, JUDGED),
