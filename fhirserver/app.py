@@ -6,8 +6,8 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -21,6 +21,7 @@ from pymongo.errors import PyMongoError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.access.audit import account_audited
+from fhirserver.access.audit_forms import event_of
 from fhirserver.consents.kept import Consents
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir.definitions import r4, required_codes
@@ -41,10 +42,13 @@ from fhirserver.store import jobs
 from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
 from fhirserver.store.jobs import Job
-from fhirserver.store.ledger import Ledger, audit_key, forget
+from fhirserver.store.ledger import Ledger
+from fhirserver.store.outstanding import Event, Outstanding
 from fhirserver.store.resources import Change, Store, now
-from fhirserver.store.schema import SERVER, ensure_shared
+from fhirserver.store.schema import AUDIT_EVENT, SERVER, ensure_shared
+from fhirserver.store.seals import audit_key
 from fhirserver.store.space import Space, space_of
+from fhirserver.store.strands import forget
 from fhirserver.validation.kept import KeptProfiles
 from fhirserver.validation.validate import Validator
 from portal import sample
@@ -103,15 +107,25 @@ async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[
 
 @asynccontextmanager
 async def _kept(opened: Sequence[Context]) -> AsyncIterator[None]:
-    """Audit events as long as they are to be kept; where their strands stand is noted at the end."""
-    tasks = [asyncio.create_task(_forgetting(ctx, days)) for ctx in opened if (days := ctx.settings.audit_days)]
+    """Audit events are made, and kept as long as they are to be; where their strands stand is noted at the end."""
+    ledgers = [ctx.ledger for ctx in opened if ctx.ledger is not None]
+    tasks = [asyncio.create_task(ledger.outstanding.run()) for ledger in ledgers]
+    tasks += [asyncio.create_task(_forgetting(ctx, days)) for ctx in opened if (days := ctx.settings.audit_days)]
     try:
         yield
     finally:
         await _ended(tasks)
-        for ctx in opened:
-            if ctx.ledger is not None:
-                await ctx.ledger.checkpoint()
+        for ledger in ledgers:
+            await ledger.outstanding.close()
+            await ledger.checkpoint()
+
+
+@contextmanager
+def _making(live: Live) -> Iterator[Callable[[bytes], Event]]:
+    """Of a line of the ledger its event, by the search parameters of now."""
+    indexer = live.rules.indexer
+    with indexer.in_use():
+        yield partial(event_of, indexer)
 
 
 async def _forgetting(ctx: Context, days: int) -> None:
@@ -188,6 +202,9 @@ def assemble(
     store.wrote = partial(_wrote, terminology, consents)
     enqueue = partial(_enqueue, store, tell)
     live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
+    outstanding = Outstanding(store, audit_key(secret), partial(_making, live))
+    store.late = {AUDIT_EVENT: outstanding.catch_up}
+    ledger = Ledger(store, audit_key(secret), outstanding) if settings.audit and not settings.open else None
     ctx = Context(
         store=store,
         definitions=definitions,
@@ -204,7 +221,7 @@ def assemble(
         consents=consents,
         auth=Auth(database, settings, now, sealing_key=sealing_key(secret)),
         caller=ANYONE if settings.open else NOBODY,
-        ledger=Ledger(store, audit_key(secret)) if settings.audit and not settings.open else None,
+        ledger=ledger,
     )
     return replace(ctx, auth=replace(ctx.auth, tell=partial(account_audited, ctx)))
 

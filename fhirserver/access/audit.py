@@ -1,45 +1,32 @@
-"""What a request did, kept in the ledger before its answer leaves; where it cannot be kept, the request fails.
+"""What a request did, in the ledger before its answer leaves; where it cannot be kept, the request fails.
 
-The events of a caller's requests of one kind are alike but for ids and times: their body and index values are worked
-out once for each kind, and filled in for each event.
+What is kept then is a line that says all that the event will (`audit_lines`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple, Protocol, TypeVar
 
 from fhirserver.access.audit_events import (
     DONE,
     Deed,
     Resource,
     account_event,
+    author_of,
     emergency_event,
-    event,
     interaction_of,
     outcome_of,
     query_of,
 )
-from fhirserver.context import Caller, Context, Trail
-from fhirserver.fhir import json
+from fhirserver.access.audit_lines import Line, text_of
+from fhirserver.context import Context, Trail
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.search.index import LAST, Indexer
-from fhirserver.store.ledger import AUDIT_EVENT, Line
 from smart_auth.server import Happening
 
 NAMED = 20  # resources that one event names
-MILLISECOND = timedelta(milliseconds=1)
-
-# what stands in a form where an event has its own
-ID, REQUEST, QUERY, PATIENT, DATA = "audit-own-id", "audit-request", "audit-query", "audit-patient", "audit-data-"
-TIME = datetime.fromisoformat("1900-01-01T00:00:00.000+00:00")
-THEN = instant(TIME)
-_gap = re.compile("|".join([*map(re.escape, (ID, REQUEST, QUERY, PATIENT, THEN)), DATA + "[0-9]{3}"]))
 
 
 class Asked(NamedTuple):
@@ -79,8 +66,9 @@ async def _keep(ctx: Context, asked: Asked, status: int) -> None:
         return
     interaction = interaction_of(asked.method, asked.path, asked.bundle)
     if interaction is not None:
+        author, site, now = author_of(ctx.caller), ctx.settings.base_url, ctx.now()
         deeds = _deeds(ctx.trail, asked, interaction, status)
-        await ctx.ledger.add([_line(ctx, deed, asked.request_id) for deed in deeds])
+        await ctx.ledger.add([text_of(Line(new_id(), now, site, deed, author, asked.request_id)) for deed in deeds])
 
 
 def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> Iterator[Deed]:
@@ -103,119 +91,19 @@ def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> 
         yield Deed(interaction, outcome_of(status), references, query, patient or None, emergency)
 
 
-def _line(ctx: Context, deed: Deed, request_id: str) -> Line:
-    types = tuple(reference.partition("/")[0] for reference in deed.references)
-    form = _form(ctx.indexer, ctx.caller, ctx.settings.base_url, deed.interaction, deed.outcome, types, *_has(deed))
-    return filled(form, deed, new_id(), ctx.now(), request_id)
-
-
-def _has(deed: Deed) -> tuple[bool, bool, bool]:
-    return deed.query is not None, deed.patient is not None, deed.emergency
-
-
 async def emergency_audited(ctx: Context, patient: str, reason: str) -> None:
     """Keep the event of a record that is opened in an emergency, where the patient sees it."""
-    site = ctx.settings.base_url
-    await _alone(ctx.fresh(), emergency_event(ctx.caller, patient, reason, recorded=THEN, site=site))
+    recorded, site = instant(ctx.now()), ctx.settings.base_url
+    await _alone(ctx, emergency_event(author_of(ctx.caller), patient, reason, recorded=recorded, site=site))
 
 
 async def account_audited(ctx: Context, happening: Happening) -> None:
     """Keep the event of what happened to an account."""
-    site = ctx.settings.base_url
-    await _alone(ctx.fresh(), account_event(happening, recorded=THEN, site=site))
+    recorded, site = instant(ctx.now()), ctx.settings.base_url
+    await _alone(ctx, account_event(happening, recorded=recorded, site=site))
 
 
 async def _alone(ctx: Context, resource: Resource) -> None:
     """An event that is like no other."""
     if ctx.ledger is not None:
-        nobody = Deed("operation", "0", (), None, None)
-        await ctx.ledger.add([filled(form_of(ctx.indexer, resource), nobody, new_id(), ctx.now(), "")])
-
-
-class Gaps(dict[str, str]):
-    """What each gap of a form is filled with. What only looks like one is left."""
-
-    def __missing__(self, key: str) -> str:
-        return key
-
-
-class Form(NamedTuple):
-    """Events that are alike: the body, and the document around it. Texts are formats, with gaps by name.
-
-    `named` are the index values that have gaps.
-    """
-
-    body: str
-    compartments: Sequence[str]
-    named: Mapping[str, Sequence[str]]
-    search: Mapping[str, Any]
-    sort: Mapping[str, Any]
-    generation: int
-
-
-@lru_cache(maxsize=2_000)
-def _form(
-    indexer: Indexer,
-    caller: Caller,
-    site: str,
-    interaction: str,
-    outcome: str,
-    types: tuple[str, ...],
-    query: bool,
-    patient: bool,
-    emergency: bool,
-) -> Form:
-    references = tuple(f"{type_}/{DATA}{number:03}" for number, type_ in enumerate(types))
-    whom = f"Patient/{PATIENT}" if patient else None
-    deed = Deed(interaction, outcome, references, QUERY if query else None, whom, emergency)
-    resource = event(deed, caller, recorded=THEN, request_id=REQUEST, site=site)
-    return form_of(indexer, resource)
-
-
-def form_of(indexer: Indexer, resource: Resource) -> Form:
-    meta = {**resource.get("meta", {}), "versionId": "1", "lastUpdated": THEN}
-    resource = {"resourceType": AUDIT_EVENT, "id": ID, "meta": meta} | {
-        key: value for key, value in resource.items() if key not in ("resourceType", "meta")
-    }
-    entry = indexer.entry(resource)
-    named = {code: [*map(_gapped, values)] for code, values in entry.search.items() if _has_gaps(values)}
-    last = {f"{code}{LAST}" for code in named}
-    return Form(
-        _gapped(json.encode(resource).decode()),
-        [*map(_gapped, entry.compartments)],
-        named,
-        entry.search,
-        {code: value for code, value in entry.sort.items() if code not in last},
-        indexer.generation,
-    )
-
-
-def _gapped(text: str) -> str:
-    return _gap.sub(r"%(\g<0>)s", text.replace("%", "%%"))
-
-
-def _has_gaps(values: Sequence[Any]) -> bool:
-    return any(isinstance(each, str) and _gap.search(each) for each in values)
-
-
-def filled(form: Form, deed: Deed, id_: str, now: datetime, request_id: str) -> Line:
-    """An id may be called like a gap, and is none."""
-    own = Gaps({THEN: instant(now), ID: id_, REQUEST: request_id, QUERY: deed.query or ""})
-    own[PATIENT] = (deed.patient or "").partition("/")[2]
-    for number, each in enumerate(deed.references):
-        own[f"{DATA}{number:03}"] = each.partition("/")[2]
-    quoted = Gaps({gap: json.encode(value)[1:-1].decode() for gap, value in own.items()})
-    search, sort = {**form.search, "date": [{"lo": now, "hi": now + MILLISECOND}]}, {**form.sort, "date": now}
-    for code, texts in form.named.items():
-        values = search[code] = _distinct(texts, own)
-        if code in sort:
-            sort[code] = min(values)
-            if len(values) > 1:
-                sort[f"{code}{LAST}"] = max(values)
-    document = {"_id": id_, "version": 1, "updated": now, "compartments": _distinct(form.compartments, own)}
-    document |= {"search": search, "sort": sort} | ({"generation": form.generation} if form.generation else {})
-    return Line((form.body % quoted).encode(), document)
-
-
-def _distinct(texts: Iterable[str], gaps: Gaps) -> list[str]:
-    return [*dict.fromkeys([text % gaps for text in texts])]
+        await ctx.ledger.add([text_of(Line(new_id(), ctx.now(), ctx.settings.base_url, resource))])

@@ -60,6 +60,19 @@ FAILED = frozenset(("log-in-failed", "log-ins-turned-away", "second-factor-faile
 IP_ADDRESS = "2"  # https://hl7.org/fhir/R4/valueset-network-type.html
 
 
+class Author(NamedTuple):
+    """Who asks, as events say it: the app, the account behind it and its resource, and the id of the access token."""
+
+    app: str
+    user: str | None
+    person: str | None
+    token: str | None
+
+
+def author_of(caller: Caller) -> Author:
+    return Author(caller.client or caller.name, caller.user, caller.fhir_user, caller.token)
+
+
 class Deed(NamedTuple):
     """One request, about one patient (`Patient/1`) or nobody's data.
 
@@ -85,7 +98,7 @@ def query_of(path: str, query: str) -> str:
     return b64encode((f"{path}?{query}" if query else path).encode()).decode()
 
 
-def event(deed: Deed, caller: Caller, *, recorded: str, request_id: str, site: str) -> Resource:
+def event(deed: Deed, author: Author, *, recorded: str, request_id: str, site: str) -> Resource:
     action, pattern = DONE[deed.interaction]
     profile = [f"{PROFILES}{'Patient' if deed.patient else ''}{pattern}"] if pattern else []
     return {
@@ -97,7 +110,7 @@ def event(deed: Deed, caller: Caller, *, recorded: str, request_id: str, site: s
         "recorded": recorded,
         "outcome": deed.outcome,
         **({"purposeOfEvent": [_concept(REASON, "ETREAT", "Emergency Treatment")]} if deed.emergency else {}),
-        "agent": _agents(caller),
+        "agent": _agents(author),
         "source": _source(site),
         "entity": [*_entities(deed), _of_request(request_id)],
     }
@@ -130,7 +143,7 @@ def account_event(happening: Happening, *, recorded: str, site: str) -> Resource
     }
 
 
-def emergency_event(caller: Caller, patient: str, reason: str, *, recorded: str, site: str) -> Resource:
+def emergency_event(author: Author, patient: str, reason: str, *, recorded: str, site: str) -> Resource:
     """https://dicom.nema.org/medical/dicom/current/output/chtml/part16/chapter_D.html: Emergency Override Started"""
     return {
         "resourceType": "AuditEvent",
@@ -140,7 +153,7 @@ def emergency_event(caller: Caller, patient: str, reason: str, *, recorded: str,
         "recorded": recorded,
         "outcome": "0",
         "purposeOfEvent": [_concept(REASON, "BTG", "break the glass")],
-        "agent": _agents(caller),
+        "agent": _agents(author),
         "source": _source(site),
         "entity": [
             {
@@ -157,21 +170,20 @@ def _source(site: str) -> Resource:
     return {"site": site, "observer": {"display": "HealthMate"}}
 
 
-def _agents(caller: Caller) -> list[Resource]:
+def _agents(author: Author) -> list[Resource]:
     """The app that asks, and the person on whose behalf it does."""
-    app = caller.client or caller.name
     agents: list[Resource] = [
         {
             "type": _concept(DICOM, "110153", "Source Role ID"),
-            "who": {"identifier": {"value": app}},
-            "requestor": caller.user is None,
+            "who": {"identifier": {"value": author.app}},
+            "requestor": author.user is None,
         }
     ]
-    if caller.user is not None:
-        who: Resource = {"identifier": {"value": caller.user}}
-        if caller.fhir_user:
-            who["reference"] = caller.fhir_user
-        policy = {"policy": [f"urn:healthmate:token:{caller.token}"]} if caller.token else {}
+    if author.user is not None:
+        who: Resource = {"identifier": {"value": author.user}}
+        if author.person:
+            who["reference"] = author.person
+        policy = {"policy": [f"urn:healthmate:token:{author.token}"]} if author.token else {}
         person = {"type": _concept(PARTICIPATION, "IRCP", "information recipient"), "who": who, "requestor": True}
         agents.append(person | policy)
     return agents

@@ -16,7 +16,7 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.criteria import Consented
 from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.query import Query
-from fhirserver.store.ledger import AUDIT_EVENT
+from fhirserver.store.schema import AUDIT_EVENT
 
 # https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#scopes-for-requesting-fhir-resources
 PERMISSIONS = {

@@ -14,8 +14,8 @@ from fhirserver.fhir.definitions import r4
 from fhirserver.interactions import parameters
 from fhirserver.interactions import reindex as reindexing
 from fhirserver.store.check import findings
-from fhirserver.store.ledger import audit_key
-from fhirserver.store.ledger import verify as verified
+from fhirserver.store.seals import audit_key
+from fhirserver.store.strands import verify as verified
 from terminology.releases import releases
 
 RESOURCE_TYPES = 146  # https://hl7.org/fhir/R4/resourcelist.html

@@ -31,6 +31,7 @@ class Estimate(NamedTuple):
 
 async def estimate(store: Store, type_: str, filter_: Document) -> Estimate:
     """In a transaction, where MongoDB does not tell the size of a collection, all are counted."""
+    await store.caught_up(type_)
     if store.session is not None:
         return Estimate(await store.count(type_, filter_))
     with pymongo.timeout(store.search_ms / 1000), within_budget():

@@ -58,6 +58,7 @@ async def together(store: Store, asks: Sequence[Callable[[], Awaitable[T]]]) -> 
 
 async def matching_ids(store: Store, type_: str, filter_: Document, limit: int) -> list[str]:
     """At most `limit` ids of what matches."""
+    await store.caught_up(type_)
     # in one batch as far as it goes, for only the first is under the database's own time limit
     cursor = store[type_].find(filter_, {"_id": 1}, limit=limit, batch_size=limit, session=store.session)
     found = await timed(store, type_, finding(filter_, {}, limit), cursor.to_list())
@@ -74,6 +75,7 @@ async def matching_places(store: Store, type_: str, filter_: Document, limit: in
 
 async def matching_definitions(store: Store, type_: str, filter_: Document, limit: int) -> list[Document]:
     """At most `limit` documents of what matches, with what names a definition: URL and version."""
+    await store.caught_up(type_)
     projection = {"search.url": 1, "search.version": 1}
     cursor = store[type_].find(filter_, projection, limit=limit, batch_size=limit, session=store.session)
     return await timed(store, type_, finding(filter_, {}, limit), cursor.to_list())
@@ -84,6 +86,7 @@ async def referred_urls(store: Store, type_: str, filter_: Document, field: str,
 
     A value is a list of forms, and what one of them names has two at most: with its version and without.
     """
+    await store.caught_up(type_)
     stages: list[dict[str, Any]] = [{"$match": filter_}, {"$group": {"_id": f"${field}"}}, {"$limit": limit}]
     cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
 
@@ -107,6 +110,7 @@ async def referred_ids(store: Store, type_: str, filter_: Document, field: str, 
 
     A scalar is grouped at once: where an index holds it after what the filter asks, MongoDB reads one key for each.
     """
+    await store.caught_up(type_)
     stages: list[dict[str, Any]] = [{"$match": filter_}]
     if field.startswith("sort."):
         stages += [{"$group": {"_id": f"${field}"}}, {"$match": {"_id": _one_of(target)}}]

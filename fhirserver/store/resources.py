@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
@@ -46,6 +45,10 @@ BUILD_SECONDS = 600  # an index on a large collection that a new release wants
 
 class Conflict(Exception):
     """Somebody else wrote the same resource in between: read again and decide again."""
+
+
+class Behind(Conflict):
+    """A transaction began before all was there that is made later: make it, and begin again."""
 
 
 class Stored(NamedTuple):
@@ -142,6 +145,8 @@ class Store:
         self.wrote: Callable[[Sequence[Change]], None] = lambda changes: (
             None
         )  # is told what was, or may have been, written
+        self.late: Mapping[str, Callable[[], Awaitable[None]]] = {}  # types that are made later: what makes them now
+        self._waited = False  # whether they were made before this transaction began
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
         self._reads: Shared[str, str, Document | None] = Shared(self._read_together, timeout)
@@ -165,17 +170,27 @@ class Store:
                 await ensure(self.database, type_)
             self._ensured.add(type_)
 
+    async def caught_up(self, *types: str) -> None:
+        """Who reads these types sees all that was acknowledged before."""
+        for type_ in types:
+            if type_ in self.late:
+                if self.session is None:
+                    await self.late[type_]()
+                elif not self._waited:
+                    raise Behind
+
     # reading
 
     async def read(self, type_: str, id_: str) -> Stored | None:
         """The current version, which may be a tombstone."""
+        await self.caught_up(type_)
         document = await (self._reads(type_, id_) if self.session is None else self._one(type_, id_))
         return None if document is None else stored(type_, document)
 
     async def _read_together(self, type_: str, ids: list[str]) -> list[Document | None]:
         if len(ids) == 1:
             return [await self._one(type_, ids[0])]
-        found = {document["_id"]: document for document in await self.read_many(type_, {*ids})}
+        found = {document["_id"]: document for document in await self._many(type_, {*ids})}
         return [found.get(id_) for id_ in ids]
 
     async def _one(self, name: str, key: Any) -> Document | None:
@@ -185,6 +200,10 @@ class Store:
 
     async def read_many(self, type_: str, ids: Iterable[str], fields: Iterable[str] = ()) -> list[Document]:
         """Current documents by id, in no order; `fields` names more of the document than the body."""
+        await self.caught_up(type_)
+        return await self._many(type_, ids, fields)
+
+    async def _many(self, type_: str, ids: Iterable[str], fields: Iterable[str] = ()) -> list[Document]:
         wanted = sorted(ids)
         if not wanted:
             return []
@@ -196,6 +215,7 @@ class Store:
 
     async def read_versions(self, type_: str, ids: Iterable[str]) -> dict[str, int]:
         """The current version numbers of those that exist and are not deleted."""
+        await self.caught_up(type_)
         wanted = sorted(ids)
         if not wanted:
             return {}
@@ -233,6 +253,7 @@ class Store:
 
         `stages` make of what matches what is sorted.
         """
+        await self.caught_up(type_)
         shown = dict.fromkeys(("body", *fields))
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             if not stages:
@@ -245,6 +266,7 @@ class Store:
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
+        await self.caught_up(type_)
         asking = rows(self, type_, Find(filter_, limit), (("_id", 1),), BODY, zoned=True)
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             found = await timed(self, type_, finding(filter_, {"_id": 1}, limit), asking)
@@ -252,6 +274,7 @@ class Store:
 
     async def aggregate(self, type_: str, stages: Sequence[Document], comment: str | None = None) -> list[Document]:
         """What a pipeline makes of the current documents, within the search budget."""
+        await self.caught_up(type_)
         with pymongo.timeout(self.search_ms / 1000), within_budget():
             asked = self[type_].aggregate(list(stages), session=self.session, allowDiskUse=True, comment=comment)
             return await (await asked).to_list()
@@ -260,6 +283,7 @@ class Store:
         self, type_: str, filter_: Document, limit: int | None = None, stages: Sequence[Document] = ()
     ) -> int:
         """How many match, or how many `stages` make of them; no more than `limit` are counted."""
+        await self.caught_up(type_)
         if stages:
             return await self._count_made(type_, filter_, limit, stages)
         bounded = {} if limit is None else {"limit": limit}
@@ -409,18 +433,24 @@ class Store:
 
         `work` may be called several times and must take all it knows from the store that it is given.
         """
-        runs = 0
+        runs, waited = 0, False
 
         async def run(bound: Store) -> T:
             nonlocal runs
             runs += 1
+            bound._waited = waited
             return await work(bound)
 
         with pymongo.timeout(self.timeout + extra_seconds):  # for all attempts together: the client waits once
             try:
                 for _ in range(ATTEMPTS):
-                    with suppress(Conflict):
+                    try:
                         return await self._attempt(run)
+                    except Behind:
+                        await self.caught_up(*self.late)
+                        waited = True
+                    except Conflict:
+                        continue
                 return await self._attempt(run)
             except (PyMongoError, Outcome) as error:
                 if runs > 1 and overtaken(error):  # it was others who took its time

@@ -18,6 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 from pymongo.write_concern import WriteConcern
 
+AUDIT_EVENT = "AuditEvent"
 CLAIMS = "claims"
 JOBS = "jobs"
 EMERGENCIES = "emergencies"
@@ -75,7 +76,7 @@ HOT: dict[str, tuple[IndexModel, ...]] = {
         _index("code-patient", **{"search.code": ASCENDING, "sort.patient": ASCENDING}),
     ),
     "CodeSystem": (_index("value-set", **{"resource.valueSet": ASCENDING}),),
-    "AuditEvent": (_index("ledger", **{"ledger.strand": ASCENDING, "ledger.number": ASCENDING}),),
+    AUDIT_EVENT: (_index("ledger", **{"ledger.strand": ASCENDING, "ledger.number": ASCENDING}),),
     "Location": (_index("near", **{"search.near": GEOSPHERE}),),
 }
 

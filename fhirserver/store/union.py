@@ -20,6 +20,7 @@ async def union(
     """
     if not branches:
         return []
+    await store.caught_up(*dict.fromkeys(collection for collection, _ in branches))
     if store.session is not None:
         found: list[Document] = []
         for collection, branch in branches:

@@ -17,7 +17,8 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.store.blobs import pack, unpack
-from fhirserver.store.ledger import Verdict, audit_key, forget, verify
+from fhirserver.store.seals import audit_key
+from fhirserver.store.strands import Verdict, forget, verify
 from fhirserver.validation.validate import Validator
 from smart_auth import users
 

@@ -20,12 +20,14 @@ import pytest
 from bson import json_util
 from pymongo import AsyncMongoClient, monitoring
 
+from fhirserver.store.outstanding import Pace
 from smart_auth.tokens import SECRET_LENGTH
 
 if TYPE_CHECKING:
     from conftest import Fhir, Served
     from paths import Path
 
+NEVER = Pace(soon=3_600, latest=3_600, many=10**6, most=10**6)
 STEP = timedelta(milliseconds=10)
 # of a command, what is of the connection and not of the question
 CONNECTION = {
@@ -112,6 +114,7 @@ class Commands(monitoring.CommandListener):
             client = partial(AsyncMongoClient, event_listeners=[self])
             patch.setattr("fhirserver.store.connect.AsyncMongoClient", client)
             patch.setattr("fhirserver.store.finds.LONGEST", 60.0)  # on a busy machine, too, nothing is asked again
+            patch.setattr("fhirserver.store.outstanding.PACE", NEVER)  # events are made when somebody asks for them
             yield
 
     def told(self) -> list[str]:
@@ -145,8 +148,11 @@ def shape(name: str, command: Mapping[str, Any]) -> str:
 
 
 def _kept(command: Mapping[str, Any]) -> bool:
-    """What is asked once and kept until it changes: Consents in force, which types have labels, what URLs mean."""
-    return command.get("comment") == "kept"
+    """What is asked once and kept until it changes: Consents in force, which types have labels, what URLs mean.
+
+    And the events that are made of the lines of all requests before, by whoever reads some first.
+    """
+    return command.get("comment") in ("kept", "made")
 
 
 class Told(NamedTuple):

@@ -23,15 +23,15 @@ START_SECONDS = 60
 
 
 class Machine:
-    """`healthmate serve --open` on a data folder. Leaving the `with` ends everything it started."""
+    """`healthmate serve` on a data folder. Leaving the `with` ends everything it started."""
 
-    def __init__(self, data: Path, program: Sequence[str] = HEALTHMATE) -> None:
+    def __init__(self, data: Path, program: Sequence[str] = HEALTHMATE, *options: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         self.data = data
         self.url = f"http://127.0.0.1:{port}"
         self.log = data.with_suffix(".log")
-        self._command = [*program, "serve", "--open", "--port", str(port), "--data", str(data)]
+        self._command = [*program, "serve", *(options or ("--open",)), "--port", str(port), "--data", str(data)]
         self._process: subprocess.Popen[bytes] | None = None
         self._http = httpx.Client(timeout=5)
 
