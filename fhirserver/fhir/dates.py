@@ -45,6 +45,14 @@ def parse(text: str) -> Span:
     return _cached(text) if len(text) <= _LONGEST_CACHED else _parse(text)
 
 
+def given(name: str, text: str) -> Span:
+    """The same of a parameter, which a refusal names."""
+    try:
+        return parse(text)
+    except Outcome as refusal:
+        raise invalid(f"{name}: {refusal}", name) from refusal
+
+
 def _parse(text: str) -> Span:
     match = _PATTERN.fullmatch(text)
     if match is None:

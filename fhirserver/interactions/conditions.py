@@ -20,7 +20,7 @@ from fhirserver.store.hops import one_budget
 from fhirserver.store.resources import Stored
 
 MATCHES = 1_000
-_type = re.compile(r"^[^?=&]*\?")  # `Patient?` before the criteria; a later question mark belongs to a value
+_type = re.compile(r"([^?=&]*)\?")  # `Patient?` before the criteria; a later question mark belongs to a value
 
 
 def check_version(if_match: str | None, current: Stored | None, reference: str) -> None:
@@ -46,7 +46,7 @@ def check_absent(if_none_match: str | None, current: Stored | None, reference: s
 
 def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
     """The query of a condition. Here an unknown parameter is always refused: ignoring it would match too much."""
-    pairs = tuple(parse_qsl(_type.sub("", text), keep_blank_values=True)) if isinstance(text, str) else text
+    pairs = _pairs(ctx, type_, text) if isinstance(text, str) else text
     query = parse(
         type_,
         pairs,
@@ -67,6 +67,17 @@ def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
             f" {type_}/[id], or {type_}?identifier=…",
         )
     return query
+
+
+def _pairs(ctx: Context, type_: str, text: str) -> Pairs:
+    """Of `identifier=…`; `?` and the type, or its URL, may stand before it, as some clients write."""
+    named = _type.match(text)
+    if named and named[1].removeprefix(f"{ctx.base_url}/") not in ("", type_):
+        raise invalid(f"the condition is on {named[1][:80]}, and what is decided by it is a {type_}")
+    try:
+        return tuple(parse_qsl(text[named.end() if named else 0 :], keep_blank_values=True, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise invalid("the condition is not percent-encoded UTF-8") from error
 
 
 def claim_key(query: Query) -> str:

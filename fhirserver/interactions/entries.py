@@ -37,13 +37,17 @@ def parsed(ctx: Context, entry_: Any, index: int, strict: bool) -> Request:
         raise invalid(f"{url!r} is not a URL", f"{place}.url") from error
     if parts.scheme or parts.netloc:
         raise invalid(f"{url} is not a URL of this server ({ctx.base_url})", f"{place}.url")
-    path = tuple(unquote(segment) for segment in parts.path.split("/") if segment)
+    try:
+        path = tuple(unquote(segment, errors="strict") for segment in parts.path.split("/") if segment)
+        pairs = tuple(parse_qsl(parts.query, keep_blank_values=True, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise invalid(f"{url[:80]!r} is not percent-encoded UTF-8", f"{place}.url") from error
     since = asked.get("ifModifiedSince")
     body = entry_.get("resource")
     return Request(
         method=method,
         path=path,
-        pairs=tuple(parse_qsl(parts.query, keep_blank_values=True)),
+        pairs=pairs,
         body=_patch(body, place) if method == "PATCH" else body,
         if_match=asked.get("ifMatch"),
         if_none_match=asked.get("ifNoneMatch"),

@@ -111,10 +111,10 @@ def _count(text: str | None, default: int) -> int:
 
 
 def _span(values: dict[str, str]) -> Span:
-    since = dates.parse(values["_since"]).low if "_since" in values else None
+    since = dates.given("_since", values["_since"]).low if "_since" in values else None
     if "_at" not in values:
         return Span(since)
-    at = dates.parse(values["_at"])
+    at = dates.given("_at", values["_at"])
     return Span(since, at.low, at.high)
 
 

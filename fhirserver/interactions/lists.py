@@ -18,12 +18,12 @@ MOST = 20  # lists at once
 async def listed(ctx: Context, far: Far, lists: Sequence[str], type_: str) -> list[str]:
     """The ids of the resources of a type that are on any of these lists. Raises a 400 Outcome for unknown ones."""
     if len(lists) > MOST:
-        raise too_costly(f"_list: at most {MOST} lists are looked into")
+        raise too_costly(f"at most {MOST} lists are looked into")
     authorize(ctx.caller, "search", "List")
     named = Clause(ctx.registry["List"]["_id"], None, tuple(lists))
     found = await ctx.store.find_stored("List", await far("List", named), MOST)
     if missing := set(lists).difference(each.id for each in found):
-        raise invalid(f"_list: List/{min(missing)} is not known here", code="not-found")
+        raise invalid(f"List/{min(missing)} is not known here", code="not-found")
     own = ctx.base_url.rstrip("/") + "/"
     return sorted({id_ for each in found for id_ in _members(json.decode(each.body), type_, own)})
 

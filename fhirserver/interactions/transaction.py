@@ -309,13 +309,17 @@ class _Attempt:
     async def _conditional(self, text: str, step: Step) -> Target:
         """https://hl7.org/fhir/R4/http.html#2.21.0.10.1; an entry created under the same condition counts."""
         type_, _, condition = text.partition("?")
-        query = criteria(self.ctx, type_, condition)
+        try:
+            query = criteria(self.ctx, type_, condition)
+        except Outcome as refusal:
+            said = f"the conditional reference {text[:200]}: {refusal}"
+            raise Outcome(refusal.status, refusal.issues[0].code, said, headers=refusal.headers) from refusal
         for other in self.steps:
             if other.query and other.request.method == "POST" and claim_key(other.query) == claim_key(query):
                 return Target(f"{type_}/{other.id}", 1)
         found = await match(self.ctx, query, deleting=False)
         if found is None:
-            raise Outcome(412, "not-found", f"the conditional reference {text} matches nothing")
+            raise Outcome(412, "not-found", f"the conditional reference {text[:200]} matches nothing")
         return Target(found.reference, found.version)
 
 

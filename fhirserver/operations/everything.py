@@ -161,7 +161,7 @@ def _asked(ctx: Context, values: dict[str, list[Any]], type_: str) -> Asked:
     part = {name: text for name in ("_elements", "_summary") if (text := once(values, name)) is not None}
     return Asked(
         _types(ctx, values.get("_type", ())),
-        None if since is None else dates.parse(since).low,
+        None if since is None else dates.given("_since", since).low,
         days(once(values, "start"), once(values, "end")),
         min(whole(values, "_count", largest, 999_999_999), largest),
         part_of(part),

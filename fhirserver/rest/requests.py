@@ -16,7 +16,7 @@ from fhirserver.fhir.xml import from_xml
 from fhirserver.interactions.exchange import Pairs, Request
 from fhirserver.rest.binary import binary, is_content
 from fhirserver.rest.bodies import Headers
-from fhirserver.rest.negotiation import JSON_TYPE, PATCH_TYPE, XML_TYPE, sent
+from fhirserver.rest.negotiation import FORM_TYPE, JSON_TYPE, PATCH_TYPE, XML_TYPE, sent
 
 MAX_FIELDS = 2_000
 SECURITY = b"x-security-context"
@@ -65,7 +65,7 @@ def request(
         if_match=_text(headers, b"if-match"),
         if_none_match=_text(headers, b"if-none-match"),
         if_modified_since=_http_date(_text(headers, b"if-modified-since")),
-        if_none_exist=_text(headers, b"if-none-exist"),
+        if_none_exist=_condition(headers),
         strict=strict,
     )
 
@@ -82,14 +82,15 @@ def _document(
     media = _text(headers, b"content-type")
     if is_content(method, path, media, content):
         return binary(content, media or "", path[1] if len(path) > 1 else None, _text(headers, SECURITY)), query, None
-    kind = sent(media, PATCH_TYPES if method == "PATCH" else RESOURCE_TYPES)
+    searching = path[-1:] == ("_search",)
+    kind = sent(media, FORM_TYPE if searching else PATCH_TYPES if method == "PATCH" else RESOURCE_TYPES)
     if kind == "form":
-        if not path or path[-1] != "_search":
+        if not searching:
             said = "a form, which curl -d sends where it is told nothing else, is for _search; add"
             raise Outcome(415, "not-supported", f"{said} -H 'Content-Type: {JSON_TYPE}'")
         return None, query + pairs(content, "the form"), None
-    if path and path[-1] == "_search":
-        raise Outcome(415, "not-supported", "_search takes application/x-www-form-urlencoded")
+    if searching:
+        raise Outcome(415, "not-supported", f"_search takes {FORM_TYPE}")
     if kind == "patch":
         if method != "PATCH":
             raise Outcome(415, "not-supported", "a JSON Patch is sent with PATCH")
@@ -118,6 +119,14 @@ def _other_format(content: bytes) -> str | None:
 def _text(headers: Headers, name: bytes) -> str | None:
     value = headers.get(name)
     return None if value is None else value.decode("latin-1")
+
+
+def _condition(headers: Headers) -> str | None:
+    """What a resource must not exist by: criteria, of which some clients leave letters as they are."""
+    try:
+        return headers[b"if-none-exist"].decode() if b"if-none-exist" in headers else None
+    except UnicodeDecodeError as error:
+        raise invalid("If-None-Exist is not UTF-8; percent-encode what is not ASCII") from error
 
 
 def _http_date(text: str | None) -> datetime | None:

@@ -50,8 +50,8 @@ class Days(NamedTuple):
 
 def days(start: str | None, end: str | None) -> Days:
     """Both included. 400 where one cannot be read or they are in the wrong order."""
-    low = None if start is None else dates.parse(start).low
-    high = None if end is None else dates.parse(end).high
+    low = None if start is None else dates.given("start", start).low
+    high = None if end is None else dates.given("end", end).high
     if low is not None and high is not None and low >= high:
         raise invalid(f"start={start} is after end={end}", "start")
     return Days(low, high)

@@ -311,6 +311,8 @@ def shown(text: str) -> str:
 
 
 def unknown_parameter(type_: str, code: str, known: Mapping[str, Parameter]) -> Unknown:
+    if not code:
+        return Unknown(f"an empty name is no search parameter of {type_}")
     near = get_close_matches(code[:64], known, 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return Unknown(f"{shown(code)} is not a search parameter of {type_} here{hint}")

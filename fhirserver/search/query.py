@@ -49,6 +49,7 @@ from fhirserver.search.uses import check_modifier, check_repeats, check_values
 
 FILTER = "_filter"
 NAMED_QUERY = "_query"  # https://hl7.org/fhir/R4/search.html#query: one that is not known is refused, also when lenient
+UNMODIFIED = frozenset({FILTER, NAMED_QUERY, "_type"})
 MAX_PARAMETERS = 200
 MAX_VALUES = 1000
 MAX_CHARACTERS = 1_000_000
@@ -388,6 +389,8 @@ class _Reader:
     def _clause(self, code: str, modifier: str | None, value: str) -> Criterion:
         parameter = LIST if code == LIST.code else self.parameters.get(code)
         if parameter is None or (kind(parameter), None) not in VALUES:
+            if modifier is not None and code in UNMODIFIED:
+                raise _no_modifier(modifier)
             raise unknown_parameter(self.type, code, self.parameters)
         typed, modifier, read = self._reading(parameter, modifier)
         if not value or value.isspace():  # a form sends the fields that were left empty too
@@ -522,10 +525,14 @@ def _whole_number(text: str, least: int = 0) -> int:
     return int(text)
 
 
+def _no_modifier(modifier: str) -> Outcome:
+    return invalid(f"the modifier :{shown(modifier)} is not supported here; it takes none", code="not-supported")
+
+
 def _unknown_modifier(parameter: Parameter, modifier: str) -> Outcome:
     """Without it the search would be another one, so it is refused, also when lenient."""
     if parameter is LIST:
-        return invalid(f"the modifier :{shown(modifier)} is not supported here; it takes none", code="not-supported")
+        return _no_modifier(modifier)
     known = ["missing", *(each for type_, each in VALUES if type_ == kind(parameter) and each)]
     if parameter.type == "reference":
         known += parameter.targets[:8]

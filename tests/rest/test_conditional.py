@@ -60,6 +60,32 @@ def test_a_condition_that_says_nothing_is_refused(fhir, mrn, criteria):
     assert fhir.ids(f"Patient?identifier={mrn}") == []
 
 
+@pytest.mark.parametrize("before", ["", "?", "Patient?", "{base}/Patient?"])
+def test_a_condition_may_name_what_it_is_on(fhir, mrn, before):
+    """Letters need not be percent-encoded either, in UTF-8."""
+    known = fhir.create(patient(mrn, name=[{"family": "Müller"}]))
+    for family in ("M%C3%BCller", "Müller"):
+        condition = f"{before.format(base=fhir.base_url)}identifier={mrn}&family:exact={family}"
+        again = fhir.post("Patient", patient(mrn), headers={"If-None-Exist": condition.encode()})
+        assert (again.status_code, again.json()["id"]) == (200, known["id"]), again.text
+
+
+@pytest.mark.parametrize(
+    ("condition", "sentence"),
+    [
+        (b"Observation?identifier=x", "the condition is on Observation, and what is decided by it is a Patient"),
+        (b"http://elsewhere.org/Patient?identifier=x", "the condition is on http://elsewhere.org/Patient"),
+        (b"identifier=%FF", "the condition is not percent-encoded UTF-8"),
+        (b"identifier=\xff", "If-None-Exist is not UTF-8"),
+    ],
+)
+def test_a_condition_that_means_something_else_creates_nothing(fhir, mrn, condition, sentence):
+    answer = fhir.post("Patient", patient(mrn), headers={"If-None-Exist": condition})
+    assert answer.status_code == 400, answer.text
+    assert sentence in answer.json()["issue"][0]["diagnostics"]
+    assert fhir.ids(f"Patient?identifier={mrn}") == []
+
+
 def test_a_conditional_update_creates_then_updates(fhir, mrn):
     url = f"Patient?identifier=urn:mrn|{mrn}"
     made = fhir.put(url, patient(mrn))

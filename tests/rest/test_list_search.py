@@ -108,6 +108,7 @@ def test_refusals(world, query: str, status: int, code: str, sentence: str) -> N
     (issue,) = answer.json()["issue"]
     assert (answer.status_code, issue["code"]) == (status, code), issue
     assert sentence in issue["diagnostics"]
+    assert issue["diagnostics"].count("_list:") <= 1
 
 
 def test_a_list_that_is_too_long_is_refused(world, monkeypatch):

@@ -31,6 +31,13 @@ PATIENT = '{"resourceType":"Patient"}'
         ("PATCH", "Patient/1", "application/merge-patch+json", "{}", 415, "send application/json-patch+json"),
         ("PATCH", "Patient/1", JSON, '{"active":true}', 415, "PATCH takes application/json-patch+json"),
         ("POST", "Patient", "text/hl7v2", "MSH|", 415, f"send {JSON} or {XML}"),
+        ("POST", "Patient/_search", "text/plain", "name=ada", 415, f"send {FORM}"),
+        ("POST", "Patient/_search", JSON, "{}", 415, f"_search takes {FORM}"),
+        ("GET", "Patient/1/$everything?_since=soon", JSON, "", 400, "_since: 'soon' is not a date"),
+        ("GET", "Patient/1/$everything?start=gt2024", JSON, "", 400, "start: 'gt2024' is not a date"),
+        ("GET", "Patient/1/$everything?end=2024-13", JSON, "", 400, "end: '2024-13' is not a date"),
+        ("GET", "Patient/_history?_since=soon", JSON, "", 400, "_since: 'soon' is not a date"),
+        ("GET", "Patient/1/_history?_at=soon", JSON, "", 400, "_at: 'soon' is not a date"),
     ],
 )
 def test_a_refusal_says_what_to_do(

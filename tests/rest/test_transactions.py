@@ -214,6 +214,9 @@ def test_the_same_thing_is_not_written_twice(fhir, twice):
             "Bundle.entry[1].request.url",
         ),
         ({"resource": {"resourceType": "Patient"}}, 400, "Bundle.entry[1].request"),
+        (entry("GET", "Patient?identifier=%FF"), 400, "Bundle.entry[1].request.url"),
+        (entry("DELETE", "Patient/%FF"), 400, "Bundle.entry[1].request.url"),
+        (entry("POST", "Patient", patient(), ifNoneExist="Group?identifier=x"), 400, "Bundle.entry[1]"),
     ],
 )
 def test_one_bad_entry_stops_the_whole_and_is_named(fhir, bad, status, expression):
@@ -406,6 +409,13 @@ def test_a_link_to_no_entry_is_refused(fhir):
     assert answer.status_code == 400
     assert dangling in answer.json()["issue"][0]["diagnostics"]
     assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[0].resource"]
+
+
+def test_a_conditional_reference_that_cannot_be_read_is_quoted(fhir):
+    answer = fhir.post("", bundle("transaction", entry("POST", "Observation", observation("Patient?name:is=Ada"))))
+    assert answer.status_code == 400
+    said = answer.json()["issue"][0]["diagnostics"]
+    assert said.startswith("the conditional reference Patient?name:is=Ada: name:is: the modifier :is is not supported")
 
 
 def test_a_conditional_reference_needs_a_transaction(fhir):
