@@ -22,12 +22,14 @@ _etag = re.compile(r'(?:W/)?"(?P<version>[^"]*)"')
 class Request:
     """One interaction asked for. `path` are the segments below the base, `body` is decoded JSON.
 
-    `sent` is the text that the body was read from, where it came alone.
+    `sent` is the text that the body was read from, where it came alone. `presentation` are the pairs that say how the
+    answer is written, which links to its other pages say again.
     """
 
     method: str
     path: tuple[str, ...]
     pairs: Pairs = ()
+    presentation: Pairs = ()
     body: Any = None
     sent: Sent | None = None
     if_match: str | None = None

@@ -54,7 +54,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
         found = await _seen(ctx, partial(versions, ctx.store, types, count + 1, span=span), count, after, "s", led)
     page, more = found[:count], len(found) > count
     path = "/".join((*request.path,))
-    used = [(name, value) for name, value in request.pairs if name in PARAMETERS]
+    used = [*(pair for pair in request.pairs if pair[0] in PARAMETERS), *request.presentation]
     kept = [pair for pair in used if pair[0] != "_cursor"]
     links = [("self", page_url(ctx.base_url, path, used))]
     if more:

@@ -33,7 +33,6 @@ from fhirserver.search.paging import (
     INSIDE,
     SCORED,
     WITHIN,
-    Cursor,
     Page,
     Row,
     Slice,
@@ -157,10 +156,10 @@ async def filter_of(ctx: Context, query: Query) -> Document:
 
 
 class Result(NamedTuple):
-    """What a search found: entries, links as (relation, cursor), and how many there are in all pages."""
+    """What a search found: entries, links as (relation, sealed cursor), and how many there are in all pages."""
 
     entries: list[bytes]
-    links: Sequence[tuple[str, Cursor | None]]
+    links: Sequence[tuple[str, str | None]]
     total: Estimate | None
 
 
@@ -193,12 +192,12 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
 
 
 def _links(
-    ctx: Context, request: Request, first: Query, links: Iterable[tuple[str, Cursor | None]]
+    ctx: Context, request: Request, first: Query, links: Iterable[tuple[str, str | None]]
 ) -> Iterator[tuple[str, str]]:
     path = "/".join(request.path).removesuffix("_search").rstrip("/")
-    here = page_url(ctx.base_url, path, first.used)
+    here = page_url(ctx.base_url, path, (*first.used, *request.presentation))
     for relation, cursor in links:
-        yield relation, here if cursor is None else page_after(here, encode_cursor(ctx.secret, first, cursor))
+        yield relation, here if cursor is None else page_after(here, cursor)
 
 
 async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result:
@@ -213,11 +212,13 @@ async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result
         total = Estimate(len(page.rows))
     elif first.total in ("accurate", "estimate"):
         total = await _total(ctx, first, plans)
-    links: list[tuple[str, Cursor | None]] = [("self", None)]
+    links: list[tuple[str, str | None]] = [("self", first.cursor)]
+    if first.cursor is not None:  # also of a page that is empty by now, which has no neighbours
+        links.append(("first", None))
     if page.previous is not None:
-        links += [("first", None), ("previous", page.previous)]
+        links.append(("previous", encode_cursor(ctx.secret, first, page.previous)))
     if page.next is not None:
-        links.append(("next", page.next))
+        links.append(("next", encode_cursor(ctx.secret, first, page.next)))
     return Result(entries, links, total)
 
 

@@ -134,7 +134,8 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
             raise not_found(reference)
         if "deleted" in focus:
             raise gone(reference)
-        if after is None and (asked.since is None or focus["updated"] >= asked.since):
+        since = asked.since is None or focus["updated"] >= asked.since
+        if after is None and since and type_ in _looked_at(type_, asked):
             rows.insert(0, Kept(type_, id_, focus["body"]))
         page = [Found(row.type, row.id, unpack(row.body)) for row in rows[: asked.most]]
         patients = sorted(each for each in focus["compartments"] if each.startswith("Patient/"))
@@ -181,14 +182,18 @@ def _types(ctx: Context, values: Sequence[Any]) -> frozenset[str] | None:
     return asked
 
 
+def _looked_at(type_: str, asked: Asked) -> frozenset[str]:
+    """The types to look at. Where others than those of the compartment are asked for, all that may refer to them."""
+    possible = frozenset(types_with(type_))
+    return possible if asked.types is None or asked.types - possible else asked.types
+
+
 async def _filters(ctx: Context, about: About, asked: Asked) -> dict[str, Document]:
-    """What to look at. Where types outside of the compartment are asked for, all that may refer to them."""
-    possible = frozenset(types_with(about.type))
-    looked_at = possible if asked.types is None or asked.types - possible else asked.types
+    """What to look at, by type."""
     since: Document = {} if asked.since is None else {"updated": {"$gte": asked.since}}
     filters: dict[str, Document] = {}
     led = Led()
-    for each in looked_at.intersection(await ctx.store.types()):
+    for each in _looked_at(about.type, asked).intersection(await ctx.store.types()):
         seen = [await visible(ctx, about.inside(each), led, permission) for permission in about.permissions]
         distinct = [filter_ for at, filter_ in enumerate(seen) if filter_ not in seen[:at]]
         filters[each] = conjunction([*distinct, about.bounds, since, within(each, asked.care)])
@@ -254,8 +259,9 @@ def _entries(ctx: Context, found: Iterable[Found], part: Part, mode: str) -> lis
 
 def _links(ctx: Context, request: Request, asked: Asked, cursor: str | None) -> list[tuple[str, str]]:
     path = "/".join(request.path)
-    first = tuple(pair for pair in asked.used if pair[0] != "_cursor")
-    links = [("self", page_url(ctx.base_url, path, asked.used))]
+    used = (*asked.used, *request.presentation)
+    first = tuple(pair for pair in used if pair[0] != "_cursor")
+    links = [("self", page_url(ctx.base_url, path, used))]
     if asked.cursor is not None:
         links.append(("first", page_url(ctx.base_url, path, first)))
     if cursor is not None:

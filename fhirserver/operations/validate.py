@@ -25,6 +25,7 @@ from fhirserver.interactions.validation import checked, refusing, worst
 from fhirserver.interactions.write import check_links, existing, identified
 from fhirserver.operations.parameters import given, once, taken
 from fhirserver.operations.registry import operation
+from fhirserver.search.custom import SEARCH_PARAMETER, row
 
 DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 MODES = ("create", "update", "delete", "profile")
@@ -114,9 +115,20 @@ async def _issues(ctx: Context, resource: Any, asked: Asked, type_: str, id_: st
         said = f"the URL says {type_}, the resource says {named[:80]}"
         return [Issue("error", "invalid", said, f"{named[:80]}.resourceType", rule="resource-type")]
     issues = await checked(ctx, resource, asked.profiles)
+    if not refusing(issues) and named == SEARCH_PARAMETER:
+        issues = worst([*issues, *_unusable(resource)])
     if not refusing(issues) and asked.mode in ("create", "update"):
         issues = worst([*issues, *await _refusals(ctx, resource, asked.mode, id_)])
     return issues
+
+
+def _unusable(parameter: Json) -> list[Issue]:
+    """Why a server could not find anything by an active SearchParameter."""
+    try:
+        row(parameter)
+    except Outcome as refusal:
+        return [*refusal.issues]
+    return []
 
 
 async def _refusals(ctx: Context, resource: Json, mode: str, id_: str | None) -> list[Issue]:

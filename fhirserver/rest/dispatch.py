@@ -153,7 +153,9 @@ async def _answer(
 ) -> tuple[int, bytes, list[Header]]:
     """The answer, once its audit event is kept; of a refusal, too. In an emergency, by the reason that is given."""
     if any(key in PRESENTATION for key, _ in asked.pairs):  # the rest is for the interaction
-        asked = replace(asked, pairs=tuple(pair for pair in asked.pairs if pair[0] not in PRESENTATION))
+        kept = tuple(pair for pair in asked.pairs if pair[0] not in PRESENTATION)
+        said = tuple({key: (key, value) for key, value in asked.pairs if key in PRESENTATION}.values())
+        asked = replace(asked, pairs=kept, presentation=said)
 
     async def run() -> Answer:
         if emergency is not None:

@@ -168,6 +168,12 @@ def test_pages_are_the_whole_in_parts(record: Fhir, path: str, count: int) -> No
     assert (matches, came) == (whole, others)
 
 
+def test_the_focus_takes_no_place_where_it_is_not_asked_for(record: Fhir) -> None:
+    matches, _ = found(record, "Patient/ada/$everything?_type=Observation")
+    first, _ = found(record, "Patient/ada/$everything?_type=Observation&_count=1")
+    assert first == matches[:1]
+
+
 def test_only_a_whole_record_has_a_total(record: Fhir) -> None:
     assert record.bundle("Patient/ada/$everything")["total"] == len(MATCHES)
     first = record.bundle("Patient/ada/$everything?_count=2")

@@ -241,6 +241,69 @@ def test_pages_go_forward_and_back(world):
     assert walked(world, first) == pages
 
 
+def links(bundle) -> dict[str, str]:
+    return {link["relation"]: link["url"] for link in bundle["link"]}
+
+
+def test_self_is_the_page_itself(world):
+    url = "Observation?_sort=-date&_count=2"
+    for _ in range(3):
+        page = world.bundle(url)
+        again = world.bundle(links(page)["self"])
+        assert (again.get("entry"), links(again)) == (page.get("entry"), links(page))
+        assert links(page)["self"].endswith(url)
+        url = links(page).get("next", "")
+    assert url == ""
+
+
+def test_a_page_that_became_empty_leads_back_to_the_first(fhir):
+    def put(number: int) -> None:
+        said = {"resourceType": "Basic", "id": f"e{number}", "code": {"coding": [{"code": "emptied"}]}}
+        assert fhir.put(f"Basic/e{number}", said).status_code in (200, 201)
+
+    first = "Basic?code=emptied&_count=2"
+    for number in range(4):
+        put(number)
+    second = links(fhir.bundle(first))["next"]
+    for number in (2, 3):
+        fhir.delete(f"Basic/e{number}")
+    assert fhir.ids(second) == []
+    assert links(fhir.bundle(second)).keys() == {"self", "first"}
+    assert fhir.ids(links(fhir.bundle(second))["first"]) == ["e0", "e1"]
+    for number in (2, 3):
+        put(number)
+    before = links(fhir.bundle(second))["previous"]
+    for number in (0, 1):
+        fhir.delete(f"Basic/e{number}")
+    assert fhir.ids(before) == []
+    assert fhir.ids(links(fhir.bundle(before))["first"]) == ["e2", "e3"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "Observation?_count=1&",
+        "?_type=Observation&_count=1&",
+        "Patient/_history?_count=1&",
+        "Patient/$everything?_count=1&",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "_format=json&"])
+def test_other_pages_are_written_as_this_one_was_asked_for(world, path, before):
+    page = world.bundle(f"{path}{before}_format=application%2Ffhir%2Bjson&_pretty=true")
+    for relation in ("self", "next"):
+        url = links(page)[relation]
+        assert (url.count("_format="), url.count("_pretty=true")) == (1, 1)
+        assert world.get(url, headers={"Accept": "application/fhir+xml"}).text.startswith("{\n")
+
+
+def test_a_form_may_say_how_its_pages_are_written(world):
+    form = {"_count": "1", "_format": "xml"}
+    page = world.request("POST", "Observation/_search", data=form).text
+    next_ = page.partition('<relation value="next"/><url value="')[2].partition('"')[0].replace("&amp;", "&")
+    assert world.get(next_).headers["content-type"].startswith("application/fhir+xml")
+
+
 def test_a_cursor_is_good_for_its_own_search_only(world):
     bundle = world.bundle("Observation?code=8867-4&_count=1")
     cursor = next(link["url"] for link in bundle["link"] if link["relation"] == "next").rpartition("_cursor=")[2]

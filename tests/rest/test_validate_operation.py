@@ -53,6 +53,32 @@ def test_what_is_sound_is_answered_with_one_issue_that_says_so(fhir: Fhir) -> No
     assert (issue["severity"], issue["code"]) == ("information", "informational")
 
 
+@pytest.mark.parametrize("mode", ["", "?mode=create", "?mode=update"])
+@pytest.mark.parametrize(
+    ("expression", "sentence"), [("Patient.nme", "no element nme at position 9"), (None, "says by")]
+)
+def test_a_search_parameter_is_held_to_what_it_could_find(
+    fhir: Fhir, mode: str, expression: str | None, sentence: str
+) -> None:
+    parameter: Json = {
+        "resourceType": "SearchParameter",
+        "id": "own",
+        "url": "http://acme.org/own",
+        "name": "own",
+        "status": "active",
+        "description": "own",
+        "code": "own",
+        "base": ["Patient"],
+        "type": "string",
+    }
+    bad = parameter | ({"expression": expression} if expression else {})
+    found = [each for each in validated(fhir, f"SearchParameter/$validate{mode}", bad) if each["severity"] == "error"]
+    assert [each["expression"] for each in found] == [["SearchParameter.expression"]]
+    assert sentence in found[0]["diagnostics"]
+    for fine in (bad | {"status": "draft"}, parameter | {"expression": "Patient.name.family"}):
+        assert of("error", validated(fhir, f"SearchParameter/$validate{mode}", fine)) == []
+
+
 def test_what_should_be_otherwise_is_a_warning(fhir: Fhir) -> None:
     (issue,) = validated(fhir, "Patient/$validate", PATIENT)
     assert issue["severity"] == "warning"
