@@ -26,7 +26,7 @@ from fhirserver.search.criteria import Belonging, Clause, Criterion, clauses
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
-from fhirserver.store.ledger import AUDIT_EVENT
+from fhirserver.store.schema import AUDIT_EVENT
 
 MOST = 100_000  # patients whose consents keep something from one caller
 MOST_BYTES = 2_000_000  # of what they say, alike ones together: the database takes a second for so much

@@ -33,9 +33,9 @@ from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, neg
 from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
 from fhirserver.store.hops import matching_ids, matching_places, values_of
-from fhirserver.store.ledger import AUDIT_EVENT
 from fhirserver.store.mirror import encoded
 from fhirserver.store.resources import Stored
+from fhirserver.store.schema import AUDIT_EVENT
 
 BINARY, DOCUMENT = "Binary", "DocumentReference"
 CONTENT = "location"  # the parameter of a document that finds the URL of its content

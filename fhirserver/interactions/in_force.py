@@ -24,9 +24,8 @@ from fhirserver.fhir.outcome import Issue
 from fhirserver.search.filters import criterion_filter
 from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, together, values_of
-from fhirserver.store.ledger import AUDIT_EVENT
 from fhirserver.store.resources import BODY, Change, Stored, stored
-from fhirserver.store.schema import EMERGENCIES
+from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES
 from fhirserver.store.watching import KEPT, Told, written
 
 CONSENT = "Consent"
