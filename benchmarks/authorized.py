@@ -1,6 +1,6 @@
 """What authorization and audit add to a read: CPU-ms of the server, each against a server without it.
 
-    python -m benchmarks.authorized [--seconds 1.5] [--connections 8,32] [--rounds 6] [--write]
+    python -m benchmarks.authorized [--seconds 1] [--connections 8,32] [--rounds 8] [--write]
 
 Four servers on one embedded MongoDB, asked in turns so that what else the machine does falls on all of them alike: an
 open one; one that is asked by a service (`system/*.rs`), one by a patient's app (`patient/*.rs`), both without audit;
@@ -148,9 +148,9 @@ def _made(ledger: Ledger, processes: Processes, meanwhile: int) -> Making:
 
 def main(given: list[str] | None = None) -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=1.5)
+    arguments.add_argument("--seconds", type=float, default=1)
     arguments.add_argument("--connections", default="8,32")
-    arguments.add_argument("--rounds", type=int, default=6)
+    arguments.add_argument("--rounds", type=int, default=8)
     arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
     asked = arguments.parse_args(given)
     result = measure([*map(int, asked.connections.split(","))], asked.seconds, asked.rounds)

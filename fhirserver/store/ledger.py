@@ -27,6 +27,7 @@ from fhirserver.store.shared import Shared
 
 CHECKPOINTS = "audit.strands"
 CHECKPOINT_LINES, CHECKPOINT_SECONDS = 1_000, 60.0
+PAUSE = 0.003  # seconds in which lines gather, where several wait
 LARGEST_LINE = LARGEST - 100_000  # bytes: what is around it goes into the same document
 LARGEST_GROUP = 4_000_000  # bytes of lines in one document, unless it is one line
 
@@ -40,7 +41,7 @@ class Ledger:
         self.outstanding = outstanding
         self._store = store
         self._key = key
-        self._lines: Shared[str, Sequence[bytes], bool] = Shared(self._write, store.timeout)
+        self._lines: Shared[str, Sequence[bytes], bool] = Shared(self._write, store.timeout, pause=PAUSE)
         self._begin()
 
     def _begin(self) -> None:

@@ -30,12 +30,22 @@ class _Waiting(NamedTuple, Generic[Q, A]):
 
 
 class Shared(Generic[L, Q, A]):
-    """`ask` answers questions of a lane (a collection, say) in one round trip, in order; each has so many seconds."""
+    """`ask` answers questions of a lane (a collection, say) in one round trip, in order; each has so many seconds.
 
-    def __init__(self, ask: Callable[[L, list[Q]], Awaitable[Sequence[A]]], seconds: float, most: int = MOST) -> None:
+    Where several have gathered, the next round trip waits `pause` seconds for more: those who were just answered.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[L, list[Q]], Awaitable[Sequence[A]]],
+        seconds: float,
+        most: int = MOST,
+        pause: float = 0.0,
+    ) -> None:
         self._ask = ask
         self._seconds = seconds
         self._most = most
+        self._pause = pause
         self._waiting: dict[L, list[_Waiting[Q, A]]] = {}  # by lane, while a round trip is under way there
         self._tasks: dict[L, asyncio.Task[None]] = {}
 
@@ -64,6 +74,9 @@ class Shared(Generic[L, Q, A]):
 
     async def _together(self, lane: L) -> None:
         while waiting := self._waiting[lane]:
+            if self._pause and 1 < len(waiting) < self._most:  # who waits alone gains nothing by company
+                await asyncio.sleep(self._pause)
+                waiting = self._waiting[lane]
             asked, self._waiting[lane] = waiting[: self._most], waiting[self._most :]
             left = asked[0].since + self._seconds - monotonic()
             try:

@@ -89,6 +89,32 @@ def test_who_asks_in_the_same_turn_of_the_loop_goes_along() -> None:
     story(tell)
 
 
+def test_where_several_wait_more_may_join_them() -> None:
+    async def tell() -> None:
+        database = Database()
+        shared = Shared(database.ask, 5, pause=0.3)
+        tasks = await asked(shared, range(3))
+        database.go_on.release()
+        tasks += await at_once(shared, range(3, 5))
+        database.go_on.release()
+        assert await asyncio.gather(*tasks) == [*range(5)]
+        assert database.trips == [[0], [1, 2, 3, 4]]
+
+    story(tell)
+
+
+def test_who_waits_alone_waits_for_nobody_else() -> None:
+    async def tell() -> None:
+        database = Database()
+        tasks = await asked(Shared(database.ask, 5, pause=3_600), range(2))
+        for _ in range(2):
+            database.go_on.release()
+        assert await asyncio.gather(*tasks) == [0, 1]
+        assert database.trips == [[0], [1]]
+
+    story(tell)
+
+
 def test_a_round_trip_carries_a_bounded_number() -> None:
     async def tell() -> None:
         database = Database()
