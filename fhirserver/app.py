@@ -24,7 +24,9 @@ from fhirserver.access.audit import account_audited
 from fhirserver.access.audit_forms import event_of
 from fhirserver.consents.kept import Consents
 from fhirserver.context import ANYONE, NOBODY, Context
+from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions import in_force
 from fhirserver.interactions.choosing import Offered
 from fhirserver.interactions.in_force import note
@@ -34,7 +36,7 @@ from fhirserver.operations import OPERATIONS
 from fhirserver.rest.bodies import Bodies
 from fhirserver.rest.dispatch import serve
 from fhirserver.rest.queue import Queue
-from fhirserver.rest.responses import send
+from fhirserver.rest.responses import content_type, send
 from fhirserver.search.live import Live
 from fhirserver.search.parameters import r4_registry
 from fhirserver.settings import Settings, is_loopback
@@ -66,6 +68,7 @@ RETENTION_SECONDS = 6 * 3600
 SPARE_CONNECTIONS = 36  # of whoever asks for more than one at once, and of what happens beside requests
 _host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+NO_TENANT = json.encode(Outcome(404, "not-found", "the FHIR API of a tenant is at [base]/[tenant]").resource())
 
 
 Post = Callable[[str, str], Awaitable[None]]  # a tenant, and the id of a job of it that waits
@@ -326,7 +329,7 @@ class Application:
         tenant = prefix[len(FHIR) + 1 :].decode("latin-1")
         ctx = self.contexts.get(tenant)
         if ctx is None:
-            await send(send_, 404, b"Nothing is here: the FHIR API of a tenant is at [base]/[tenant]\n", [PLAIN])
+            await send(send_, 404, NO_TENANT, [content_type("json")], head=scope["method"] == "HEAD")
             return
         if ctx.rules is not ctx.live.rules:
             ctx = self.contexts[tenant] = ctx.fresh()

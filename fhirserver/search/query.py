@@ -359,12 +359,12 @@ class _Reader:
         code, colon, modifier = name.partition(":")
         if code not in RESULT:
             self.criteria.append(self._criterion(name, value))
-        elif modifier in ITERATE and code in INCLUSIONS and value:
+        elif not value:
+            raise invalid("has no value")
+        elif modifier in ITERATE and code in INCLUSIONS:
             self._include(code, value, iterate=True)
         elif colon:
             raise invalid(f"the modifier :{shown(modifier)} is not supported here", code="not-supported")
-        elif not value:
-            raise invalid("has no value")
         elif code in ONCE:
             self._result(code, value)
         else:

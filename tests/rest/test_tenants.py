@@ -88,7 +88,10 @@ def test_a_reference_to_another_tenant_is_a_foreign_url(tenants: tuple[Fhir, Fhi
 )
 def test_what_names_no_tenant_is_not_found(tenants: tuple[Fhir, Fhir], path: str) -> None:
     base = tenants[0].base_url.removesuffix("/north")
-    assert tenants[0].get(f"{base}/{path}").status_code == 404
+    answer = tenants[0].get(f"{base}/{path}")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/fhir+json; charset=utf-8")
+    assert answer.json()["issue"][0]["diagnostics"] == "the FHIR API of a tenant is at [base]/[tenant]"
+    assert tenants[0].request("HEAD", f"{base}/{path}").content == b""
 
 
 LOOKS = (

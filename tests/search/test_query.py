@@ -196,6 +196,7 @@ REFUSED = [
     ("Observation", "_sort=date,status,code,patient,subject", "_sort: at most 4 keys"),
     ("Observation", "_elements=a,,b", "_elements: 'a,,b' is not a list of elements"),
     ("Observation", "_elements=$where", "is not a list of elements"),
+    ("Observation", "_include:iterate=", "_include:iterate: has no value"),
     ("Observation", "_include=subject", "_include: 'subject' is not an inclusion"),
     ("Observation", "_include=a:b:c:d", "is not an inclusion"),
     ("Patient", "name=a%00b", "name: a NUL or half a surrogate pair is no text"),
