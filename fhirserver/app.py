@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhirserver.access.audit import account_audited
 from fhirserver.access.audit_forms import event_of
 from fhirserver.consents.kept import Consents
+from fhirserver.consents.purposes import is_purpose
 from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4, required_codes
@@ -222,7 +223,7 @@ def assemble(
         terminology=terminology,
         profiles=KeptProfiles(),
         consents=consents,
-        auth=Auth(database, settings, now, sealing_key=sealing_key(secret)),
+        auth=Auth(database, settings, now, is_purpose=is_purpose, sealing_key=sealing_key(secret)),
         caller=ANYONE if settings.open else NOBODY,
         ledger=ledger,
     )

@@ -26,7 +26,6 @@ GRANT_TYPES = (CODE, REFRESH, BACKEND)
 LISTS = ("grant_types", "redirect_uris", "contacts", "purposes")
 MOST_URIS = 20
 _id = re.compile(r"[A-Za-z0-9._\-]{1,100}")
-_purpose = re.compile(r"[A-Z]{2,20}")
 _private_use = re.compile(r"[a-z][a-z0-9+\-]*(\.[a-z0-9+\-]+)+")  # com.example.app: RFC 8252 §7.1
 
 
@@ -115,9 +114,6 @@ def check(client: Client) -> None:
             raise Refused("invalid_redirect_uri", f"an app has 1 to {MOST_URIS} redirect_uris")
         for uri in client.redirect_uris:
             check_redirect(uri)
-    for code in client.purposes:
-        if not _purpose.fullmatch(code):
-            raise _metadata(f"purposes: {code[:40]!r} is no code of v3-PurposeOfUse, as HRESCH is")
     for name in ("launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri"):
         if (page := getattr(client, name)) is not None and not is_page(page):
             raise _metadata(f"{name} is an https URL")

@@ -24,6 +24,7 @@ from smart_auth.visits import Handler
 
 PER_ADDRESS = 100  # registrations before the next has to wait
 LONGEST = 4_000  # of a scope
+PURPOSES = "v3-PurposeOfUse (https://terminology.hl7.org/ValueSet-v3-PurposeOfUse.html)"
 JWK = ("kty", "kid", "n", "e", "crv", "x", "y", "alg", "use")
 URIS = ("jwks_uri", "launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri")
 
@@ -65,7 +66,7 @@ def described(
         secret=secret and digest(secret),
         jwks=_jwks(metadata),
         contacts=tuple(_texts(metadata, "contacts")),
-        purposes=() if dynamic else tuple(dict.fromkeys(_texts(metadata, "purposes"))),
+        purposes=() if dynamic else _purposes(auth, metadata),
         dynamic=dynamic,
         **{name: _text(metadata, name) for name in URIS},
     )
@@ -78,6 +79,15 @@ def _grant_types(metadata: Mapping[str, Any], dynamic: bool) -> tuple[str, ...]:
     if dynamic and not {*asked} <= {CODE, REFRESH}:
         raise _metadata(f"who registers itself may have {CODE} and {REFRESH}")
     return tuple(dict.fromkeys(asked))
+
+
+def _purposes(auth: Auth, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a service uses data for. One that nobody knows would be taken for any: consents would deny it more."""
+    asked = tuple(dict.fromkeys(_texts(metadata, "purposes")))
+    for code in asked:
+        if not auth.is_purpose(code):
+            raise _metadata(f"purposes: {code[:40]!r} is no code of {PURPOSES}, as HRESCH is")
+    return asked
 
 
 def _scope(metadata: Mapping[str, Any]) -> str:

@@ -43,9 +43,17 @@ async def untold(happening: Happening) -> None:
     """Where no audit events are kept."""
 
 
+def unknown(purpose: str) -> bool:
+    """Where nobody says which purposes of use there are."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """The authorization server of one record: `issuer` is its own base URL, `fhir` that of the record."""
+    """The authorization server of one record: `issuer` is its own base URL, `fhir` that of the record.
+
+    `is_purpose` knows the purposes of use that Consents name.
+    """
 
     database: AsyncDatabase[Document]
     settings: Settings
@@ -55,6 +63,7 @@ class Auth:
     counts: Counts = field(default_factory=Counts)
     choices: Choices = field(default_factory=Linked)
     tell: Tell = untold
+    is_purpose: Callable[[str], bool] = unknown
     sealing_key: bytes = b""  # AES has none that is empty: who is not given one seals nothing
 
     @property

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from fhirserver.cli.running import File, data_option, print_json, record_settings, refusals, tenant_option, with_context
-from fhirserver.consents.purposes import is_purpose
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from smart_auth import clients, registration
@@ -57,11 +56,6 @@ def add_client(
     """Register a client and print it as JSON."""
     metadata = {"client_name": name, "token_endpoint_auth_method": PROOFS[kind]} | more
     metadata["redirect_uris"], metadata["purposes"] = list(more["redirect_uris"]), list(more["purposes"])
-    for code in more["purposes"]:
-        if not is_purpose(code):
-            raise click.UsageError(
-                f"{code} is no code of v3-PurposeOfUse: https://terminology.hl7.org/ValueSet-v3-PurposeOfUse.html"
-            )
     if kind == "backend":
         metadata["grant_types"] = [clients.BACKEND]
         if not more["scope"]:

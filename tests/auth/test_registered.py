@@ -36,7 +36,9 @@ def test_a_page_registers_an_app_and_shows_its_secret_once(smart: Smart, admin: 
 
 def test_a_page_registers_what_a_service_uses_data_for(admin: Browser) -> None:
     form = {"client_name": "Trial", "kind": "backend", "jwks_uri": "https://trial.example/keys", "scope": "system/*.rs"}
-    assert admin.submit("/clients", form | {"purposes": "hresch"}).status_code == 400
+    for unknown in ("hresch", "FUN", "HRESCH, FUN"):
+        refused = admin.submit("/clients", form | {"purposes": unknown})
+        assert (refused.status_code, "v3-PurposeOfUse" in refused.text) == (400, True), unknown
     page = admin.submit("/clients", form | {"purposes": "HRESCH, CLINTRCH"})
     assert (page.status_code, "for HRESCH, CLINTRCH" in page.text) == (200, True)
 
@@ -53,6 +55,9 @@ def test_a_service_is_registered_as_json(smart: Smart, admin: Browser) -> None:
     listed = admin.get("/clients", headers={"Accept": "application/json"}).json()["clients"]
     assert "nightly" in [each["client_id"] for each in listed]
     assert admin.json("/clients", body).json()["error"] == "invalid_client_metadata"
+    for purposes in (["FUN"], ["HRESCH", "fun"], [""], "HRESCH", [1], {"HRESCH": 1}):
+        refused = admin.json("/clients", body | {"client_id": "fun", "purposes": purposes})
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata"), purposes
     assert admin.json("/clients/remove", {"client_id": "nightly"}).json() == {"removed": True}
     assert admin.json("/clients/remove", {"client_id": "nightly"}).status_code == 404
     assert smart.ask(smart.assertion("nightly")).status_code == 401
