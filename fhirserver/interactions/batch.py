@@ -43,7 +43,8 @@ async def process(ctx: Context, request: Request, perform: Perform, representati
         answers = _placed(ctx, request, await _batch(ctx, entries, request.strict, perform))
     else:
         answers = await transaction(ctx, entries, request.strict, perform)
-    body = bundle(f"{kind}-response", [response_entry(answer, representation) for answer in answers], id_=new_id())
+    responses = [response_entry(answer, representation, index) for index, answer in enumerate(answers)]
+    body = bundle(f"{kind}-response", responses, id_=new_id())
     return Answer(status=200, body=body)
 
 

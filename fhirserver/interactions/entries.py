@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from fhirserver.context import Context
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.bundles import entry, instant
-from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.outcome import Outcome, invalid, operation_outcome
 from fhirserver.interactions.exchange import Answer, Request
 
 Perform = Callable[[Context, Request], Awaitable[Answer]]
@@ -102,8 +102,8 @@ async def answered(ctx: Context, request: Request, perform: Perform) -> Answer:
     return replace(await perform(ctx, replace(request, method="GET")), body=b"")
 
 
-def response_entry(answer: Answer | Outcome, representation: bool) -> bytes:
-    """https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.response"""
+def response_entry(answer: Answer | Outcome, representation: bool, index: int) -> bytes:
+    """Warnings are always told: https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.response.outcome"""
     if isinstance(answer, Outcome):
         return entry(response={"status": str(answer.status), "outcome": answer.resource()})
     response: dict[str, object] = {"status": f"{answer.status} {REASONS.get(answer.status, '')}".strip()}
@@ -113,5 +113,8 @@ def response_entry(answer: Answer | Outcome, representation: bool) -> bytes:
             response["location"] = f"{stored.reference}/_history/{stored.version}"
         response["etag"] = f'W/"{stored.version}"'
         response["lastModified"] = instant(stored.updated)
+    if answer.warnings:
+        warnings = [each.under(f"Bundle.entry[{index}].resource") for each in answer.warnings]
+        response["outcome"] = operation_outcome(warnings)
     shown = answer.body if answer.status != 304 and (representation or not answer.wrote) else b""
     return entry(resource=shown, response=response)

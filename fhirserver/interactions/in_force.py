@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from fhirserver.consents.provisions import local, read
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Issue
+from fhirserver.fhir.references import Target, rewrite
 from fhirserver.search.filters import criterion_filter
 from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, together, values_of
@@ -28,7 +29,7 @@ from fhirserver.store.resources import BODY, Change, Stored, stored
 from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES
 from fhirserver.store.watching import KEPT, Told, written
 
-CONSENT = "Consent"
+BUNDLE, CONSENT = "Bundle", "Consent"
 BATCH = 200  # Consents that are compiled before others have their turn
 MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
 MOST_MEMBERSHIPS = 10_000
@@ -116,7 +117,10 @@ def ruling(ctx: Context, version: Stored) -> Ruling | None:
 
 
 def unclear(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ...]:
-    """What of a Consent cannot be kept as it is written, for who writes it."""
+    """What of a Consent cannot be kept as it is written, for who writes it; of one in a Bundle that is stored, all."""
+    if resource["resourceType"] == BUNDLE and any(_consents(resource)):
+        said = "Consents in a Bundle that is stored keep nothing back; sent to the base as a transaction, they do"
+        return (Issue("warning", "not-supported", said, BUNDLE),)
     if resource["resourceType"] != CONSENT:
         return ()
     found = read(resource, ctx.base_url)
@@ -124,6 +128,26 @@ def unclear(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ...]:
         return (Issue("warning", "not-supported", f"this Consent keeps nothing back: {found.idle}", CONSENT),)
     said = "where that denies, it holds for all; where it permits, for nothing"
     return tuple(Issue("warning", "not-supported", f"{why}; {said}", path) for path, why in found.unclear)
+
+
+def unclear_once_done(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ...]:
+    """The same of a batch or transaction, too, that is not sent yet. Whatever id an entry will have, it is one here."""
+    if resource["resourceType"] != BUNDLE or resource.get("type") not in ("batch", "transaction"):
+        return unclear(ctx, resource)
+    entries = enumerate(resource.get("entry", ()))
+    named = [(at, each) for at, each in entries if "fullUrl" in each and "resource" in each]
+    here = {each["fullUrl"]: Target(f"{each['resource']['resourceType']}/{at}", 1) for at, each in named}
+    found = []
+    for at, consent in _consents(resource):
+        issues = unclear(ctx, rewrite(consent, here, ctx.definitions))
+        found += [issue.under(f"{BUNDLE}.entry[{at}].resource") for issue in issues]
+    return tuple(found)
+
+
+def _consents(bundle: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for at, each in enumerate(bundle.get("entry", ())):
+        if each.get("resource", {}).get("resourceType") == CONSENT:
+            yield at, each["resource"]
 
 
 async def _standing(ctx: Context) -> Standing:

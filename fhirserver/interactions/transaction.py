@@ -20,6 +20,7 @@ from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import check_absent, check_version, claim_key, criteria, match
 from fhirserver.interactions.entries import Perform, answered, parsed
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.in_force import unclear
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.lawful import check_naming, check_written, found_by_id, permitted
 from fhirserver.interactions.parameters import take, write_all
@@ -261,7 +262,8 @@ class _Attempt:
         answers = {step.index: _existing_answer(step) for step in steps}
         for (step, change), version in zip(planned, versions, strict=True):
             status = 204 if change.body is None else 200 if step.current and not step.current.deleted else 201
-            answer = Answer(status=status, body=change.body or b"", stored=version, wrote=True)
+            warnings = unclear(self.ctx, change.resource) if change.body is not None else ()
+            answer = Answer(status=status, body=change.body or b"", stored=version, wrote=True, warnings=warnings)
             patched_ = step.current if step.request.method == "PATCH" else None
             answers[step.index] = answer if patched_ is None else await unread(self.ctx, patched_, answer)
         return answers

@@ -201,7 +201,7 @@ async def deletable(ctx: Context, query: Query, if_match: str | None) -> list[St
 
 async def unread(ctx: Context, current: Stored, answer: Answer) -> Answer:
     """A patch shows nothing of what the caller may change and not read."""
-    return answer if await within_reach(ctx, current, "r") else replace(answer, body=b"")
+    return answer if await within_reach(ctx, current, "r") else replace(answer, body=b"", warnings=())
 
 
 def check_links(ctx: Context, resource: Resource) -> None:

@@ -18,6 +18,7 @@ from fhirserver.fhir.places import placed
 from fhirserver.fhir.xml.places import Path
 from fhirserver.interactions.changes import storable
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.in_force import unclear_once_done
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.own_operations import check_not_own
 from fhirserver.interactions.sight import current
@@ -119,7 +120,9 @@ async def _issues(ctx: Context, resource: Any, asked: Asked, type_: str, id_: st
         issues = worst([*issues, *_unusable(resource)])
     if not refusing(issues) and asked.mode in ("create", "update"):
         issues = worst([*issues, *await _refusals(ctx, resource, asked.mode, id_)])
-    return issues
+    if ctx.validator.issues(resource):  # what it says cannot be read then
+        return issues
+    return worst([*issues, *unclear_once_done(ctx, resource)])
 
 
 def _unusable(parameter: Json) -> list[Issue]:

@@ -300,9 +300,42 @@ def test_who_writes_a_consent_is_told_what_of_it_cannot_be_kept(
 ) -> None:
     put(house.open, resource("Patient/told"))
     body = {key: value for key, value in consent("x", "told", provision, **more).items() if key != "id"}
-    answer = house.service.post("Consent", body, headers={"Prefer": "return=OperationOutcome"})
+    answer = house.service.post("Consent", body, headers=ASKING)
     assert answer.status_code == 201, answer.text
-    issues = [each for each in answer.json()["issue"] if each["severity"] == "warning"]
-    assert [each["expression"][0] for each in issues] == places
+    assert told(answer.json()) == places
     made = answer.headers["location"].partition("/_history")[0].rpartition("/")[2]
     assert house.open.delete(f"Consent/{made}").status_code == 204
+    for path in ("Consent/$validate", "$validate"):
+        assert told(house.open.post(path, body).json()) == places
+    told_of = {"patient": to("urn:uuid:0b2c9c1e-7a55-4d2c-8f0e-6a6f3c7f3d11")}
+    entries = [
+        {
+            "fullUrl": told_of["patient"]["reference"],
+            "request": {"method": "POST", "url": "Patient"},
+            "resource": {"resourceType": "Patient"},
+        },
+        {"request": {"method": "POST", "url": "Consent"}, "resource": body | told_of},
+    ]
+    here = [f"Bundle.entry[1].resource{each.removeprefix('Consent')}" for each in places]
+    transaction = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    assert told(house.open.post("Bundle/$validate", transaction).json()) == here
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [entries[0], entries[1] | {"resource": body}]}
+    for bundle in (transaction, batch):
+        responses = house.service.post("", bundle).json()["entry"]
+        assert "outcome" not in responses[0]["response"]
+        assert told(responses[1]["response"].get("outcome", {})) == here
+        made = responses[1]["response"]["location"].partition("/_history")[0]
+        assert house.open.delete(made).status_code == 204
+    collected = {"fullUrl": "urn:uuid:5d6d1c0e-1f56-4a0e-9d0e-3c1b6a4c9d52", "resource": body}
+    collection = {"resourceType": "Bundle", "type": "collection", "entry": [collected]}
+    kept = house.open.post("Bundle", collection, headers=ASKING)
+    assert told(kept.json()) == ["Bundle"]
+
+
+ASKING = {"Prefer": "return=OperationOutcome"}
+
+
+def told(outcome: Json) -> list[str]:
+    """Where a Consent says what is not kept to."""
+    kind = ("warning", "not-supported")
+    return [each["expression"][0] for each in outcome.get("issue", ()) if (each["severity"], each["code"]) == kind]
