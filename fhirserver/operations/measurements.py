@@ -12,12 +12,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.fhir.units import SAME, UCUM, Conversion, base, conversion
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.search import filter_of, parsed
 from fhirserver.search.canonicals import LOCAL
-from fhirserver.search.criteria import Token
+from fhirserver.search.criteria import Token, split
 from fhirserver.search.values import decimal128
 
 Stage = dict[str, Any]
@@ -35,16 +35,23 @@ async def matching(ctx: Context, request: Request, subject: str, codes: Sequence
         *(("date", date) for date in dates),
         ("status:not", "entered-in-error"),
     )
-    for patient in _patients(ctx, subject):
+    if (patient := _patient(ctx, subject)) is not None:
         ctx.touched(patient, (patient,))
     return await filter_of(ctx, parsed(ctx, request, "Observation", pairs))
 
 
-def _patients(ctx: Context, subject: str) -> list[str]:
+def one_subject(text: str, name: str) -> str:
+    """A reference, of a patient where only an id is given. Several are refused: they would be taken for one."""
+    if len(split(text, ",")) > 1:
+        raise invalid(f"{name}: one is expected; what several were measured would be taken for one's", name)
+    return text if "/" in text or ":" in text else f"Patient/{text}"
+
+
+def _patient(ctx: Context, subject: str) -> str | None:
     """Whose measurements these may be: all ways to write a reference in a search lead to the same."""
-    found = [each.removeprefix(f"{ctx.base_url}/").partition("/_history/")[0] for each in subject.split(",")]
-    patients = [each if "/" in each else f"Patient/{each}" for each in found]
-    return [each for each in patients if (match := LOCAL.fullmatch(each)) and match[1] == "Patient"]
+    found = subject.removeprefix(f"{ctx.base_url}/").partition("/_history/")[0]
+    match = LOCAL.fullmatch(found)
+    return found if match and match[1] == "Patient" else None
 
 
 def _escaped(code: str) -> str:

@@ -22,7 +22,7 @@ from fhirserver.fhir.outcome import invalid
 from fhirserver.fhir.units import KEPT
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.operations.downsampling import Point, lttb
-from fhirserver.operations.measurements import Stage, matching, measurements, one_unit, quantity
+from fhirserver.operations.measurements import Stage, matching, measurements, one_subject, one_unit, quantity
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.criteria import split, unescape
@@ -113,7 +113,9 @@ def _subject(values: dict[str, list[Any]]) -> str:
     patient, subject = once(values, "patient"), once(values, "subject")
     if (patient is None) == (subject is None):
         raise invalid("$series needs a patient or a subject", "patient", code="required")
-    return subject or f"Patient/{(patient or '').removeprefix('Patient/')}"
+    if subject is not None:
+        return one_subject(subject, "subject")
+    return one_subject(f"Patient/{(patient or '').removeprefix('Patient/')}", "patient")
 
 
 def _codes(codes: list[str]) -> list[str]:

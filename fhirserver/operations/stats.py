@@ -20,7 +20,17 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.exchange import Answer, Request
-from fhirserver.operations.measurements import Stage, both, forms, having, matching, measurements, one_unit, quantity
+from fhirserver.operations.measurements import (
+    Stage,
+    both,
+    forms,
+    having,
+    matching,
+    measurements,
+    one_subject,
+    one_unit,
+    quantity,
+)
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.operations.statistics import STATISTICS, WITHOUT_UNIT, Sample, daily, regression, squared
@@ -62,6 +72,7 @@ async def stats(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     subject = once(values, "subject")
     if not subject:
         raise invalid("$stats needs a subject, such as Patient/123", "subject", code="required")
+    subject = one_subject(subject, "subject")
     wanted, codes, period = _statistics(values), _codes(values), _period(values, ctx.now())
     include = once(values, "include")
     if include not in (None, "true", "false"):

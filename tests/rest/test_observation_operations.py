@@ -257,6 +257,12 @@ def test_statistics(record: Fhir, query: str, expected: dict[str, Any]) -> None:
     assert computed(record, f"subject=Patient/ada&{query}") == expected
 
 
+@pytest.mark.parametrize("subject", ["ada", "Patient/ada", "Patient/ada/_history/1"])
+def test_statistics_are_of_a_subject_that_can_be_read(record: Fhir, subject: str) -> None:
+    answer = record.bundle(f"Observation/$stats?subject={subject}&code=pulse&statistic=count")
+    assert record.get(answer["parameter"][0]["resource"]["subject"]["reference"]).json()["id"] == "ada"
+
+
 def test_statistics_with_period_coding_and_sources(record: Fhir) -> None:
     parameter = [
         {"name": "subject", "valueUri": "Patient/ada"},
@@ -309,6 +315,9 @@ REFUSED = [
     ("$series?patient=ada&code=pulse&date=then", 400, "date"),
     ("$series?patient=ada&code=mix", 422, "ask for one with unit="),
     ("$series?patient=ada&code=mix&unit=cm", 422, "there are no values in cm"),
+    ("$series?patient=ada,bob&code=pulse", 400, "patient: one is expected"),
+    ("$series?subject=Patient/ada,Patient/bob&code=pulse", 400, "subject: one is expected"),
+    ("$stats?subject=Patient/ada,Patient/bob&code=pulse&statistic=count", 400, "subject: one is expected"),
     ("$stats?code=pulse&statistic=average", 400, "needs a subject"),
     ("$stats?subject=Patient/ada&statistic=average", 400, "needs a code"),
     ("$stats?subject=Patient/ada&code=pulse", 400, "needs a statistic"),
