@@ -268,6 +268,14 @@ def _offering(ctx: Context) -> Auth:
     return replace(ctx.auth, choices=Offered(ctx))
 
 
+def _say_where_the_secret_is(settings: Settings) -> None:
+    if settings.secret is None and not settings.open and not settings.demo:
+        log.warning(
+            "HEALTHMATE_SECRET is not set, so the secret lies in the database: whoever reads that opens the keys of"
+            " authenticators, and whoever writes there forges the seals of the audit (docs/security.md)"
+        )
+
+
 async def _say_what_is_dated(ctx: Context) -> None:
     if dated := ctx.rules.dated(await ctx.store.types()):
         said = "%s: another release indexed these, and did it otherwise; `healthmate reindex` does it again"
@@ -374,6 +382,7 @@ class Application:
         await receive()
         try:
             async with contexts(self.settings, self.post) as self.contexts:
+                _say_where_the_secret_is(self.settings)
                 self.authorizing = {tenant: authorizing(_offering(ctx)) for tenant, ctx in self.contexts.items()}
                 for ctx in self.contexts.values():
                     await _say_what_is_dated(ctx)

@@ -172,7 +172,9 @@ class Settings(BaseSettings):
     open: bool = Field(False, description="answer without authorization; loopback only")
     demo: int = Field(0, ge=0, le=10_000, description="synthetic patients to generate when the database is empty")
     secret: SecretStr | None = Field(
-        None, description="key that signs page links. Unset: one is generated and kept in the database"
+        None,
+        description="what seals page links, the ledger of audit and keys of authenticators. Unset: one is generated"
+        " and kept in the database, which says so at start-up",
     )
     audit: bool = Field(
         True, description="keep an audit event of every request; an open server, which knows nobody, keeps none"

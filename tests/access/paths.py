@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from consent_rules import consent, deny
 from record import FORM, document, pulse, resource, to
 
 
@@ -44,7 +45,15 @@ NAMES = (
     *("Organization/clinic", "Organization/trust", "Organization/other", "Practitioner/doctor", "Practitioner/nurse"),
     *("Practitioner/other", "PractitionerRole/role", "PractitionerRole/other", "Location/ward", "Location/other"),
     *("Medication/aspirin", "Medication/other", "Questionnaire/form", "Questionnaire/other", "Group/family"),
-    *("Group/others", "Provenance/other", "Basic/other", "Flag/other", "Bundle/other", "CodeSystem/other"),
+    *(
+        "Consent/other",
+        "Group/others",
+        "Provenance/other",
+        "Basic/other",
+        "Flag/other",
+        "Bundle/other",
+        "CodeSystem/other",
+    ),
 )
 
 SEARCHES = (
@@ -140,6 +149,15 @@ SEARCHES = (
     "Flag?subject=Patient/q",
     "CodeSystem",
     "AuditEvent",
+    "AuditEvent?entity=Observation/other",
+    "AuditEvent?_has:AuditEvent:entity:patient=q",
+    "Patient?_has:AuditEvent:patient:action=R",
+    "Consent",
+    "Consent?patient=q",
+    "Consent?actor=Practitioner/other",
+    "Consent?patient.family=zuse",
+    "Consent?_include=Consent:actor&_include=Consent:patient",
+    "Patient?_has:Consent:patient:status=active",
     "Condition?encounter=Encounter/visit",
     "?_type=Patient,Observation",
     "?_type=Patient,Observation&_sort=-_lastUpdated",
@@ -179,6 +197,7 @@ HISTORIES = (
     "Observation/_history?_since=2020-01-01",
     "Observation/_history?_count=1",
     "Practitioner/_history",
+    "Consent/_history",
     "Device/_history",
     "Binary/_history",
     "Bundle/_history",
@@ -254,6 +273,7 @@ READING = (
 MOVED = pulse("pulse", "q", 62)
 CLAIMED = pulse("other", "p", 1)
 RENAMED = [{"op": "replace", "path": "/status", "value": "amended"}]
+CONSENT = {key: value for key, value in consent("x", "p", deny(class_="Flag")).items() if key != "id"}
 WITH_NONE = {key: value for key, value in pulse("x", "p", 63).items() if key != "id"}
 
 WRITING = (
@@ -274,6 +294,10 @@ WRITING = (
     Path("create", "Patient", "POST", resource("Patient/r", name=[{"family": "New"}])),
     Path("create", "Organization", "POST", resource("Organization/r", name="New")),
     Path("create", "AuditEvent", "POST", resource("AuditEvent/r")),
+    *(Path("create", "Consent", "POST", CONSENT | {"patient": to(f"Patient/{each}")}) for each in "pq"),
+    Path("create", "Consent", "POST", CONSENT | {"patient": to("Patient/p"), "performer": [to("Practitioner/other")]}),
+    Path("update", "Consent/other", "PUT", CONSENT | {"id": "other", "patient": to("Patient/p")}),
+    Path("delete", "Consent/other", "DELETE"),
     Path("create", "SearchParameter", "POST", resource("SearchParameter/r")),
     Path("create", "Observation", "POST", WITH_NONE, (("If-None-Exist", "value-quantity=gt150"),)),
     Path("create", "Observation", "POST", WITH_NONE, (("If-None-Exist", "patient.family=zuse"),)),

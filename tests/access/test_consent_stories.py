@@ -339,3 +339,23 @@ def told(outcome: Json) -> list[str]:
     """Where a Consent says what is not kept to."""
     kind = ("warning", "not-supported")
     return [each["expression"][0] for each in outcome.get("issue", ()) if (each["severity"], each["code"]) == kind]
+
+
+def test_the_consents_of_a_patient_who_was_merged_are_about_their_own_record_until_they_are_moved(house: House) -> None:
+    old = resource("Patient/merged", active=False, link=[{"other": to("Patient/kept"), "type": "replaced-by"}])
+    kept = consent("merged", "merged", deny(class_="Observation"))
+    for each in (resource("Patient/kept"), old, pulse("of-merged", "merged", 60), pulse("of-kept", "kept", 60), kept):
+        put(house.open, each)
+    settled(house, "merged")
+    assert house.service.get("Observation/of-merged").status_code == 404
+    assert house.service.get("Observation/of-kept").status_code == 200
+    moved = [pulse("of-merged", "kept", 60), kept | {"patient": to("Patient/kept")}]
+    entries = [
+        {"request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}, "resource": each}
+        for each in moved
+    ]
+    done = house.open.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert done.status_code == 200, done.text
+    settled(house, "kept")
+    for name in ("of-merged", "of-kept"):
+        assert house.service.get(f"Observation/{name}").status_code == 404
