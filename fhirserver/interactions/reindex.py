@@ -83,7 +83,8 @@ async def reindex(
     rules = await ctx.live.renew()
     generation = rules.indexer.generation
     receipt = Receipt(type_, generation, rules.editions.since if rules.editions.written == EDITION else "")
-    await ctx.store.ensure(type_)
+    if type_ in await ctx.store.types():  # of the others, searches of all types would look into empty collections
+        await ctx.store.ensure(type_)
     filter_ = {"deleted": None} if whole else behind(generation)
     after = ""
     if cursor is not None and cursor.get("since") == receipt.since:

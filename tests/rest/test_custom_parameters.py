@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from pymongo import MongoClient
 
 from fhirserver import files
 from fhirserver.app import contexts
@@ -456,6 +457,21 @@ def test_reindex_of_many_is_a_job_with_a_receipt(served: Served, path: str) -> N
     until(lambda: fhir.get("Patient?nickname=ada", headers=STRICT).status_code == 200)
     assert fhir.post("Patient/$reindex?url=http://example.org/none").status_code == 404
     assert fhir.get("Patient/$reindex").status_code == 405
+
+
+def test_types_that_were_never_written_are_not_there_afterwards(served: Served, mongodb: str) -> None:
+    fhir = served.client
+    fhir.put("Patient/a", nicknamed("a", "Ada"))
+    tongue = parameter("tongue", "Resource.language", type="token", base=["Basic", "Patient", "Slot"]) | {"id": "t"}
+    assert fhir.put("SearchParameter/t", tongue).status_code == 201
+    assert {job.state for job in work(served.settings)} == {"done"}
+    until(lambda: fhir.get("?_type=Basic,Slot&tongue=de", headers=STRICT).status_code == 200)
+    assert fhir.post("Slot/$reindex").status_code == 202
+    assert {job.state for job in work(served.settings)} == {"done"}
+    with MongoClient[Resource](mongodb) as client:
+        names = client[served.settings.database].list_collection_names()
+    assert "Patient" in names
+    assert {"Basic", "Slot"}.isdisjoint(names)
 
 
 @pytest.fixture(scope="module")
