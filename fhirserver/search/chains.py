@@ -88,7 +88,7 @@ class Chains:
         targets = self._targets(parameter, source)
         if type_ not in targets:
             known = ", ".join(targets[:8])
-            raise Unknown(f"_has: {code} of {source} never refers to a {type_}; it may refer to {known}")
+            raise Unknown(f"_has: {code} of {source} never refers to {type_}; it may refer to {known}")
         return Chain(parameter, self._any((source,), next_, far), reverse=True)
 
     def _any(

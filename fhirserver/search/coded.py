@@ -56,8 +56,8 @@ def apart(clause: Clause, asked: Coded) -> tuple[list[Criterion], tuple[Value, .
         elif asked.urls and "://" in code:
             told.append(Clause(clause.parameter, URL_BELOW if clause.modifier == "below" else URL_ABOVE, (code,)))
         else:
-            said = shown(value.form)
-            raise invalid(f"{said!r} names no code system, which says what is above and below: write system|code")
+            lack = "no code" if value.system else "no code system, which says what is above and below"
+            raise invalid(f"{shown(value.form)!r} names {lack}: write system|code")
     return told, tuple(concepts)
 
 

@@ -164,6 +164,10 @@ def test_urls_that_are_tokens(world: Fhir, search: str, found: str) -> None:
         ("DocumentReference?contenttype:below=text/xml/x", "contenttype:below: 'text/xml/x' is not a media type"),
         ("DocumentReference?contenttype:above=*/*", "contenttype:above: '*/*' is not a media type"),
         ("Observation?code:below=dog", "code:below: 'dog' names no code system"),
+        (
+            "Observation?code:below=http://acme.org/animals|",
+            "code:below: 'http://acme.org/animals|' names no code: write",
+        ),
         ("MessageHeader?event:below=dog", "event:below: 'dog' names no code system"),
         ("ValueSet?url:below=urn:oid:1", "url:below: 'urn:oid:1' is not a URL"),
         ("Patient?identifier:below=x", "identifier:below: the values of this parameter are no codes"),
