@@ -3,8 +3,9 @@
     python -m benchmarks.authorized [--seconds 0.7] [--connections 8,32] [--rounds 8] [--write]
 
 Four servers on one embedded MongoDB, asked in turns so that what else the machine does falls on all of them alike: an
-open one; one that is asked by a service (`system/*.rs`), one by a patient's app (`patient/*.rs`), both without audit;
-and one by a patient's app with audit, as servers are by default.
+open one; one that is asked by a service (`system/*.rs`), one by a patient's app (`patient/*.rs`), by a practitioner and
+by a proxy (`user/*.rs`), all without audit; and one by a patient's app with audit, as servers are by default. The
+practitioner opens records of the patients whom they care for only, and the proxy keeps one by a RelatedPerson in it.
 
 Audit costs twice: a line in the ledger before the answer leaves (`audit_adds`), and an AuditEvent that is made of it
 later (`making`, per event, of server and database). The two are kept apart as long as a turn is shorter than the time
@@ -34,6 +35,8 @@ from fhirserver.store.outstanding import LINES
 from fhirserver.store.schema import AUDIT_EVENT
 
 PATIENCE = 60  # seconds for all events to be made
+PEOPLE = ("practitioner", "proxy")
+CARE_TEAM = {"HEALTHMATE_PRACTITIONER_ACCESS": "care-team"}
 
 
 class Asked(NamedTuple):
@@ -45,9 +48,35 @@ class Asked(NamedTuple):
 
 
 def token(data: Path, scope: str, *more: str) -> str:
-    healthmate = Path(sys.executable).with_name("healthmate")
-    command = [str(healthmate), "token", "--data", str(data), "--scope", scope, *more]
+    return healthmate("token", "--data", str(data), "--scope", scope, *more)
+
+
+def healthmate(*words: str) -> str:
+    command = [str(Path(sys.executable).with_name("healthmate")), *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def person(data: Path, base: str, role: str, patient: str) -> str:
+    """A token of somebody who sees the record of a patient, because that says so."""
+    subject = {"reference": f"Patient/{patient}"}
+    who = {"practitioner": "Practitioner/bench", "proxy": "RelatedPerson/bench"}[role]
+    says: dict[str, list[dict[str, Any]]] = {
+        "practitioner": [
+            {"resourceType": "Practitioner", "id": "bench"},
+            {
+                "resourceType": "CareTeam",
+                "id": "bench",
+                "status": "active",
+                "subject": subject,
+                "participant": [{"member": {"reference": who}}],
+            },
+        ],
+        "proxy": [{"resourceType": "RelatedPerson", "id": "bench", "active": True, "patient": subject}],
+    }
+    for each in says[role]:
+        httpx.put(f"{base}/{each['resourceType']}/{each['id']}", json=each).raise_for_status()
+    healthmate("user", "add", role, "--role", role, "--fhir-user", who, "--data", str(data))
+    return token(data, "user/*.rs", "--user", role)
 
 
 class Ledger:
@@ -84,10 +113,12 @@ def measure(connections: list[int], seconds: float, rounds: int) -> list[dict[st
             service = token(data, "system/*.rs")
             app = token(data, "patient/*.rs", "--patient", own.patients[0])
             asked = {"open": Asked(base, processes, None)}
+            tokens = {role: person(data, base, role, own.patients[0]) for role in PEOPLE}
             for name, secret, audit in (("service", service, "no"), ("app", app, "no"), ("audited", app, "yes")):
-                settings = {"HEALTHMATE_MONGODB_URL": url, "HEALTHMATE_AUDIT": audit}
+                settings = {"HEALTHMATE_MONGODB_URL": url, "HEALTHMATE_AUDIT": audit, **CARE_TEAM}
                 where, server = stack.enter_context(serving(**settings))
                 asked[name] = Asked(where, Processes(server, processes.database), secret)
+            asked |= {role: asked["app"]._replace(token=tokens[role]) for role in PEOPLE}
             ledger = Ledger(url)
             found = []
             for number in connections:
@@ -121,7 +152,7 @@ def _row(
         "connections": connections,
         "errors": errors,
         "read_cpu_ms": {name: round(statistics.median(each), 3) for name, each in taken.items()},
-        "authorization_adds": {"service": added("service", "open"), "app": added("app", "open")},
+        "authorization_adds": {name: added(name, "open") for name in ("service", "app", *PEOPLE)},
         "audit_adds": added("audited", "app"),
         "making": {
             "server": round(statistics.median(each.server for each in made), 3),
