@@ -11,6 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from fhirserver.consents.opening import Opening
 from fhirserver.consents.provisions import Rule
 from fhirserver.epochs import Epochs
 from fhirserver.search.criteria import Criterion
@@ -56,6 +57,7 @@ class Consents(Epochs):
     def __init__(self) -> None:
         super().__init__()
         self.standings = Standings()
+        self.opening = Opening()
         self.labels = Labels()
         self.rulings: dict[str, Ruling] = {}
         self.by_record: dict[str, dict[str, Rule]] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fhirserver.consents.opening import Openable
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.search.criteria import CaredFor
@@ -20,8 +21,7 @@ MOST = 100_000  # patients of one practitioner
 OVER = ("cancelled", "entered-in-error")
 
 
-async def patients_of(ctx: Context, asked: CaredFor) -> tuple[str, ...]:
-    """Their ids, sorted."""
+async def patients_of(ctx: Context, asked: CaredFor) -> Openable:
     roles, organizations = await _work(ctx, asked.practitioner)
     people = [asked.practitioner, *roles]
     treating = [*people, *(organizations if asked.organizations else ())]
@@ -38,8 +38,9 @@ async def patients_of(ctx: Context, asked: CaredFor) -> tuple[str, ...]:
     found = {*ids, *(each.removeprefix("Patient/") for each in others if each.startswith("Patient/"))}
     if len(found) > MOST:
         raise too_costly(f"{asked.practitioner} has more than {MOST:,} patients; set practitioner_access to all")
-    found |= await emergencies.of(ctx.store, asked.account, ctx.now())
-    return tuple(sorted(found))
+    opened, now = await emergencies.known(ctx.store, asked.account), ctx.now()
+    ends = {patient: until for patient, until in opened.items() if until > now}
+    return Openable(tuple(sorted({*found, *ends})), min(ends.values(), default=None))
 
 
 async def _work(ctx: Context, practitioner: str) -> tuple[list[str], list[str]]:

@@ -16,11 +16,12 @@ from fhirserver.access.audit import Asked, audited
 from fhirserver.context import OPERATOR, Caller, Context, Trail
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions.entrusted import patients_of
 from fhirserver.interactions.exchange import Answer, Pairs, Request
+from fhirserver.interactions.opening import patients_of
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search import search_type
 from fhirserver.interactions.write import create
+from fhirserver.search.criteria import EntrustedTo
 from fhirserver.telemetry import request_id
 from smart_auth.choices import Choice
 from smart_auth.scopes import Scope
@@ -40,7 +41,7 @@ class Offered:
     ctx: Context
 
     async def own(self, user: User) -> Sequence[Choice]:
-        entrusted = await patients_of(self.ctx, user.fhir_user, "r") if user.fhir_user else ()
+        entrusted = await patients_of(self.ctx, EntrustedTo(user.fhir_user, "r")) if user.fhir_user else ()
         found = [await self._patient(user, id_) for id_ in dict.fromkeys((*user.records, *entrusted))]
         return [each for each in found if each is not None]
 

@@ -17,7 +17,6 @@ from fhirserver.consents.ruling import Asked
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import too_costly
-from fhirserver.interactions.cared_for import patients_of
 from fhirserver.interactions.in_force import (
     FORMS,
     LABELLED_ONCE,
@@ -27,6 +26,7 @@ from fhirserver.interactions.in_force import (
     labelled_types,
     related_to,
 )
+from fhirserver.interactions.opening import patients_of
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation, Ready, Reference
 from fhirserver.search.filters import conjunction, criterion_filter
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated

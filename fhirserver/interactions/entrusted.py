@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from fhirserver.consents.opening import Openable
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.dates import parse
@@ -27,30 +28,34 @@ ACTING = frozenset(
         *("GUARD", "GT", "GUADLTM", "POWATT", "DPOWATT", "HPOWATT", "SPOWATT"),
     }
 )
+Said = tuple[Stored, dict[str, Any]]
 LIMITS = ("class", "code", "data", "dataPeriod", "purpose", "securityLabel")
 READING, WRITING = frozenset({"access", "use"}), frozenset({"correct"})
 
 
-async def patients_of(ctx: Context, person: str, permission: str) -> tuple[str, ...]:
-    """Their ids, sorted."""
-    found = [*await _related(ctx, person), *await _consented(ctx, person, permission)]
-    return tuple(sorted({id_ for each in found for id_ in _patients(each)}))
+async def patients_of(ctx: Context, person: str, permission: str) -> Openable:
+    now = ctx.now()
+    related, consents = await _related(ctx, person), await _consented(ctx, person)
+    found = [each for each, body in related if keeps(body, now)]
+    found += [each for each, body in consents if names(body, person, permission, now)]
+    periods = [body.get("period", {}) for _, body in related]
+    periods += [body.get("provision", {}).get("period", {}) for _, body in consents]
+    ids = tuple(sorted({id_ for each in found for id_ in _patients(each)}))
+    return Openable(ids, min((time for each in periods for time in turns(each) if time > now), default=None))
 
 
-async def _related(ctx: Context, person: str) -> list[Stored]:
+async def _related(ctx: Context, person: str) -> list[Said]:
     type_, _, id_ = person.partition("/")
-    if type_ != "RelatedPerson":
-        return []
-    found = await ctx.store.read(type_, id_)
-    return [found] if found is not None and not found.deleted and keeps(json.decode(found.body), ctx.now()) else []
+    found = await ctx.store.read_stored(type_, [id_]) if type_ == "RelatedPerson" else []
+    return [(each, json.decode(each.body)) for each in found if not each.deleted]
 
 
-async def _consented(ctx: Context, person: str, permission: str) -> list[Stored]:
+async def _consented(ctx: Context, person: str) -> list[Said]:
     naming = {"search.actor": {"$eq": person}, "search.status": {"$eq": "active"}, "deleted": None}
     found = await ctx.store.find_stored("Consent", naming, MOST + 1)
     if len(found) > MOST:
         raise too_costly(f"more than {MOST:,} Consents name {person}")
-    return [each for each in found if names(json.decode(each.body), person, permission, ctx.now())]
+    return [(each, json.decode(each.body)) for each in found]
 
 
 def _patients(stored: Stored) -> Iterator[str]:
@@ -90,6 +95,14 @@ def lasts(period: dict[str, Any], now: datetime) -> bool:
     """Whether now is in a Period; a side that is open has no end."""
     begun = "start" not in period or parse(period["start"]).low <= now
     return begun and ("end" not in period or now < parse(period["end"]).high)
+
+
+def turns(period: dict[str, Any]) -> Iterator[datetime]:
+    """When a Period begins, and when it is over."""
+    if "start" in period:
+        yield parse(period["start"]).low
+    if "end" in period:
+        yield parse(period["end"]).high
 
 
 def _codes(concept: dict[str, Any]) -> set[str]:

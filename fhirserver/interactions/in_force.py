@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 from fhirserver.access.narrowing import Party, party
 from fhirserver.consents.kept import Consents, Ruling, Standing
 from fhirserver.consents.labels import SYSTEM, WITHHELD, form, labelled
+from fhirserver.consents.opening import SAYING
 from fhirserver.consents.provisions import local, read
 from fhirserver.context import Context
 from fhirserver.fhir import json
@@ -33,6 +34,7 @@ BUNDLE, CONSENT = "Bundle", "Consent"
 BATCH = 200  # Consents that are compiled before others have their turn
 MEMBERSHIPS = ("CareTeam", "Group", "PractitionerRole")
 MOST_MEMBERSHIPS = 10_000
+FOLLOWED = (CONSENT, *MEMBERSHIPS, *SAYING, EMERGENCIES)
 FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
 LABELLED_ONCE = {"belonged": {"$gte": "Patient/", "$lt": "Patient0"}, "labels": {"$in": [*FORMS]}}  # and deleted since
 AGAIN_SECONDS = 1.0
@@ -47,6 +49,8 @@ def note(consents: Consents, changes: Sequence[Change]) -> None:
         consents.changed_ids(ids)
     if any(each.type in MEMBERSHIPS for each in changes):
         consents.standings.changed()
+    if any(each.type in SAYING for each in changes):
+        consents.opening.changed()
     for each in changes:
         if not {*FORMS}.isdisjoint(each.search.get("_security", ())):
             consents.labels.add(each.type)
@@ -55,10 +59,10 @@ def note(consents: Consents, changes: Sequence[Change]) -> None:
 async def follow(ctx: Context) -> None:
     """Until it is cancelled: what is kept needs no second look as long as changes are told here."""
     kept = ctx.consents
-    parts = (kept, kept.standings, kept.labels)
+    parts = (kept, kept.standings, kept.opening, kept.labels)
     while True:
         try:
-            async for told in written(ctx.store, (CONSENT, *MEMBERSHIPS, EMERGENCIES), FORMS):
+            async for told in written(ctx.store, FOLLOWED, FORMS):
                 if told is True:
                     for each in parts:
                         each.lost()  # what was read before this began
@@ -79,6 +83,8 @@ def _hear(kept: Consents, told: Told) -> None:
         kept.changed_ids([told.id])
     if told.collection in (*MEMBERSHIPS, EMERGENCIES):
         kept.standings.changed()
+    if told.collection in (*SAYING, EMERGENCIES):
+        kept.opening.changed()
     if not {*FORMS}.isdisjoint(told.labels):
         kept.labels.add(told.collection)
 

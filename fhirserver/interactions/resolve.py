@@ -19,11 +19,10 @@ from fhirserver.access.policy import restrict
 from fhirserver.access.reach import in_records_of
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
-from fhirserver.interactions import entrusted
-from fhirserver.interactions.cared_for import patients_of
 from fhirserver.interactions.consenting import narrowing
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
+from fhirserver.interactions.opening import patients_of
 from fhirserver.interactions.partial import Fragment, Lack, Unindexed
 from fhirserver.interactions.referred import Named, named_by
 from fhirserver.interactions.terminology import service
@@ -153,7 +152,7 @@ class _Resolution:
     async def _entrusted(self, asked: EntrustedTo) -> Criterion:
         whole = replace(asked, patient=None)
         if whole not in self._found.entrusted:
-            self._found.entrusted[whole] = await entrusted.patients_of(self._ctx, asked.person, asked.permission)
+            self._found.entrusted[whole] = await patients_of(self._ctx, whole)
         patients = self._found.entrusted[whole]
         if asked.patient is not None:
             return AllOf(()) if asked.patient in patients else AnyOf(())

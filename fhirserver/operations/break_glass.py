@@ -54,6 +54,7 @@ async def open_record(ctx: Context, id_: str, reason: str) -> datetime:
     await emergency_audited(ctx, f"Patient/{id_}", reason)
     await emergencies.begin(ctx.store, account, id_, until)
     ctx.consents.standings.changed()
+    ctx.consents.opening.changed()
     return until
 
 

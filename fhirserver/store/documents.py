@@ -19,6 +19,8 @@ Document = dict[str, Any]
 async def documents(store: Store, command: Document, *, zoned: bool = False) -> list[Document]:
     """Times in them are in UTC, naive unless `zoned`: enough for what is only handed back."""
     database = store.database if zoned else store.naive
+    if store.comment is not None:
+        command = {**command, "comment": store.comment}
     concern = database.read_concern.document  # what its URL asks for; a command by itself does not
     if concern and store.session is None:
         command = {**command, "readConcern": concern}

@@ -16,12 +16,7 @@ async def begin(store: Store, account: str, patient: str, until: datetime) -> No
     await store[EMERGENCIES].update_one({"_id": {"account": account, "patient": patient}}, change, upsert=True)
 
 
-async def of(store: Store, account: str, now: datetime) -> set[str]:
-    """The ids of the patients whose records an account has open in an emergency."""
-    return {patient for patient, until in (await known(store, account)).items() if until > now}
-
-
 async def known(store: Store, account: str) -> dict[str, datetime]:
     """Until when the records of patients, by id, were or are open to an account."""
-    found = store[EMERGENCIES].find({"_id.account": account}, session=store.session)
+    found = store[EMERGENCIES].find({"_id.account": account}, session=store.session, comment=store.comment)
     return {each["_id"]["patient"]: each["until"] async for each in found}

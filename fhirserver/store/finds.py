@@ -104,7 +104,7 @@ async def rows(
 ) -> list[Document]:
     """The documents of one find with `_id` and what is to be shown, in order."""
     kind = Kind(collection, tuple(find.filter), tuple(sort), tuple(shown), zoned)
-    if store.session is not None or store.trace is not None:
+    if store.session is not None or store.trace is not None or store.comment is not None:
         return await _alone(store, kind, find)
     return await store.finds.ask(kind, find)
 

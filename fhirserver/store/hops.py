@@ -60,7 +60,8 @@ async def matching_ids(store: Store, type_: str, filter_: Document, limit: int) 
     """At most `limit` ids of what matches."""
     await store.caught_up(type_)
     # in one batch as far as it goes, for only the first is under the database's own time limit
-    cursor = store[type_].find(filter_, {"_id": 1}, limit=limit, batch_size=limit, session=store.session)
+    session, comment = store.session, store.comment
+    cursor = store[type_].find(filter_, {"_id": 1}, limit=limit, batch_size=limit, session=session, comment=comment)
     found = await timed(store, type_, finding(filter_, {}, limit), cursor.to_list())
     return [document["_id"] for document in found]
 

@@ -142,6 +142,7 @@ class Store:
         self.space = space
         self.session: AsyncClientSession | None = None
         self.trace: Trace | None = None
+        self.comment: str | None = None  # that commands carry
         self.wrote: Callable[[Sequence[Change]], None] = lambda changes: (
             None
         )  # is told what was, or may have been, written
@@ -478,6 +479,12 @@ class Store:
             return self
         free = copy(self)
         free.session = None
+        return free
+
+    def commenting(self, comment: str) -> Store:
+        """What it asks says what that is for."""
+        free = copy(self)
+        free.comment = comment
         return free
 
     async def claim(self, key: str) -> None:
