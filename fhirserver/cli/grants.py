@@ -10,6 +10,7 @@ import click
 
 from fhirserver.cli.running import data_option, person_named, print_json, record_settings, tenant_option, with_context
 from fhirserver.context import Context
+from fhirserver.interactions.choosing import Offered
 from smart_auth import events, launches, tokens
 from smart_auth.scopes import parse as parse_scope
 
@@ -27,8 +28,13 @@ def launch_token(
     """Begin an EHR launch as a user and print what the app is opened with, as JSON; it waits for five minutes."""
 
     async def run(ctx: Context) -> dict[str, Any]:
-        person = await person_named(ctx, user)
-        secret = await launches.begin(ctx.auth, person.id, launches.checked(context))
+        person, checked = await person_named(ctx, user), launches.checked(context)
+        patient = checked.get("patient")
+        if patient is not None and await Offered(ctx).patient(person, patient) is None:
+            raise click.ClickException(
+                f"Patient/{patient} is not there, or not among those whose record {user} may open"
+            )
+        secret = await launches.begin(ctx.auth, person.id, checked)
         return await launches.opened(ctx.auth, secret, client_id)
 
     print_json(with_context(record_settings(data, tenant), run))

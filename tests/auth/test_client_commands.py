@@ -117,3 +117,7 @@ def test_an_id_is_taken_once_and_nobody_launches_as_a_stranger(smart: Smart) -> 
     assert [run(smart, *arguments).exit_code for _ in range(2)] == [0, 1]
     assert run(smart, "launch-token", "--user", "nobody", "--patient", "p").exit_code == 1
     assert run(smart, "launch-token", "--user", "ada", "--patient", "../p").exit_code == 1
+    smart.patients("other")
+    for patient in ("other", "not-there"):
+        refused = run(smart, "launch-token", "--user", "ada", "--patient", patient)
+        assert (refused.exit_code, f"Patient/{patient} is not there" in refused.stderr) == (1, True)
