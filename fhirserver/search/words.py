@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
-from itertools import islice
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lxml import etree
@@ -21,6 +20,8 @@ Json = dict[str, Any]
 
 LONGEST = 64  # characters of a word; what goes on longer is data
 MOST = 50_000  # words of a resource, some 100 pages
+_CACHE = 16_384
+_LONGEST_CACHED = 128
 BREAK = ""  # stands between two texts, so that no phrase goes from one into the other
 
 # Strings that are addresses or data in spite of their type.
@@ -51,25 +52,29 @@ class Said(NamedTuple):
 
 def words(text: str) -> list[str]:
     """Letters and digits in a row, folded as strings are."""
-    return [word[:LONGEST] for word in _word.findall(bare(text))]
+    return [*_words(text)]
 
 
-class Reader:
-    """Knows which properties of each type hold texts; each table is made when it is first needed."""
+def _words(text: str) -> tuple[str, ...]:
+    """Displays, names and units come again and again."""
+    return _known_words(text) if len(text) <= _LONGEST_CACHED else _split(text)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple([word[:LONGEST] for word in _word.findall(bare(text))])
+
+
+_known_words = lru_cache(_CACHE)(_split)
+
+
+class _Tables(dict[str, Mapping[str, str]]):
+    """By type {property: "string", "xhtml" or the type to go on with}; what is not in it has no texts."""
 
     def __init__(self, definitions: Definitions) -> None:
+        super().__init__()
         self._definitions = definitions
-        self._table = cache(self._made)
 
-    def said(self, resource: Json) -> Said:
-        narrative = resource.get("text")
-        own = texts_of(narrative.get("div") or "") if narrative else []
-        found: dict[str, None] = {}
-        self._walk(resource, resource["resourceType"], found)
-        return Said(_in_order(own), _in_order(found))
-
-    def _made(self, type_: str) -> Mapping[str, str]:
-        """{property: "string", "xhtml" or the type to go on with}; what is not in it has no texts."""
+    def __missing__(self, type_: str) -> Mapping[str, str]:
         table: dict[str, str] = {}
         definition = self._definitions.types.get(type_)
         for key, (element, found) in (definition.by_key if definition else {}).items():
@@ -79,15 +84,33 @@ class Reader:
                     table[key] = "xhtml" if found == "xhtml" else "string"
             else:
                 table[key] = found
+        self[type_] = table
         return table
 
+
+class Reader:
+    """Knows which properties of each type hold texts; each table is made when it is first needed."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._tables = _Tables(definitions)
+
+    def said(self, resource: Json) -> Said:
+        narrative = resource.get("text")
+        own = texts_of(narrative.get("div") or "") if narrative else []
+        found: dict[str, None] = {}
+        self._walk(resource, resource["resourceType"], found)
+        return Said(_in_order(own), _in_order(found))
+
     def _walk(self, node: Json, type_: str, found: dict[str, None]) -> None:
-        table = self._table(type_)
+        table = self._tables[type_]
         for key, value in node.items():
             kind = table.get(key)
             if kind is None:
                 continue
-            for each in value if isinstance(value, list) else (value,):
+            if kind == "string" and type(value) is str:
+                found[value] = None
+                continue
+            for each in value if type(value) is list else (value,):
                 if each is None:
                     continue
                 if kind == "string":
@@ -118,8 +141,8 @@ def texts_of(div: str) -> list[str]:
 def _in_order(texts: Iterable[str]) -> list[str]:
     said: list[str] = []
     for text in texts:
-        if found := words(text):
+        if found := _words(text):
             said += [BREAK, *found] if said else found
         if len(said) >= MOST:
-            break
-    return list(islice(said, MOST))
+            return said[:MOST]
+    return said
