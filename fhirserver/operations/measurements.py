@@ -18,7 +18,7 @@ from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.search import filter_of, parsed
 from fhirserver.search.canonicals import LOCAL
 from fhirserver.search.criteria import Token, split
-from fhirserver.search.values import decimal128
+from fhirserver.store.decimals import decimal128
 
 Stage = dict[str, Any]
 PARAMETER = "combo-code-value-quantity"

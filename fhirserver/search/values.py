@@ -10,15 +10,16 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from bson.decimal128 import Decimal128, create_decimal128_context
+from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.dates import EARLIEST, LATEST, parse
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.units import UCUM, base
+from fhirserver.store.decimals import CONTEXT, decimal128
 
 Json = dict[str, Any]
 Forms = Callable[[Any], Any]
@@ -30,7 +31,6 @@ _LONGEST_CACHED = 128
 
 INFINITY = Decimal128("Infinity")
 MINUS_INFINITY = Decimal128("-Infinity")
-_DECIMAL128: Context = create_decimal128_context()
 CONVERTED = 100  # powers of ten; what is larger or smaller is compared in its own unit only
 _CURRENCIES = "urn:iso:std:iso:4217"
 
@@ -305,19 +305,6 @@ def latest(spans: list[Json]) -> datetime:
 # number and quantity: https://hl7.org/fhir/R4/search.html#quantity
 
 
-def decimal128(value: Decimal | int) -> Decimal128:
-    """To 34 digits, rounded half even; beyond the exponents of Decimal128, infinity or zero."""
-    text = str(value)
-    return _cached_decimal128(text) if len(text) <= _LONGEST_CACHED else _decimal128(text)
-
-
-def _decimal128(text: str) -> Decimal128:
-    return Decimal128(_DECIMAL128.create_decimal(text))
-
-
-_cached_decimal128 = lru_cache(_CACHE)(_decimal128)
-
-
 def number(value: Decimal | int) -> list[Json]:
     point = decimal128(value)
     return [{"lo": point, "hi": point}]
@@ -396,7 +383,7 @@ def sampled_data(value: Json) -> list[Json]:
         return []
     try:
         ends = sorted(
-            _DECIMAL128.add(Decimal(zero), _DECIMAL128.multiply(Decimal(end), Decimal(factor)))
+            CONTEXT.add(Decimal(zero), CONTEXT.multiply(Decimal(end), Decimal(factor)))
             for end in (min(samples, key=float), max(samples, key=float))
         )
     except (ValueError, ArithmeticError):

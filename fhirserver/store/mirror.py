@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import bson
 from bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
-from bson.decimal128 import Decimal128, create_decimal128_context
+from bson.decimal128 import Decimal128
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import DocumentTooLarge
+
+from fhirserver.store.decimals import decimal128
 
 T = TypeVar("T")
 
@@ -24,10 +26,9 @@ class _DecimalEncoder(TypeEncoder):
     """Decimals as Decimal128; what has more than 34 digits is rounded."""
 
     python_type = Decimal
-    _context = create_decimal128_context()
 
     def transform_python(self, value: Decimal) -> Decimal128:
-        return Decimal128(self._context.create_decimal(value))
+        return decimal128(value)
 
 
 CODECS: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_DecimalEncoder()]))

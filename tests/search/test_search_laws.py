@@ -20,6 +20,7 @@ from fhirserver.fhir.dates import EARLIEST, LATEST, parse
 from fhirserver.search import values
 from fhirserver.search.criteria import PREFIXES, split, unescape
 from fhirserver.search.filters import query_filter
+from fhirserver.store.decimals import decimal128
 
 Document = dict[str, Any]
 Fill = Callable[[list[Document]], None]
@@ -217,7 +218,7 @@ def test_number_and_unit_are_of_one_value(collection: Collection[Document], fill
 
 
 def stored(low: Decimal, high: Decimal) -> Document:
-    return {"lo": values.decimal128(low), "hi": values.decimal128(high)}
+    return {"lo": decimal128(low), "hi": decimal128(high)}
 
 
 def ids(collection: Collection[Document], type_: str, text: str) -> set[int]:
