@@ -86,6 +86,7 @@ class Structure(dict[str, TypeCheck]):
             for element in definition.elements
             if element.choice
         ]
+        chosen = frozenset(key for _, types in choices for key in types)
         name = definition.name
         valued = definition.kind != "resource" and name != "Element"  # ele-1; a primitive has its value elsewhere
         find = rules.get
@@ -109,12 +110,13 @@ class Structure(dict[str, TypeCheck]):
             for key, element, keys in required:
                 if key not in node and keys.isdisjoint(node):
                     found = (found or []) + missing(name, element)
-            for element, types in choices:
-                held = [key for key in node if key in types]
-                if len(held) > 1 and len({types[key] for key in held}) > 1:
-                    said = f"{element.name}[x] has one value; here are {one_of(held)}"
-                    found = (found or []) + issue("structure", said, "choice-type", f".{element.name}")
-            if rest and not wrong(found):
+            if chosen and len(chosen.intersection(node)) > 1:
+                for element, types in choices:
+                    held = [key for key in node if key in types]
+                    if len(held) > 1 and len({types[key] for key in held}) > 1:
+                        said = f"{element.name}[x] has one value; here are {one_of(held)}"
+                        found = (found or []) + issue("structure", said, "choice-type", f".{element.name}")
+            if rest and not (found and wrong(found)):
                 for each in rest:
                     if more := each(node, container):
                         found = found + more if found else more
@@ -192,7 +194,7 @@ class Structure(dict[str, TypeCheck]):
 
         def check(value: Any, container: Container) -> Issues:
             found = structure(value, container)
-            if wrong(found):
+            if found and wrong(found):
                 return found
             for each in rest:
                 if more := each(value, container):
