@@ -81,10 +81,13 @@ async def left(*job: str) -> None:
 
 
 @asynccontextmanager
-async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[str, Context]]:
+async def contexts(
+    settings: Settings, post: Post = left, *, asked: bool = True
+) -> AsyncIterator[dict[str, Context]]:
     """Everything a request needs, by tenant ("" where there are none), for as long as the database is open.
 
-    `settings.mongodb_url` must be set. `post` tells a worker of a job.
+    `settings.mongodb_url` must be set. `post` tells a worker of a job. `asked`: others ask here, so what they may see is
+    kept and followed, which costs the database a look at each write; otherwise it is read where it is needed.
     """
     if settings.mongodb_url is None:
         raise ValueError("mongodb_url is not set; the command line starts the embedded database and sets it")
@@ -100,10 +103,11 @@ async def contexts(settings: Settings, post: Post = left) -> AsyncIterator[dict[
                 tenant: await _opened(client, part, space, partial(post, tenant))
                 for tenant, part in settings.partitions().items()
             }
-            async with _following([*opened.values()]), _kept([*opened.values()]):
+            async with _following([*opened.values()], asked=asked), _kept([*opened.values()]):
                 for ctx in opened.values():
                     await gather(ctx)
-                    await in_force.known(ctx)
+                    if asked:
+                        await in_force.known(ctx)
                 yield {tenant: ctx.fresh() for tenant, ctx in opened.items()}
     finally:
         await client.close()
@@ -144,20 +148,16 @@ async def _forgetting(ctx: Context, days: int) -> None:
 
 
 @asynccontextmanager
-async def _following(opened: Sequence[Context]) -> AsyncIterator[None]:
-    """Each record's search parameters and terminology are followed while this process serves."""
+async def _following(opened: Sequence[Context], *, asked: bool) -> AsyncIterator[None]:
+    """Each record's search parameters and terminology are followed, and what those who ask here may see."""
     tasks: list[asyncio.Task[None]] = []
     lives = [ctx.live for ctx in opened]
     try:
         for ctx in opened:
             await ctx.live.enter()
-            followed = (
-                ctx.live.follow(),
-                follow(ctx),
-                in_force.follow(ctx),
-                tokens.follow(ctx.auth),
-                limits.follow(ctx.auth),
-            )
+            followed = [ctx.live.follow(), follow(ctx)]
+            if asked:
+                followed += [in_force.follow(ctx), tokens.follow(ctx.auth), limits.follow(ctx.auth)]
             tasks += [asyncio.create_task(each) for each in followed]
         yield
     finally:

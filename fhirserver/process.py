@@ -179,7 +179,7 @@ async def operator(settings: Settings) -> AsyncIterator[Context]:
 
     `settings` are those of one tenant, or have none.
     """
-    async with contexts(settings) as found:
+    async with contexts(settings, asked=False) as found:
         (ctx,) = found.values()
         yield replace(ctx, caller=OPERATOR)
 
