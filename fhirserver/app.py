@@ -81,13 +81,11 @@ async def left(*job: str) -> None:
 
 
 @asynccontextmanager
-async def contexts(
-    settings: Settings, post: Post = left, *, asked: bool = True
-) -> AsyncIterator[dict[str, Context]]:
+async def contexts(settings: Settings, post: Post = left, *, asked: bool = True) -> AsyncIterator[dict[str, Context]]:
     """Everything a request needs, by tenant ("" where there are none), for as long as the database is open.
 
-    `settings.mongodb_url` must be set. `post` tells a worker of a job. `asked`: others ask here, so what they may see is
-    kept and followed, which costs the database a look at each write; otherwise it is read where it is needed.
+    `settings.mongodb_url` must be set. `post` tells a worker of a job. `asked`: others ask here, so that what they may
+    see is followed, which costs the database a look at each write; otherwise it is read where it is needed.
     """
     if settings.mongodb_url is None:
         raise ValueError("mongodb_url is not set; the command line starts the embedded database and sets it")

@@ -34,7 +34,7 @@ PIECE = 100  # resources that are looked at before the writes under way get thei
 BATCH = 250  # resources of one type that are written together
 PART_BYTES = 2_000_000  # of JSON in one command: some resources refer to thousands, and each reference is an index key
 BATCH_SECONDS = 60.0  # nobody waits for an answer: a busy database may take its time
-IN_FLIGHT = 3  # while the database writes some batches, the next one is prepared
+IN_FLIGHT = 6  # while the database writes some batches, the next ones are prepared
 Batch = dict[str, Resource]  # by id
 Running = dict[asyncio.Task[None], tuple[str, KeysView[str]]]
 
