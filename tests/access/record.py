@@ -171,7 +171,7 @@ OTHERS = [
     resource("Basic/other", code={"text": SECRET}, subject=to("Patient/q")),
     resource("Flag/other", status="active", code={"text": SECRET}, subject=to("Patient/q")),
     resource(
-        "Consent/other",
+        "Consent/foreign",
         status="inactive",
         scope=code("privacy", "patient-privacy", "http://terminology.hl7.org/CodeSystem/consentscope"),
         category=[code("privacy", "59284-0")],
