@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -19,6 +20,7 @@ from fhirserver.rest.bodies import Headers
 from fhirserver.rest.negotiation import FORM_TYPE, JSON_TYPE, PATCH_TYPE, XML_TYPE, sent
 
 MAX_FIELDS = 2_000
+SHORT = 500  # characters
 SECURITY = b"x-security-context"
 RESOURCE_TYPES = f"{JSON_TYPE} or {XML_TYPE}"
 PATCH_TYPES = f"{PATCH_TYPE}, or a FHIRPath Patch (Parameters) as {RESOURCE_TYPES}"
@@ -33,6 +35,12 @@ def segments(raw_path: bytes) -> tuple[str, ...]:
 
 
 def pairs(query: bytes, what: str = "the query string") -> Pairs:
+    """Short ones are remembered, for apps ask the same again and again."""
+    return (_pairs if len(query) <= SHORT else _pairs.__wrapped__)(query, what)
+
+
+@lru_cache(maxsize=2_000)
+def _pairs(query: bytes, what: str) -> Pairs:
     try:
         text = query.decode("ascii") if what == "the query string" else query.decode()
         return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))

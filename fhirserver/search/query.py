@@ -193,6 +193,7 @@ def _parsed(
     default_count: int,
     max_count: int,
 ) -> tuple[Query, ...]:
+    _check_text(pairs)
     said = dict(pairs)
     contained, kind_ = said.get("_contained", "false") != "false", said.get("_containedType", "container")
     if contained and len(types) > 1:
@@ -323,10 +324,13 @@ def _checked_size(pairs: Sequence[tuple[str, str]]) -> int:
     size = sum([len(name) + len(value) for name, value in pairs])
     if size > MAX_CHARACTERS:
         raise invalid(f"a search has at most {MAX_CHARACTERS:,} characters", code="too-long")
+    return size
+
+
+def _check_text(pairs: Iterable[tuple[str, str]]) -> None:
     for name, value in pairs:
         if "\0" in name + value or _surrogate.search(name + value):
             raise invalid(f"{shown(name)}: a NUL or half a surrogate pair is no text")
-    return size
 
 
 class _Reader:

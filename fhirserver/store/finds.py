@@ -111,19 +111,19 @@ async def rows(
 
 def _shareable(kind: Kind, find: Find) -> bool:
     """What gives few rows, in an order of what is shown, and asks about fields with a few values each."""
-    known, conditions = {"_id", *kind.shown}, find.filter.items()
-    bounded = find.limit <= FEW or "$in" in find.filter.get("_id", ())
-    return (
-        bounded
-        and all(field in known for field, _ in kind.sort)
-        and all(field[0] != "$" and _has_few(condition) for field, condition in conditions)
-    )
-
-
-def _has_few(condition: Any) -> bool:
-    return not isinstance(condition, dict) or all(
-        not isinstance(each, list) or len(each) <= FEW for each in condition.values()
-    )
+    if find.limit > FEW and "$in" not in find.filter.get("_id", ()):
+        return False
+    for field, _ in kind.sort:
+        if field != "_id" and field not in kind.shown:
+            return False
+    for field, condition in find.filter.items():
+        if field[0] == "$":
+            return False
+        if isinstance(condition, dict):
+            for each in condition.values():
+                if isinstance(each, list) and len(each) > FEW:
+                    return False
+    return True
 
 
 async def _alone(store: Store, kind: Kind, find: Find) -> list[Document]:
