@@ -5,12 +5,15 @@ https://www.mongodb.com/docs/manual/changeStreams/
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
+from time import monotonic
 from typing import Any, NamedTuple
 
 from fhirserver.store.resources import Store
 
 SILENT_MS = 500
+AT_ONCE, GATHERING = 0.0005, 0.02  # seconds: what the driver has already comes faster; events gather so long
 KEPT = "kept"  # says a command to the database of which the answer is kept until it changes
 LABELS = "search._security"
 
@@ -41,8 +44,11 @@ async def written(store: Store, collections: Collection[str], labels: Collection
     async with await store.database.watch(stages, max_await_time_ms=SILENT_MS) as stream:
         yield True
         while stream.alive:
+            asked = monotonic()
             event = await stream.try_next()
             yield False if event is None else _told(event)
+            if event is not None and monotonic() - asked > AT_ONCE:  # it took a trip: the next one brings several
+                await asyncio.sleep(GATHERING)
 
 
 def _told(event: dict[str, Any]) -> Told:
