@@ -100,7 +100,7 @@ class Outstanding:
             await self.catch_up()
         except PyMongoError as error:
             log.warning("audit events are not made of their lines yet: %s", error)
-        except Exception:
+        except Exception:  # a defect in making: the lines are safe, `run` goes on, and who reads events is told of it
             log.exception("audit events cannot be made of their lines")
 
     async def close(self) -> None:
