@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from datetime import UTC, datetime
 from typing import Any
@@ -40,11 +40,12 @@ class Wire:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answers, onward = await asyncio.open_connection("127.0.0.1", self._port)
         back = asyncio.create_task(self._return(answers, writer))
-        while data := await reader.read(1 << 16):
-            if self.breaks and b"find" in data:
-                self.breaks -= 1
-                break
-            onward.write(data)
+        with suppress(ConnectionError):  # the driver may reset a connection instead of closing it
+            while data := await reader.read(1 << 16):
+                if self.breaks and b"find" in data:
+                    self.breaks -= 1
+                    break
+                onward.write(data)
         onward.close()
         writer.close()
         await asyncio.gather(back, onward.wait_closed(), writer.wait_closed(), return_exceptions=True)
