@@ -28,11 +28,10 @@ from fhirserver.context import ANYONE, NOBODY, Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.interactions import in_force
+from fhirserver.interactions import in_force, terminology
 from fhirserver.interactions.choosing import Offered
 from fhirserver.interactions.in_force import note
 from fhirserver.interactions.parameters import gather
-from fhirserver.interactions.terminology import FOLLOWED, follow
 from fhirserver.operations import OPERATIONS
 from fhirserver.rest.bodies import Bodies
 from fhirserver.rest.dispatch import serve
@@ -52,6 +51,7 @@ from fhirserver.store.schema import AUDIT_EVENT, SERVER, ensure_shared
 from fhirserver.store.seals import audit_key
 from fhirserver.store.space import Space, space_of
 from fhirserver.store.strands import forget
+from fhirserver.store.watching import Listener, nobody, watch
 from fhirserver.validation.kept import KeptProfiles
 from fhirserver.validation.validate import Validator
 from portal import sample
@@ -153,15 +153,22 @@ async def _following(opened: Sequence[Context], *, asked: bool) -> AsyncIterator
     try:
         for ctx in opened:
             await ctx.live.enter()
-            followed = [ctx.live.follow(), follow(ctx)]
+            listeners = [ctx.live.listener, terminology.listener(ctx), Listener(None, nobody, [ctx.store.present])]
             if asked:
-                followed += [in_force.follow(ctx), tokens.follow(ctx.auth), limits.follow(ctx.auth)]
-            tasks += [asyncio.create_task(each) for each in followed]
+                listeners += [in_force.listener(ctx), _of_tokens(ctx.auth)]
+                tasks.append(asyncio.create_task(limits.follow(ctx.auth)))
+            tasks += [asyncio.create_task(each) for each in (ctx.live.follow(), watch(ctx.store, listeners))]
         yield
     finally:
         await _ended(tasks)
         for live in lives:
             await live.leave()
+
+
+def _of_tokens(auth: Auth) -> Listener:
+    """What is known of tokens is trusted as long as changes are told here."""
+    collections, only = tokens.changing(auth)
+    return Listener(collections, lambda _: auth.known.changed(), [auth.known], only=only)
 
 
 async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -199,9 +206,9 @@ def assemble(
         search_ms=settings.search_timeout_ms,
         space=space,
     )
-    terminology = Terminology()
+    compiled = Terminology()
     consents = Consents()
-    store.wrote = partial(_wrote, terminology, consents)
+    store.wrote = partial(_wrote, compiled, consents)
     enqueue = partial(_enqueue, store, tell)
     live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
     outstanding = Outstanding(store, audit_key(secret), partial(_making, live))
@@ -218,7 +225,7 @@ def assemble(
         now=now,
         operations=OPERATIONS,
         enqueue=enqueue,
-        terminology=terminology,
+        terminology=compiled,
         profiles=KeptProfiles(),
         consents=consents,
         auth=Auth(database, settings, now, is_purpose=is_purpose, sealing_key=sealing_key(secret)),
@@ -228,10 +235,10 @@ def assemble(
     return replace(ctx, auth=replace(ctx.auth, tell=partial(account_audited, ctx)))
 
 
-def _wrote(terminology: Terminology, consents: Consents, changes: Sequence[Change]) -> None:
+def _wrote(compiled: Terminology, consents: Consents, changes: Sequence[Change]) -> None:
     """What this process wrote counts with its next request."""
-    if any(each.type in FOLLOWED for each in changes):
-        terminology.changed()
+    if any(each.type in terminology.FOLLOWED for each in changes):
+        compiled.changed()
     note(consents, changes)
 
 

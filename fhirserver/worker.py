@@ -91,7 +91,7 @@ async def _work(settings: Settings, stopped: asyncio.Future[None]) -> None:
     async def post(tenant: str, id_: str) -> None:
         await asyncio.to_thread(tell, settings, tenant, id_)
 
-    async with contexts(settings, post) as found:
+    async with contexts(settings, post, asked=False) as found:
         await Worker(settings, found).run(stopped)
 
 

@@ -7,28 +7,20 @@ meanwhile.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
-
-from pymongo.errors import PyMongoError
 
 from smart_auth import users
 from smart_auth.known import Grant
 from smart_auth.server import Auth, Document, digest, new_secret
 from smart_auth.users import User
 
-AGAIN_SECONDS = 1.0
-SILENT_MS = 500
 SECRET_LENGTH = 43
 OFFLINE = re.compile(r"(^|\s)offline_access(\s|$)")  # in the scope of a grant
 CHANGED = ("revoked", "roles", "disabled", "fhir_user", "patient", "proxy_for")  # of grants and accounts
-
-log = logging.getLogger(__name__)
 
 
 class Issued(NamedTuple):
@@ -177,29 +169,9 @@ async def revoke_all(auth: Auth, which: Mapping[str, Any], reason: str) -> None:
     auth.known.changed()
 
 
-async def follow(auth: Auth) -> None:
-    """Until it is cancelled: what is known of tokens is trusted as long as changes are told here."""
-    names = [auth[name].name for name in ("grants", "users")]
+def changing(auth: Auth) -> tuple[Sequence[str], Document]:
+    """What changes what tokens allow: collections, and which change events of these."""
+    grants, accounts = (auth[name].name for name in ("grants", "users"))
     told = [{f"updateDescription.updatedFields.{name}": {"$exists": True}} for name in CHANGED]
-    replaced = {"operationType": "replace"}
-    stages: list[Document] = [
-        {
-            "$match": {
-                "ns.coll": {"$in": names},
-                "$or": [*told, replaced, {"operationType": "delete", "ns.coll": names[1]}],
-            }
-        },
-        {"$project": {"_id": 1}},
-    ]
-    while True:
-        try:
-            async with await auth.database.watch(stages, max_await_time_ms=SILENT_MS) as stream:
-                auth.known.changed()  # what was read before this stream began
-                while stream.alive:
-                    if await stream.try_next() is not None:
-                        auth.known.changed()
-                    auth.known.heard()
-        except PyMongoError as error:
-            log.debug("grants are not watched for a while: %s", error)
-        auth.known.lost()
-        await asyncio.sleep(AGAIN_SECONDS)
+    gone = {"operationType": "delete", "ns.coll": accounts}
+    return (grants, accounts), {"$or": [*told, {"operationType": "replace"}, gone]}

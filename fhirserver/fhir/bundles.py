@@ -10,6 +10,8 @@ from datetime import datetime
 
 from fhirserver.fhir import json
 
+STATUSES = {"POST": "201 Created", "PUT": "200 OK", "DELETE": "204 No Content"}
+
 
 def instant(time: datetime) -> str:
     """A FHIR instant in UTC with milliseconds."""
@@ -51,6 +53,22 @@ def search_entries(base_url: str, resources: Iterable[tuple[str, str, bytes]], m
             beginning = beginnings[type_] = b'{"fullUrl":%b' % json.encode(f"{base_url}/{type_}/")[:-1]
         entries.append(b'%b%b","resource":%b%b' % (beginning, id_.encode(), resource, end))
     return entries
+
+
+def version_entry(full_url: str, resource: bytes, request: tuple[str, str], version: int, written: datetime) -> bytes:
+    """An entry of a history: `request` is (method, url) of what made the version. Nothing here has to be escaped.
+
+    https://hl7.org/fhir/R4/http.html#history
+    """
+    method, url = request
+    status = STATUSES[method]
+    return b'{"fullUrl":"%b",%b"request":{"method":"%b","url":"%b"},"response":{%b}}' % (
+        full_url.encode(),
+        b'"resource":%b,' % resource if resource else b"",
+        method.encode(),
+        url.encode(),
+        f'"status":"{status}","etag":"W/\\"{version}\\"","lastModified":"{instant(written)}"'.encode(),
+    )
 
 
 def _search(mode: str, score: float | None) -> bytes:

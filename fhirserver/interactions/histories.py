@@ -8,23 +8,22 @@ from functools import partial
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
-from fhirserver.fhir import dates
-from fhirserver.fhir.bundles import bundle, entry, instant
+from fhirserver.fhir import dates, json
+from fhirserver.fhir.bundles import bundle, version_entry
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, invalid, not_found
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found
-from fhirserver.interactions.sight import current, outline, seen_now, within
+from fhirserver.interactions.sight import current, outline, seen_now, sees_all, within
 from fhirserver.interactions.summary import Part, part, trim
 from fhirserver.search.joined import NOTHING
-from fhirserver.store.history import Bounds, Place, Span, history_of_one
+from fhirserver.store.history import Bounds, Place, Span, history_of_one, newest_of_one
 from fhirserver.store.history import history as versions
 from fhirserver.store.hops import one_budget
 from fhirserver.store.resources import Stored
 
 PARAMETERS = ("_since", "_at", "_count", "_cursor", "_summary", "_elements")
-METHODS = {True: ("DELETE", "204 No Content"), False: ("PUT", "200 OK")}
 
 
 async def history(ctx: Context, request: Request, type_: str | None, id_: str | None) -> Answer:
@@ -38,7 +37,11 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     total = None
     found: list[Stored] = []
     led = Found()
-    if id_ and type_:
+    plain = count > 0 and after is None and span == Span() and ctx.store.session is None
+    if id_ and type_ and plain and await sees_all(ctx, type_):
+        found = await _of_one(ctx, type_, id_, count, led)
+        total = found[0].version if ctx.caller.open else None
+    elif id_ and type_:
         newest = await current(ctx, type_, id_)
         if newest is None:
             raise not_found(f"{type_}/{id_}")
@@ -50,7 +53,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
                 ctx, partial(history_of_one, ctx.store, newest, count + 1, span=span), count, after, "r", led
             )
     elif count:
-        types = await _bounds(ctx, [type_] if type_ else await ctx.store.types(), led)
+        types = await _bounds(ctx, [type_] if type_ else await ctx.store.known_types(), led)
         found = await _seen(ctx, partial(versions, ctx.store, types, count + 1, span=span), count, after, "s", led)
     page, more = found[:count], len(found) > count
     path = "/".join((*request.path,))
@@ -64,9 +67,26 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
             ("next", page_url(ctx.base_url, path, [*kept, ("_cursor", signed(ctx.secret, place, "_history"))]))
         )
     wanted = part(request)
-    entries = [_entry(ctx, version, wanted) for version in page]
+    beginning = json.encode(f"{ctx.base_url}/").decode()[1:-1]
+    entries = [_entry(ctx, version, wanted, beginning) for version in page]
     body = bundle("history", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
     return Answer(status=200, body=body)
+
+
+async def _of_one(ctx: Context, type_: str, id_: str, count: int, led: Found) -> list[Stored]:
+    """One version more than a page, if there are so many: of what the caller may read, whatever it is."""
+    async with one_budget(ctx.store):
+        newest = await newest_of_one(ctx.store, type_, id_, count + 1)
+    if not newest:
+        raise not_found(f"{type_}/{id_}")
+
+    async def ask(after: Place | None) -> list[Stored]:
+        return newest if after is None else await history_of_one(ctx.store, newest[0], count + 1, after=after)
+
+    found = await _seen(ctx, ask, count, None, "r", led)
+    if found[:1] != newest[:1]:
+        raise not_found(f"{type_}/{id_}")
+    return found
 
 
 Ask = Callable[..., Awaitable[list[Stored]]]
@@ -78,7 +98,7 @@ async def _seen(ctx: Context, ask: Ask, count: int, after: Place | None, permiss
     async with one_budget(ctx.store):
         while True:
             rows = await ask(after=after)
-            kept += await seen_now(ctx, rows, permission, led)
+            kept += rows if ctx.caller.open else await seen_now(ctx, rows, permission, led)
             if len(rows) <= count or len(kept) > count:
                 return kept[: count + 1]
             last = rows[-1]
@@ -125,12 +145,10 @@ def _place(row: object) -> Place:
     raise Outcome(400, "invalid", "_cursor does not belong to a history")
 
 
-def _entry(ctx: Context, version: Stored, wanted: Part) -> bytes:
+def _entry(ctx: Context, version: Stored, wanted: Part, beginning: str) -> bytes:
     """https://hl7.org/fhir/R4/http.html#history: `POST` made it, `PUT` changed it, `DELETE` ended it."""
-    method, status = METHODS[version.deleted]
-    url = version.reference
+    request = ("DELETE" if version.deleted else "PUT", version.reference)
     if version.version == 1:
-        method, status, url = "POST", "201 Created", version.type
-    response = {"status": status, "etag": f'W/"{version.version}"', "lastModified": instant(version.updated)}
+        request = ("POST", version.type)
     body = version.body if version.deleted or wanted.whole else trim(ctx.definitions, version.body, wanted)
-    return entry(f"{ctx.base_url}/{version.reference}", body, request=(method, url), response=response)
+    return version_entry(beginning + version.reference, body, request, version.version, version.updated)

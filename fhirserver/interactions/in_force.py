@@ -6,13 +6,9 @@ trip; what changes is told by this process, and by others through a change strea
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
-
-from pymongo.errors import PyMongoError
 
 from fhirserver.access.narrowing import Party, party
 from fhirserver.consents.kept import Consents, Ruling, Standing
@@ -28,7 +24,7 @@ from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, together, values_of
 from fhirserver.store.resources import BODY, Change, Stored, stored
 from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES
-from fhirserver.store.watching import KEPT, Told, written
+from fhirserver.store.watching import KEPT, Listener, Told
 
 BUNDLE, CONSENT = "Bundle", "Consent"
 BATCH = 200  # Consents that are compiled before others have their turn
@@ -37,9 +33,6 @@ MOST_MEMBERSHIPS = 10_000
 FOLLOWED = (CONSENT, *MEMBERSHIPS, *SAYING, EMERGENCIES)
 FORMS = tuple(form(SYSTEM, each) for each in WITHHELD)
 LABELLED_ONCE = {"belonged": {"$gte": "Patient/", "$lt": "Patient0"}, "labels": {"$in": [*FORMS]}}  # and deleted since
-AGAIN_SECONDS = 1.0
-
-log = logging.getLogger(__name__)
 
 
 def note(consents: Consents, changes: Sequence[Change]) -> None:
@@ -56,26 +49,15 @@ def note(consents: Consents, changes: Sequence[Change]) -> None:
             consents.labels.add(each.type)
 
 
-async def follow(ctx: Context) -> None:
-    """Until it is cancelled: what is kept needs no second look as long as changes are told here."""
+def listener(ctx: Context) -> Listener:
+    """What is kept needs no second look as long as changes are told here."""
     kept = ctx.consents
+
+    async def begin() -> None:
+        await known(ctx)  # here, where no request waits for all of them
+
     parts = (kept, kept.standings, kept.opening, kept.labels)
-    while True:
-        try:
-            async for told in written(ctx.store, FOLLOWED, FORMS):
-                if told is True:
-                    for each in parts:
-                        each.lost()  # what was read before this began
-                    await known(ctx)  # here, where no request waits for all of them
-                elif isinstance(told, Told):
-                    _hear(kept, told)
-                for each in parts:
-                    each.heard()
-        except PyMongoError as error:
-            log.debug("consents are not watched for a while: %s", error)
-        for each in parts:
-            each.lost()
-        await asyncio.sleep(AGAIN_SECONDS)
+    return Listener(FOLLOWED, partial(_hear, kept), parts, FORMS, begin=begin)
 
 
 def _hear(kept: Consents, told: Told) -> None:
@@ -218,7 +200,7 @@ async def labelled_types(ctx: Context) -> list[str]:
     """The types of which labels keep something back, or did before it was deleted; of audit events theirs do."""
     if ctx.settings.security_labels != "enforced":
         return []
-    stored_types = [each for each in await ctx.store.types() if each != AUDIT_EVENT]
+    stored_types = [each for each in await ctx.store.known_types() if each != AUDIT_EVENT]
     found = await together(ctx.store.outside(), [partial(any_labelled, ctx, each) for each in stored_types])
     return [type_ for type_, yes in zip(stored_types, found, strict=True) if yes]
 

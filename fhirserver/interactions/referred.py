@@ -30,7 +30,7 @@ Named = Mapping[str, frozenset[str]]  # ids by type
 
 async def named_by(ctx: Context, references: Sequence[str]) -> Named:
     """What resources in these compartments refer to, directly or through others of the kind; or name by its URL."""
-    present = set(await ctx.store.types())
+    present = set(await ctx.store.known_types())
     inside = in_one_of(references)
     sources = {type_: inside for type_ in sorted(present) if in_records(type_)}
     sources["Patient"] = {"_id": {"$in": [each.removeprefix("Patient/") for each in references]}}

@@ -226,7 +226,7 @@ async def existing(ctx: Context, queries: Sequence[Query]) -> Sequence[Query]:
     """Of many types, those that have ever been written: most servers hold few of all there are."""
     if len(queries) <= FEW_TYPES:
         return queries
-    written = set(await ctx.store.types())
+    written = set(await ctx.store.known_types())
     return [query for query in queries if query.type_ in written]
 
 

@@ -64,6 +64,11 @@ async def _found(ctx: Context, criterion: Criterion, type_: str, ids: Sequence[s
     return await ctx.store.find_stored(type_, asked, len(ids))
 
 
+async def sees_all(ctx: Context, type_: str) -> bool:
+    """Whether the caller may read all that there is of a type now. Earlier versions may be kept back all the same."""
+    return reach(ctx.caller, type_, "r") is EVERYTHING and not await _may_be_narrowed(ctx, type_)
+
+
 async def _may_be_narrowed(ctx: Context, type_: str) -> bool:
     return not ctx.caller.open and await may_be_narrowed(ctx, type_)
 

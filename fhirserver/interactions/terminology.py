@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-
-from pymongo.errors import PyMongoError
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
@@ -17,7 +13,7 @@ from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Referenc
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Document, stored
-from fhirserver.store.watching import KEPT, changes
+from fhirserver.store.watching import KEPT, Listener
 from terminology.canonical import Candidate, Canonical, latest
 from terminology.code_systems import CONTENT
 from terminology.naming import URNS, plain
@@ -39,9 +35,6 @@ IMPLYING: Document = SAID | {"implies": f"${IMPLIES}"}
 SUPPLEMENTING: Document = SAID | {"names": "$search.supplements"}
 WHOLE: Document = {"$in": ["complete", {"$ifNull": ["$search.content-mode", []]}]}
 MOST_MAPS = 100  # from one system
-AGAIN_SECONDS = 1.0
-
-log = logging.getLogger(__name__)
 
 
 def service(ctx: Context) -> Service:
@@ -233,16 +226,7 @@ def _whole(found: Candidate | None) -> bool:
     return found is not None and found.whole
 
 
-async def follow(ctx: Context) -> None:
-    """Until it is cancelled: what is compiled needs no second look as long as changes are told here."""
+def listener(ctx: Context) -> Listener:
+    """What is compiled needs no second look as long as changes are told here."""
     kept = ctx.terminology
-    while True:
-        try:
-            async for changed in changes(ctx.store, (*FOLLOWED, RELEASES)):
-                if changed:
-                    kept.changed()
-                kept.heard()
-        except PyMongoError as error:
-            log.debug("value sets and code systems are not watched for a while: %s", error)
-        kept.lost()
-        await asyncio.sleep(AGAIN_SECONDS)
+    return Listener((*FOLLOWED, RELEASES), lambda _: kept.changed(), [kept])

@@ -24,6 +24,7 @@ from fhirserver.store.editions import Editions, settle
 from fhirserver.store.generations import BEAT_SECONDS, State
 from fhirserver.store.jobs import Job
 from fhirserver.store.resources import Store
+from fhirserver.store.watching import Listener
 
 KIND = "reindex"  # of jobs, see bulk/reindex.py
 DRAINING_SECONDS = 0.1  # between beats while writes of an older generation are under way here
@@ -61,6 +62,7 @@ class Live:
         self._state = State(editions=self.rules.editions)
         self._former: list[Indexer] = []
         self._lock = asyncio.Lock()
+        self._news = asyncio.Event()
         self._said = 0  # the generation of the last beat
         self._late: int | None = None  # the generation that was written here when others may have stopped waiting
         self._attended = True
@@ -102,18 +104,25 @@ class Live:
                 self._attended = await self._attend()
         return self.rules
 
+    @property
+    def listener(self) -> Listener:
+        """Waits for what others take."""
+        return generations.changes(self._news.set)
+
     async def follow(self) -> None:
         """Until it is cancelled."""
-        await asyncio.gather(self._watch(), self._beats())
+        await asyncio.gather(self._renewals(), self._beats())
 
-    async def _watch(self) -> None:
+    async def _renewals(self) -> None:
         while True:
+            await self._news.wait()
+            self._news.clear()
             try:
-                async for _ in generations.changes(self._store):
-                    await self.renew()
+                await self.renew()
             except PyMongoError as error:
-                log.debug("the search parameters are not watched for a while: %s", error)
-            await asyncio.sleep(AGAIN_SECONDS)
+                log.debug("what can be searched for is not known for a while: %s", error)
+                self._news.set()
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def _beats(self) -> None:
         while True:

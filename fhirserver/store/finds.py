@@ -10,9 +10,9 @@ https://www.mongodb.com/docs/manual/reference/operator/aggregation/unionWith/
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from bson.errors import BSONError
 from pymongo.errors import PyMongoError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 Sort = Sequence[tuple[str, int]]
+Branch = tuple[str, list[Document]]  # a collection, and a pipeline
 
 QUICK, LONGEST = 0.25, 0.5  # seconds of a round trip: after these a kind goes alone, after those this one is given up
 ALONE, LONGEST_ALONE = 0.5, 60.0  # seconds, the first time and at most; they double until a round trip is quick
@@ -37,17 +38,74 @@ ASKED = "asked"  # which find a row is of
 log = logging.getLogger(__name__)
 
 
-class Kind(NamedTuple):
+class Find(NamedTuple):
+    filter: Document
+    limit: int
+
+
+class Kind(Hashable, Protocol):
+    """What finds have to have in common."""
+
+    @property
+    def collection(self) -> str: ...
+
+    @property
+    def sort(self) -> Sort: ...
+
+    @property
+    def zoned(self) -> bool: ...
+
+    def shares(self, find: Find) -> bool:
+        """Whether it gives few rows, in an order of what is shown, and asks about fields with a few values each."""
+        ...
+
+    def alone(self, find: Find) -> Document:
+        """The command that asks for one."""
+        ...
+
+    def branches(self, find: Find, mark: Document) -> Sequence[Branch]:
+        """What gives the same rows, each with a mark."""
+        ...
+
+
+class Ordinary(NamedTuple):
+    """Finds in one collection."""
+
     collection: str
     fields: tuple[str, ...]
     sort: tuple[tuple[str, int], ...]
     shown: tuple[str, ...]
     zoned: bool
 
+    def shares(self, find: Find) -> bool:
+        if find.limit > FEW and "$in" not in find.filter.get("_id", ()):
+            return False
+        for field, _ in self.sort:
+            if field != "_id" and field not in self.shown:
+                return False
+        for field, condition in find.filter.items():
+            if field[0] == "$":
+                return False
+            if isinstance(condition, dict):
+                for each in condition.values():
+                    if isinstance(each, list) and len(each) > FEW:
+                        return False
+        return True
 
-class Find(NamedTuple):
-    filter: Document
-    limit: int
+    def alone(self, find: Find) -> Document:
+        return {
+            "find": self.collection,
+            "filter": find.filter,
+            "sort": dict(self.sort),
+            "limit": find.limit,
+            "projection": dict.fromkeys(self.shown, 1),
+            "batchSize": find.limit,
+        }
+
+    def branches(self, find: Find, mark: Document) -> Sequence[Branch]:
+        shown: Document = {**dict.fromkeys(self.shown, 1), **mark}
+        found: list[Document] = [{"$match": find.filter}, {"$sort": dict(self.sort)}, {"$limit": find.limit}]
+        return ((self.collection, [*found, {"$project": shown}]),)
 
 
 class Finds:
@@ -59,7 +117,7 @@ class Finds:
         self._slow: dict[Kind, tuple[float, float]] = {}  # until when they go alone, and how long that is
 
     async def ask(self, kind: Kind, find: Find) -> list[Document]:
-        if not _shareable(kind, find) or self._slow.get(kind, NEVER)[0] > monotonic():
+        if not kind.shares(find) or self._slow.get(kind, NEVER)[0] > monotonic():
             return await _alone(self._store, kind, find)
         try:
             return await self._shared(kind, find)
@@ -78,11 +136,10 @@ class Finds:
         return found
 
     async def _union(self, kind: Kind, finds: list[Find]) -> list[list[Document]]:
-        first, *others = [_pipeline(kind, find, number) for number, find in enumerate(finds)]
-        joined = [{"$unionWith": {"coll": kind.collection, "pipeline": each}} for each in others]
-        pipeline = [*first, *joined, {"$sort": {ASKED: 1, **dict(kind.sort)}}]
-        cursor = {"batchSize": sum(find.limit for find in finds) + 1}  # a full one leaves a cursor that has no more
-        command = {"aggregate": kind.collection, "pipeline": pipeline, "cursor": cursor}
+        marked = [kind.branches(find, {ASKED: {"$literal": number}}) for number, find in enumerate(finds)]
+        branches = [branch for each in marked for branch in each]
+        most = sum(find.limit * len(each) for find, each in zip(finds, marked, strict=True))
+        command = joined(branches, {ASKED: 1, **dict(kind.sort)}, most)
         found: list[list[Document]] = [[] for _ in finds]
         for document in await documents(self._store, command, zoned=kind.zoned):
             found[document.pop(ASKED)].append(document)
@@ -103,41 +160,23 @@ async def rows(
     store: Store, collection: str, find: Find, sort: Sort, shown: Iterable[str], *, zoned: bool = False
 ) -> list[Document]:
     """The documents of one find with `_id` and what is to be shown, in order."""
-    kind = Kind(collection, tuple(find.filter), tuple(sort), tuple(shown), zoned)
+    return await asked(store, Ordinary(collection, tuple(find.filter), tuple(sort), tuple(shown), zoned), find)
+
+
+async def asked(store: Store, kind: Kind, find: Find) -> list[Document]:
+    """The same of whatever kind."""
     if store.session is not None or store.trace is not None or store.comment is not None:
         return await _alone(store, kind, find)
     return await store.finds.ask(kind, find)
 
 
-def _shareable(kind: Kind, find: Find) -> bool:
-    """What gives few rows, in an order of what is shown, and asks about fields with a few values each."""
-    if find.limit > FEW and "$in" not in find.filter.get("_id", ()):
-        return False
-    for field, _ in kind.sort:
-        if field != "_id" and field not in kind.shown:
-            return False
-    for field, condition in find.filter.items():
-        if field[0] == "$":
-            return False
-        if isinstance(condition, dict):
-            for each in condition.values():
-                if isinstance(each, list) and len(each) > FEW:
-                    return False
-    return True
-
-
 async def _alone(store: Store, kind: Kind, find: Find) -> list[Document]:
-    command = {
-        "find": kind.collection,
-        "filter": find.filter,
-        "sort": dict(kind.sort),
-        "limit": find.limit,
-        "projection": dict.fromkeys(kind.shown, 1),
-        "batchSize": find.limit,
-    }
-    return await documents(store, command, zoned=kind.zoned)
+    return await documents(store, kind.alone(find), zoned=kind.zoned)
 
 
-def _pipeline(kind: Kind, find: Find, number: int) -> list[Document]:
-    shown: Document = {**dict.fromkeys(kind.shown, 1), ASKED: {"$literal": number}}
-    return [{"$match": find.filter}, {"$sort": dict(kind.sort)}, {"$limit": find.limit}, {"$project": shown}]
+def joined(branches: Sequence[Branch], sort: Document, most: int) -> Document:
+    """The command that asks for all of these, sorted: at most so many rows."""
+    (collection, first), *others = branches
+    unions = [{"$unionWith": {"coll": each, "pipeline": pipeline}} for each, pipeline in others]
+    cursor = {"batchSize": most + 1}  # a full one leaves a cursor that has no more
+    return {"aggregate": collection, "pipeline": [*first, *unions, {"$sort": sort}], "cursor": cursor}

@@ -7,7 +7,7 @@ document is behind. Servers say which generation they write; one that is silent 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pymongo import ReturnDocument
@@ -15,6 +15,7 @@ from pymongo import ReturnDocument
 from fhirserver.store.editions import LIVING, SHARED, SILENT_SECONDS, Editions, editions
 from fhirserver.store.resources import Document, Store
 from fhirserver.store.schema import SERVER, SERVERS
+from fhirserver.store.watching import Listener
 
 BEAT_SECONDS = 4.0
 NOTICED_SECONDS = SILENT_SECONDS - BEAT_SECONDS  # who was silent for so long may not have been waited for
@@ -61,13 +62,9 @@ async def any_behind(store: Store, type_: str, generation: int) -> bool:
     return await store[type_].find_one(behind(generation), {"_id": 1}) is not None
 
 
-async def changes(store: Store) -> AsyncIterator[None]:
-    """Yields when the state changed. A reader who comes later reads the state, so there is nothing to resume."""
-    wait = int(store.timeout * 500)
-    pipeline = [{"$match": {"documentKey._id": SHARED["_id"]}}]
-    async with await store[SERVER].watch(pipeline, max_await_time_ms=wait) as stream:
-        async for _ in stream:
-            yield
+def changes(changed: Callable[[], None]) -> Listener:
+    """Waits for another state. A reader who comes later reads the state, so there is nothing to resume."""
+    return Listener((SERVER,), lambda _: changed(), only={"documentKey._id": SHARED["_id"]})
 
 
 # servers

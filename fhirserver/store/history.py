@@ -7,18 +7,18 @@ https://hl7.org/fhir/R4/http.html#history
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pymongo
-from bson import MinKey
+from bson import MaxKey, MinKey
 
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.store.faults import within_budget
-from fhirserver.store.finds import Find, rows
+from fhirserver.store.finds import FEW, Branch, Find, asked, joined, rows
 from fhirserver.store.resources import BODY, Document, Store, Stored, stored
 from fhirserver.store.schema import history_of
 from fhirserver.store.union import union
@@ -46,6 +46,9 @@ class Span(NamedTuple):
     since: datetime | None = None
     low: datetime | None = None
     high: datetime | None = None
+
+
+NO_SPAN = Span()
 
 
 async def history(
@@ -84,8 +87,40 @@ async def history(
     return [stored(row["type"], row | {"_id": row["id"]}) for row in unique.values()][:limit]
 
 
+class _Newest(NamedTuple):
+    """Finds of the newest versions of a resource: its current one, and those before, in one round trip."""
+
+    collection: str
+    sort: tuple[tuple[str, int], ...] = (("version", -1),)
+    zoned: bool = True
+
+    def shares(self, find: Find) -> bool:
+        return find.limit <= FEW
+
+    def alone(self, find: Find) -> Document:
+        return joined(self.branches(find, {}), dict(self.sort), 2 * find.limit)
+
+    def branches(self, find: Find, mark: Document) -> Sequence[Branch]:
+        id_ = find.filter["_id"]
+        current: list[Document] = [{"$match": find.filter}, {"$project": {**BODY, **mark}}]
+        past: Document = {"_id": {"$gte": _version(id_, MinKey()), "$lt": _version(id_, MaxKey())}}
+        named: Document = {"_id": "$_id.id", "version": "$_id.version"}
+        shown: Document = {"$project": {**BODY, **named, **mark}}
+        earlier: list[Document] = [{"$match": past}, {"$sort": {"_id": -1}}, {"$limit": find.limit}, shown]
+        return (self.collection, current), (history_of(self.collection), earlier)
+
+
+async def newest_of_one(store: Store, type_: str, id_: str, limit: int) -> list[Stored]:
+    """At most `limit` versions of a resource, newest first; none where there is no such. In no transaction."""
+    await store.caught_up(type_)
+    with pymongo.timeout(store.search_ms / 1000), within_budget():
+        found = await asked(store, _Newest(type_), Find({"_id": id_}, limit))
+    unique = {row["version"]: row for row in found}  # a copy of the current one may lie there since a crash
+    return [stored(type_, row) for row in unique.values()][:limit]
+
+
 async def history_of_one(
-    store: Store, current: Stored, limit: int, *, span: Span, after: Place | None = None
+    store: Store, current: Stored, limit: int, *, span: Span = NO_SPAN, after: Place | None = None
 ) -> list[Stored]:
     """At most `limit` versions of one resource, from the current one down or below a place."""
     if after is not None and span.low is not None and after.updated <= span.low:
@@ -108,11 +143,15 @@ def _within(span: Span, time: datetime) -> bool:
 async def _earlier(store: Store, current: Stored, below: int, limit: int, span: Span) -> list[Stored]:
     """A range of the index on `_id`."""
     type_, id_ = current.type, current.id
-    filter_: Document = {"_id": {"$gte": {"id": id_, "version": MinKey()}, "$lt": {"id": id_, "version": below}}}
+    filter_: Document = {"_id": {"$gte": _version(id_, MinKey()), "$lt": _version(id_, below)}}
     filter_ |= _written(span)
     with pymongo.timeout(store.search_ms / 1000), within_budget():
         found = await rows(store, history_of(type_), Find(filter_, limit), (("_id", -1),), BODY, zoned=True)
     return [stored(type_, row | {"_id": id_, "version": row["_id"]["version"]}) for row in found]
+
+
+def _version(id_: str, version: object) -> Document:
+    return {"id": id_, "version": version}
 
 
 def _written(span: Span) -> Document:

@@ -13,7 +13,7 @@ from fhirserver.store.union import union
 
 FEW, TOGETHER = 4, 32  # collections in one round trip: a page of 50 is mostly full after the first few
 OF_A_TYPE = 25  # resources of one type that a record may well have
-FOCUS = {"body": 1, "updated": 1, "deleted": 1, "compartments": 1}
+FOCUS = {"body": 1, "updated": 1, "deleted": 1, "compartments": 1, "belonged": 1}
 Place = tuple[str, str]
 _Branch = tuple[str, list[Document]]  # a collection, and a pipeline
 

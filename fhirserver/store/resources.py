@@ -28,6 +28,7 @@ from fhirserver.store.documents import documents
 from fhirserver.store.faults import of_bulk_write, overtaken, within_budget
 from fhirserver.store.finds import Find, Finds, rows
 from fhirserver.store.mirror import CODECS, encoded, mirrored
+from fhirserver.store.present import Present
 from fhirserver.store.schema import CLAIMS, ensure, history_of
 from fhirserver.store.shared import Shared
 from fhirserver.store.space import Space
@@ -38,6 +39,7 @@ T = TypeVar("T")
 
 BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1, "compartments": 1, "belonged": 1}
 ATTEMPTS = 20
+WRITES_GATHER = 0.002  # seconds that a write waits for others where several wait anyway: a commit takes longer
 LABELS = "_security"  # the search parameter
 COLLECTIONS = "$cmd.listCollections"  # which there are
 BUILD_SECONDS = 600  # an index on a large collection that a new release wants
@@ -152,8 +154,9 @@ class Store:
         self._collections: dict[str, AsyncCollection[Document]] = {}
         self._reads: Shared[str, str, Document | None] = Shared(self._read_together, timeout)
         self.finds = Finds(self)
+        self.present = Present()
         self._types: Shared[str, None, list[str]] = Shared(self._types_together, timeout)
-        self._writes: Shared[str, Write, Written] = Shared(self._write_together, timeout)
+        self._writes: Shared[str, Write, Written] = Shared(self._write_together, timeout, pause=WRITES_GATHER)
 
     def __getitem__(self, name: str) -> AsyncCollection[Document]:
         collection = self._collections.get(name)
@@ -170,6 +173,7 @@ class Store:
             with pymongo.timeout(BUILD_SECONDS):
                 await ensure(self.database, type_)
             self._ensured.add(type_)
+            self.present.changed()
 
     async def caught_up(self, *types: str) -> None:
         """Who reads these types sees all that was acknowledged before."""
@@ -304,9 +308,18 @@ class Store:
             counted = await timed(self, type_, {"pipeline": pipeline}, found.to_list())
         return counted[0]["found"] if counted else 0
 
-    async def types(self) -> list[str]:
+    async def types(self) -> Sequence[str]:
         """The resource types that have ever been written."""
         return await self._types(COLLECTIONS, None)
+
+    async def known_types(self) -> Sequence[str]:
+        """The same for who only looks: what another server writes first of its type counts a moment later."""
+        found = self.present.types
+        if found is None:
+            epoch = self.present.epoch
+            found = await self.types()
+            self.present.keep(found, epoch)
+        return found
 
     async def _types_together(self, _: str, asked: list[None]) -> list[list[str]]:
         names = await self.database.list_collection_names(filter={"name": {"$regex": "^[A-Z][A-Za-z]*$"}})

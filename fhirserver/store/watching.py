@@ -1,66 +1,134 @@
-"""That resources of some types were written, by whatever server or program, as a change stream tells it.
+"""Who waits for what is written, by whatever server or program: told by one change stream of the database for all.
 
+Each write wakes every stream of a database, so that there is one for each process.
 https://www.mongodb.com/docs/manual/changeStreams/
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
 from pymongo.asynchronous.change_stream import AsyncChangeStream
+from pymongo.errors import PyMongoError
 
-from fhirserver.store.resources import LABELS, Store
+from fhirserver.epochs import Epochs
+from fhirserver.store.resources import LABELS, Document, Store
 
 Stream = AsyncChangeStream[dict[str, Any]]
 
 SILENT_MS = 500
 AT_ONCE, GATHERING = 0.0005, 0.02  # seconds: what the driver has already comes faster; events gather so long
+AGAIN_SECONDS = 1.0
+WRITES = ("insert", "replace", "update", "delete")
+WHOLE = ("create", "drop", "rename", "dropDatabase")  # of whole collections
 KEPT = "kept"  # says a command to the database of which the answer is kept until it changes
 
-
-async def changes(store: Store, types: Collection[str]) -> AsyncIterator[bool]:
-    """True for each change since this began; False when there was none for half a second."""
-    stages: list[dict[str, Any]] = [{"$match": {"ns.coll": {"$in": [*types]}}}, {"$project": {"_id": 1}}]
-    async with await store.database.watch(stages, max_await_time_ms=SILENT_MS) as stream:
-        async for event in _gathered(stream):
-            yield event is not None
+log = logging.getLogger(__name__)
 
 
 class Told(NamedTuple):
-    """A document that was written: its collection, its `_id`, and its security labels as the index holds them."""
+    """A document that was written: its collection, its `_id`, and its security labels as the index holds them.
+
+    Or a collection that was made, or is gone, which has no `id`.
+    """
 
     collection: str
     id: Any
     labels: Collection[str]
 
 
-async def written(store: Store, collections: Collection[str], labels: Collection[str]) -> AsyncIterator[Told | bool]:
-    """True once it began, then each document of these collections or with one of these labels; False after silence."""
-    also = {f"fullDocument.search.{LABELS}": {"$in": [*labels]}}
-    stages: list[dict[str, Any]] = [
-        {"$match": {"$or": [{"ns.coll": {"$in": [*collections]}}, also]}},
+async def nothing() -> None:
+    """To be done at the beginning."""
+
+
+def nobody(told: Told) -> None:
+    """Hears of it: what is kept is lost, and that is enough."""
+
+
+class Listener(NamedTuple):
+    """Waits for what is written to some collections, and for what carries one of some labels wherever it is written.
+
+    `collections` None are all, of which it waits for their coming and going alone. `only` are the change events of
+    these collections that matter, all without it; more may be told. What is `kept` needs no second look as long as
+    changes are told. `begin` is called whenever that begins: at first, and after the database was away.
+    """
+
+    collections: Collection[str] | None
+    hear: Callable[[Told], None]
+    kept: Sequence[Epochs] = ()
+    labels: Collection[str] = ()
+    only: Mapping[str, Any] = {}
+    begin: Callable[[], Awaitable[None]] = nothing
+
+    @property
+    def events(self) -> list[Document]:
+        """The change events of which one has to match."""
+        if self.collections is None:
+            return [{"operationType": {"$in": [*WHOLE]}}]
+        named = {"ns.coll": {"$in": [*self.collections]}}
+        found: list[Document] = [{**named, "operationType": {"$in": [*WRITES, *WHOLE]}, **self.only}]
+        if self.labels:
+            found.append({f"fullDocument.search.{LABELS}": {"$in": [*self.labels]}})
+        return found
+
+    def waits_for(self, told: Told) -> bool:
+        if self.collections is None:
+            return told.id is None
+        return told.collection in self.collections or any(label in self.labels for label in told.labels)
+
+
+async def watch(store: Store, listeners: Sequence[Listener]) -> None:
+    """Until it is cancelled: listeners are told."""
+    kept = [each for listener in listeners for each in listener.kept]
+    stages: list[Document] = [
+        {"$match": {"$or": [event for listener in listeners for event in listener.events]}},
         {"$project": {"ns.coll": 1, "documentKey._id": 1, f"fullDocument.search.{LABELS}": 1}},
     ]
-    async with await store.database.watch(stages, max_await_time_ms=SILENT_MS) as stream:
-        yield True
-        async for event in _gathered(stream):
-            yield False if event is None else _told(event)
+    while True:
+        try:
+            asked = store.database.watch(stages, max_await_time_ms=SILENT_MS, show_expanded_events=True)
+            async with await asked as stream:
+                for each in kept:
+                    each.lost()  # what was read before this began
+                for listener in listeners:
+                    await listener.begin()
+                async for told in _gathered(stream):
+                    if told is not None:
+                        _tell(listeners, told)
+                    for each in kept:
+                        each.heard()
+        except PyMongoError as error:
+            log.debug("writes are not watched for a while: %s", error)
+        for each in kept:
+            each.lost()
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
-async def _gathered(stream: Stream) -> AsyncIterator[dict[str, Any] | None]:
+def _tell(listeners: Sequence[Listener], told: Told) -> None:
+    for listener in listeners:
+        if listener.waits_for(told):
+            if told.id is None:
+                for each in listener.kept:
+                    each.lost()
+            else:
+                listener.hear(told)
+
+
+async def _gathered(stream: Stream) -> AsyncIterator[Told | None]:
     """Each event, or None after silence. After one that took a trip to the database the next gather for a while."""
     while stream.alive:
         asked = monotonic()
         event = await stream.try_next()
         trip = event is not None and monotonic() - asked > AT_ONCE
-        yield event
+        yield None if event is None else _told(event)
         if trip:
             await asyncio.sleep(GATHERING)
 
 
-def _told(event: dict[str, Any]) -> Told:
+def _told(event: Document) -> Told:
     labels = event.get("fullDocument", {}).get("search", {}).get(LABELS, ())
-    return Told(event["ns"]["coll"], event.get("documentKey", {}).get("_id"), labels)
+    return Told(event.get("ns", {}).get("coll", ""), event.get("documentKey", {}).get("_id"), labels)

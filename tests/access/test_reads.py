@@ -13,8 +13,8 @@ HOUSE = Path(__file__).parent.parent.parent / "fhirserver"
 ROOMS = ("interactions", "operations", "access", "rest")
 METHODS = {"read", "read_many", "read_stored", "vread", "find", "find_stored", "aggregate", "count"}  # of a Store
 FUNCTIONS = {
-    *("estimate", "history_of_one", "matching_definitions", "matching_ids", "numbers_of", "record", "records"),
-    *("referred", "referred_ids", "referred_urls", "values_of", "versions"),
+    *("estimate", "history_of_one", "matching_definitions", "matching_ids", "newest_of_one", "numbers_of", "record"),
+    *("records", "referred", "referred_ids", "referred_urls", "values_of", "versions"),
 }
 
 RESTRICTED = "its filter is that of a query which `restrict` narrowed"
@@ -29,7 +29,7 @@ KNOWN = {
     "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
     "interactions/consenting.py": ({"_kept_documents", "_withheld", "contents_left", "_context_left"}, LAW),
-    "interactions/histories.py": ({"history"}, JUDGED),
+    "interactions/histories.py": ({"history", "_of_one", "ask"}, JUDGED),
     "interactions/in_force.py": ({"_memberships"}, LAW),
     "interactions/integrity.py": ({"check_references", "check_unreferenced"}, JUDGED),
     "interactions/lawful.py": ({"_check_named"}, LAW),

@@ -169,7 +169,7 @@ def test_a_server_does_its_own_jobs_and_stops_in_order(settings: Settings, tmp_p
 
         until(lambda: answer(quick.id) == 200)
         assert {"name": "done", "valueInteger": 10} in httpx.get(status + quick.id).json()["parameter"][-1]["part"]
-        (long,) = shop.enqueue("long", pause=1.5)
+        (long,) = shop.enqueue("long", pause=0.5)
         until(lambda: "done" in httpx.get(status + long.id).headers.get("x-progress", ""))
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0

@@ -38,6 +38,7 @@ NICKNAME: Resource = {
     "type": "string",
     "expression": "Patient.name.where(use = 'nickname').given",
 }
+A_MINUTE_AGO = [{"$set": {"beat": {"$subtract": ["$beat", 60_000]}}}]
 STRICT = {"Prefer": "handling=strict"}
 
 
@@ -80,7 +81,10 @@ def told(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], Non
 
     async def inside(story: Story) -> None:
         async with contexts(settings) as one, contexts(settings) as two:
-            await story(*(replace(each[""], caller=OPERATOR) for each in (one, two)))
+            servers = [replace(each[""], caller=OPERATOR) for each in (one, two)]
+            third = {"_id": {"$nin": [each.live._server for each in servers]}}  # which made the database, and is silent
+            await servers[0].store["servers"].update_many(third, A_MINUTE_AGO)
+            await story(*servers)
 
     return lambda story: briefly(inside(story))
 
@@ -88,8 +92,7 @@ def told(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], Non
 async def silenced(*servers: Context) -> None:
     """As if nothing had been heard of them for a minute."""
     for ctx in servers:
-        minute_ago = [{"$set": {"beat": {"$subtract": ["$beat", 60_000]}}}]
-        await ctx.store["servers"].update_one({"_id": ctx.live._server}, minute_ago)
+        await ctx.store["servers"].update_one({"_id": ctx.live._server}, A_MINUTE_AGO)
 
 
 def test_what_a_server_writes_that_was_taken_for_dead_is_found_in_the_end(told: Callable[[Story], None]) -> None:
@@ -136,7 +139,8 @@ class Begun(Live):
 def test_a_job_that_could_not_be_asked_for_is_asked_for_again(
     told: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def story(one: Context, _: Context) -> None:
+    async def story(one: Context, other: Context) -> None:
+        await silenced(other)
         await put(one, ada("a"))
         enqueue = one.live._enqueue
 

@@ -19,6 +19,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from fhirserver.store import finds
 from fhirserver.store.connect import connect
 from fhirserver.store.finds import Find, rows
+from fhirserver.store.history import newest_of_one
 from fhirserver.store.resources import Store
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)
@@ -222,5 +223,33 @@ def test_a_round_trip_that_takes_too_long_is_given_up(
         commands.delay = 0.05
         assert await asked(store, [*map(coded, "ab")]) == found
         assert commands == ["aggregate", "find", "find"]
+
+    story(tell, mongodb)
+
+
+def test_histories_of_one_resource_share_a_round_trip(mongodb: str, commands: Commands) -> None:
+    """Each is whole and in order, whatever was asked beside it; a copy that a crash left behind shows once."""
+
+    async def tell(store: Store) -> None:
+        for id_, versions in (("a", 1), ("aa", 5), ("b", 3)):
+            await store["Basic"].insert_one({"_id": id_, "body": b"now", "version": versions, "updated": AT})
+            past = versions + (id_ == "b")
+            for version in range(1, past):
+                key = {"id": id_, "version": version}
+                await store["Basic.history"].insert_one({"_id": key, "body": b"then", "updated": AT})
+        wanted = [("a", 9), ("aa", 9), ("aa", 2), ("b", 9), ("c", 9), ("b", 1)]
+        told = await asyncio.gather(*(newest_of_one(store, "Basic", id_, limit) for id_, limit in wanted))
+        assert commands == ["aggregate"]
+        assert [[each.version for each in versions] for versions in told] == [
+            [1],
+            [5, 4, 3, 2, 1],
+            [5, 4],
+            [3, 2, 1],
+            [],
+            [3],
+        ]
+        assert [{each.id for each in versions} for versions in told] == [{"a"}, {"aa"}, {"aa"}, {"b"}, set(), {"b"}]
+        assert [[each.packed for each in versions][:2] for versions in told[:2]] == [[b"now"], [b"now", b"then"]]
+        assert [await newest_of_one(store, "Basic", id_, limit) for id_, limit in wanted] == told
 
     story(tell, mongodb)
