@@ -18,6 +18,8 @@ import pytest
 import uvicorn
 from brief import briefly
 from ports import free_port
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from pymongo import MongoClient
 
 from fhirserver.app import contexts, create_app
@@ -26,6 +28,7 @@ from fhirserver.context import OPERATOR
 from fhirserver.settings import Settings, default_base_url
 from fhirserver.store import embedded
 from fhirserver.store.jobs import Job
+from smart_auth import passwords
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 Resource = dict[str, Any]
@@ -36,6 +39,15 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded MongoDB."""
     with embedded.start(tmp_path_factory.mktemp("mongodb"), cache_gb=0.25) as running:
         yield running.url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Hashes of passwords of the same kind, that take next to no work: else they take half the time of many modules."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick = Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1)
+        patch.setattr(passwords, "_hashes", PasswordHash((quick, passwords._Bcrypt())))
+        yield
 
 
 class Fhir:
@@ -160,6 +172,8 @@ def serve(mongodb: str) -> Iterator[Serve]:
         return served
 
     yield start
+    for served in running:
+        served.server.should_exit = True
     for served in running:
         served.__exit__()
     databases = {part.database for served in running for part in served.settings.partitions().values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import runpy
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from types import SimpleNamespace
@@ -207,6 +208,12 @@ def test_an_old_hash_is_accepted_and_renewed(served: Any, browser: Browser) -> N
     assert (inside(served.settings, now) or "").startswith("$argon2id$")
     assert browser.log_in("old@example.org", long).status_code == 200
     assert browser.log_in("old@example.org", long + "x").status_code == 401
+
+
+def test_a_hash_takes_what_argon2_recommends() -> None:
+    """Of the product; in these tests it takes next to nothing. https://www.rfc-editor.org/rfc/rfc9106#section-4"""
+    made = runpy.run_path(passwords.__file__)["_hashes"].hash(PASSWORD)
+    assert made.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
 def test_a_disabled_account_is_out_at_once(served: Any, browser: Browser) -> None:

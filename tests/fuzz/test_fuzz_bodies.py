@@ -17,6 +17,8 @@ from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.json import decode
 from fhirserver.fhir.xml import to_xml
 
+pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
+
 accepts = st.sampled_from(((b"Accept", JSON), (b"Accept", XML)))
 prefers = st.sampled_from(
     ((b"Prefer", b"return=representation"), (b"Prefer", b"return=OperationOutcome"), (b"X-A", b"b"))

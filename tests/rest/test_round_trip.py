@@ -14,6 +14,8 @@ from lxml import etree
 
 from fhirserver.fhir import json
 
+pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
+
 EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 # why each is broken: tests/validation/test_valid_examples.py
 BROKEN = (

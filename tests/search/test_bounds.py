@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.collection import Collection
@@ -20,6 +21,8 @@ from fhirserver.search.filters import query_filter
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query import Query
+
+pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
 Json = dict[str, Any]
 REGISTRY = r4_registry()

@@ -28,6 +28,8 @@ from terminology.published import published, published_set, published_system, pu
 from terminology.value_sets import Code, Expansion, Present, ValueSet, common, holds, listed_codes, united
 from terminology.value_sets import expand as expanding
 
+pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
+
 Json = dict[str, Any]
 CODES = "abcdefg"
 VS = Canonical("ValueSet", "urn:vs")

@@ -13,11 +13,15 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.validation.conformance import claims
 from fhirserver.validation.findings import Finding
 from fhirserver.validation.validate import Validator
 from tests.validation.packages import IPS, US_CORE, Answers, beside, examples, of_ips, profiles, structure_definitions
+
+pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
 Json = dict[str, Any]
 WRONG = "no-such-code"
