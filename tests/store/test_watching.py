@@ -1,0 +1,120 @@
+"""One change stream for all who wait: each is told what it waits for, and what it keeps is never older than that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+from fhirserver.epochs import Epochs
+from fhirserver.store.connect import connect
+from fhirserver.store.resources import Store
+from fhirserver.store.watching import Listener, Told, nobody, watch
+
+SECRET = "secret|"
+
+
+class Ear:
+    """What was told, and something that is kept meanwhile."""
+
+    def __init__(self, collections: tuple[str, ...] | None, **more: Any) -> None:
+        self.told: list[tuple[str, Any]] = []
+        self.kept = Epochs()
+        self.begun = 0
+        self.listener = Listener(collections, self._hear, [self.kept], begin=self._begin, **more)
+
+    def _hear(self, told: Told) -> None:
+        self.told.append((told.collection, told.id))
+
+    async def _begin(self) -> None:
+        self.begun += 1
+
+
+@asynccontextmanager
+async def stores(mongodb: str) -> AsyncIterator[tuple[Store, Store]]:
+    """Of two servers of one database."""
+    name = f"watching-{uuid4().hex[:8]}"
+    clients = [await connect(mongodb) for _ in range(2)]
+    one, other = (Store(client[name]) for client in clients)
+    yield one, other
+    await clients[0].drop_database(name)
+    for client in clients:
+        await client.close()
+
+
+@asynccontextmanager
+async def watched(store: Store, *listeners: Listener) -> AsyncIterator[None]:
+    task = asyncio.create_task(watch(store, listeners))
+    kept = [each for listener in listeners for each in listener.kept]
+    await until(lambda: all(each.lasts(each.epoch) for each in kept))
+    yield
+    while not task.done():  # the driver can lose a cancellation
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not come")
+
+
+def test_each_is_told_what_it_waits_for(mongodb: str) -> None:
+    async def story() -> None:
+        async with stores(mongodb) as (here, there):
+            teams, odd, labels = (
+                Ear(("CareTeam", "Group")),
+                Ear(("Group",), only={"fullDocument.odd": True}),
+                Ear((), labels=(SECRET,)),
+            )
+            async with watched(here, teams.listener, odd.listener, labels.listener):
+                await there["CareTeam"].insert_one({"_id": "a"})
+                await there["Observation"].insert_one({"_id": "o", "search": {"_security": [SECRET]}})
+                await there["Observation"].insert_one({"_id": "p", "search": {"_security": ["other|"]}})
+                await there["CareTeam"].delete_one({"_id": "a"})
+                await there["Group"].insert_one({"_id": "g", "odd": True})
+                await until(lambda: len(teams.told) == 3 and bool(odd.told))
+            assert teams.told == [("CareTeam", "a"), ("CareTeam", "a"), ("Group", "g")]
+            assert odd.told == [("Group", "g")]
+            assert labels.told == [("Observation", "o")]
+            assert (teams.begun, odd.begun, labels.begun) == (1, 1, 1)
+
+    asyncio.run(story())
+
+
+def test_of_a_collection_that_is_gone_nothing_is_kept(mongodb: str) -> None:
+    async def story() -> None:
+        async with stores(mongodb) as (here, there):
+            await there["CareTeam"].insert_one({"_id": "a"})
+            teams, others = Ear(("CareTeam",)), Ear(("Group",))
+            async with watched(here, teams.listener, others.listener):
+                before, unmoved = teams.kept.epoch, others.kept.epoch
+                await there["CareTeam"].drop()
+                await until(lambda: teams.kept.epoch > before)
+                await until(lambda: teams.kept.lasts(teams.kept.epoch))
+                assert (teams.told, others.kept.epoch) == ([], unmoved)
+
+    asyncio.run(story())
+
+
+def test_a_type_that_another_server_writes_first_is_known_soon(mongodb: str) -> None:
+    async def story() -> None:
+        async with stores(mongodb) as (here, there):
+            assert await here.known_types() == []
+            await here.ensure("Patient")
+            assert await here.known_types() == ["Patient"], "nobody tells of changes, so the database is asked"
+            async with watched(here, Listener(None, nobody, [here.present])):
+                assert await here.known_types() == ["Patient"]
+                await here.ensure("Basic")
+                assert await here.known_types() == ["Basic", "Patient"], "its own at once"
+                epoch = here.present.epoch
+                await there.ensure("Observation")
+                await until(lambda: here.present.epoch > epoch)
+                await until(lambda: here.present.types is None or "Observation" in here.present.types)
+                assert await here.known_types() == ["Basic", "Observation", "Patient"]
+
+    asyncio.run(story())
