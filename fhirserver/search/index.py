@@ -30,7 +30,7 @@ FROM_DOCUMENT = frozenset({"_id", "_lastUpdated"})
 
 # Of the way in which values are made. It goes up with every change after which a search may miss what was stored
 # before: servers say then what is to be indexed again (store/editions.py). tests/search/test_edition.py notices it.
-EDITION = 1
+EDITION = 2
 
 FAMILY = ":family"  # not stored by itself: a family name is found by each of its words
 

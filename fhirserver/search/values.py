@@ -220,11 +220,8 @@ def identifier_of_type(value: Json) -> list[str]:
 
 
 def contact_point(value: Json) -> list[str]:
-    number = value.get("value")
-    if number is None:
-        return []
-    lower = any_case(None, number)
-    return [number] if lower is None else [number, lower]
+    """`phone|555-1`: R4 names no namespace here, R5 and the peers take ContactPoint.system."""
+    return [*_token(value.get("system"), value.get("value"))]
 
 
 def boolean(value: bool) -> list[str]:

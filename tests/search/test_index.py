@@ -77,7 +77,11 @@ TABLE: list[tuple[dict[str, Any], str, Any]] = [
         ["urn:s|R5", "R5", "urn:s|", "urn:s|r5 ", "r5 "],
     ),
     ({"resourceType": "Observation", "code": concept(f"{UCUM}|mL")}, "code", [f"{UCUM}|mL", "mL", f"{UCUM}|"]),
-    ({"resourceType": "Patient", "telecom": [{"system": "email", "value": "A@B"}]}, "email", ["A@B", "a@b "]),
+    (
+        {"resourceType": "Patient", "telecom": [{"system": "email", "value": "A@B"}]},
+        "email",
+        ["email|A@B", "A@B", "email|", "email|a@b ", "a@b "],
+    ),
     ({"resourceType": "Patient", "identifier": [{"system": "s", "value": "Ab"}]}, "identifier", ["s|Ab", "Ab", "s|"]),
     (
         {"resourceType": "Patient", "communication": [{"language": concept("l|en-US")}]},
@@ -117,8 +121,12 @@ TABLE: list[tuple[dict[str, Any], str, Any]] = [
         ["t|MR|1"],
     ),
     ({"resourceType": "Patient", "identifier": [{"type": {"text": "A Card"}}]}, "identifier:text", ["a card"]),
-    ({"resourceType": "Patient", "telecom": [{"system": "phone", "value": "1"}]}, "phone", ["1"]),
-    ({"resourceType": "Patient", "telecom": [{"system": "phone", "value": "1"}]}, "telecom", ["1"]),
+    ({"resourceType": "Patient", "telecom": [{"system": "phone", "value": "1"}]}, "phone", ["phone|1", "1", "phone|"]),
+    (
+        {"resourceType": "Patient", "telecom": [{"system": "phone", "value": "1"}]},
+        "telecom",
+        ["phone|1", "1", "phone|"],
+    ),
     ({"resourceType": "Patient", "telecom": [{"system": "email", "value": "1"}]}, "phone", None),
     (
         {"resourceType": "Patient", "meta": {"tag": [{"system": "s", "code": "t"}]}},
