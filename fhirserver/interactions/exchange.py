@@ -23,13 +23,14 @@ class Request:
     """One interaction asked for. `path` are the segments below the base, `body` is decoded JSON.
 
     `sent` is the text that the body was read from, where it came alone. `presentation` are the pairs that say how the
-    answer is written, which links to its other pages say again.
+    answer is written, which links to its other pages say again; `ignored` is what was not understood of these.
     """
 
     method: str
     path: tuple[str, ...]
     pairs: Pairs = ()
     presentation: Pairs = ()
+    ignored: tuple[Issue, ...] = ()
     body: Any = None
     sent: Sent | None = None
     if_match: str | None = None

@@ -173,7 +173,7 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         resolved = [await resolve(ctx, query, led) for query in queries]
         first = flagged(first, led.lacks, request.strict)
         entries, links, total = await _found(ctx, first, resolved)
-    issues, total = first.ignored, None if first.partial else total
+    issues, total = (*request.ignored, *first.ignored), None if first.partial else total
     if total is not None and total.how is not None:
         issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
     if issues:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from fhirserver.access.audit import Asked, audited
 from fhirserver.access.policy import authorize_sending
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.outcome import Issue, Outcome, invalid
 from fhirserver.fhir.places import placed
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.route import perform
@@ -152,10 +152,8 @@ async def _answer(
     ctx: Context, asked: Request, returned: str | None, name: str, emergency: str | None
 ) -> tuple[int, bytes, list[Header]]:
     """The answer, once its audit event is kept; of a refusal, too. In an emergency, by the reason that is given."""
-    if any(key in PRESENTATION for key, _ in asked.pairs):  # the rest is for the interaction
-        kept = tuple(pair for pair in asked.pairs if pair[0] not in PRESENTATION)
-        said = tuple({key: (key, value) for key, value in asked.pairs if key in PRESENTATION}.values())
-        asked = replace(asked, pairs=kept, presentation=said)
+    if any(key in PRESENTATION for key, _ in asked.pairs):
+        asked = _presented(asked)
 
     async def run() -> Answer:
         if emergency is not None:
@@ -169,6 +167,21 @@ async def _answer(
         answer = await audited(ctx, Asked(asked.method, asked.path, urlencode(asked.pairs), bundle, name), run)
     status, content = preferred(answer, returned)
     return status, content, headers(ctx, answer)
+
+
+def _presented(asked: Request) -> Request:
+    """With what says how to write the answer apart: the rest is for the interaction."""
+    kept = tuple(pair for pair in asked.pairs if pair[0] not in PRESENTATION)
+    said = {key: value for key, value in asked.pairs if key in PRESENTATION}
+    pretty = said.get("_pretty", "false")
+    if pretty in ("true", "false"):
+        return replace(asked, pairs=kept, presentation=(*said.items(),))
+    sentence = f"_pretty: {pretty[:80]!r} is neither true nor false"
+    if asked.strict:
+        raise invalid(sentence, code="not-supported")
+    del said["_pretty"]
+    ignored = Issue("warning", "not-supported", f"{sentence}; it was ignored")
+    return replace(asked, pairs=kept, presentation=(*said.items(),), ignored=(ignored,))
 
 
 def _writes(scope: Scope) -> bool:

@@ -227,7 +227,8 @@ def _parsed(
         ignored.append(Issue("information", "too-costly", f"_count: a page has at most {max_count} matches"))
         used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
     summary = first.once.get("_summary", "false")
-    parts = Parts(first.elements, summary, bool(includes or revincludes))
+    unmet = "_containedType" in first.once and not contained
+    parts = Parts(first.elements, summary, bool(includes or revincludes), unmet)
     answered = registry.definitions.resource_types if contained else types
     for names, sentence in unused(registry.definitions, answered, parts):
         if strict:

@@ -13,11 +13,15 @@ from fhirserver.fhir.definitions import Definitions
 
 
 class Parts(NamedTuple):
-    """Which parts of the resources are asked for, and whether others are to come along."""
+    """Which parts of the resources are asked for, whether others are to come along, and which of what contains what.
+
+    `unmet`: `_containedType` is said where `_contained` does not ask for what is contained.
+    """
 
     elements: Sequence[str]
     summary: str
     inclusions: bool
+    unmet: bool
 
 
 def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iterator[tuple[frozenset[str], str]]:
@@ -29,6 +33,8 @@ def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iter
             frozenset({"_include", "_revinclude"}),
             "_include and _revinclude cannot be mixed with _summary=text, which is about the matches",
         )
+    if asked.unmet:
+        yield frozenset({"_containedType"}), "_containedType says what is answered by _contained=true or both"
     if not asked.elements:
         return
     known = _names(definitions, definitions.resource_types if asked.inclusions else types)

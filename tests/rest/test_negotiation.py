@@ -190,6 +190,15 @@ def test_a_form_says_how_to_answer(fhir):
     assert "Patient?_id=x&amp;_format=xml&amp;_pretty=true" in answer.text
 
 
+def test_a_pretty_that_is_not_understood_is_reported_or_refused(fhir):
+    page = fhir.bundle("Patient?_id=x&_pretty=foo&_format=json")
+    (issue,) = page["entry"][-1]["resource"]["issue"]
+    assert issue["diagnostics"] == "_pretty: 'foo' is neither true nor false; it was ignored"
+    assert page["link"][0]["url"].endswith("Patient?_id=x&_format=json")
+    for path in ("Patient?_id=x", "metadata?mode=terminology"):
+        assert fhir.get(f"{path}&_pretty=foo", headers={"Prefer": "handling=strict"}).status_code == 400
+
+
 def test_a_body_of_another_version_of_fhir_is_not_read(fhir):
     for version, status in (("3.0", 415), ("4.0", 201)):
         headers = {"Content-Type": f"application/fhir+json; fhirVersion={version}"}

@@ -127,6 +127,7 @@ TABLE: list[tuple[dict[str, Any], str, Any]] = [
         "telecom",
         ["phone|1", "1", "phone|"],
     ),
+    ({"resourceType": "Patient", "telecom": [{"value": "1"}]}, "telecom", ["1", "|1"]),
     ({"resourceType": "Patient", "telecom": [{"system": "email", "value": "1"}]}, "phone", None),
     (
         {"resourceType": "Patient", "meta": {"tag": [{"system": "s", "code": "t"}]}},
