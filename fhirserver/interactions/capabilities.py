@@ -125,7 +125,7 @@ def _resource(ctx: Context, type_: str, profiles: Collection[str]) -> dict[str, 
     if includes:
         out["searchInclude"] = ["*", *includes]
     if reverse := sorted(_reverse(ctx).get(type_, ())):
-        out["searchRevInclude"] = reverse
+        out["searchRevInclude"] = ["*", *reverse]
     listed = [FILTER, LIST, *(_parameter(p, along(ctx.registry, type_, p)) for p in parameters.values())]
     out["searchParam"] = sorted(listed, key=lambda parameter: parameter["name"])
     if operations := _operations(ctx, type_):

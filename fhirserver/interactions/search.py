@@ -28,7 +28,7 @@ from fhirserver.search.bounds import narrowed
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.containers import in_containers
 from fhirserver.search.filters import conjunction, counting, query_filter
-from fhirserver.search.includes import fields, forward, reverse
+from fhirserver.search.includes import Include, fields, forward, reverse
 from fhirserver.search.paging import (
     INSIDE,
     SCORED,
@@ -308,7 +308,7 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         start = {"search": row.document.get(INSIDE, {})} if inner else row.document
         fresh.setdefault(inner or row.type, []).append(start)
     led = Found()
-    includes, revincludes = query.includes, query.revincludes
+    includes, revincludes = query.includes, await _written(ctx, query.revincludes)
     again, back = (tuple(each for each in asked if each.iterate) for asked in (includes, revincludes))
     while fresh and (includes or revincludes):
         filters: list[tuple[str, Document]] = []
@@ -335,6 +335,14 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
                 )
         includes, revincludes = again, back
     return found
+
+
+async def _written(ctx: Context, revincludes: Sequence[Include]) -> Sequence[Include]:
+    """Those from types that have ever been written, where there are many: `_revinclude=*`."""
+    if len({each.source for each in revincludes}) <= FEW_TYPES:
+        return revincludes
+    written = set(await ctx.store.known_types())
+    return [each for each in revincludes if each.source in written]
 
 
 # the answer

@@ -49,6 +49,13 @@ def from_all(registry: Registry) -> tuple[Include, ...]:
     return tuple(Include(type_, code, None, True) for type_, code in codes if _leads(registry, type_, code, None))
 
 
+@lru_cache(maxsize=256)
+def to_one(registry: Registry, type_: str) -> tuple[Include, ...]:
+    """By every reference that may lead to this type: `_revinclude=*`, which R4 does not have but HAPI does."""
+    codes = ((source, code) for source in registry for code in registry[source])
+    return tuple(Include(source, code, type_) for source, code in codes if _leads(registry, source, code, type_))
+
+
 def fields(
     type_: str, includes: Iterable[Include], revincludes: Iterable[Include], registry: Registry
 ) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ from fhirserver.search.criteria import (
 )
 from fhirserver.search.filter_criteria import Filters
 from fhirserver.search.full_text import sought
-from fhirserver.search.includes import Include, from_all, including
+from fhirserver.search.includes import Include, from_all, including, to_one
 from fhirserver.search.index import case_matters, repeats
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.text_language import parse as parse_text
@@ -500,8 +500,12 @@ class _Reader:
             return
         if forward and value == "*":
             value = f"{self.type}:*"
+        elif value == "*" and not iterate and not self.containers:
+            self.revincludes.extend(to_one(self.registry, self.type))
+            return
         elif value == "*":
-            raise invalid("* would look through every type; name those that are wanted: Observation:*, Condition:*")
+            sentence = "* is for what refers to the matches themselves, and these are of one type"
+            raise invalid(f"{sentence}; name what is wanted here: Observation:*, Condition:*", code="not-supported")
         toward = None if forward or iterate or self.containers else self.type
         found = including(value, self.registry, toward, iterate)
         if not found:

@@ -175,6 +175,7 @@ SEARCHES = (
     "Practitioner/other/*",
     "Patient?_include=Patient:general-practitioner&_include=Patient:link",
     "Patient?_include=Patient:*&_revinclude=Patient:link",
+    "Patient?_id=p,q&_revinclude=*",
     "Patient?_revinclude=Observation:patient&_revinclude=List:item&_revinclude=Group:member",
     "Observation?_include=*&_revinclude=Observation:has-member&_revinclude=Provenance:target",
     "Observation?_id=pulse&_revinclude:iterate=Observation:has-member&_revinclude=List:item",
