@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 TRUSTED_SECONDS = 2.0  # of silence from who tells of changes
+KEPT = "kept"  # the comment of a command to the database of which the answer is kept until it changes
 
 
 class Epochs:

@@ -16,6 +16,7 @@ from fhirserver.consents.labels import SYSTEM, WITHHELD, form, labelled
 from fhirserver.consents.opening import SAYING
 from fhirserver.consents.provisions import local, read
 from fhirserver.context import Context
+from fhirserver.epochs import KEPT
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Issue
 from fhirserver.fhir.references import Target, rewrite
@@ -24,7 +25,7 @@ from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, together, values_of
 from fhirserver.store.resources import BODY, Change, Stored, stored
 from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES
-from fhirserver.store.watching import KEPT, Listener, Told
+from fhirserver.store.watching import Listener, Told
 
 BUNDLE, CONSENT = "Bundle", "Consent"
 BATCH = 200  # Consents that are compiled before others have their turn

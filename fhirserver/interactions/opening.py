@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from fhirserver.consents.opening import Openable
 from fhirserver.context import Context
+from fhirserver.epochs import KEPT
 from fhirserver.interactions import cared_for, entrusted
 from fhirserver.search.criteria import CaredFor, EntrustedTo
-from fhirserver.store.watching import KEPT
 
 
 async def patients_of(ctx: Context, asked: CaredFor | EntrustedTo) -> tuple[str, ...]:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
+from fhirserver.epochs import KEPT
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Reference, Token
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
 from fhirserver.store.resources import Document, stored
-from fhirserver.store.watching import KEPT, Listener
+from fhirserver.store.watching import Listener
 from terminology.canonical import Candidate, Canonical, latest
 from terminology.code_systems import CONTENT
 from terminology.naming import URNS, plain

@@ -21,6 +21,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.results import BulkWriteResult
 from pymongo.write_concern import WriteConcern
 
+from fhirserver.epochs import KEPT
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.store.blobs import pack, unpack
 from fhirserver.store.commit import DUPLICATE_KEY, Write, Written, write_together
@@ -41,7 +42,6 @@ BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1, "compartments": 1, 
 ATTEMPTS = 20
 WRITES_GATHER = 0.002  # seconds that a write waits for others where several wait anyway: a commit takes longer
 LABELS = "_security"  # the search parameter
-COLLECTIONS = "$cmd.listCollections"  # which there are
 BUILD_SECONDS = 600  # an index on a large collection that a new release wants
 
 
@@ -310,19 +310,20 @@ class Store:
 
     async def types(self) -> Sequence[str]:
         """The resource types that have ever been written."""
-        return await self._types(COLLECTIONS, None)
+        return await self._types("", None)
 
     async def known_types(self) -> Sequence[str]:
         """The same for who only looks: what another server writes first of its type counts a moment later."""
         found = self.present.types
         if found is None:
             epoch = self.present.epoch
-            found = await self.types()
+            found = await self._types(KEPT, None)
             self.present.keep(found, epoch)
         return found
 
-    async def _types_together(self, _: str, asked: list[None]) -> list[list[str]]:
-        names = await self.database.list_collection_names(filter={"name": {"$regex": "^[A-Z][A-Za-z]*$"}})
+    async def _types_together(self, comment: str, asked: list[None]) -> list[list[str]]:
+        named = {"name": {"$regex": "^[A-Z][A-Za-z]*$"}}
+        names = await self.database.list_collection_names(filter=named, comment=comment or None)
         return [sorted(names)] * len(asked)
 
     # writing

@@ -25,7 +25,6 @@ AT_ONCE, GATHERING = 0.0005, 0.02  # seconds: what the driver has already comes 
 AGAIN_SECONDS = 1.0
 WRITES = ("insert", "replace", "update", "delete")
 WHOLE = ("create", "drop", "rename", "dropDatabase")  # of whole collections
-KEPT = "kept"  # says a command to the database of which the answer is kept until it changes
 
 log = logging.getLogger(__name__)
 

@@ -85,10 +85,7 @@ _hidden = [*_apart(OTHERS, about_nobody=False), *RELATIVE]
 CARE_TEAM = House(_all_see, _hidden, {"practitioner_access": "care-team"})
 # That there are labels in a type is not of anybody.
 LABELLED = pulse("labelled", "p", 189, meta={"security": [coding(CONFIDENTIALITY, "V")]})
-# With audit, what is asked of the database is not equal yet; who is told of which event: test_events_kept_back.
-CONSENTED = House(
-    [*_all_see, *CONSENTS, LABELLED], [*_hidden, *KEPT_BACK], {"practitioner_access": "care-team", "audit": False}
-)
+CONSENTED = House([*_all_see, *CONSENTS, LABELLED], [*_hidden, *KEPT_BACK], {"practitioner_access": "care-team"})
 ORGANIZATION = House(_all_see, _hidden, {"practitioner_access": "organization"})
 
 

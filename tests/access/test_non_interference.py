@@ -28,7 +28,8 @@ EXAMPLES = int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "10000"))
 # That somebody has had resources of a type is not of anybody: all worlds have, and all have got rid of them.
 ONE_OF_EACH = {each["resourceType"]: each for each in (*SHARED, *WORKING, *OWN, *OTHERS)}.values()
 READS, AGAIN = ("GET", "HEAD"), 3
-GOING_ON = ('"version": {"$lt": ', '"filter": {"_id": {"$in": …}}')
+HISTORIES = ('"version": {"$lt": ', '"$shift"')  # that go on below a version, or tell what was current at a time
+GOING_ON = (*HISTORIES, '"filter": {"_id": {"$in": …}}')
 RESTORED = 100  # requests, after which what is seen is put back
 
 
@@ -149,7 +150,7 @@ def differences(asked: list[str], others: list[str]) -> dict[str, int]:
     one, other = Counter(asked), Counter(others)
     if any(each.startswith(("abortTransaction", "commitTransaction")) for each in one):
         one, other = Counter({*one}), Counter({*other})
-    if any(GOING_ON[0] in each for each in (*one, *other)):
+    if any(sign in each for sign in HISTORIES for each in (*one, *other)):
         one, other = _begun(one), _begun(other)
     one.subtract(other)
     return {each: number for each, number in one.items() if number}
