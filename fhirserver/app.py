@@ -46,11 +46,12 @@ from fhirserver.store.connect import connect
 from fhirserver.store.jobs import Job
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.outstanding import Event, Outstanding
-from fhirserver.store.resources import Change, Store, now
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import AUDIT_EVENT, SERVER, ensure_shared
 from fhirserver.store.seals import audit_key
 from fhirserver.store.space import Space, space_of
 from fhirserver.store.strands import forget
+from fhirserver.store.versions import Change, now
 from fhirserver.store.watching import Listener, nobody, watch
 from fhirserver.validation.kept import KeptProfiles
 from fhirserver.validation.validate import Validator

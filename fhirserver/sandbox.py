@@ -17,8 +17,8 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.interactions.choosing import called
 from fhirserver.settings import ROLES
-from fhirserver.store.resources import Document
 from fhirserver.store.schema import SERVER
+from fhirserver.store.versions import Document
 from smart_auth import clients, passwords, users
 from smart_auth.clients import Client
 

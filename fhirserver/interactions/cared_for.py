@@ -15,7 +15,7 @@ from fhirserver.fhir.outcome import too_costly
 from fhirserver.search.criteria import CaredFor
 from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, values_of
-from fhirserver.store.resources import Document
+from fhirserver.store.versions import Document
 
 MOST = 100_000  # patients of one practitioner
 OVER = ("cancelled", "entered-in-error")

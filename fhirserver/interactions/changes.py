@@ -17,7 +17,7 @@ from fhirserver.files import is_conformance
 from fhirserver.interactions.own_operations import check_not_own
 from fhirserver.interactions.summary import subsetted
 from fhirserver.search.custom import SEARCH_PARAMETER, row
-from fhirserver.store.resources import LABELS, Change, Stored
+from fhirserver.store.versions import LABELS, Change, Stored
 from fhirserver.validation.findings import MOST_ISSUES
 
 Resource = dict[str, Any]

@@ -17,7 +17,7 @@ from fhirserver.interactions.resolve import Found, resolve, staying
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query, parse
 from fhirserver.store.hops import one_budget
-from fhirserver.store.resources import Stored
+from fhirserver.store.versions import Stored
 
 MATCHES = 1_000
 _type = re.compile(r"([^?=&]*)\?")  # `Patient?` before the criteria; a later question mark belongs to a value

@@ -34,8 +34,8 @@ from fhirserver.search.judged import Judged, meets
 from fhirserver.search.parameters import r4_registry
 from fhirserver.store.hops import matching_ids, matching_places, values_of
 from fhirserver.store.mirror import encoded
-from fhirserver.store.resources import Stored
 from fhirserver.store.schema import AUDIT_EVENT
+from fhirserver.store.versions import Stored
 
 BINARY, DOCUMENT = "Binary", "DocumentReference"
 CONTENT = "location"  # the parameter of a document that finds the URL of its content

@@ -17,7 +17,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.dates import parse
 from fhirserver.fhir.outcome import too_costly
-from fhirserver.store.resources import Stored
+from fhirserver.store.versions import Stored
 
 MOST = 1_000  # Consents that name one person
 PRIVACY = "patient-privacy"

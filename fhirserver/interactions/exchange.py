@@ -12,7 +12,7 @@ from typing import Any
 
 from fhirserver.fhir.outcome import Issue, invalid
 from fhirserver.fhir.places import Sent
-from fhirserver.store.resources import Stored
+from fhirserver.store.versions import Stored
 
 Pairs = tuple[tuple[str, str], ...]
 _etag = re.compile(r'(?:W/)?"(?P<version>[^"]*)"')

@@ -21,7 +21,7 @@ from fhirserver.search.joined import NOTHING
 from fhirserver.store.history import Bounds, Place, Span, history_of_one, newest_of_one
 from fhirserver.store.history import history as versions
 from fhirserver.store.hops import one_budget
-from fhirserver.store.resources import Stored
+from fhirserver.store.versions import Stored
 
 PARAMETERS = ("_since", "_at", "_count", "_cursor", "_summary", "_elements")
 

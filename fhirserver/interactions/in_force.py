@@ -23,8 +23,8 @@ from fhirserver.fhir.references import Target, rewrite
 from fhirserver.search.filters import criterion_filter
 from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, together, values_of
-from fhirserver.store.resources import BODY, Change, Stored, stored
 from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES
+from fhirserver.store.versions import BODY, Change, Stored, stored
 from fhirserver.store.watching import Listener, Told
 
 BUNDLE, CONSENT = "Bundle", "Consent"

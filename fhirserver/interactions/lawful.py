@@ -17,7 +17,7 @@ from fhirserver.interactions.referred import named_by, shared_in
 from fhirserver.interactions.sight import current_all, held_within, within_reach
 from fhirserver.search.criteria import Criterion
 from fhirserver.search.joined import EVERYTHING, NOTHING
-from fhirserver.store.resources import Change, Stored
+from fhirserver.store.versions import Change, Stored
 
 DOES = {"c": "create", "u": "update", "d": "delete"}
 

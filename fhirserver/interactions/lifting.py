@@ -15,7 +15,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.interactions.consenting import resolved
 from fhirserver.interactions.in_force import CONSENT, asking, known, ruling
-from fhirserver.store.resources import Change, Stored
+from fhirserver.store.versions import Change, Stored
 
 TEAMS = ("CareTeam", "Group")
 OF_A_RECORD = "Observation"  # a type of which each resource is in somebody's record

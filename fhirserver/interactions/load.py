@@ -28,7 +28,8 @@ from fhirserver.interactions.validation import approved
 from fhirserver.interactions.write import update
 from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.store.faults import refusal
-from fhirserver.store.resources import Change, Conflict
+from fhirserver.store.transactions import transact
+from fhirserver.store.versions import Change, Conflict
 
 PIECE = 100  # resources that are looked at before the writes under way get their turn
 BATCH = 250  # resources of one type that are written together
@@ -167,7 +168,7 @@ async def _write_all(ctx: Context, type_: str, changes: list[Change]) -> None:
             for part in _parts(changes):
                 await ctx.store.write_all(part)
             return
-        await ctx.store.transact(lambda store: write_all(replace(ctx, store=store), changes))
+        await transact(ctx.store, lambda store: write_all(replace(ctx, store=store), changes))
     await take(ctx)
 
 

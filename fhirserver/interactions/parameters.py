@@ -19,7 +19,9 @@ from fhirserver.search.custom import SEARCH_PARAMETER, Row, fitting, joined, mea
 from fhirserver.search.parameters import r4_registry
 from fhirserver.store import generations
 from fhirserver.store.generations import State
-from fhirserver.store.resources import BODY, Change, Store, Stored, stored
+from fhirserver.store.resources import Store
+from fhirserver.store.transactions import transact
+from fhirserver.store.versions import BODY, Change, Stored, stored
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ class Gathered(NamedTuple):
 async def gather(ctx: Context) -> None:
     """Have rows for every active SearchParameter that is stored, and no others; say which cannot be used, and why."""
     if not (await gathered(ctx.store)).current:
-        found = await ctx.store.transact(_gather)
+        found = await transact(ctx.store, _gather)
         log.warning("search parameters were stored that were not used: %d are used from now on", len(found.rows))
         await ctx.live.renew()
 

@@ -19,7 +19,7 @@ from fhirserver.interactions.terminology import STRUCTURE_DEFINITION, Stored
 from fhirserver.search.criteria import Clause, Token
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
-from fhirserver.store.resources import Document
+from fhirserver.store.versions import Document
 from fhirserver.validation.kept import Identity, Kept
 from fhirserver.validation.profiles import Profile, of_type, published
 from terminology.canonical import Candidate, canonical, latest

@@ -9,7 +9,7 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import gone, not_found
 from fhirserver.interactions.exchange import Answer, Request, versions_of
 from fhirserver.interactions.sight import current, current_all, seen
-from fhirserver.store.resources import Stored
+from fhirserver.store.versions import Stored
 
 DOCUMENTS = 100  # that a Binary is the content of, as far as they are told of its being read
 

@@ -25,7 +25,7 @@ from fhirserver.store.editions import renewed
 from fhirserver.store.faults import refusal
 from fhirserver.store.generations import behind, cover, lagging
 from fhirserver.store.mirror import CODECS
-from fhirserver.store.resources import BODY, Change, Document, Stored, stored
+from fhirserver.store.versions import BODY, Change, Document, Stored, stored
 
 ATTEMPTS = 12
 BATCH = 500

@@ -49,7 +49,7 @@ from fhirserver.search.query import Query, parse_each
 from fhirserver.store.blobs import unpack
 from fhirserver.store.estimates import Estimate, estimate
 from fhirserver.store.hops import one_budget, together
-from fhirserver.store.resources import Document
+from fhirserver.store.versions import Document
 
 INCLUDED = 5_000
 FEW_TYPES = 8  # as many are asked without asking first which of them have ever been written

@@ -21,7 +21,7 @@ from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.query import Query
 from fhirserver.store.history import Bounds
 from fhirserver.store.hops import numbers_of
-from fhirserver.store.resources import Document, Stored
+from fhirserver.store.versions import Document, Stored
 
 
 async def current(ctx: Context, type_: str, id_: str, permission: str = "r") -> Stored | None:

@@ -13,7 +13,7 @@ from fhirserver.fhir.outcome import too_costly
 from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Reference, Token
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
-from fhirserver.store.resources import Document, stored
+from fhirserver.store.versions import Document, stored
 from fhirserver.store.watching import Listener
 from terminology.canonical import Candidate, Canonical, latest
 from terminology.code_systems import CONTENT

@@ -28,7 +28,8 @@ from fhirserver.interactions.validation import approved
 from fhirserver.interactions.write import deletable, existing, identified, patched, unread, updated_id
 from fhirserver.search.custom import SEARCH_PARAMETER, Unfit
 from fhirserver.search.query import Query
-from fhirserver.store.resources import Change, Conflict, Stored
+from fhirserver.store.transactions import transact
+from fhirserver.store.versions import Change, Conflict, Stored
 
 SECONDS_PER_ENTRY = 0.01
 Identity = tuple[str, str]
@@ -70,7 +71,8 @@ async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: P
     ctx = ctx.fresh()
     try:
         with ctx.indexer.in_use():
-            answers = await ctx.store.transact(
+            answers = await transact(
+                ctx.store,
                 lambda store: _Attempt(replace(ctx, store=store), [replace(step) for step in steps], perform).run(),
                 extra_seconds=len(steps) * SECONDS_PER_ENTRY,
             )

@@ -26,7 +26,8 @@ from fhirserver.interactions.sight import within_reach
 from fhirserver.interactions.validation import approved
 from fhirserver.search.custom import SEARCH_PARAMETER
 from fhirserver.search.query import Query
-from fhirserver.store.resources import Change, Conflict, Stored
+from fhirserver.store.transactions import transact
+from fhirserver.store.versions import Change, Conflict, Stored
 
 ATTEMPTS = 12
 PAUSE, LONGEST_PAUSE = 0.01, 0.3  # seconds: at most so long before the second attempt, and before any
@@ -277,7 +278,7 @@ async def _together(ctx: Context, type_: str, once: Callable[[Context], Awaitabl
     ctx = ctx.fresh()
     try:
         with ctx.indexer.in_use():
-            answer = await ctx.store.transact(lambda store: once(replace(ctx, store=store)))
+            answer = await transact(ctx.store, lambda store: once(replace(ctx, store=store)))
     except Conflict as error:
         raise _contended(type_) from error
     if type_ == SEARCH_PARAMETER:

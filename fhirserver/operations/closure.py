@@ -20,7 +20,9 @@ from fhirserver.operations.parameters import given, once, taken
 from fhirserver.operations.registry import operation
 from fhirserver.store import closures
 from fhirserver.store.closures import Table
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
+from fhirserver.store.transactions import transact
+from fhirserver.store.versions import Document
 from terminology.canonical import Canonical
 from terminology.closures import Entry, Member, entries, groups
 from terminology.service import Service
@@ -78,7 +80,7 @@ async def _added(ctx: Context, id_: str, name: str, concepts: Sequence[Any]) -> 
             await closures.note(store, table, editions)
         return table.version, found
 
-    return await ctx.store.transact(add)
+    return await transact(ctx.store, add)
 
 
 async def _added_of(store: Store, table: Table, system: str, fresh: Sequence[Member]) -> Iterable[Entry]:

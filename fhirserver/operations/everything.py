@@ -35,7 +35,7 @@ from fhirserver.search.query import Query
 from fhirserver.store.blobs import unpack
 from fhirserver.store.hops import one_budget
 from fhirserver.store.record import Kept, Place, record, records, referred
-from fhirserver.store.resources import Document
+from fhirserver.store.versions import Document
 
 COMMON = ("_since", "_type", "_count", "_elements", "_summary", "_cursor")
 PARAMETERS = {"Patient": ("start", "end", *COMMON), "Encounter": COMMON}

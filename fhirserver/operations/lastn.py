@@ -26,7 +26,7 @@ from fhirserver.operations.registry import operation
 from fhirserver.search.query import RESULT, Query
 from fhirserver.store.blobs import unpack
 from fhirserver.store.hops import one_budget
-from fhirserver.store.resources import Document, Stored, stored
+from fhirserver.store.versions import Document, Stored, stored
 
 CONSIDERED = 100_000  # observations whose codes are compared
 TEXTS = 10_000  # of them with a text for a code

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from pymongo import ReturnDocument
 
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import CLOSURE_MEMBERS, CLOSURES
+from fhirserver.store.versions import Document
 
 
 class Table(NamedTuple):

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pymongo
 
 from fhirserver.store.faults import within_budget
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
 from fhirserver.store.trace import timed
+from fhirserver.store.versions import Document
 
 EVERYTHING = {"deleted": None}  # what leaves out nothing else
 COUNTED = 1_000  # matches

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from pymongo import ReturnDocument
 
 from fhirserver.store.editions import LIVING, SHARED, SILENT_SECONDS, Editions, editions
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import SERVER, SERVERS
+from fhirserver.store.versions import Document
 from fhirserver.store.watching import Listener
 
 BEAT_SECONDS = 4.0

@@ -19,9 +19,10 @@ from bson import MaxKey, MinKey
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.store.faults import within_budget
 from fhirserver.store.finds import FEW, Branch, Find, asked, joined, rows
-from fhirserver.store.resources import BODY, Document, Store, Stored, stored
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import history_of
 from fhirserver.store.union import union
+from fhirserver.store.versions import BODY, Document, Stored, stored
 
 
 class Place(NamedTuple):

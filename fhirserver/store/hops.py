@@ -13,9 +13,10 @@ from pymongo.errors import PyMongoError, WaitQueueTimeoutError
 
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.store.faults import within_budget
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
 from fhirserver.store.trace import finding, timed
 from fhirserver.store.union import union
+from fhirserver.store.versions import Document
 
 T = TypeVar("T")
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from fhirserver.store.resources import Document, Store, now
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import JOBS
+from fhirserver.store.versions import Document, now
 
 ENDED = ("done", "failed", "cancelled")
 

@@ -21,9 +21,10 @@ from fhirserver.store.blobs import pack
 from fhirserver.store.commit import DUPLICATE_KEY
 from fhirserver.store.faults import of_bulk_write
 from fhirserver.store.mirror import encoded
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import AUDIT_EVENT
 from fhirserver.store.seals import digest_of, sealed, sealed_event
+from fhirserver.store.versions import Document
 
 LINES = "audit.lines"
 MADE = "made"  # of a command: it makes events, whoever waits for it

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import pymongo
 
 from fhirserver.store.faults import within_budget
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
 from fhirserver.store.union import union
+from fhirserver.store.versions import Document
 
 FEW, TOGETHER = 4, 32  # collections in one round trip: a page of 50 is mostly full after the first few
 OF_A_TYPE = 25  # resources of one type that a record may well have

@@ -8,25 +8,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import pymongo
 from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
-from pymongo.read_concern import ReadConcern
+from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.results import BulkWriteResult
-from pymongo.write_concern import WriteConcern
 
 from fhirserver.epochs import KEPT
-from fhirserver.fhir.outcome import Outcome
-from fhirserver.store.blobs import pack, unpack
 from fhirserver.store.commit import DUPLICATE_KEY, Write, Written, write_together
 from fhirserver.store.documents import documents
-from fhirserver.store.faults import of_bulk_write, overtaken, within_budget
+from fhirserver.store.faults import of_bulk_write, within_budget
 from fhirserver.store.finds import Find, Finds, rows
 from fhirserver.store.mirror import CODECS, encoded, mirrored
 from fhirserver.store.present import Present
@@ -34,91 +29,22 @@ from fhirserver.store.schema import CLAIMS, ensure, history_of
 from fhirserver.store.shared import Shared
 from fhirserver.store.space import Space
 from fhirserver.store.trace import Trace, counted, finding, timed
+from fhirserver.store.versions import (
+    BODY,
+    Behind,
+    Change,
+    Conflict,
+    Document,
+    Stored,
+    current_document,
+    derived_document,
+    now,
+    past_document,
+    stored,
+)
 
-Document = dict[str, Any]
-T = TypeVar("T")
-
-BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1, "compartments": 1, "belonged": 1}
-ATTEMPTS = 20
 WRITES_GATHER = 0.002  # seconds that a write waits for others where several wait anyway: a commit takes longer
-LABELS = "_security"  # the search parameter
 BUILD_SECONDS = 600  # an index on a large collection that a new release wants
-
-
-class Conflict(Exception):
-    """Somebody else wrote the same resource in between: read again and decide again."""
-
-
-class Behind(Conflict):
-    """A transaction began before all was there that is made later: make it, and begin again."""
-
-
-class Stored(NamedTuple):
-    """One version of a resource as it lies in the store. A deleted one has no body.
-
-    `compartments` are those that it is in or, of a deleted one, was in before.
-    """
-
-    type: str
-    id: str
-    version: int
-    updated: datetime
-    deleted: bool
-    packed: bytes
-    compartments: tuple[str, ...] = ()
-
-    @property
-    def body(self) -> bytes:
-        """The resource as JSON, exactly as answered."""
-        return unpack(self.packed) if self.packed else b""
-
-    @property
-    def reference(self) -> str:
-        return f"{self.type}/{self.id}"
-
-
-class Change(NamedTuple):
-    """One new version to be written. `body` None is a deletion; `previous` is the version that it replaces.
-
-    Of a deletion, `compartments` are those that the resource was in, and `search` has its security labels alone.
-
-    `generation` is the one of the search parameters of which `search` and `sort` are.
-    """
-
-    type: str
-    id: str
-    version: int
-    updated: datetime
-    body: bytes | None
-    resource: Document
-    search: Document
-    sort: Document
-    compartments: list[str]
-    previous: Stored | None = None
-    generation: int = 0
-
-    @property
-    def stored(self) -> Stored:
-        deleted, packed = self.body is None, pack(self.body or b"")
-        return Stored(self.type, self.id, self.version, self.updated, deleted, packed, tuple(self.compartments))
-
-
-def stored(type_: str, document: Document) -> Stored:
-    return Stored(
-        type_,
-        document["_id"],
-        document["version"],
-        document["updated"],
-        "deleted" in document,
-        document.get("body", b""),
-        tuple(document.get("compartments") or document.get("belonged", ())),
-    )
-
-
-def now() -> datetime:
-    """The present, to the millisecond that MongoDB keeps."""
-    time = datetime.now(UTC)
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 class Store:
@@ -149,7 +75,7 @@ class Store:
             None
         )  # is told what was, or may have been, written
         self.late: Mapping[str, Callable[[], Awaitable[None]]] = {}  # types that are made later: what makes them now
-        self._waited = False  # whether they were made before this transaction began
+        self.waited = False  # whether they were made before this transaction began
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
         self._reads: Shared[str, str, Document | None] = Shared(self._read_together, timeout)
@@ -181,7 +107,7 @@ class Store:
             if type_ in self.late:
                 if self.session is None:
                     await self.late[type_]()
-                elif not self._waited:
+                elif not self.waited:
                     raise Behind
 
     # reading
@@ -336,9 +262,9 @@ class Store:
         self._claim_space()
         await self.ensure(change.type)
         written, previous = change.stored, change.previous
-        document = encoded(self._document(change, written))
+        document = encoded(current_document(change, written, mirror=self.mirror))
         if previous is not None:  # where it is already, a crash left it, and it is the same
-            past = _past(previous)
+            past = past_document(previous)
             await self._commit(history_of(change.type), Write(past["_id"], encoded(past)))
         try:
             if not await self._commit(change.type, Write(change.id, document, previous and previous.version)):
@@ -364,7 +290,7 @@ class Store:
         for change in changes:
             written = change.stored
             versions.append(written)
-            by_type[change.type].append((change, self._document(change, written)))
+            by_type[change.type].append((change, current_document(change, written, mirror=self.mirror)))
         try:
             for type_, pairs in by_type.items():
                 await self._write_versions(type_, pairs)
@@ -373,7 +299,7 @@ class Store:
         return versions
 
     async def _write_versions(self, type_: str, pairs: list[tuple[Change, Document]]) -> None:
-        past = [_past(change.previous) for change, _ in pairs if change.previous]
+        past = [past_document(change.previous) for change, _ in pairs if change.previous]
         if past:
             replaced = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in past]
             await self._bulk(history_of(type_), replaced)
@@ -406,7 +332,7 @@ class Store:
         What is of a later generation already stays as it is.
         """
         self._claim_space()
-        derived = [self._derived(change) for change in changes]
+        derived = [derived_document(change, mirror=self.mirror) for change in changes]
         without = {} if self.mirror else {"$unset": {"resource": 1}}
         operations = [
             UpdateOne(
@@ -422,70 +348,7 @@ class Store:
         if self.space is not None:
             self.space.claim()
 
-    def _document(self, change: Change, written: Stored) -> Document:
-        document: Document = {"_id": change.id, "version": change.version, "updated": change.updated}
-        if change.body is None:
-            belonged = {"belonged": change.compartments} if change.compartments else {}
-            labels = {"labels": change.search[LABELS]} if LABELS in change.search else {}
-            return document | {"deleted": True} | belonged | labels
-        return document | {"body": written.packed} | self._derived(change)
-
-    def _derived(self, change: Change) -> Document:
-        mirror = {"resource": _queried(change.resource)} if self.mirror else {}
-        known = {"generation": change.generation} if change.generation else {}
-        return {
-            **mirror,
-            "compartments": change.compartments,
-            "search": change.search,
-            "sort": change.sort,
-            **known,
-        }
-
     # transactions
-
-    async def transact(self, work: Callable[[Store], Awaitable[T]], *, extra_seconds: float = 0.0) -> T:
-        """Run `work` with a store bound to one multi-document transaction; run it again when others were faster.
-
-        `work` may be called several times and must take all it knows from the store that it is given.
-        """
-        runs, waited = 0, False
-
-        async def run(bound: Store) -> T:
-            nonlocal runs
-            runs += 1
-            bound._waited = waited
-            return await work(bound)
-
-        with pymongo.timeout(self.timeout + extra_seconds):  # for all attempts together: the client waits once
-            try:
-                for _ in range(ATTEMPTS):
-                    try:
-                        return await self._attempt(run)
-                    except Behind:
-                        await self.caught_up(*self.late)
-                        waited = True
-                    except Conflict:
-                        continue
-                return await self._attempt(run)
-            except (PyMongoError, Outcome) as error:
-                if runs > 1 and overtaken(error):  # it was others who took its time
-                    raise Conflict from error
-                raise
-
-    async def _attempt(self, work: Callable[[Store], Awaitable[T]]) -> T:
-        async with self.database.client.start_session() as session:
-            bound = copy(self)  # with what it knows of collections
-            bound.session = session
-            touched: list[Change] = []
-            bound.wrote = touched.extend
-            try:
-                return await session.with_transaction(
-                    lambda _: work(bound),
-                    read_concern=ReadConcern("snapshot"),
-                    write_concern=WriteConcern("majority", j=True),
-                )
-            finally:
-                self.wrote(touched)
 
     def outside(self) -> Store:
         """Of no transaction: what is kept for others has to be of now, and not of when a transaction began."""
@@ -506,17 +369,3 @@ class Store:
         await self[CLAIMS].update_one(
             {"_id": key}, {"$set": {"at": now()}, "$inc": {"count": 1}}, upsert=True, session=self.session
         )
-
-
-def _queried(resource: Document) -> Document:
-    """What of a resource is worth a query: not the content of a Binary, which would fill its document twice."""
-    if resource["resourceType"] != "Binary":
-        return resource
-    return {key: value for key, value in resource.items() if key != "data"}
-
-
-def _past(version: Stored) -> Document:
-    document: Document = {"_id": {"id": version.id, "version": version.version}, "updated": version.updated}
-    if version.compartments:
-        document["compartments"] = [*version.compartments]
-    return document | ({"deleted": True} if version.deleted else {"body": version.packed})

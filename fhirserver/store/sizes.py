@@ -11,9 +11,10 @@ from typing import NamedTuple
 import pymongo
 
 from fhirserver.store.faults import within_budget
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import history_of
 from fhirserver.store.union import union
+from fhirserver.store.versions import Document
 
 TOGETHER = 32  # collections in one round trip
 GONE = {"deleted": True, "compartments": {"$exists": False}}  # tombstones alone have none: found in that index

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from fhirserver.store.blobs import unpack
 from fhirserver.store.ledger import CHECKPOINTS
 from fhirserver.store.outstanding import LINES, changed
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import AUDIT_EVENT
 from fhirserver.store.seals import beginning, sealed, sealed_event
+from fhirserver.store.versions import Document
 
 
 class Break(NamedTuple):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhirserver.store.documents import documents
-from fhirserver.store.resources import Document, Store
+from fhirserver.store.resources import Store
+from fhirserver.store.versions import Document
 
 IN_ONE_BATCH = 10_000  # rows, as far as 16 MB go: what does not fit costs another round trip
 

@@ -16,7 +16,8 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.errors import PyMongoError
 
 from fhirserver.epochs import Epochs
-from fhirserver.store.resources import LABELS, Document, Store
+from fhirserver.store.resources import Store
+from fhirserver.store.versions import LABELS, Document
 
 Stream = AsyncChangeStream[dict[str, Any]]
 

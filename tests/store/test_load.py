@@ -22,7 +22,8 @@ from fhirserver.interactions.reindex import reindex, silent
 from fhirserver.interactions.write import update
 from fhirserver.process import OPERATOR, summary
 from fhirserver.settings import Settings
-from fhirserver.store.resources import Change, Store, Stored
+from fhirserver.store.resources import Store
+from fhirserver.store.versions import Change, Stored
 
 
 @asynccontextmanager

@@ -17,8 +17,9 @@ from pymongo.errors import DocumentTooLarge, OperationFailure
 from fhirserver.store.commit import Write, write_together
 from fhirserver.store.connect import connect
 from fhirserver.store.mirror import encoded
-from fhirserver.store.resources import Change, Conflict, Store, now
+from fhirserver.store.resources import Store
 from fhirserver.store.shared import MOST, Shared
+from fhirserver.store.versions import Change, Conflict, now
 
 Ask = Callable[[Shared[str, int, int], range], Coroutine[Any, Any, list[asyncio.Task[int]]]]
 

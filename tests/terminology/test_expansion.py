@@ -18,7 +18,7 @@ from fhirserver.search.criteria import Clause
 from fhirserver.search.filters import criterion_filter
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.values import concept
-from fhirserver.store.resources import now
+from fhirserver.store.versions import now
 from terminology import value_sets
 from terminology.canonical import Candidate, Canonical, canonical, latest, version_order
 from terminology.code_systems import CodeSystem
