@@ -1,7 +1,8 @@
 """Observation/$lastn: the newest observations of each code. https://hl7.org/fhir/R4/observation-operation-lastn.html
 
-Grouped and cut on index values. Only what is answered is read, and what has a text for a code: the index folds texts,
-and R4 does not. What was entered in error is among them unless `status` is asked for, as R4 says.
+Of several subjects, of which R4 says nothing, they are the newest of each, as in HAPI. Grouped and cut on index values.
+Only what is answered is read, and what has a text for a code: the index folds texts, and R4 does not. What was entered
+in error is among them unless `status` is asked for, as R4 says.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ CODED = frozenset({"category"})
 
 
 class Seen(NamedTuple):
-    """What grouping needs to know of an observation: its codes, or its text where there are none."""
+    """What grouping needs to know of an observation: its codes, or its text where there are none, and whose it is."""
 
     id: str
     time: datetime | None
     names: frozenset[str]
+    subject: str = ""
 
 
 @operation(
@@ -52,7 +54,7 @@ class Seen(NamedTuple):
     definition="http://hl7.org/fhir/OperationDefinition/Observation-lastn",
 )
 async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
-    """A searchset of the `max` newest of each code (1 where not said), the newest first; ties are included."""
+    """A searchset of the `max` newest of each subject and code (1 where not said), newest first; ties are included."""
     authorize(ctx.caller, "lastn", type_)
     values = given(ctx, request)
     most = whole({"max": [value for name, value in values if name == "max"]}, "max", 1, MOST)
@@ -65,7 +67,7 @@ async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     async with one_budget(ctx.store):
         rows = await _rows(ctx, await filter_of(ctx, query))
         texts = await _texts(ctx, [row["_id"] for row in rows if not _codes(row)])
-        chosen = newest((Seen(row["_id"], row.get("time"), _names(row, texts)) for row in rows), most)
+        chosen = newest((Seen(row["_id"], row.get("time"), _names(row, texts), _subject(row)) for row in rows), most)
         if len(chosen) > ANSWERED:
             raise too_costly(f"$lastn answers with at most {ANSWERED:,} observations; lower max, or narrow it")
         documents = await ctx.store.read_many(type_, (each.id for each in chosen))
@@ -98,7 +100,12 @@ def _check_asked(names: Sequence[str]) -> None:
 
 
 async def _rows(ctx: Context, filter_: Document) -> list[Document]:
-    fields = {"time": "$sort.date", "codes": "$search.code"}
+    fields = {
+        "time": "$sort.date",
+        "codes": "$search.code",
+        "subject": "$search.subject",
+        "known": "$search.subject:identifier",
+    }
     rows = await ctx.store.aggregate(
         "Observation", [{"$match": filter_}, {"$limit": CONSIDERED + 1}, {"$project": fields}]
     )
@@ -126,6 +133,12 @@ def _names(row: Document, texts: dict[str, str]) -> frozenset[str]:
     return _codes(row) or frozenset(f"text:{text}" for text in [texts.get(row["_id"])] if text is not None)
 
 
+def _subject(row: Document) -> str:
+    """A reference, or the identifier that stands for one."""
+    subject: str = next(iter(row.get("subject") or row.get("known") or ()), "")
+    return subject
+
+
 def newest(observations: Iterable[Seen], most: int) -> list[Seen]:
     """The `most` newest of each group and what is as new as the last of them; undated ones are the oldest."""
     chosen: list[Seen] = []
@@ -141,10 +154,11 @@ def _age(seen: Seen) -> tuple[float, str]:
 
 
 def groups(observations: Iterable[Seen]) -> Iterator[list[Seen]]:
-    """Those that share a coding, or share one with something that does: translations are the same code."""
-    leader: dict[str, str] = {}
+    """Those of a subject that share a coding, or share one with something that does: translations are the same code."""
+    leader: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def leading(name: str) -> str:
+    def leading(subject: str, code: str) -> tuple[str, str]:
+        name = subject, code
         while leader.setdefault(name, name) != name:
             leader[name] = name = leader[leader[name]]
         return name
@@ -153,8 +167,8 @@ def groups(observations: Iterable[Seen]) -> Iterator[list[Seen]]:
     for one in every:
         first, *others = one.names or ("",)
         for other in others:
-            leader[leading(other)] = leading(first)
-    found: dict[str, list[Seen]] = {}
+            leader[leading(one.subject, other)] = leading(one.subject, first)
+    found: dict[tuple[str, str], list[Seen]] = {}
     for one in every:
-        found.setdefault(leading(next(iter(one.names), "")), []).append(one)
+        found.setdefault(leading(one.subject, next(iter(one.names), "")), []).append(one)
     yield from found.values()

@@ -85,6 +85,8 @@ RESOURCES = [
         component=[component("lipid", 110)],
     ),
     observation("loop", coded("loop"), 3, hasMember=[{"reference": "Observation/loop"}]),
+    observation("dans", coded("gluc"), 1, 5, subject={"identifier": {"system": "urn:s", "value": "dan"}}),
+    observation("eves", coded("gluc"), 2, 5, subject={"identifier": {"system": "urn:s", "value": "eve"}}),
     observation("other", coded("pulse"), 9, 100, subject={"reference": "Patient/bob"}),
 ]
 
@@ -114,6 +116,9 @@ LASTN = [
     ("patient=ada&category=a-b-ab", ["ab"]),
     ("patient=ada&category=a-b-ab&max=9", ["ab", "b", "a"]),
     ("patient=ada&category=a-b-ab&code=aa,bb&date=lt2024-01-04", ["b", "a"]),
+    ("patient=ada,bob&code=gluc", ["bobs", "g2"]),
+    ("subject:Patient._id=ada,bob&code=pulse,gluc&status=final", ["other", "bobs", "g2", "p2"]),
+    ("subject:identifier=urn:s|eve,urn:s|dan&code=gluc", ["eves", "dans"]),
     ("patient=ada&code-value-quantity=pulse$gt60&status=final", ["p2"]),
 ]
 
@@ -352,6 +357,13 @@ NAMES = st.frozensets(st.sampled_from("abcdef"), max_size=3)
 SEEN = st.lists(st.tuples(NAMES, st.one_of(st.none(), st.integers(0, 5))), max_size=15).map(
     lambda rows: [Seen(f"{i:02}", None if t is None else START + timedelta(t), n) for i, (n, t) in enumerate(rows)]
 )
+
+
+@given(SEEN, SEEN)
+def test_subjects_are_apart(ours: list[Seen], theirs: list[Seen]) -> None:
+    theirs = [each._replace(id=f"their {each.id}", subject="b") for each in theirs]
+    both = newest([*ours, *theirs], 2)
+    assert {each.id for each in both} == {each.id for one in (ours, theirs) for each in newest(one, 2)}
 
 
 def joined(observations: Iterable[Seen]) -> set[frozenset[str]]:
