@@ -66,6 +66,31 @@ def links(node: Any) -> Iterator[str]:
                 yield from links(value)
 
 
+def place_of(reference: str, resource: dict[str, Any], definitions: Definitions) -> str:
+    """The FHIRPath of the first element that holds it, one of the `links` of a resource: `Observation.subject`."""
+    type_: str = resource["resourceType"]
+    return f"{type_}{_below(reference, resource, type_, definitions) or ''}"
+
+
+def _below(reference: str, node: dict[str, Any], type_: str, definitions: Definitions) -> str | None:
+    """The steps from a node to the element that holds a reference; None where it is not there."""
+    if type_ == "Bundle":
+        return None
+    if node.get("reference") == reference:
+        return ""
+    definition = definitions.types.get(type_)
+    for key, value in node.items():
+        known = definition.by_key.get(key.removeprefix("_")) if definition else None
+        name, inner = (known[0].name, known[1]) if known else (key.removeprefix("_"), "Element")
+        inner = "Element" if key.startswith("_") else inner
+        for index, child in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(child, dict):
+                found = _below(reference, child, child.get("resourceType", inner), definitions)
+                if found is not None:
+                    return f".{name}[{index}]{found}" if isinstance(value, list) else f".{name}{found}"
+    return None
+
+
 def mentioned(bodies: Iterable[bytes], base_url: str) -> dict[str, set[str]]:
     """The resources of this server that bodies refer to, {type: ids}: references, and attachments kept as a Binary.
 

@@ -15,7 +15,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.fhir.references import Target, is_conditional, links, parse, rewrite
+from fhirserver.fhir.references import Target, is_conditional, links, parse, place_of, rewrite
 from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import check_absent, check_version, claim_key, criteria, match
 from fhirserver.interactions.entries import Perform, answered, parsed
@@ -296,9 +296,13 @@ class _Attempt:
         found: dict[str, Target] = {}
         for text in links(resource):
             if is_conditional(text, self.ctx.definitions):
-                found[text] = await self._conditional(text, step)
+                try:
+                    found[text] = await self._conditional(text)
+                except Outcome as refusal:
+                    raise refusal.under(place_of(text, resource, self.ctx.definitions)) from refusal
             elif text.startswith("urn:uuid:") and text.partition("/_history/")[0] not in self.targets:
-                raise Outcome(400, "not-found", f"{text[:200]} is the fullUrl of no entry that is created or updated")
+                said = f"{text[:200]} is the fullUrl of no entry that is created or updated"
+                raise invalid(said, place_of(text, resource, self.ctx.definitions), code="not-found")
         resource = rewrite(resource, {**self._neighbours(step), **self.targets, **found}, self.ctx.definitions)
         if step.current is not None and step.current.deleted:
             authorize(self.ctx.caller, "create", step.type)
@@ -310,7 +314,7 @@ class _Attempt:
         """What this transaction creates, by ids that it gives."""
         return {f"{step.type}/{step.id}" for step in self.steps if step.request.method == "POST" and not step.found}
 
-    async def _conditional(self, text: str, step: Step) -> Target:
+    async def _conditional(self, text: str) -> Target:
         """https://hl7.org/fhir/R4/http.html#2.21.0.10.1; an entry created under the same condition counts."""
         type_, _, condition = text.partition("?")
         try:

@@ -14,7 +14,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
 from fhirserver.fhir.patch import fhirpath_patch, json_patch
-from fhirserver.fhir.references import is_conditional, links
+from fhirserver.fhir.references import is_conditional, links, place_of
 from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import MATCHES, check_absent, check_version, criteria, match, matches
 from fhirserver.interactions.exchange import Answer, Request
@@ -210,7 +210,7 @@ def check_links(ctx: Context, resource: Resource) -> None:
     for text in links(resource):
         if is_conditional(text, ctx.definitions):
             message = f"the conditional reference {text[:200]} is resolved in a transaction only; send one"
-            raise invalid(message, resource["resourceType"], code="not-supported")
+            raise invalid(message, place_of(text, resource, ctx.definitions), code="not-supported")
 
 
 # steps

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+NOBODY = {"reference": "Patient?identifier=urn:mrn|nobody"}
+
 
 def bundle(kind: str, *entries: dict) -> dict:
     return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
@@ -121,7 +123,7 @@ def test_conditional_references_are_resolved(fhir):
     assert stored["subject"]["reference"] == f"Patient/{id_}"
     nobody = bundle("transaction", entry("POST", "Observation", observation("Patient?identifier=urn:mrn|nobody")))
     answer = fhir.post("", nobody)
-    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (412, ["Bundle.entry[0].resource"])
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (412, ["Bundle.entry[0].resource.subject"])
     fhir.create(patient(value))
     several = fhir.post(
         "", bundle("transaction", entry("POST", "Observation", observation(f"Patient?identifier=urn:mrn|{value}")))
@@ -408,7 +410,26 @@ def test_a_link_to_no_entry_is_refused(fhir):
     answer = fhir.post("", bundle("transaction", entry("POST", "Observation", observation(dangling), urn())))
     assert answer.status_code == 400
     assert dangling in answer.json()["issue"][0]["diagnostics"]
-    assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[0].resource"]
+    assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[0].resource.subject"]
+
+
+@pytest.mark.parametrize(
+    ("resource", "place"),
+    [
+        ({"note": [{"text": "a"}, {"authorReference": NOBODY, "text": "b"}]}, "note[1].author"),
+        ({"contained": [{"resourceType": "Group", "managingEntity": NOBODY}]}, "contained[0].managingEntity"),
+        ({"extension": [{"url": "urn:x", "valueReference": NOBODY}]}, "extension[0].value"),
+        ({"_status": {"extension": [{"url": "urn:x", "valueReference": NOBODY}]}}, "status.extension[0].value"),
+    ],
+)
+def test_a_link_that_is_refused_is_found(fhir, resource, place):
+    resource = {**observation("Patient/p"), **resource}
+    transaction = fhir.post("", bundle("transaction", entry("POST", "Observation", resource)))
+    batch = fhir.post("", bundle("batch", entry("POST", "Observation", resource)))
+    outcome = batch.json()["entry"][0]["response"]["outcome"]
+    for issue in (transaction.json()["issue"][0], outcome["issue"][0]):
+        assert issue["expression"] == [f"Bundle.entry[0].resource.{place}"], issue
+    assert transaction.json()["issue"][0]["location"]
 
 
 def test_a_conditional_reference_that_cannot_be_read_is_quoted(fhir):
