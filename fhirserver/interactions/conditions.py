@@ -88,7 +88,6 @@ def claim_key(query: Query) -> str:
 async def matches(ctx: Context, query: Query, limit: int = 2, *, deleting: bool = True) -> list[Stored]:
     """What a condition matches now, at most `limit`; `deleting`: what the same transaction deletes, too."""
     authorize(ctx.caller, "search", query.type_)
-    await ctx.store.ensure(query.type_)
     async with one_budget(ctx.store):
         found = Found()
         query = await resolve(ctx, restrict(ctx.caller, query), found)

@@ -67,7 +67,7 @@ async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: P
     steps = [_step(ctx, entry, index, strict) for index, entry in enumerate(entries)]
     await _approve(ctx, steps)
     _check_urls(steps)
-    await ctx.store.ensure(*sorted({step.type for step in steps if step.type in ctx.definitions.resource_types}))
+    await ctx.store.ensure(*sorted({step.type for step in steps if step.resource}))
     ctx = ctx.fresh()
     try:
         with ctx.indexer.in_use():

@@ -116,7 +116,7 @@ async def conditional_patch(ctx: Context, request: Request, type_: str) -> Answe
         answer = await _next_version(bound, await patched(bound, current, request.body), current)
         return await unread(bound, current, answer)
 
-    return await _together(ctx, type_, once)
+    return await _together(ctx, type_, once, creating=False)
 
 
 async def conditional_delete(ctx: Context, request: Request, type_: str) -> Answer:
@@ -132,7 +132,7 @@ async def conditional_delete(ctx: Context, request: Request, type_: str) -> Answ
             ctx.touched(each.reference, each.compartments)
         return Answer(status=204, wrote=True, stored=written_[0] if len(written_) == 1 else None)
 
-    return await _together(ctx, type_, once)
+    return await _together(ctx, type_, once, creating=False)
 
 
 # what single interactions and transactions share
@@ -270,11 +270,17 @@ async def _alone(ctx: Context, type_: str, once: Callable[[Context], Awaitable[A
     return await (_retried(lambda: once(ctx), f"{type_}/{id_}") if id_ else once(ctx))
 
 
-async def _together(ctx: Context, type_: str, once: Callable[[Context], Awaitable[Answer]]) -> Answer:
-    """Decide and write in one transaction, so that what was decided upon still holds when it is written."""
+async def _together(
+    ctx: Context, type_: str, once: Callable[[Context], Awaitable[Answer]], *, creating: bool = True
+) -> Answer:
+    """Decide and write in one transaction, so that what was decided upon still holds when it is written.
+
+    `creating`: it may be the first of its type.
+    """
     if ctx.store.session is not None:
         return await once(ctx)
-    await ctx.store.ensure(type_)
+    if creating:
+        await ctx.store.ensure(type_)
     ctx = ctx.fresh()
     try:
         with ctx.indexer.in_use():

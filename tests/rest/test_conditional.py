@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from pymongo import MongoClient
+
+if TYPE_CHECKING:
+    from conftest import Serve
 
 
 def patient(value: str, **more) -> dict:
@@ -269,3 +274,24 @@ def test_a_conditional_update_may_bring_a_deleted_resource_back(fhir, mrn):
     fhir.delete(f"Patient/{mrn}")
     again = fhir.put(url, resource)
     assert (again.status_code, again.headers["etag"]) == (201, 'W/"3"')
+
+
+def test_a_condition_makes_nothing(serve: Serve, mongodb: str) -> None:
+    """Of types that were never written: what asks for them leaves no collection behind."""
+    served = serve()
+    fhir = served.client
+    asked = "?identifier=x"
+    assert fhir.delete(f"Account{asked}").status_code == 204
+    assert fhir.patch(f"Basic{asked}", [{"op": "remove", "path": "/subject"}]).status_code == 404
+    requests = [{"method": "GET", "url": f"Claim{asked}"}, {"method": "DELETE", "url": f"Coverage{asked}"}]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [{"request": each} for each in requests]}
+    assert fhir.post("", bundle).status_code == 200
+    subject = {"reference": f"Group{asked}"}
+    referring = {"resourceType": "Flag", "status": "active", "code": {"text": "x"}, "subject": subject}
+    bundle["entry"] = [{"resource": referring, "request": {"method": "POST", "url": "Flag"}}]
+    assert fhir.post("", bundle).status_code == 412
+    with MongoClient[dict[str, Any]](mongodb) as client:
+        names = client[served.settings.database].list_collection_names()
+    assert {"Account", "Basic", "Claim", "Coverage", "Group"}.isdisjoint(names)
+    account = {"resourceType": "Account", "status": "active"}
+    assert fhir.post("Account", account, headers=none_exist("x")).status_code == 201
