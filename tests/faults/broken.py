@@ -10,24 +10,24 @@ from pymongo import AsyncMongoClient
 from pymongo.write_concern import WriteConcern
 
 from fhirserver.cli import main
-from fhirserver.store import connect, resources
+from fhirserver.store import connect, transactions
 from fhirserver.store.resources import Store
 
 
-async def separately(store: Store, work: Callable[[Store], Awaitable[Any]], **_: Any) -> Any:
+async def separately(store: Store, work: Callable[[Store], Awaitable[Any]]) -> Any:
     """The writes of a transaction one after the other, each for itself."""
     return await work(store)
 
 
 def separate() -> None:
-    vars(resources)["Store"].transact = separately
+    vars(transactions)["_attempt"] = separately
 
 
 def unjournaled() -> None:
     """Acknowledged by memory alone."""
     weak = {"w": 1, "journal": False}
     vars(connect)["AsyncMongoClient"] = lambda url, **options: AsyncMongoClient(url, **options | weak)
-    vars(resources)["WriteConcern"] = lambda *_, **__: WriteConcern(1, j=False)
+    vars(transactions)["WriteConcern"] = lambda *_, **__: WriteConcern(1, j=False)
 
 
 if __name__ == "__main__":
