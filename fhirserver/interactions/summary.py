@@ -17,6 +17,7 @@ from fhirserver.interactions.exchange import Answer, Request
 
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 ALWAYS = ("resourceType", "id", "meta")
+PARAMETERS = frozenset({"_summary", "_elements", "_format", "_pretty"})
 MODES = ("true", "text", "data", "count", "false")
 
 
@@ -47,6 +48,10 @@ def part_of(values: Mapping[str, str]) -> Part:
 def summarized(ctx: Context, request: Request, answer: Answer) -> Answer:
     if not request.pairs or answer.status != 200:
         return answer
+    for name, _ in request.pairs:
+        if name not in PARAMETERS and request.strict:
+            said = f"a read has no parameter {name[:80]}; it has _summary, _elements, _format and _pretty"
+            raise invalid(said, name[:80], code="not-supported")
     wanted = part(request)
     return answer if wanted.whole else replace(answer, body=trim(ctx.definitions, answer.body, wanted))
 

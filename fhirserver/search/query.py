@@ -364,8 +364,8 @@ class _Reader:
         code, colon, modifier = name.partition(":")
         if code not in RESULT:
             self.criteria.append(self._criterion(name, value))
-        elif not value:
-            raise invalid("has no value")
+        elif not value and code != "_cursor":  # a form sends the fields that were left empty too
+            raise Unknown(f"{name}: has no value")
         elif modifier in ITERATE and code in INCLUSIONS:
             self._include(code, value, iterate=True)
         elif colon:
@@ -398,7 +398,7 @@ class _Reader:
                 raise _no_modifier(modifier)
             raise unknown_parameter(self.type, code, self.parameters)
         typed, modifier, read = self._reading(parameter, modifier)
-        if not value or value.isspace():  # a form sends the fields that were left empty too
+        if not value or value.isspace():
             raise Unknown(f"{code}: has no value")
         if kind(parameter) == "text" and modifier is None:
             if len(value) > MAX_LENGTH:
@@ -452,6 +452,8 @@ class _Reader:
             raise invalid("stands twice")
         if name in CHOICES and value not in CHOICES[name]:
             raise invalid(f"{shown(value)!r} is none of {', '.join(CHOICES[name])}")
+        if name == "_pretty" and value not in ("true", "false"):  # in a Bundle's entry
+            raise Unknown(f"_pretty: {shown(value)!r} is neither true nor false")
         if name in ("_count", "_maxresults"):
             _whole_number(value, least=int(name == "_maxresults"))
         self.once[name] = value
@@ -504,8 +506,8 @@ class _Reader:
             self.revincludes.extend(to_one(self.registry, self.type))
             return
         elif value == "*":
-            sentence = "* is for what refers to the matches themselves, and these are of one type"
-            raise invalid(f"{sentence}; name what is wanted here: Observation:*, Condition:*", code="not-supported")
+            reason = "brings what refers to the matches of a type; further on, and of containers, name what is wanted"
+            raise invalid(f"* {reason}: Observation:*, Condition:*", code="not-supported")
         toward = None if forward or iterate or self.containers else self.type
         found = including(value, self.registry, toward, iterate)
         if not found:

@@ -199,6 +199,14 @@ def test_a_pretty_that_is_not_understood_is_reported_or_refused(fhir):
         assert fhir.get(f"{path}&_pretty=foo", headers={"Prefer": "handling=strict"}).status_code == 400
 
 
+def test_a_read_with_a_parameter_of_a_search_is_refused_where_that_is_asked_for(fhir):
+    path = f"Patient/{fhir.create(PATIENT)['id']}?_summary=true"
+    assert fhir.get(path, headers={"Prefer": "handling=strict"}).status_code == 200
+    assert fhir.get(f"{path}&_include=*").status_code == 200
+    refused = fhir.get(f"{path}&_include=*", headers={"Prefer": "handling=strict"})
+    assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "not-supported")
+
+
 def test_a_body_of_another_version_of_fhir_is_not_read(fhir):
     for version, status in (("3.0", 415), ("4.0", 201)):
         headers = {"Content-Type": f"application/fhir+json; fhirVersion={version}"}
