@@ -280,6 +280,7 @@ class Typed(NamedTuple):
     """What a value is read against: its parameter, the type a modifier names, the server's URL, the resource types.
 
     `any_case`: there may be codes among the values that differ in nothing but their case and mean the same.
+    `boolean`: they are true and false.
     """
 
     parameter: Parameter
@@ -287,6 +288,7 @@ class Typed(NamedTuple):
     resource_types: frozenset[str]
     target: str | None = None
     any_case: bool = True
+    boolean: bool = False
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -355,6 +357,8 @@ def list_(text: str, typed: Typed) -> str:
 
 def token(text: str, typed: Typed) -> Token:
     """https://hl7.org/fhir/R4/search.html#token"""
+    if typed.boolean and text not in ("true", "false"):
+        raise invalid(f"{shown(text)!r} is neither true nor false")
     match [unescape(part) for part in split(text, "|")]:
         case [code]:
             return Token(None, code, typed.any_case)

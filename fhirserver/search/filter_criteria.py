@@ -34,7 +34,7 @@ from fhirserver.search.criteria import (
     unknown_parameter,
 )
 from fhirserver.search.filter_language import All, Any, Expression, Not, Step, Test, parse, refused
-from fhirserver.search.index import case_matters
+from fhirserver.search.index import boolean, case_matters
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.uses import check_operator
 
@@ -147,7 +147,8 @@ class Filters:
         if not test.value.strip() or len(test.value) > MAX_LENGTH:
             raise refused(test.value_position, f"a value has from 1 to {MAX_LENGTH} characters")
         exact = case_matters(self._registry.definitions, parameter, scope.type_)
-        typed = self._typed._replace(parameter=parameter, any_case=not exact)
+        truth = boolean(self._registry.definitions, parameter, scope.type_)
+        typed = self._typed._replace(parameter=parameter, any_case=not exact, boolean=truth)
         try:
             if asked is None:
                 missing(test.value, typed)

@@ -232,6 +232,15 @@ def case_matters(definitions: Definitions, parameter: Parameter, type_: str) -> 
     )
 
 
+@lru_cache(4096)
+def boolean(definitions: Definitions, parameter: Parameter, type_: str) -> bool:
+    """Whether all values are true or false."""
+    if parameter.type != "token" or not parameter.expression:
+        return False
+    found = routes(definitions, parse(parameter.expression), type_)
+    return bool(found) and all(route.type == "boolean" for route in found)
+
+
 def implied_system(route: Route) -> str | None:
     """The system of a `code`, where its required binding leaves no doubt."""
     binding = route.element.binding if route.element else None

@@ -41,7 +41,7 @@ from fhirserver.search.criteria import (
 from fhirserver.search.filter_criteria import Filters
 from fhirserver.search.full_text import sought
 from fhirserver.search.includes import Include, from_all, including, to_one
-from fhirserver.search.index import case_matters, repeats
+from fhirserver.search.index import boolean, case_matters, repeats
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.text_language import parse as parse_text
 from fhirserver.search.unused import Parts, unused
@@ -434,7 +434,8 @@ class _Reader:
     ) -> tuple[Typed, str | None, Callable[[str, Typed], Value]]:
         """How the values are read under this modifier. https://hl7.org/fhir/R4/search.html#modifiers"""
         exact = case_matters(self.registry.definitions, parameter, self.type)
-        typed = self.typed._replace(parameter=parameter, any_case=not exact)
+        truth = boolean(self.registry.definitions, parameter, self.type)
+        typed = self.typed._replace(parameter=parameter, any_case=not exact, boolean=truth)
         if modifier == "missing" and parameter is not LIST:
             check_modifier(parameter, modifier)
             return typed, modifier, missing

@@ -107,7 +107,6 @@ ROWS = [
 REFUSED = [
     "Patient?_sort=nonsense",
     "Patient?_sort=-",
-    "Patient?_sort=",
     "Patient?_sort=organization.name",
     "Patient?_sort=family,-family",
     "Patient?_sort=-family&_sort=gender,family",

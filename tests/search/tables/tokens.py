@@ -285,6 +285,11 @@ REFUSED = [
     "Patient?identifier:of-type=MR|12",
     "Patient?identifier:of-type=12",
     "Patient?gender:of-types=a|b|c",
+    "Patient?active=yes",
+    "Patient?active=True",
+    "Patient?active:not=|true",
+    "Patient?deceased=true,no",
+    "Patient?organization.active=1",
     "Condition?code=R51,",
 ]
 
