@@ -45,7 +45,7 @@ def test_what_is_listed_answers(fhir):
     """Every search parameter of every type is accepted strictly, and every operation is there."""
     statement = fhir.get("metadata").json()["rest"][0]
     strict = {"Prefer": "handling=strict"}
-    values = {"date": "2020", "number": "1", "quantity": "1", "token": "x", "string": "x", "uri": "urn:x"}
+    values = {"date": "2020", "number": "1", "quantity": "1", "token": "true", "string": "x", "uri": "urn:x"}
     for resource in statement["resource"]:
         parameters = {p["name"]: p["type"] for p in resource["searchParam"] if p["type"] in values}
         query = "&".join(f"{name}={values[type_]}" for name, type_ in parameters.items())
