@@ -81,7 +81,10 @@ class Chains:
         return Chain(parameter, self._any((target,) if colon else targets, next_, far))
 
     def _has(self, type_: str, head: str, next_: str, far: Callable[[str], Criterion]) -> Chain:
-        _, source, code = head.split(":")
+        _, source, *rest = head.split(":")
+        if len(rest) != 1:
+            raise Unknown(f"{shown(head)}: write _has:[type]:[parameter], as in _has:Observation:patient")
+        (code,) = rest
         if source not in self._registry:
             raise Unknown(f"_has: {shown(source)} is not a resource type")
         parameter = self._reference(source, code)
