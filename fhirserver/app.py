@@ -159,11 +159,19 @@ async def _following(opened: Sequence[Context], *, asked: bool) -> AsyncIterator
                 listeners += [in_force.listener(ctx), _of_tokens(ctx.auth)]
                 tasks.append(asyncio.create_task(limits.follow(ctx.auth)))
             tasks += [asyncio.create_task(each) for each in (ctx.live.follow(), watch(ctx.store, listeners))]
+        for task in tasks:
+            task.add_done_callback(_say_why)
         yield
     finally:
         await _ended(tasks)
         for live in lives:
             await live.leave()
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    """Nobody tells of changes any more: what is kept is read each time, which is slow and not wrong."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("changes are not followed any more", exc_info=error)
 
 
 def _of_tokens(auth: Auth) -> Listener:

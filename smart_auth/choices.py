@@ -34,6 +34,10 @@ class Choices(Protocol):
         """The latest visits of a patient."""
         ...
 
+    async def encounter(self, user: User, patient: str, id_: str) -> Choice | None:
+        """A visit, if it is of this patient and this person may see it."""
+        ...
+
     async def made(self, user: User) -> str | None:
         """A new patient who is this person, by its id; None where the record takes none."""
         ...
@@ -53,6 +57,9 @@ class Linked:
 
     async def encounters(self, user: User, patient: str) -> Sequence[Choice]:
         return ()
+
+    async def encounter(self, user: User, patient: str, id_: str) -> Choice | None:
+        return None
 
     async def made(self, user: User) -> str | None:
         return None

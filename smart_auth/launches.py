@@ -77,13 +77,23 @@ async def _launch(visit: Visit) -> Response:
     """POST /launch, by who is logged in. What it answers is what the app is opened with."""
     auth, user, context = visit.auth, visit.person().user, checked(visit.fields)
     patient = context.get("patient")
-    if patient is not None and await auth.choices.patient(user, patient) is None:
-        raise Refused("access_denied", "this patient is not among those whose record you may open", 403)
+    if (wrong := await about_others(auth, user, context)) is not None:
+        raise Refused("access_denied", f"{wrong} you may open", 403)
     client = visit.text("client_id", 100)
     secret = await begin(auth, user.id, context)
     answer = await opened(auth, secret, client or None)
     await tell(auth, user, patient, client)
     return JSONResponse(answer, 201, NO_STORE)
+
+
+async def about_others(auth: Auth, user: User, context: Mapping[str, Any]) -> str | None:
+    """Why a person may not open an app about this, up to `… you may open`; None where they may."""
+    patient, encounter = context.get("patient"), context.get("encounter")
+    if patient is not None and await auth.choices.patient(user, patient) is None:
+        return f"Patient/{patient} is not there, or not among those whose record"
+    if encounter is not None and await auth.choices.encounter(user, str(patient), encounter) is None:
+        return f"Encounter/{encounter} is not there, or not one of Patient/{patient} that"
+    return None
 
 
 async def tell(auth: Auth, user: User, patient: str | None, client: str) -> None:
@@ -111,6 +121,8 @@ def checked(asked: Mapping[str, Any]) -> dict[str, Any]:
         wrong = _rules[name](value)
         if wrong:
             raise invalid_request(f"{name} {wrong}")
+    if "encounter" in context and "patient" not in context:
+        raise invalid_request("encounter is one of a patient; name the patient, too")
     return context
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,9 @@ def launch_token(
 
     async def run(ctx: Context) -> dict[str, Any]:
         person, checked = await person_named(ctx, user), launches.checked(context)
-        patient = checked.get("patient")
-        if patient is not None and await Offered(ctx).patient(person, patient) is None:
-            raise click.ClickException(
-                f"Patient/{patient} is not there, or not among those whose record {user} may open"
-            )
+        offering = replace(ctx.auth, choices=Offered(ctx))
+        if (wrong := await launches.about_others(offering, person, checked)) is not None:
+            raise click.ClickException(f"{wrong} {user} may open")
         secret = await launches.begin(ctx.auth, person.id, checked)
         return await launches.opened(ctx.auth, secret, client_id)
 

@@ -15,7 +15,7 @@ STATUSES = {"POST": "201 Created", "PUT": "200 OK", "DELETE": "204 No Content"}
 
 def instant(time: datetime) -> str:
     """A FHIR instant in UTC with milliseconds."""
-    return time.isoformat(timespec="milliseconds")[:23] + "Z"
+    return time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"  # a zone costs four times as much
 
 
 def entry(

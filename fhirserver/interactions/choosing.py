@@ -61,6 +61,10 @@ class Offered:
         pairs = (("patient", f"Patient/{patient}"), ("_sort", "-date"), ("_count", MOST))
         return [_encounter(each) for each in await self._search(user, "Encounter", pairs)]
 
+    async def encounter(self, user: User, patient: str, id_: str) -> Choice | None:
+        pairs = (("_id", id_), ("patient", f"Patient/{patient}"))
+        return next(map(_encounter, await self._search(user, "Encounter", pairs)), None)
+
     async def made(self, user: User) -> str | None:
         telecom = [{"system": "email", "value": user.email}] if user.email else []
         body = {"resourceType": "Patient", "active": True, "name": [{"text": user.name}]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from email.utils import formatdate
+from datetime import datetime
 
 from starlette.types import Send
 
@@ -14,6 +14,8 @@ from fhirserver.fhir.xml import to_xml
 from fhirserver.interactions.exchange import Answer
 from fhirserver.rest.negotiation import CONTENT_TYPE, Format
 
+DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
+MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 COMPRESS_FROM = 1_400  # below it everything fits one packet anyway
 Header = tuple[bytes, bytes]
 
@@ -32,10 +34,16 @@ def headers(ctx: Context, answer: Answer) -> list[Header]:
     if stored is None:
         return out
     out.append((b"etag", b'W/"%d"' % stored.version))
-    out.append((b"last-modified", formatdate(stored.updated.timestamp(), usegmt=True).encode()))
+    out.append((b"last-modified", _http_date(stored.updated)))
     if answer.wrote and answer.status in (200, 201):
         out.append((b"location", f"{ctx.base_url}/{stored.reference}/_history/{stored.version}".encode()))
     return out
+
+
+def _http_date(time: datetime) -> bytes:
+    """https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7; each read has one."""
+    day = b"%b, %02d %b %d" % (DAYS[time.weekday()], time.day, MONTHS[time.month - 1], time.year)
+    return b"%b %02d:%02d:%02d GMT" % (day, time.hour, time.minute, time.second)
 
 
 def preferred(answer: Answer, returned: str | None) -> tuple[int, bytes]:

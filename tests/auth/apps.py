@@ -66,12 +66,21 @@ class Smart:
 
     def patients(self, *ids: str) -> None:
         """Patients of the record, whom a service puts there."""
+        self.put(*({"resourceType": "Patient", "id": id_, "name": [{"family": id_.title()}]} for id_ in ids))
+
+    def visit(self, id_: str, patient: str) -> None:
+        """A visit of a patient."""
+        class_ = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}
+        visit = {"resourceType": "Encounter", "id": id_, "status": "finished", "class": class_}
+        self.put(visit | {"subject": {"reference": f"Patient/{patient}"}})
+
+    def put(self, *resources: dict[str, Any]) -> None:
         if self.inside(lambda auth: clients.find(auth, "filler")) is None:
             self.add_backend("filler", "system/*.cruds")
         token = self.ask(self.assertion("filler"), "system/*.cruds").json()["access_token"]
-        for id_ in ids:
-            body = {"resourceType": "Patient", "id": id_, "name": [{"family": id_.title()}]}
-            answer = self.fhir.put(f"Patient/{id_}", body, headers={"Authorization": f"Bearer {token}"})
+        for each in resources:
+            path = f"{each['resourceType']}/{each['id']}"
+            answer = self.fhir.put(path, each, headers={"Authorization": f"Bearer {token}"})
             assert answer.status_code in (200, 201), answer.text
 
     def assertion(self, id_: str, key: Any = RSA, alg: str = "RS384", head: Any = None, **claims: Any) -> str:

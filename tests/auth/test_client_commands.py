@@ -118,6 +118,12 @@ def test_an_id_is_taken_once_and_nobody_launches_as_a_stranger(smart: Smart) -> 
     assert run(smart, "launch-token", "--user", "nobody", "--patient", "p").exit_code == 1
     assert run(smart, "launch-token", "--user", "ada", "--patient", "../p").exit_code == 1
     smart.patients("other")
+    smart.visit("theirs", "other")
+    refused = run(smart, "launch-token", "--user", "ada", "--patient", "ada", "--encounter", "theirs")
+    assert (refused.exit_code, "Encounter/theirs is not there, or not one of Patient/ada" in refused.stderr) == (
+        1,
+        True,
+    )
     for patient in ("other", "not-there"):
         refused = run(smart, "launch-token", "--user", "ada", "--patient", patient)
         assert (refused.exit_code, f"Patient/{patient} is not there" in refused.stderr) == (1, True)

@@ -20,6 +20,8 @@ SCOPE = "launch openid fhirUser patient/Patient.rs"
 @pytest.fixture(scope="module")
 def browser(smart: Smart) -> Iterator[Browser]:
     smart.patients("ada", "eve")
+    smart.visit("e", "ada")
+    smart.visit("of-eve", "eve")
     person(smart.settings, "ada", patient="ada", fhir_user="Patient/ada")
     cb = ("https://app.example/cb",)
     smart.add("growth", redirect_uris=cb, launch_uri="https://app.example/launch")
@@ -94,6 +96,14 @@ def test_a_launch_is_for_who_began_it(app: App, smart: Smart) -> None:
         assert browser.json("/launch", {"patient": "ada"}).status_code == 403
 
 
+@pytest.mark.parametrize("visit", ["of-eve", "gone"])
+def test_a_launch_is_about_a_visit_of_its_patient(app: App, visit: str) -> None:
+    """Which visits others have is not told."""
+    refused = app.browser.json("/launch", {"patient": "ada", "encounter": visit})
+    assert (refused.status_code, refused.json()["error"]) == (403, "access_denied")
+    assert f"Encounter/{visit} is not there, or not one of Patient/ada" in refused.json()["error_description"]
+
+
 def test_nobody_launches_without_a_session(smart: Smart) -> None:
     assert smart.http.post("/launch", json={"patient": "ada"}).status_code == 401
 
@@ -105,6 +115,7 @@ def test_nobody_launches_without_a_session(smart: Smart) -> None:
         {"patient": ["ada"]},
         {"patient": {"$ne": 1}},
         {"encounter": "x" * 65},
+        {"encounter": "e", "patient": None},
         {"intent": ""},
         {"intent": "\ud800"},
         {"need_patient_banner": "yes"},
