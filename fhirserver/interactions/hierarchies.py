@@ -17,10 +17,11 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.partial import refuse_unfinished
 from fhirserver.search.canonicals import by_url
-from fhirserver.search.criteria import Clause, Criterion, Reference, shown
+from fhirserver.search.criteria import Clause, Criterion, Reference
 from fhirserver.search.filters import Filter, path
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.query import Query
+from fhirserver.search.readers import shown
 from fhirserver.store.hops import matching_ids, referred_urls
 
 UPWARDS = ("partof", "part-of", "parent")  # as the parameters of R4 are called

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome
-from fhirserver.search.criteria import shown
 from fhirserver.search.index import FROM_DOCUMENT
 from fhirserver.search.mentioned import Named, mentioned
 from fhirserver.search.query import Query
+from fhirserver.search.readers import shown
 from fhirserver.store.jobs import Job
 
 RETRY = (("retry-after", "5"),)

@@ -17,7 +17,8 @@ from fhirserver.fhir.units import SAME, UCUM, Conversion, base, conversion
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.search import filter_of, parsed
 from fhirserver.search.canonicals import LOCAL
-from fhirserver.search.criteria import Token, split
+from fhirserver.search.criteria import Token
+from fhirserver.search.readers import split
 from fhirserver.store.decimals import decimal128
 
 Stage = dict[str, Any]

@@ -25,7 +25,7 @@ from fhirserver.operations.downsampling import Point, lttb
 from fhirserver.operations.measurements import Stage, matching, measurements, one_subject, one_unit, quantity
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
-from fhirserver.search.criteria import split, unescape
+from fhirserver.search.readers import split, unescape
 from fhirserver.store.hops import one_budget
 
 PARAMETERS = ("patient", "subject", "code", "date", "unit", "points", "method")

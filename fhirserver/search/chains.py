@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.search.canonicals import by_url, refers
-from fhirserver.search.criteria import LIST, Chain, Criterion, Unknown, shown, unknown_parameter
+from fhirserver.search.criteria import LIST, Chain, Criterion
 from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.readers import Unknown, shown, unknown_parameter
 from fhirserver.search.uses import check_chain
 
 MAX_HOPS = 5

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import invalid
-from fhirserver.search.criteria import AnyOf, Clause, Criterion, Token, Value, shown
+from fhirserver.search.criteria import AnyOf, Clause, Criterion, Token, Value
 from fhirserver.search.expressions import parse, routes
 from fhirserver.search.index import implied_system
 from fhirserver.search.media_types import BINDING, broader, narrower
 from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.readers import shown
 from terminology.value_sets import Expansion
 
 CODES = frozenset({"Coding", "CodeableConcept", "Extension"})  # an Extension stands for its value

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.outcome import invalid
-from fhirserver.search.criteria import PREFIXES, VALUES, Dates, Number, Token, Typed, Value, shown
+from fhirserver.search.criteria import Dates, Number, Token, Value
 from fhirserver.search.parameters import Parameter
+from fhirserver.search.readers import PREFIXES, VALUES, Typed, shown
 from fhirserver.search.values import fold
 
 Filter = dict[str, Any]

@@ -18,24 +18,11 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.canonicals import versioned
 from fhirserver.search.chains import Chains
 from fhirserver.search.comparisons import TERMINOLOGY, comparison, operators
-from fhirserver.search.criteria import (
-    MAX_LENGTH,
-    AllOf,
-    AnyOf,
-    Clause,
-    Criterion,
-    Negation,
-    Typed,
-    Unknown,
-    Within,
-    kind,
-    missing,
-    shown,
-    unknown_parameter,
-)
+from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Negation, Within, kind
 from fhirserver.search.filter_language import All, Any, Expression, Not, Step, Test, parse, refused
 from fhirserver.search.index import boolean, case_matters
 from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.readers import MAX_LENGTH, Typed, Unknown, missing, shown, unknown_parameter
 from fhirserver.search.uses import check_operator
 
 # https://hl7.org/fhir/R4/search_filter.html#params: names for the elements of composites, and of their components.

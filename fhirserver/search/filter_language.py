@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.search.criteria import PREFIXES
+from fhirserver.search.readers import PREFIXES
 
 MAX_CHARACTERS = 16_384
 MAX_DEPTH = 20

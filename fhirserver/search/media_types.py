@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from fhirserver.fhir.outcome import invalid
-from fhirserver.search.criteria import shown
+from fhirserver.search.readers import shown
 
 BINDING = "http://hl7.org/fhir/ValueSet/mimetypes"
 

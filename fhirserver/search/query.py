@@ -20,29 +20,13 @@ from fhirserver.search.canonicals import versioned
 from fhirserver.search.chains import Chains, is_chain
 from fhirserver.search.contained import field as contained_key
 from fhirserver.search.contained import of_container, unasked
-from fhirserver.search.criteria import (
-    LIST,
-    MAX_LENGTH,
-    VALUES,
-    Clause,
-    Composite,
-    Criterion,
-    Quantity,
-    Typed,
-    Unknown,
-    Value,
-    clauses,
-    kind,
-    missing,
-    shown,
-    split,
-    unknown_parameter,
-)
+from fhirserver.search.criteria import LIST, Clause, Composite, Criterion, Quantity, Value, clauses, kind
 from fhirserver.search.filter_criteria import Filters
 from fhirserver.search.full_text import sought
 from fhirserver.search.includes import Include, from_all, including, to_one
 from fhirserver.search.index import boolean, case_matters, repeats
 from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.readers import MAX_LENGTH, VALUES, Typed, Unknown, missing, shown, split, unknown_parameter
 from fhirserver.search.text_language import parse as parse_text
 from fhirserver.search.unused import Parts, unused
 from fhirserver.search.uses import check_modifier, check_repeats, check_values

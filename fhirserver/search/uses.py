@@ -9,19 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.search.criteria import (
-    AllOf,
-    AnyOf,
-    Chain,
-    Clause,
-    Composite,
-    Criterion,
-    Negation,
-    Value,
-    Within,
-    shown,
-)
+from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Composite, Criterion, Negation, Value, Within
 from fhirserver.search.parameters import Parameter
+from fhirserver.search.readers import shown
 
 # As a client writes them; SearchParameter.modifier has its own words for some.
 _SPELLED = {"ofType": "of-type", "type": "[type]"}

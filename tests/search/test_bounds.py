@@ -16,11 +16,12 @@ from queries import BASE, NOW, read
 from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.units import UCUM
 from fhirserver.search.bounds import FEW, by_id, narrowed
-from fhirserver.search.criteria import PREFIXES, Clause, Reference
+from fhirserver.search.criteria import Clause, Reference
 from fhirserver.search.filters import query_filter
 from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query import Query
+from fhirserver.search.readers import PREFIXES
 
 pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 

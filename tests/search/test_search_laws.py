@@ -18,8 +18,8 @@ from queries import NOW, read
 
 from fhirserver.fhir.dates import EARLIEST, LATEST, parse
 from fhirserver.search import values
-from fhirserver.search.criteria import PREFIXES, split, unescape
 from fhirserver.search.filters import query_filter
+from fhirserver.search.readers import PREFIXES, split, unescape
 from fhirserver.store.decimals import decimal128
 
 Document = dict[str, Any]
