@@ -44,7 +44,14 @@ class Asking(NamedTuple):
 
     @property
     def about_a_patient(self) -> bool:
-        return "launch/patient" in self.scopes or any(s.startswith("patient/") for s in self.scopes)
+        """A visit is one of a patient."""
+        launched = not {"launch/patient", "launch/encounter"}.isdisjoint(self.scopes)
+        return launched or any(s.startswith("patient/") for s in self.scopes)
+
+    @property
+    def about_a_visit(self) -> bool:
+        """Whether the person is to say which."""
+        return "launch/encounter" in self.scopes and self.encounter is None
 
 
 class Decision(NamedTuple):
@@ -60,8 +67,11 @@ def url(auth: Auth, asking: Asking) -> str:
 
 
 async def remembered(auth: Auth, session: Session, asking: Asking) -> Decision | None:
-    """What the person decided before, for the same client and nothing more than was asked then."""
-    if not asking.recognised:
+    """What the person decided before, for the same client and nothing more than was asked then.
+
+    Which visit an app works with is asked each time.
+    """
+    if not asking.recognised or asking.about_a_visit:
         return None
     patient = asking.patient or await _only(auth, session, asking)
     if asking.about_a_patient and patient is None:
@@ -97,7 +107,7 @@ async def ask(visit: Visit, asking: Asking, refused: Refused | None = None) -> R
             problem = refused or (Refused("invalid_request", "choose a patient", 400) if chosen else None)
             return await _choose(visit, asking, problem)
     encounters: Sequence[Choice] = ()
-    if patient and "launch/encounter" in asking.scopes and asking.encounter is None:
+    if patient and asking.about_a_visit:
         encounters = await visit.auth.choices.encounters(session.user, patient.id)
     lines = [line for scope in asking.scopes if (line := wording.line(scope))]
     return visit.page(

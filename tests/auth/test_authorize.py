@@ -442,7 +442,13 @@ def test_discovery_says_what_is_there(registered: Smart) -> None:
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert (said["issuer"], said["code_challenge_methods_supported"]) == (registered.issuer, ["S256"])
-    assert "launch-standalone" in said["capabilities"]
+    assert {*said["capabilities"]} == {
+        *("launch-ehr", "launch-standalone", "authorize-post", "sso-openid-connect", "context-banner", "context-style"),
+        *("client-public", "client-confidential-symmetric", "client-confidential-asymmetric"),
+        *("context-ehr-patient", "context-ehr-encounter", "context-standalone-patient", "context-standalone-encounter"),
+        *("permission-offline", "permission-online", "permission-patient", "permission-user"),
+        *("permission-v1", "permission-v2"),
+    }
     openid = httpx.get(f"{said['issuer']}/.well-known/openid-configuration").json()
     assert openid["issuer"] == said["issuer"]
     for endpoint in (name for name in openid if name.endswith(("_endpoint", "_uri"))):

@@ -193,6 +193,27 @@ def test_a_decision_is_remembered_for_no_more_than_was_asked(smart: Smart) -> No
     assert "/consent?" in found.get(f"/authorize?{urlencode(asked)}").headers["location"]
 
 
+def test_which_visit_it_is_about_is_asked_each_time(smart: Smart) -> None:
+    found = browser(smart, "ada@example.org")
+    smart.add("visits", name="Visits", method="client_secret_post", secret="x", redirect_uris=(BACK,))
+    scope = "launch/encounter patient/Observation.rs"
+    asked = request(smart, scope) | {"client_id": "visits"}
+    fields = ticked(smart, scope, patient="ada", encounter="e1", request=urlencode(asked))
+    assert "code=" in found.submit("/consent", fields, "/login").headers["location"]
+    to = found.get(f"/authorize?{urlencode(asked)}").headers["location"]
+    assert "Check-up" in found.get(to).text
+
+
+def test_a_visit_is_one_of_a_patient_whatever_else_is_asked(smart: Smart) -> None:
+    """https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#requesting-context-with-scopes"""
+    found, scope = browser(smart, "keeper@example.org"), "launch/encounter user/Observation.rs"
+    shown = page(found, smart, scope)
+    assert [name in shown.text for name in ("Ada Byron", "Grace Hopper", "Check-up")] == [True, True, False]
+    assert "Check-up" in page(found, smart, scope, patient="ada").text
+    given = token(smart, found.submit("/consent", ticked(smart, scope, patient="ada", encounter="e1"), "/login"))
+    assert (given["patient"], given["encounter"]) == ("ada", "e1")
+
+
 def test_no_is_an_answer(smart: Smart) -> None:
     found = browser(smart, "ada@example.org")
     answer = found.submit("/consent", ticked(smart, patient="ada") | {"decision": "deny"}, "/login")
