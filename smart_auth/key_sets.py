@@ -17,6 +17,7 @@ from joserfc.jwk import ECKey, RSAKey, import_key
 from fhirserver.egress import Unreachable, get
 
 KEPT_SECONDS = 300.0
+STALE_SECONDS = 3600.0  # so long old keys go on where the URL does not answer: one that was taken back must end
 AGAIN_SECONDS = 10.0  # a key that is not there may be a new one, but a stranger must not have us ask all the time
 MOST_SETS = 1_000
 MOST_KEYS = 50
@@ -25,31 +26,44 @@ KTY = {"RS384": "RSA", "ES384": "EC"}
 Key = RSAKey | ECKey
 
 
+class _Kept(NamedTuple):
+    """When the URL was asked last, when it answered last, and with what."""
+
+    asked: float
+    answered: float
+    keys: Sequence[Mapping[str, Any]]
+
+
+NEVER = _Kept(-KEPT_SECONDS, -STALE_SECONDS, ())
+
+
 class KeySets:
-    """Key sets that were fetched, by their URL, with the time; None where there was none."""
+    """Key sets that were fetched, by their URL."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[float, Sequence[Mapping[str, Any]]]] = {}
+        self._kept: dict[str, _Kept] = {}
 
     async def keys(self, url: str, kid: str, trusted: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         """Those at the URL. Asked again when they are old, or when `kid` is not among them."""
-        fetched, found = self._kept.get(url, (-KEPT_SECONDS, ()))
-        age = monotonic() - fetched
-        has = any(key.get("kid") == kid for key in found)
+        now, kept = monotonic(), self._kept.get(url, NEVER)
+        age = now - kept.asked
+        has = any(key.get("kid") == kid for key in kept.keys)
         if age < AGAIN_SECONDS or (has and age < KEPT_SECONDS):
-            return found
+            return kept.keys
         try:
             found = parsed(json.loads(await get(url, accept="application/json", trusted=trusted)))
         except (Unreachable, ValueError, RecursionError):
-            if not has:
-                self._keep(url, ())
+            if not has or now - kept.answered >= STALE_SECONDS:
+                self._keep(url, NEVER._replace(asked=now))
                 raise
-        self._keep(url, found)
+            self._keep(url, kept._replace(asked=now))
+            return kept.keys
+        self._keep(url, _Kept(now, now, found))
         return found
 
-    def _keep(self, url: str, found: Sequence[Mapping[str, Any]]) -> None:
+    def _keep(self, url: str, found: _Kept) -> None:
         self._kept.pop(url, None)
-        self._kept[url] = monotonic(), found
+        self._kept[url] = found
         if len(self._kept) > MOST_SETS:
             del self._kept[next(iter(self._kept))]
 

@@ -1,0 +1,66 @@
+"""How long the keys that a client publishes are good for, as time goes by."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from brief import briefly
+
+from fhirserver.egress import Unreachable
+from smart_auth import key_sets
+from smart_auth.key_sets import KeySets
+
+URL = "https://service.example/jwks"
+
+
+class Published:
+    """A URL that answers with these keys, or not at all, and how often it was asked; and a clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time, self.asked, self.kids = 1_000.0, 0, ["old"]
+        monkeypatch.setattr(key_sets, "get", self._get)
+        monkeypatch.setattr(key_sets, "monotonic", lambda: self.time)
+
+    async def _get(self, url: str, **_: object) -> bytes:
+        self.asked += 1
+        if not self.kids:
+            raise Unreachable("nobody answers")
+        return json.dumps({"keys": [{"kid": kid} for kid in self.kids]}).encode()
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Published:
+    return Published(monkeypatch)
+
+
+def found(sets: KeySets, kid: str) -> list[str]:
+    return [str(key["kid"]) for key in briefly(sets.keys(URL, kid, ()))]
+
+
+def test_a_new_key_is_found_and_one_that_was_taken_back_ends(published: Published) -> None:
+    sets = KeySets()
+    assert found(sets, "old") == ["old"]
+    published.kids = ["new"]
+    assert found(sets, "new") == ["old"], "a stranger must not have us ask all the time"
+    published.time += key_sets.AGAIN_SECONDS
+    assert found(sets, "new") == ["new"]
+    published.time += key_sets.KEPT_SECONDS - 1
+    assert (found(sets, "new"), published.asked) == (["new"], 2)
+    published.kids, published.time = ["newer"], published.time + 1
+    assert (found(sets, "new"), published.asked) == (["newer"], 3)
+
+
+def test_old_keys_go_on_for_a_while_where_nobody_answers(published: Published) -> None:
+    sets = KeySets()
+    assert found(sets, "old") == ["old"]
+    published.kids = []
+    while published.time + key_sets.KEPT_SECONDS < 1_000 + key_sets.STALE_SECONDS:
+        published.time += key_sets.KEPT_SECONDS
+        assert found(sets, "old") == ["old"]
+    published.time += key_sets.KEPT_SECONDS
+    with pytest.raises(Unreachable):
+        found(sets, "old")
+    assert found(sets, "old") == []
+    published.kids, published.time = ["old"], published.time + key_sets.AGAIN_SECONDS
+    assert found(sets, "old") == ["old"]
