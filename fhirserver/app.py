@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -43,6 +43,7 @@ from fhirserver.settings import Settings, is_loopback
 from fhirserver.store import jobs
 from fhirserver.store.abandoned import ending_abandoned
 from fhirserver.store.connect import connect
+from fhirserver.store.ending import ended
 from fhirserver.store.jobs import Job
 from fhirserver.store.ledger import Ledger
 from fhirserver.store.outstanding import Event, Outstanding
@@ -121,7 +122,7 @@ async def _kept(opened: Sequence[Context]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await _ended(tasks)
+        await ended(tasks)
         for ledger in ledgers:
             await ledger.outstanding.close()
             await ledger.checkpoint()
@@ -163,7 +164,7 @@ async def _following(opened: Sequence[Context], *, asked: bool) -> AsyncIterator
             task.add_done_callback(_say_why)
         yield
     finally:
-        await _ended(tasks)
+        await ended(tasks)
         for live in lives:
             await live.leave()
 
@@ -178,16 +179,6 @@ def _of_tokens(auth: Auth) -> Listener:
     """What is known of tokens is trusted as long as changes are told here."""
     collections, only = tokens.changing(auth)
     return Listener(collections, lambda _: auth.known.changed(), [auth.known], only=only)
-
-
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel until it is heard: where an answer arrives in the same moment, the driver can lose a cancellation."""
-    pending = {*tasks}
-    while pending:
-        for task in pending:
-            task.cancel()
-        done, pending = await asyncio.wait(pending, timeout=0.2)
-        await asyncio.gather(*done, return_exceptions=True)
 
 
 async def _opened(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from bson.binary import Binary
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
+
+from fhirserver.store.ending import ended
 
 SILENT_SECONDS = 10.0  # longer than a living transaction thinks between two commands
 SILENT_SECONDS_AT_START = 0.5  # whoever was killed a moment ago has been silent since
@@ -32,9 +34,7 @@ async def ending_abandoned(client: Client) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await ended([task])
 
 
 async def _watch(client: Client) -> None:

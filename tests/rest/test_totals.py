@@ -119,7 +119,7 @@ def test_all_pages_together_have_at_most_so_many(
         assert [e["resource"]["id"] for e in basics.bundle(again["next"])["entry"]] == seen[-1]
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "x", "", "1.5", "9999999999"])
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "9999999999"])
 def test_what_is_no_number_of_results(basics: Fhir, value: str) -> None:
     answer = basics.get(f"Basic?_maxresults={value}")
     assert answer.status_code == 400

@@ -130,7 +130,9 @@ class TestModes:
         assert of("error", validated(fhir, "Patient/$validate", part)) == []
         assert of("error", validated(fhir, "Patient/$validate?mode=create", part)) == ["Patient.meta.tag"]
         linked = PATIENT | {"managingOrganization": {"reference": "Organization?name=x"}}
-        assert of("error", validated(fhir, "Patient/$validate", call(linked, mode="create"))) == ["Patient"]
+        assert of("error", validated(fhir, "Patient/$validate", call(linked, mode="create"))) == [
+            "Patient.managingOrganization"
+        ]
 
     def test_an_update_needs_the_id_of_the_url(self, fhir: Fhir) -> None:
         assert of("error", validated(fhir, "Patient/a/$validate?mode=update", PATIENT | {"id": "a"})) == []

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from fhirserver.epochs import Epochs
 from fhirserver.store.connect import connect
+from fhirserver.store.ending import ended
 from fhirserver.store.resources import Store
 from fhirserver.store.watching import Listener, Told, nobody, watch
 
@@ -50,9 +51,7 @@ async def watched(store: Store, *listeners: Listener) -> AsyncIterator[None]:
     kept = [each for listener in listeners for each in listener.kept]
     await until(lambda: all(each.lasts(each.epoch) for each in kept))
     yield
-    while not task.done():  # the driver can lose a cancellation
-        task.cancel()
-        await asyncio.wait([task], timeout=0.2)
+    await ended([task])
 
 
 async def until(true: Callable[[], bool]) -> None:
