@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.store import jobs
+from fhirserver.store.ending import ended
 from fhirserver.store.faults import refusal
 from fhirserver.store.jobs import Job, Lease, LeaseLost, Progress
 from fhirserver.store.resources import Store
@@ -111,9 +112,9 @@ async def _renewed(store: Store, id_: str, lease: Lease) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await ended([task])
+        if not task.cancelled():
+            task.result()
 
 
 async def _renew(store: Store, id_: str, lease: Lease) -> None:
