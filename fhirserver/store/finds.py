@@ -176,7 +176,12 @@ async def _alone(store: Store, kind: Kind, find: Find) -> list[Document]:
 
 def joined(branches: Sequence[Branch], sort: Document, most: int) -> Document:
     """The command that asks for all of these, sorted: at most so many rows."""
-    (collection, first), *others = branches
-    unions = [{"$unionWith": {"coll": each, "pipeline": pipeline}} for each, pipeline in others]
+    collection, pipeline = unioned(branches)
     cursor = {"batchSize": most + 1}  # a full one leaves a cursor that has no more
-    return {"aggregate": collection, "pipeline": [*first, *unions, {"$sort": sort}], "cursor": cursor}
+    return {"aggregate": collection, "pipeline": [*pipeline, {"$sort": sort}], "cursor": cursor}
+
+
+def unioned(branches: Sequence[Branch]) -> Branch:
+    """All of them as one."""
+    (collection, first), *others = branches
+    return collection, [*first, *({"$unionWith": {"coll": each, "pipeline": rest}} for each, rest in others)]

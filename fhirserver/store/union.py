@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhirserver.store.documents import documents
+from fhirserver.store.finds import unioned
 from fhirserver.store.resources import Store
 from fhirserver.store.versions import Document
 
@@ -27,9 +28,8 @@ async def union(
         for collection, branch in branches:
             found += await _aggregated(store, collection, branch)
         return found
-    (first, pipeline), *others = branches
-    joined = [{"$unionWith": {"coll": collection, "pipeline": branch}} for collection, branch in others]
-    return await _aggregated(store, first, [*pipeline, *joined, *merge])
+    first, pipeline = unioned(branches)
+    return await _aggregated(store, first, [*pipeline, *merge])
 
 
 async def _aggregated(store: Store, collection: str, pipeline: list[Document]) -> list[Document]:
