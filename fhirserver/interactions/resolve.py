@@ -79,11 +79,13 @@ ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 class Found:
     """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked.
 
+    `filters` are those of far ends, of which a chain may ask twice: by reference and by URL, and in what is contained.
     `lacks` are why that may be too little or too much; `named` is what records refer to, and
     `cared_for` the patients of practitioners, `entrusted` those of proxies.
     """
 
     references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
+    filters: dict[tuple[str, Criterion], Filter] = field(default_factory=dict)
     forms: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
     lacks: dict[Lack, None] = field(default_factory=dict)
     named: dict[tuple[str, ...], Named] = field(default_factory=dict)
@@ -384,7 +386,10 @@ async def _named_from(ctx: Context, far: Far, type_: str, chain: Chain) -> list[
 
 
 async def _far(ctx: Context, found: Found, type_: str, criterion: Criterion) -> Filter:
-    return await visible(ctx, Query(type_, criteria=(criterion,)), found)
+    asked = type_, criterion
+    if asked not in found.filters:
+        found.filters[asked] = await visible(ctx, Query(type_, criteria=(criterion,)), found)
+    return found.filters[asked]
 
 
 async def visible(ctx: Context, query: Query, found: Found | None = None, permission: str = "s") -> Filter:

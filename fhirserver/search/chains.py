@@ -18,7 +18,7 @@ from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.readers import Unknown, shown, unknown_parameter
 from fhirserver.search.uses import check_chain
 
-MAX_HOPS = 5
+MAX_HOPS = 20  # each takes a few calls within another; what it costs is bounded by the time of the search
 MAX_STEPS = 500  # types to look into, in all chains of a search
 
 _HAS = "_has"

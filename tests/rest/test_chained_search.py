@@ -77,6 +77,16 @@ RESOURCES: list[dict[str, Any]] = [
         "source": {"observer": ref("Device/cuff")},
         "entity": [{"what": ref("Observation/o1")}, {"what": ref("Observation/o3")}],
     },
+    *(
+        {
+            "resourceType": "Provenance",
+            "id": id_,
+            "target": [ref(target)],
+            "recorded": "2024-03-01T00:00:00Z",
+            "agent": [{"who": ref("Practitioner/grace")}],
+        }
+        for id_, target in (("p1", "AuditEvent/a1"), ("p2", "Provenance/p1"))
+    ),
 ]
 
 
@@ -86,6 +96,12 @@ def world(fhir):
         assert fhir.put(f"{resource['resourceType']}/{resource['id']}", resource).status_code == 201
     return fhir
 
+
+SEVEN = "entity:Observation.patient.organization.partof.partof."  # after two hops more
+NESTED = (  # six of seven
+    "_has:Organization:partof:_has:Organization:partof:_has:Patient:organization:_has:Observation:patient:"
+    "_has:AuditEvent:entity:_has:Provenance:target:"
+)
 
 FOUND = [
     # to one type
@@ -121,6 +137,10 @@ FOUND = [
     ("Observation?patient.organization.active=true", "o3"),
     ("Observation?patient.general-practitioner:Practitioner.family=hopper", "o1 o2 o4"),
     ("Observation?has-member:Observation.patient.organization.name=king", "o6"),
+    (f"Provenance?target:Provenance.target:AuditEvent.{SEVEN}name=kingdom", "p2"),
+    (f"Provenance?target:Provenance.target:AuditEvent.{SEVEN}name=county", ""),
+    (f"Provenance?_filter=target:Provenance.target:AuditEvent.{SEVEN}name eq kingdom", "p2"),
+    ("Organization?" + "partof." * 20 + "name=x", ""),
     # quantities and composites at the end
     ("Observation?has-member:Observation.value-quantity=gt50", "o6"),
     (f"Observation?has-member:Observation.value-quantity=60|{UCUM}|/min", "o6"),
@@ -148,6 +168,9 @@ FOUND = [
     ("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=Practitioner/grace", "ada ben"),
     ("Patient?_has:Observation:patient:_has:AuditEvent:entity:agent=grace&gender=male", "ben"),
     ("Organization?_has:Patient:organization:_has:Observation:patient:code=pulse", "low"),
+    (f"Organization?{NESTED}_has:Provenance:target:_id=p2", "top"),
+    (f"Organization?{NESTED}_has:Provenance:target:_id=p1", ""),
+    (f"Organization?{NESTED}_has:Provenance:target:agent:Practitioner.name=hopper", "top"),
     # each inside the other
     ("Patient?_has:Observation:patient:performer:Practitioner.name=hopper", "ada"),
     ("Patient?_has:Observation:patient:device.device-name=cuff", "ben"),
@@ -155,6 +178,8 @@ FOUND = [
     ("Observation?patient._has:Group:member:code=other", ""),
     ("Observation?patient._has:Observation:patient:date=2024-02", "o3"),
     ("Patient?organization.partof.name=county&_has:Observation:patient:code=pulse", "ada"),
+    ("Patient?organization.partof.partof._has:Organization:partof:_has:Organization:partof:name=clinic", "ada"),
+    (f"Patient?organization.partof.partof.{NESTED}_has:Provenance:target:target:Provenance._id=p1", "ada"),
 ]
 
 
