@@ -31,3 +31,15 @@ _decoder = msgspec.json.Decoder(Line)
 
 def line_of(text: bytes) -> Line:
     return _decoder.decode(text)
+
+
+def id_of(text: bytes) -> str | None:
+    """The id of the event, where so much can be read of what may be no line any more."""
+    try:
+        said = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    match said:
+        case [str(id_), *_]:
+            return id_
+    return None

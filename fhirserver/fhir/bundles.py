@@ -85,13 +85,14 @@ def bundle(
     updated: datetime | None = None,
     total: int | None = None,
     links: Sequence[tuple[str, str]] = (),
+    tags: Sequence[Mapping[str, str]] = (),
 ) -> bytes:
-    """A Bundle as JSON. `links` are (relation, url)."""
+    """A Bundle as JSON. `links` are (relation, url), `tags` Codings about it."""
     head: dict[str, object] = {"resourceType": "Bundle"}
     if id_:
         head["id"] = id_
     if updated:
-        head["meta"] = {"lastUpdated": instant(updated)}
+        head["meta"] = {"lastUpdated": instant(updated), **({"tag": tags} if tags else {})}
     head["type"] = type_
     if total is not None:
         head["total"] = total

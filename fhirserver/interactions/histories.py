@@ -11,12 +11,13 @@ from fhirserver.context import Context
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.bundles import bundle, version_entry
 from fhirserver.fhir.ids import new_id
-from fhirserver.fhir.outcome import Outcome, invalid, not_found
+from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found
 from fhirserver.interactions.sight import current, outline, seen_now, sees_all, within
 from fhirserver.interactions.summary import Part, part, trim
+from fhirserver.interactions.unmade import absent, lacking_tags
 from fhirserver.search.joined import NOTHING
 from fhirserver.store.history import Bounds, Place, Span, history_of_one, newest_of_one
 from fhirserver.store.history import history as versions
@@ -34,7 +35,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     count = min(_count(values.get("_count"), ctx.settings.default_count), ctx.settings.max_count)
     span = _span(values)
     after = _place(verified(ctx.secret, values["_cursor"], "_history")) if "_cursor" in values else None
-    total = None
+    total, tags = None, list[dict[str, str]]()
     found: list[Stored] = []
     led = Found()
     plain = count > 0 and after is None and span == Span() and ctx.store.session is None
@@ -44,7 +45,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     elif id_ and type_:
         newest = await current(ctx, type_, id_)
         if newest is None:
-            raise not_found(f"{type_}/{id_}")
+            raise await absent(ctx, type_, id_, f"{type_}/{id_}")
         if after is not None and (after.type, after.id) != (type_, id_):
             raise invalid("_cursor belongs to the history of something else", "_cursor")
         total = newest.version if span == Span() and ctx.caller.open else None
@@ -55,6 +56,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     elif count:
         types = await _bounds(ctx, [type_] if type_ else await ctx.store.known_types(), led)
         found = await _seen(ctx, partial(versions, ctx.store, types, count + 1, span=span), count, after, "s", led)
+        tags = await lacking_tags(ctx, types)
     page, more = found[:count], len(found) > count
     path = "/".join((*request.path,))
     used = [*(pair for pair in request.pairs if pair[0] in PARAMETERS), *request.presentation]
@@ -69,7 +71,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     wanted = part(request)
     beginning = json.encode(f"{ctx.base_url}/").decode()[1:-1]
     entries = [_entry(ctx, version, wanted, beginning) for version in page]
-    body = bundle("history", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)
+    body = bundle("history", entries, id_=new_id(), updated=ctx.now(), total=total, links=links, tags=tags)
     return Answer(status=200, body=body)
 
 
@@ -78,14 +80,14 @@ async def _of_one(ctx: Context, type_: str, id_: str, count: int, led: Found) ->
     async with one_budget(ctx.store):
         newest = await newest_of_one(ctx.store, type_, id_, count + 1)
     if not newest:
-        raise not_found(f"{type_}/{id_}")
+        raise await absent(ctx, type_, id_, f"{type_}/{id_}")
 
     async def ask(after: Place | None) -> list[Stored]:
         return newest if after is None else await history_of_one(ctx.store, newest[0], count + 1, after=after)
 
     found = await _seen(ctx, ask, count, None, "r", led)
     if found[:1] != newest[:1]:
-        raise not_found(f"{type_}/{id_}")
+        raise await absent(ctx, type_, id_, f"{type_}/{id_}")
     return found
 
 

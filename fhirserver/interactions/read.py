@@ -6,9 +6,10 @@ from datetime import UTC
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import gone, not_found
+from fhirserver.fhir.outcome import gone
 from fhirserver.interactions.exchange import Answer, Request, versions_of
 from fhirserver.interactions.sight import current, current_all, seen
+from fhirserver.interactions.unmade import absent
 from fhirserver.store.versions import Stored
 
 DOCUMENTS = 100  # that a Binary is the content of, as far as they are told of its being read
@@ -19,7 +20,7 @@ async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
     authorize(ctx.caller, "read", type_)
     found = await current(ctx, type_, id_)
     if found is None:
-        raise not_found(f"{type_}/{id_}")
+        raise await absent(ctx, type_, id_, f"{type_}/{id_}")
     if found.deleted:
         raise gone(found.reference)
     await _told(ctx, found)
@@ -33,7 +34,7 @@ async def vread(ctx: Context, request: Request, type_: str, id_: str, version: s
         earlier = {id_: int(version)} if version.isdecimal() and len(version) < 10 else {}
         found = next(iter(await seen(ctx, await ctx.store.past(type_, earlier), "r")), None)
     if found is None:
-        raise not_found(f"{type_}/{id_}/_history/{version}")
+        raise await absent(ctx, type_, id_, f"{type_}/{id_}/_history/{version}")
     ctx.touched(found.reference, found.compartments)
     if found.deleted:
         raise gone(found.reference)

@@ -24,11 +24,13 @@ from fhirserver.interactions.partial import flagged, marked, refuse_lacks, refus
 from fhirserver.interactions.resolve import Found, resolve, visible
 from fhirserver.interactions.sight import current
 from fhirserver.interactions.summary import Part, trim
+from fhirserver.interactions.unmade import lacking
 from fhirserver.search.bounds import narrowed
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.containers import in_containers
 from fhirserver.search.filters import conjunction, counting, query_filter
 from fhirserver.search.includes import Include, fields, forward, reverse
+from fhirserver.search.mentioned import mentioned
 from fhirserver.search.paging import (
     INSIDE,
     SCORED,
@@ -176,6 +178,7 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
     issues, total = (*request.ignored, *first.ignored), None if first.partial else total
     if total is not None and total.how is not None:
         issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
+    issues = (*issues, *await lacking(ctx, {each for query in queries for each in _types_of(query)}))
     if issues:
         entries.append(entry(None, json.encode(operation_outcome(issues)), mode="outcome"))
     if first.explain:
@@ -189,6 +192,13 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         links=[*_links(ctx, request, first, links)],
     )
     return Answer(status=200, body=body)
+
+
+def _types_of(query: Query) -> Iterator[str]:
+    """All that a query looks at."""
+    yield query.type_
+    for type_, _ in mentioned(query):
+        yield type_
 
 
 def _links(

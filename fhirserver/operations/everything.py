@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import dates, json
-from fhirserver.fhir.bundles import bundle, search_entries
+from fhirserver.fhir.bundles import bundle, entry, search_entries
 from fhirserver.fhir.ids import new_id
-from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found
+from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found, operation_outcome
 from fhirserver.fhir.references import mentioned, parse
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url, signed, verified
@@ -26,6 +26,7 @@ from fhirserver.interactions.resolve import Found as Led
 from fhirserver.interactions.resolve import visible
 from fhirserver.interactions.sight import current, sees_all
 from fhirserver.interactions.summary import Part, part_of, trim
+from fhirserver.interactions.unmade import lacking
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.care_dates import Days, days, within
@@ -114,7 +115,7 @@ async def everything_of_all(ctx: Context, request: Request, type_: str, _: None)
         page = [Found(row.type, row.id, unpack(row.body)) for row in rows[: asked.most]]
         others = await _referred(ctx, page, about, asked)
     more = signed(ctx.secret, list(page[-1][:2]), f"{type_}/$everything") if len(rows) > asked.most else None
-    return _answer(ctx, request, asked, page, others, more)
+    return await _answer(ctx, request, asked, type_, page, others, more)
 
 
 @operation("everything", "Encounter", instance=True, definition=DEFINITION.format("Encounter"))
@@ -144,15 +145,23 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
         patients = sorted(each for each in focus["compartments"] if each.startswith("Patient/"))
         others = await _referred(ctx, page, About(type_, reference, tuple(patients)), asked)
     more = _next(ctx, page[-1], (type_, id_), reference) if len(rows) > asked.most else None
-    return _answer(ctx, request, asked, page, others, more)
+    return await _answer(ctx, request, asked, type_, page, others, more)
 
 
-def _answer(
-    ctx: Context, request: Request, asked: Asked, page: Sequence[Found], others: Sequence[Found], more: str | None
+async def _answer(
+    ctx: Context,
+    request: Request,
+    asked: Asked,
+    type_: str,
+    page: Sequence[Found],
+    others: Sequence[Found],
+    more: str | None,
 ) -> Answer:
     """`more` is where the next page begins, if there is one."""
     matches = [each for each in page if asked.wants(each.type)]
     entries = [*_entries(ctx, matches, asked.part, "match"), *_entries(ctx, others, asked.part, "include")]
+    if issues := await lacking(ctx, filter(asked.wants, _looked_at(type_, asked)), "r"):
+        entries.append(entry(None, json.encode(operation_outcome(issues)), mode="outcome"))
     links = _links(ctx, request, asked, more)
     total = None if more is not None or asked.cursor is not None else len(matches)
     body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=total, links=links)

@@ -27,6 +27,8 @@ from fhirserver.fhir.outcome import Outcome, too_costly
 TOO_LARGE = {10334, 17419, 17420}
 DISK_FULL = {14031}
 CACHE_FULL = {388}  # TransactionTooLargeForCache
+# of time, locks, conflicts, interruptions and elections: https://www.mongodb.com/docs/manual/reference/error-codes/
+PASSING = {24, 50, 91, 112, 189, 262, 10107, 11600, 11601, 11602, 13435, 13436}
 RETRY = (("retry-after", "1"),)
 ABORTED = "TransientTransactionError"
 UNKNOWN = "UnknownTransactionCommitResult"
@@ -83,6 +85,11 @@ def of_bulk_write(error: BulkWriteError) -> OperationFailure:
     for cause in unsure:
         return WriteConcernError(cause["errmsg"], cause["code"], labels)
     return error
+
+
+def of_the_document(code: int) -> bool:
+    """Whether a write was refused for what was to be written, and not for how it is with the database."""
+    return code not in DISK_FULL | PASSING
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 An event is far more to store than what it says, with all that it can be found by. A request waits for its lines only.
 Who reads AuditEvents has those made first that were acknowledged before. Each has the id that its line says: made by
-two servers it is one, and what a server left behind that was killed, any server makes.
+two servers it is one, and what a server left behind that was killed, any server makes. Of a line that somebody
+changed, or of which we have a defect, none is made: it stays where it is, with all that was written with it. Each
+process tries it once, then now and then, says so in the log, and knows it as `unmade`; those beside it become events.
 """
 
 from __future__ import annotations
@@ -10,24 +12,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from contextvars import Context
+from time import monotonic
 from typing import Any, NamedTuple
 
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from fhirserver.store.blobs import pack
 from fhirserver.store.commit import DUPLICATE_KEY
-from fhirserver.store.faults import of_bulk_write
+from fhirserver.store.faults import of_bulk_write, of_the_document
+from fhirserver.store.late import Unmade
+from fhirserver.store.lines import Row, rows
 from fhirserver.store.mirror import encoded
 from fhirserver.store.resources import Store
 from fhirserver.store.schema import AUDIT_EVENT
-from fhirserver.store.seals import digest_of, sealed, sealed_event
+from fhirserver.store.seals import digest_of, sealed_event
 from fhirserver.store.versions import Document
 
 LINES = "audit.lines"
+CHANGED = "it is not as it was written, or the key is another one"
 MADE = "made"  # of a command: it makes events, whoever waits for it
+COUNTED = {"$cond": [{"$isArray": "$lines"}, {"$size": "$lines"}, 1]}
 TOGETHER = 128  # lines of which events are made at a time: some milliseconds of work
 
 log = logging.getLogger(__name__)
@@ -37,12 +44,14 @@ class Pace(NamedTuple):
     """When events are made: so many seconds after a line, or when so many lines of this process are outstanding.
 
     Beyond `most` requests wait. After `latest` seconds without a line, what others may have left behind is looked for.
+    What could not be made is tried again after `again` seconds.
     """
 
     soon: float = 5.0
     latest: float = 60.0
     many: int = 2_000
     most: int = 4_000
+    again: float = 3_600.0
 
 
 PACE = Pace()
@@ -60,19 +69,30 @@ Making = Callable[[], AbstractContextManager[Callable[[bytes], Event]]]
 
 
 class Outstanding:
-    """The lines of one database of which events are to be made. `run` does it in time, `catch_up` now."""
+    """The lines of one database of which events are to be made. `run` does it in time, `catch_up` now.
 
-    def __init__(self, store: Store, key: bytes, making: Making) -> None:
+    `id_of` says the id of the event of a line, where so much of it can be read.
+    """
+
+    def __init__(self, store: Store, key: bytes, making: Making, id_of: Callable[[bytes], str | None]) -> None:
         self._store = store
         self._key = key
         self._making = making
+        self._id_of = id_of
         self._pace = PACE
+        self._left: dict[str, Sequence[Unmade]] = {}  # by group
+        self._again = monotonic()
         self._lines = 0  # that this process wrote and has not made events of
         self._failing = False
         self._turn: asyncio.Task[None] | None = None  # the next one, which has not begun
         self._one = asyncio.Lock()
         self._some, self._many, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
+
+    @property
+    def unmade(self) -> Sequence[Unmade]:
+        """The lines of which no event could be made, as of when this was last caught up."""
+        return [each for left in self._left.values() for each in left]
 
     def added(self, lines: int) -> None:
         self._lines += lines
@@ -110,7 +130,7 @@ class Outstanding:
             await self._attempt()
 
     async def catch_up(self) -> None:
-        """When this returns, there is an event of every line that was acknowledged before.
+        """When this returns, there is an event of every line that was acknowledged before, but of those `unmade`.
 
         Several who ask at once share the way, under nobody's time limit.
         """
@@ -133,69 +153,92 @@ class Outstanding:
                 self._room.set()
 
     async def _make_all(self) -> None:
-        there = self._store[LINES].find({}, {"lines": {"$size": "$lines"}})
-        portions = [*_portions(await there.to_list())]
+        there = {_name(group): group for group in await self._store[LINES].find({}, {"lines": COUNTED}).to_list()}
+        self._left = {name: left for name, left in self._left.items() if name in there}
+        if monotonic() >= self._again:
+            self._again = monotonic() + self._pace.again
+            portions = [*_portions(there.values())]
+        else:
+            portions = [*_portions(group for name, group in there.items() if name not in self._left)]
         if portions:
             await self._store.ensure(AUDIT_EVENT)
         random.shuffle(portions)  # so that several servers share the work
         for ids in portions:
             await self._make(ids)
 
-    async def _make(self, ids: Sequence[Document]) -> None:
-        found = await self._store[LINES].find({"_id": {"$in": ids}}, comment=MADE).to_list()
-        groups = [group for group in found if self._is_whole(group)]
-        if not groups:
-            return
+    async def _make(self, ids: Sequence[Any]) -> None:
+        groups = await self._store[LINES].find({"_id": {"$in": ids}}, comment=MADE).to_list()
+        read = [(group, [*rows(self._key, group)]) for group in groups]
         with self._making() as make:
-            await self._insert([self._document(make, *row) for group in groups for row in _rows(group)])
-        done = [group["_id"] for group in groups]
-        await self._store[LINES].delete_many({"_id": {"$in": done}}, comment=MADE)
+            causes = await self._made(make, [row for _, found in read for row in found])
+        done = []
+        for group, found in read:
+            left = {self._unmade(row, causes[row]): causes[row] for row in found if row in causes}
+            self._leave(_name(group), left)
+            if not left:
+                done.append(group["_id"])
+        if done:
+            await self._store[LINES].delete_many({"_id": {"$in": done}}, comment=MADE)
 
-    def _is_whole(self, group: Document) -> bool:
-        if (number := changed(self._key, group)) is None:
-            return True
-        strand = group["_id"]["strand"]
-        log.error("line %d of audit strand %s is not as it was written: no event is made of it", number, strand)
-        return False
+    async def _made(self, make: Callable[[bytes], Event], found: Iterable[Row]) -> Mapping[Row, str | Exception]:
+        """Store the events of these lines; why of some there is none."""
+        causes: dict[Row, str | Exception] = {}
+        documents: dict[Row, Any] = {}
+        for row in found:
+            if row.line is None or row.seal is None or not row.intact:
+                causes[row] = CHANGED
+                continue
+            try:
+                documents[row] = self._document(make, row, row.line, row.seal)
+            except Exception as error:  # a defect of ours in wording one line is no reason to make none of the others
+                causes[row] = error
+        for at, cause in (await self._insert([*documents.values()])).items():
+            causes[[*documents][at]] = cause
+        return causes
 
-    def _document(self, make: Callable[[bytes], Event], strand: str, number: int, line: bytes, seal: bytes) -> Any:
+    def _document(self, make: Callable[[bytes], Event], row: Row, line: bytes, seal: bytes) -> Any:
         event = make(line)
-        place = {"strand": strand, "number": number, "seal": seal, "line": digest_of(line)}
+        place = {"strand": row.strand, "number": row.number, "seal": seal, "line": digest_of(line)}
         place["event"] = sealed_event(self._key, seal, event.body)
         return encoded(event.document | {"body": pack(event.body), "ledger": place})
 
-    async def _insert(self, documents: list[Any]) -> None:
+    async def _insert(self, documents: Sequence[Any]) -> Mapping[int, str]:
+        """Why the database refused some of these, by their places."""
+        if not documents:
+            return {}
         try:
             await self._store[AUDIT_EVENT].insert_many(documents, ordered=False, comment=MADE)
         except BulkWriteError as error:
-            refused = error.details.get("writeErrors", ())
-            if error.details.get("writeConcernErrors") or any(each["code"] != DUPLICATE_KEY for each in refused):
+            refused = [each for each in error.details.get("writeErrors", ()) if each["code"] != DUPLICATE_KEY]
+            if error.details.get("writeConcernErrors") or not all(of_the_document(each["code"]) for each in refused):
                 raise of_bulk_write(error) from error
+            return {each["index"]: f"the database refuses it with code {each['code']}" for each in refused}
+        return {}
+
+    def _unmade(self, row: Row, cause: str | Exception) -> Unmade:
+        said = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"[:200]
+        return Unmade(row.strand, row.number, said, None if row.line is None else self._id_of(row.line))
+
+    def _leave(self, name: str, left: Mapping[Unmade, str | Exception]) -> None:
+        """In the ledger, as what no event could be made of: said once by each process."""
+        known = {each.number for each in self._left.pop(name, ())}
+        if left:
+            self._left[name] = [*left]
+        for each, cause in left.items():
+            if each.number not in known:
+                error = cause if isinstance(cause, Exception) else None
+                said = "no event is made of line %d of audit strand %s: %s"
+                log.error(said, each.number, each.strand, each.cause, exc_info=error)
 
 
-def changed(key: bytes, group: Document) -> int | None:
-    """The number of the first line that is not as it was written. What somebody changed is no event."""
-    number: int = group["_id"]["number"]
-    if len(group["lines"]) != len(group["seals"]):
-        return number
-    seal = group["before"]
-    for _, number, line, written in _rows(group):
-        seal = sealed(key, seal, number, digest_of(line))
-        if seal != written:
-            return number
-    return None
+def _name(group: Document) -> str:
+    """Whatever it may be called in the database."""
+    return repr(group["_id"])
 
 
-def _rows(group: Document) -> Iterator[tuple[str, int, bytes, bytes]]:
-    """Strand, number, text and seal of each line."""
-    strand, first = group["_id"]["strand"], group["_id"]["number"]
-    for at, (line, seal) in enumerate(zip(group["lines"], group["seals"], strict=True)):
-        yield strand, first + at, line, seal
-
-
-def _portions(groups: Sequence[Document]) -> Iterator[list[Document]]:
+def _portions(groups: Iterable[Document]) -> Iterator[list[Any]]:
     """The ids of groups, so many lines at a time."""
-    ids: list[Document] = []
+    ids: list[Any] = []
     lines = 0
     for group in groups:
         ids.append(group["_id"])

@@ -6,7 +6,7 @@ The stored shapes are described in docs/architecture.md. Times are aware, in UTC
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -23,6 +23,7 @@ from fhirserver.store.commit import DUPLICATE_KEY, Write, Written, write_togethe
 from fhirserver.store.documents import documents
 from fhirserver.store.faults import of_bulk_write, within_budget
 from fhirserver.store.finds import Find, Finds, rows
+from fhirserver.store.late import Late
 from fhirserver.store.mirror import CODECS, encoded, mirrored
 from fhirserver.store.present import Present
 from fhirserver.store.schema import CLAIMS, ensure, history_of
@@ -74,7 +75,7 @@ class Store:
         self.wrote: Callable[[Sequence[Change]], None] = lambda changes: (
             None
         )  # is told what was, or may have been, written
-        self.late: Mapping[str, Callable[[], Awaitable[None]]] = {}  # types that are made later: what makes them now
+        self.late: Mapping[str, Late] = {}  # types that are made later: what makes them now
         self.waited = False  # whether they were made before this transaction began
         self._ensured: set[str] = set()
         self._collections: dict[str, AsyncCollection[Document]] = {}
@@ -106,7 +107,7 @@ class Store:
         for type_ in types:
             if type_ in self.late:
                 if self.session is None:
-                    await self.late[type_]()
+                    await self.late[type_].catch_up()
                 elif not self.waited:
                     raise Behind
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from fhirserver.store.blobs import unpack
 from fhirserver.store.ledger import CHECKPOINTS
-from fhirserver.store.outstanding import LINES, changed
+from fhirserver.store.lines import Row, rows
+from fhirserver.store.outstanding import LINES
 from fhirserver.store.resources import Store
 from fhirserver.store.schema import AUDIT_EVENT
 from fhirserver.store.seals import beginning, sealed, sealed_event
@@ -31,6 +33,13 @@ class Verdict(NamedTuple):
     breaks: tuple[Break, ...]
 
 
+class _Without(NamedTuple):
+    """A line, and why there is no event of it."""
+
+    row: Row
+    cause: str
+
+
 async def verify(store: Store, key: bytes) -> Verdict:
     """Walk every strand from its beginning, or from what retention has left of it, to where it was noted to stand.
 
@@ -40,17 +49,19 @@ async def verify(store: Store, key: bytes) -> Verdict:
     notes = {note["_id"]: note async for note in store[CHECKPOINTS].find({})}
     ends = await _ends(store)
     await store.caught_up(AUDIT_EVENT)  # events are not made in the order of their lines
-    stuck = await _stuck(store, key)
+    unmade = await _unmade(store, key)
     lines, breaks = 0, list[Break]()
-    strands = dict.fromkeys([*notes, *stuck, *ends])
+    strands = dict.fromkeys([*notes, *unmade, *ends])
     for strand in strands:
-        walk = _Walk(key, strand, notes.get(strand, {}), stuck.get(strand))
+        walk = _Walk(key, strand, notes.get(strand, {}), unmade.get(strand, {}))
         async for document in _of(store, strand, max(ends.get(strand, 0), walk.noted)):
+            breaks += walk.over(document["ledger"]["number"])
             if (found := walk.step(document)) is not None:
                 breaks.append(found)
                 break
         else:
             breaks += walk.end()
+        breaks += walk.rest()
         lines += walk.lines
     return Verdict(lines, len(strands), tuple(breaks))
 
@@ -65,13 +76,16 @@ async def _ends(store: Store) -> dict[str, int]:
     return found
 
 
-async def _stuck(store: Store, key: bytes) -> dict[str, int]:
-    """By strand, the number of the first line that was changed, of which no event was made."""
-    found: dict[str, int] = {}
-    async for group in store[LINES].find({}):
-        if (number := changed(key, group)) is not None:
-            strand = group["_id"]["strand"]
-            found[strand] = min(number, found.get(strand, number))
+async def _unmade(store: Store, key: bytes) -> dict[str, dict[int, _Without]]:
+    """By strand and number, the lines of which no event could be made."""
+    late = store.late.get(AUDIT_EVENT)
+    causes = {(each.strand, each.number): each.cause for each in late.unmade} if late is not None else {}
+    found: dict[str, dict[int, _Without]] = defaultdict(dict)
+    if causes:
+        async for group in store[LINES].find({}):
+            for row in rows(key, group):
+                if (row.strand, row.number) in causes:
+                    found[row.strand][row.number] = _Without(row, causes[row.strand, row.number])
     return found
 
 
@@ -82,21 +96,27 @@ def _of(store: Store, strand: str, end: int) -> AsyncIterator[Document]:
 
 
 class _Walk:
-    """Along one strand, line by line. `stuck` is the number of a line of which no event could be made."""
+    """Along one strand, line by line. `unmade` are lines without an event, by number: the next is sealed to them."""
 
-    def __init__(self, key: bytes, strand: str, note: Document, stuck: int | None) -> None:
-        self._key, self._strand, self._note, self._stuck = key, strand, note, stuck
+    def __init__(self, key: bytes, strand: str, note: Document, unmade: Mapping[int, _Without]) -> None:
+        self._key, self._strand, self._note, self._unmade = key, strand, note, {**unmade}
         self.lines = 0
         self.noted: int = note.get("number", 0)
         left = note.get("forgotten") or {"number": 0, "seal": beginning(key, strand)}
         self._number: int = left["number"]
         self._seal: bytes = left["seal"]
 
+    def over(self, number: int) -> Iterator[Break]:
+        """What lies before this number and has no event."""
+        while self._number + 1 < number and (found := self._unmade.pop(self._number + 1, None)) is not None:
+            self._number += 1
+            self._seal = found.row.seal or b""
+            yield self._without(found)
+
     def step(self, document: Document) -> Break | None:
         place = document["ledger"]
         self._number += 1
-        if self._stuck is not None and self._number <= self._stuck < place["number"]:
-            return self._is_stuck(self._stuck)
+        self._unmade.pop(place["number"], None)  # another server could make it
         if place["number"] != self._number:
             found, self._number = self._number, place["number"]
             return Break(self._strand, found, f"is missing: the line after the one before it is {place['number']}")
@@ -109,29 +129,62 @@ class _Walk:
         differs = self.noted == self._number and self._note["seal"] != seal
         return Break(self._strand, self._number, "is not what was noted when it was written") if differs else None
 
-    def end(self) -> list[Break]:
-        if self._stuck is not None and self._stuck > self._number:
-            return [self._is_stuck(self._stuck)]
-        if self.noted <= self._number:
-            return []
-        return [Break(self._strand, self._number + 1, f"and all up to {self.noted} are missing: the end was cut off")]
+    def end(self) -> Iterator[Break]:
+        yield from self.over(max([self.noted, *self._unmade]) + 1)
+        if self.noted > self._number:
+            reason = f"and all up to {self.noted} are missing: the end was cut off"
+            yield Break(self._strand, self._number + 1, reason)
 
-    def _is_stuck(self, number: int) -> Break:
-        return Break(self._strand, number, "was changed before an event was made of it, or the key is another one")
+    def rest(self) -> Iterator[Break]:
+        """What has no event and was not come to."""
+        for number in sorted(self._unmade):
+            yield self._without(self._unmade[number])
+
+    def _without(self, found: _Without) -> Break:
+        reason = "was changed before an event was made of it, or the key is another one"
+        if found.row.intact:
+            reason = f"is as it was written, and no event could be made of it: {found.cause}"
+        return Break(self._strand, found.row.number, reason)
 
 
 async def forget(store: Store, before: datetime) -> int:
-    """Retention: take away the lines that are older, from the beginnings of their strands. How many."""
+    """Retention: take away the lines that are older, from the beginnings of their strands. How many events.
+
+    Of what no event could be made goes with the events after it. A group of lines goes whole: while it is here, events
+    of its lines are made again where there are none.
+    """
     await store.caught_up(AUDIT_EVENT)
     gone = 0
     for strand in await store[AUDIT_EVENT].distinct("ledger.strand", {"updated": {"$lt": before}}):
-        old = {"ledger.strand": strand, "updated": {"$lt": before}}
-        last = await store[AUDIT_EVENT].find_one(old, {"ledger": 1}, sort=[("ledger.number", -1)])
+        old: Document = {"ledger.strand": strand, "updated": {"$lt": before}}
+        last = await _last(store, old)
         if last is None:
             continue
-        left = {"number": last["ledger"]["number"], "seal": last["ledger"]["seal"]}
+        past, reaching = await _groups(store, strand, last["number"])
+        if reaching is not None:
+            last = await _last(store, old | {"ledger.number": {"$lt": reaching}})
+            if last is None:
+                continue
+            past, _ = await _groups(store, strand, last["number"])
+        left = {"number": last["number"], "seal": last["seal"]}
         await store[CHECKPOINTS].update_one({"_id": strand}, {"$set": {"forgotten": left}}, upsert=True)
+        await store[LINES].delete_many({"_id": {"$in": past}})
         beyond = {"ledger.strand": strand, "ledger.number": {"$lte": left["number"]}}
         gone += (await store[AUDIT_EVENT].delete_many(beyond)).deleted_count
-        await store[LINES].delete_many({"_id.strand": strand, "_id.number": {"$lte": left["number"]}})
     return gone
+
+
+async def _last(store: Store, old: Document) -> Document | None:
+    """The place in the ledger of the last of these events."""
+    found = await store[AUDIT_EVENT].find_one(old, {"ledger": 1}, sort=[("ledger.number", -1)])
+    return None if found is None else found["ledger"]
+
+
+async def _groups(store: Store, strand: str, number: int) -> tuple[list[Document], int | None]:
+    """The ids of the groups of lines up to a number, and where the first begins that reaches beyond it."""
+    past = list[Document]()
+    async for group in store[LINES].find({"_id.strand": strand, "_id.number": {"$lte": number}}).sort("_id", 1):
+        if max(row.number for row in rows(b"", group)) > number:
+            return past, group["_id"]["number"]
+        past.append(group["_id"])
+    return past, None

@@ -10,9 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from brief import briefly
+from ledgers import inside
 
-from fhirserver.app import contexts
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4, required_codes
@@ -44,14 +43,6 @@ class World(NamedTuple):
 async def account(ctx: Context) -> str:
     found = await users.create(ctx.auth, "ada", roles=["practitioner"], fhir_user="Practitioner/doctor")
     return found.id
-
-
-def inside(served: Served, work: Callable[[Context], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        async with contexts(served.settings) as found:
-            return await work(found[""])
-
-    return briefly(run())
 
 
 def pulse(patient: str, **more: Any) -> dict[str, Any]:

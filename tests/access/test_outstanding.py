@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from brief import briefly
+from ledgers import inside, line
+from worlds import NEVER
 
 from fhirserver.app import contexts
 from fhirserver.context import Context
 from fhirserver.store.ledger import Ledger
-from fhirserver.store.outstanding import LINES, Outstanding, Pace
+from fhirserver.store.outstanding import LINES, Pace
 from fhirserver.store.schema import AUDIT_EVENT
 from fhirserver.store.seals import audit_key
 from fhirserver.store.strands import Verdict, forget, verify
@@ -23,33 +25,11 @@ if TYPE_CHECKING:
     from seam import Apps
 
 SECRET = "of lines"
-NEVER = Pace(soon=3_600, latest=3_600, many=10**6, most=10**6)  # but when somebody asks
 
 
 class World(NamedTuple):
     served: Served
     system: Fhir
-
-
-def inside(served: Served, work: Callable[[Context], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        async with contexts(served.settings) as found:
-            return await work(found[""])
-
-    return briefly(run())
-
-
-@pytest.fixture(scope="module")
-def slowly() -> Iterator[None]:
-    """Servers that are started meanwhile make no event before it is asked for, and none when they end."""
-
-    async def left(_: Outstanding) -> None:
-        """As where it is killed."""
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fhirserver.store.outstanding.PACE", NEVER)
-        patch.setattr("fhirserver.store.outstanding.Outstanding.close", left)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -226,14 +206,6 @@ def test_harm_to_lines_is_found(killed: World, harm: Callable[[Context], Awaitab
     assert [found.number for found in inside(killed.served, checked).breaks] == [number]
 
 
-def test_of_what_was_changed_no_event_is_made(killed: World, serve: Serve, apps: Apps) -> None:
-    inside(killed.served, changed)
-    served = serve(open=False, secret=SECRET, database=killed.served.settings.database)
-    found = apps(served, "system/*.cruds").bundle("AuditEvent?_count=100")["entry"]
-    assert {entry["resource"]["outcome"] for entry in found} == {"4"}
-    assert len(found) == 29
-
-
 def test_retention_takes_lines_too(killed: World) -> None:
     async def everything(ctx: Context) -> tuple[int, int, Verdict]:
         gone = await forget(ctx.store, ctx.now())
@@ -255,13 +227,6 @@ def paced(served: Served, pace: Pace, work: Callable[[Context, Ledger], Awaitabl
                 return await work(ctx, ctx.ledger)
 
     return briefly(run())
-
-
-def line(number: int) -> bytes:
-    said = ["read", "0", [f"Patient/{number}"], None, None, False]
-    return json.dumps(
-        [f"line-{number}", "2026-01-01T00:00:00Z", "http://x", said, ["app", None, None, None], "x"]
-    ).encode()
 
 
 async def until(found: Callable[[], Awaitable[bool]]) -> None:
@@ -305,13 +270,13 @@ def test_beyond_measure_requests_wait_until_events_are_made(serve: Serve) -> Non
     assert paced(serve(open=False), NEVER._replace(most=10), work) == (True, 1)
 
 
-def test_where_events_cannot_be_made_requests_go_on_and_who_reads_events_is_refused(
+def test_where_no_events_can_be_made_requests_go_on_and_who_reads_events_is_refused(
     serve: Serve, apps: Apps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("fhirserver.app.event_of", broken)
+    monkeypatch.setattr("fhirserver.app._making", broken)
     monkeypatch.setattr("fhirserver.store.outstanding.PACE", Pace(soon=0.01, latest=0.01, many=1, most=1))
     served = serve(open=False, secret=SECRET)
     system = apps(served, "system/*.cruds")
