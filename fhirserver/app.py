@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhirserver.access.audit import account_audited
 from fhirserver.access.audit_forms import event_of
-from fhirserver.access.audit_lines import id_of
+from fhirserver.access.audit_lines import mark_of
 from fhirserver.consents.kept import Consents
 from fhirserver.consents.purposes import is_purpose
 from fhirserver.context import ANYONE, NOBODY, Context
@@ -212,7 +212,7 @@ def assemble(
     store.wrote = partial(_wrote, compiled, consents)
     enqueue = partial(_enqueue, store, tell)
     live = Live(store, r4_registry(full_text=settings.full_text), settings.base_url, enqueue)
-    outstanding = Outstanding(store, audit_key(secret), partial(_making, live), id_of)
+    outstanding = Outstanding(store, audit_key(secret), partial(_making, live), mark_of)
     store.late = {AUDIT_EVENT: outstanding}
     ledger = Ledger(store, audit_key(secret), outstanding) if settings.audit and not settings.open else None
     ctx = Context(

@@ -12,6 +12,9 @@ from typing import NamedTuple
 import msgspec
 
 from fhirserver.access.audit_events import Author, Deed, Resource
+from fhirserver.fhir import dates
+from fhirserver.fhir.outcome import Outcome
+from fhirserver.store.late import Mark
 
 
 class Line(NamedTuple):
@@ -33,13 +36,22 @@ def line_of(text: bytes) -> Line:
     return _decoder.decode(text)
 
 
-def id_of(text: bytes) -> str | None:
-    """The id of the event, where so much can be read of what may be no line any more."""
+def mark_of(text: bytes) -> Mark:
+    """The id and the time of what may be no line any more."""
     try:
         said = msgspec.json.decode(text)
     except msgspec.DecodeError:
-        return None
+        return Mark()
     match said:
+        case [str(id_), str(at), *_]:
+            return Mark(id_, _time(at))
         case [str(id_), *_]:
-            return id_
-    return None
+            return Mark(id_)
+    return Mark()
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return dates.parse(text).low
+    except Outcome:
+        return None

@@ -45,7 +45,7 @@ async def absent(ctx: Context, type_: str, id_: str, reference: str) -> Outcome:
     warnings = await lacking(ctx, (type_,), "r")
     if warnings and await sees_all(ctx, type_):
         for each in _unmade(ctx):
-            if each.id == id_:
+            if each.mark.id == id_:
                 said = "%s was asked for: no event is made of line %d of audit strand %s: %s"
                 log.error(said, reference, each.number, each.strand, each.cause)
                 return Outcome(500, "exception", KNOWN)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 
+class Mark(NamedTuple):
+    """What a line says of its event, where so much can be read of it."""
+
+    id: str | None = None
+    at: datetime | None = None
+
+
 class Unmade(NamedTuple):
-    """A line of the ledger of which no event can be made, and why. `id` is that of the event, where it can be read."""
+    """A line of the ledger of which no event can be made, and why. `intact`: it is as it was written."""
 
     strand: str
     number: int
     cause: str
-    id: str | None
+    mark: Mark
+    intact: bool
 
 
 class Late(Protocol):

@@ -23,7 +23,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from fhirserver.store.blobs import pack
 from fhirserver.store.commit import DUPLICATE_KEY
 from fhirserver.store.faults import of_bulk_write, of_the_document
-from fhirserver.store.late import Unmade
+from fhirserver.store.late import Mark, Unmade
 from fhirserver.store.lines import Row, rows
 from fhirserver.store.mirror import encoded
 from fhirserver.store.resources import Store
@@ -71,14 +71,14 @@ Making = Callable[[], AbstractContextManager[Callable[[bytes], Event]]]
 class Outstanding:
     """The lines of one database of which events are to be made. `run` does it in time, `catch_up` now.
 
-    `id_of` says the id of the event of a line, where so much of it can be read.
+    `mark_of` says which event a line is about, where so much of it can be read.
     """
 
-    def __init__(self, store: Store, key: bytes, making: Making, id_of: Callable[[bytes], str | None]) -> None:
+    def __init__(self, store: Store, key: bytes, making: Making, mark_of: Callable[[bytes], Mark]) -> None:
         self._store = store
         self._key = key
         self._making = making
-        self._id_of = id_of
+        self._mark_of = mark_of
         self._pace = PACE
         self._left: dict[str, Sequence[Unmade]] = {}  # by group
         self._again = monotonic()
@@ -173,7 +173,7 @@ class Outstanding:
             causes = await self._made(make, [row for _, found in read for row in found])
         done = []
         for group, found in read:
-            left = {self._unmade(row, causes[row]): causes[row] for row in found if row in causes}
+            left = {self._unmade(row, causes[row]): causes[row] for row in found if row in causes} if causes else {}
             self._leave(_name(group), left)
             if not left:
                 done.append(group["_id"])
@@ -183,17 +183,17 @@ class Outstanding:
     async def _made(self, make: Callable[[bytes], Event], found: Iterable[Row]) -> Mapping[Row, str | Exception]:
         """Store the events of these lines; why of some there is none."""
         causes: dict[Row, str | Exception] = {}
-        documents: dict[Row, Any] = {}
+        documents: list[tuple[Row, Any]] = []
         for row in found:
             if row.line is None or row.seal is None or not row.intact:
                 causes[row] = CHANGED
                 continue
             try:
-                documents[row] = self._document(make, row, row.line, row.seal)
+                documents.append((row, self._document(make, row, row.line, row.seal)))
             except Exception as error:  # a defect of ours in wording one line is no reason to make none of the others
                 causes[row] = error
-        for at, cause in (await self._insert([*documents.values()])).items():
-            causes[[*documents][at]] = cause
+        for at, cause in (await self._insert([document for _, document in documents])).items():
+            causes[documents[at][0]] = cause
         return causes
 
     def _document(self, make: Callable[[bytes], Event], row: Row, line: bytes, seal: bytes) -> Any:
@@ -217,7 +217,8 @@ class Outstanding:
 
     def _unmade(self, row: Row, cause: str | Exception) -> Unmade:
         said = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"[:200]
-        return Unmade(row.strand, row.number, said, None if row.line is None else self._id_of(row.line))
+        mark = Mark() if row.line is None else self._mark_of(row.line)
+        return Unmade(row.strand, row.number, said, mark, row.intact)
 
     def _leave(self, name: str, left: Mapping[Unmade, str | Exception]) -> None:
         """In the ledger, as what no event could be made of: said once by each process."""

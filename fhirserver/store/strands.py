@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -147,44 +148,63 @@ class _Walk:
         return Break(self._strand, found.row.number, reason)
 
 
+class _Place(NamedTuple):
+    """How far something goes in a strand, with the seal there."""
+
+    number: int
+    seal: bytes
+
+
 async def forget(store: Store, before: datetime) -> int:
     """Retention: take away the lines that are older, from the beginnings of their strands. How many events.
 
-    Of what no event could be made goes with the events after it. A group of lines goes whole: while it is here, events
-    of its lines are made again where there are none.
+    Lines without an event go with the events after them, or by their own time, where they are as they were written. A
+    group of lines goes whole: while it is here, events of its lines are made again where there are none.
     """
     await store.caught_up(AUDIT_EVENT)
-    gone = 0
-    for strand in await store[AUDIT_EVENT].distinct("ledger.strand", {"updated": {"$lt": before}}):
-        old: Document = {"ledger.strand": strand, "updated": {"$lt": before}}
-        last = await _last(store, old)
-        if last is None:
-            continue
-        past, reaching = await _groups(store, strand, last["number"])
-        if reaching is not None:
-            last = await _last(store, old | {"ledger.number": {"$lt": reaching}})
-            if last is None:
-                continue
-            past, _ = await _groups(store, strand, last["number"])
-        left = {"number": last["number"], "seal": last["seal"]}
-        await store[CHECKPOINTS].update_one({"_id": strand}, {"$set": {"forgotten": left}}, upsert=True)
-        await store[LINES].delete_many({"_id": {"$in": past}})
-        beyond = {"ledger.strand": strand, "ledger.number": {"$lte": left["number"]}}
-        gone += (await store[AUDIT_EVENT].delete_many(beyond)).deleted_count
-    return gone
+    unmade: dict[str, set[int]] = defaultdict(set)
+    for each in store.late[AUDIT_EVENT].unmade if AUDIT_EVENT in store.late else ():
+        if each.intact and each.mark.at is not None and each.mark.at < before:
+            unmade[each.strand].add(each.number)
+    old = {"updated": {"$lt": before}}
+    strands = dict.fromkeys([*await store[AUDIT_EVENT].distinct("ledger.strand", old), *unmade])
+    return sum([await _forget(store, strand, old, unmade.get(strand, set())) for strand in strands])
 
 
-async def _last(store: Store, old: Document) -> Document | None:
-    """The place in the ledger of the last of these events."""
-    found = await store[AUDIT_EVENT].find_one(old, {"ledger": 1}, sort=[("ledger.number", -1)])
-    return None if found is None else found["ledger"]
+async def _forget(store: Store, strand: str, old: Document, unmade: Container[int]) -> int:
+    groups = [[*rows(b"", group)] async for group in store[LINES].find({"_id.strand": strand}).sort("_id", 1)]
+    left = await _left(store, strand, old, unmade, groups)
+    while left is not None and (split := _split(groups, left.number)) is not None:
+        left = await _left(store, strand, old, unmade, groups[:split], below=groups[split][0].number)
+    if left is None:
+        return 0
+    await store[CHECKPOINTS].update_one({"_id": strand}, {"$set": {"forgotten": left._asdict()}}, upsert=True)
+    await store[LINES].delete_many({"_id.strand": strand, "_id.number": {"$lte": left.number}})
+    beyond = {"ledger.strand": strand, "ledger.number": {"$lte": left.number}}
+    return (await store[AUDIT_EVENT].delete_many(beyond)).deleted_count
 
 
-async def _groups(store: Store, strand: str, number: int) -> tuple[list[Document], int | None]:
-    """The ids of the groups of lines up to a number, and where the first begins that reaches beyond it."""
-    past = list[Document]()
-    async for group in store[LINES].find({"_id.strand": strand, "_id.number": {"$lte": number}}).sort("_id", 1):
-        if max(row.number for row in rows(b"", group)) > number:
-            return past, group["_id"]["number"]
-        past.append(group["_id"])
-    return past, None
+def _split(groups: Sequence[Sequence[Row]], number: int) -> int | None:
+    """Which group begins up to a number and ends beyond it."""
+    found = (at for at, group in enumerate(groups) if group[0].number <= number < group[-1].number)
+    return next(found, None)
+
+
+async def _left(
+    store: Store,
+    strand: str,
+    old: Document,
+    unmade: Container[int],
+    groups: Sequence[Sequence[Row]],
+    below: int = sys.maxsize,
+) -> _Place | None:
+    """Up to where a strand is old: its last old event below a number, and what follows that and has none."""
+    wanted = {**old, "ledger.strand": strand, "ledger.number": {"$lt": below}}
+    last = await store[AUDIT_EVENT].find_one(wanted, {"ledger": 1}, sort=[("ledger.number", -1)])
+    place = None if last is None else _Place(last["ledger"]["number"], last["ledger"]["seal"])
+    note = await store[CHECKPOINTS].find_one({"_id": strand}) or {}
+    number = place.number if place is not None else note.get("forgotten", {"number": 0})["number"]
+    for row in [each for group in groups for each in group]:
+        if row.number == number + 1 and row.number in unmade and row.seal is not None:
+            number, place = row.number, _Place(row.number, row.seal)
+    return place

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from fhirserver.access.audit_forms import event_of
 from fhirserver.context import Context
 from fhirserver.interactions.unmade import KNOWN, LACKING
+from fhirserver.store.ledger import CHECKPOINTS
 from fhirserver.store.outstanding import LINES
 from fhirserver.store.schema import AUDIT_EVENT
 from fhirserver.store.seals import audit_key
@@ -39,16 +40,26 @@ def wording(indexer: Any, text: bytes, defect: int = DEFECT) -> Any:
 
 
 async def group(ctx: Context, **values: Any) -> Json:
-    """The only one; changed."""
-    found = await ctx.store[LINES].find_one_and_update({}, {"$set": values}) if values else None
-    found = found or await ctx.store[LINES].find_one({})
+    """The last one; changed."""
+    found = await ctx.store[LINES].find_one({}, sort=[("_id", -1)])
     assert found is not None
+    if values:
+        await ctx.store[LINES].update_one({"_id": found["_id"]}, {"$set": values})
     return found
 
 
 async def write(ctx: Context, *numbers: int) -> None:
     assert ctx.ledger is not None
     await ctx.ledger.add([line(number, "Patient/p") for number in numbers])
+
+
+async def emptied(ctx: Context) -> None:
+    for name in (AUDIT_EVENT, LINES, CHECKPOINTS):
+        await ctx.store[name].delete_many({})
+
+
+def second(number: int) -> datetime:
+    return datetime(2026, 1, 1, 0, 0, number, tzinfo=UTC)
 
 
 async def unmade(ctx: Context) -> list[int]:
@@ -224,9 +235,7 @@ def test_lines_beside_one_that_was_changed_become_events(harmed: Served, harm: s
     change, lacking = HARM[harm]
 
     async def work(ctx: Context) -> tuple[list[int], list[int], list[int]]:
-        await ctx.store[AUDIT_EVENT].delete_many({})
-        await ctx.store[LINES].delete_many({})
-        await ctx.store["audit.strands"].delete_many({})
+        await emptied(ctx)
         await write(ctx, *range(1, 7))
         await group(ctx, **change(await group(ctx)))
         found = await unmade(ctx)
@@ -339,9 +348,6 @@ def test_what_the_database_refuses_stays_alone(left: Served, monkeypatch: pytest
 def test_retention_takes_a_group_whole_or_not_at_all(left: Served) -> None:
     """Events of a group of which something is left are made again where there are none."""
 
-    def second(number: int) -> datetime:
-        return datetime(2026, 1, 1, 0, 0, number, tzinfo=UTC)
-
     async def work(ctx: Context) -> list[tuple[int, int, list[int]]]:
         await write(ctx, *range(1, 7))
         await change(ctx, 3)
@@ -355,3 +361,39 @@ def test_retention_takes_a_group_whole_or_not_at_all(left: Served) -> None:
 
     assert inside(left, work) == [(0, 11, [3]), (7, 4, []), (4, 0, [])]
     assert inside(left, checked) == Verdict(0, 1, ())
+
+
+# groups of lines, each at a second of that number, of which "not" one cannot be made, and "changed" one was changed
+# → how many events go that are older than second 20, how many groups are left, and what verifying names
+KEPT: list[tuple[list[list[int]], dict[str, int], tuple[int, int, list[int]]]] = [
+    ([[1, 2], [3]], {"not": 3}, (2, 0, [])),
+    ([[1]], {"not": 1}, (0, 0, [])),
+    ([[1], [2], [3, 4]], {"not": 2}, (3, 0, [])),
+    ([[1, 2], [30]], {"not": 30}, (2, 1, [3])),
+    ([[1, 2], [3]], {"changed": 3}, (2, 1, [3])),
+    ([[1, 2, 30]], {"not": 2}, (0, 1, [2])),
+    ([[1], [2], [3, 30]], {"not": 2}, (2, 0, [])),
+    ([[1], [2, 30]], {"not": 30}, (1, 1, [3])),
+]
+
+
+@pytest.mark.parametrize("row", KEPT, ids=[f"{n} {row[0]} {row[1]}" for n, row in enumerate(KEPT)])
+def test_retention_of_lines_without_an_event(
+    harmed: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    row: tuple[list[list[int]], dict[str, int], tuple[int, int, list[int]]],
+) -> None:
+    groups, lacking, left = row
+    monkeypatch.setattr("fhirserver.app.event_of", partial(wording, defect=lacking.get("not", 0)))
+
+    async def work(ctx: Context) -> tuple[int, int, list[int]]:
+        await emptied(ctx)
+        for numbers in groups:
+            await write(ctx, *numbers)
+        if "changed" in lacking:
+            await change(ctx, lacking["changed"])
+        gone = await forget(ctx.store, second(20))
+        breaks = [each.number for each in (await checked(ctx)).breaks]
+        return gone, await ctx.store[LINES].count_documents({}), breaks
+
+    assert inside(harmed, work) == left
