@@ -18,8 +18,19 @@ _unwritable = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 RULE, CONSTRAINT, PROFILE = "urn:healthmate:rule", "urn:healthmate:constraint", "urn:healthmate:profile"
 
 
+HTTP = "http"
+
+
+def in_query(name: str) -> str:
+    """The `expression` of an issue about a parameter of the URL, by its name with what follows it there.
+
+    https://hl7.org/fhir/R4/operationoutcome-definitions.html#OperationOutcome.issue.location
+    """
+    return f"{HTTP}.{name[:80]}"
+
+
 class Issue(NamedTuple):
-    """One issue. `expression` is a FHIRPath that locates it; `line` and `column` count from 1 in the source text.
+    """One issue. `expression` is a FHIRPath that locates it, or `in_query`; `line` and `column` of the text are from 1.
 
     Of validation: `rule` is a code that stays the same over releases (docs/validation.md), `constraint` the key of the
     invariant that is broken, `profile` the canonical URL of the profile that asks for it.
@@ -48,9 +59,12 @@ class Issue(NamedTuple):
         return out
 
     def under(self, prefix: str) -> Issue:
-        """The same issue seen from outside: `Patient.name` under `Bundle.entry[3].resource`."""
-        _, dot, rest = (self.expression or "").partition(".")
-        return self._replace(expression=f"{prefix}.{rest}" if dot else prefix)
+        """The same issue seen from outside: `Patient.name` under `Bundle.entry[3].resource`.
+
+        A parameter is no element of what it is under.
+        """
+        root, dot, rest = (self.expression or "").partition(".")
+        return self._replace(expression=f"{prefix}.{rest}" if dot and root != HTTP else prefix)
 
 
 class Outcome(Exception):

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.outcome import Outcome, in_query, invalid
 from fhirserver.interactions.exchange import Pairs, versions_of
 from fhirserver.interactions.partial import refuse_lacks, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, staying
@@ -58,7 +58,8 @@ def criteria(ctx: Context, type_: str, text: str | Pairs) -> Query:
     )
     refuse_unfinished(ctx, query)
     if query.contained != "false":
-        raise invalid("_contained: a condition is about resources, not about what they contain", code="not-supported")
+        sentence = "_contained: a condition is about resources, not about what they contain"
+        raise invalid(sentence, in_query("_contained"), code="not-supported")
     if not query.criteria:
         raise Outcome(
             412,

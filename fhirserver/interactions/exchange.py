@@ -6,11 +6,12 @@ https://hl7.org/fhir/R4/http.html#general
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fhirserver.fhir.outcome import Issue, invalid
+from fhirserver.fhir.outcome import Issue, in_query, invalid
 from fhirserver.fhir.places import Sent
 from fhirserver.store.versions import Stored
 
@@ -53,6 +54,17 @@ class Answer:
     wrote: bool = False
     headers: tuple[tuple[str, str], ...] = field(default=())
     warnings: tuple[Issue, ...] = ()
+
+
+def located(request: Request, issues: Iterable[Issue]) -> list[Issue]:
+    """Issues that name a parameter by itself, with where it stands: in the URL, or in Parameters that were sent."""
+    places: dict[str | None, str] = {name: in_query(name) for name, _ in request.pairs}
+    sent = request.body.get("parameter") if isinstance(request.body, dict) else None
+    for index, parameter in enumerate(sent if isinstance(sent, list) else ()):
+        name = parameter.get("name") if isinstance(parameter, dict) else None
+        if isinstance(name, str):
+            places.setdefault(name, f"Parameters.parameter[{index}]")
+    return [issue._replace(expression=places.get(issue.expression, issue.expression)) for issue in issues]
 
 
 def version_of(etag: str, header: str) -> str:

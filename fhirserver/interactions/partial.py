@@ -8,14 +8,15 @@ https://hl7.org/fhir/R4/search.html#errors, docs/adr/0005-custom-search-paramete
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Issue, Outcome
+from fhirserver.fhir.outcome import Issue, Outcome, in_query
 from fhirserver.search.index import FROM_DOCUMENT
 from fhirserver.search.mentioned import Named, mentioned
+from fhirserver.search.mentioned import named as named_in
 from fhirserver.search.query import Query
 from fhirserver.search.readers import shown
 from fhirserver.store.jobs import Job
@@ -50,20 +51,25 @@ class Unindexed(NamedTuple):
 Lack = Fragment | Unindexed
 
 
-def flagged(query: Query, lacks: Iterable[Lack], strict: bool) -> Query:
-    """With a warning for each. Who asked to be refused rather than misunderstood is."""
-    issues = [Issue("warning", "incomplete", f"{each}: what it finds may be too little or too much") for each in lacks]
+def flagged(query: Query, lacks: Mapping[Lack, str | None], strict: bool) -> Query:
+    """With a warning for each, and the parameter it is about. Who asked to be refused rather than misunderstood is."""
+    issues = [_lacking(f"{each}: what it finds may be too little or too much", name) for each, name in lacks.items()]
     if not issues:
         return query
     if strict:
-        raise Outcome(400, "incomplete", issues[0].diagnostics)
+        raise Outcome(400, "incomplete", issues[0].diagnostics, issues[0].expression)
     return replace(query, ignored=(*query.ignored, *issues), partial=True)
 
 
-def refuse_lacks(lacks: Iterable[Lack]) -> None:
+def refuse_lacks(lacks: Mapping[Lack, str | None]) -> None:
     """Where a guess would do harm, as in a condition or a statistic."""
-    for each in lacks:
-        raise Outcome(400, "incomplete", f"{each}, so that it is not known what matches")
+    for each, name in lacks.items():
+        issue = _lacking(f"{each}, so that it is not known what matches", name)
+        raise Outcome(400, issue.code, issue.diagnostics, issue.expression)
+
+
+def _lacking(said: str, name: str | None) -> Issue:
+    return Issue("warning", "incomplete", said, None if name is None else in_query(name))
 
 
 async def marked(ctx: Context, queries: Sequence[Query], strict: bool) -> Sequence[Query]:
@@ -75,11 +81,11 @@ async def marked(ctx: Context, queries: Sequence[Query], strict: bool) -> Sequen
     if unfinished:  # whoever waited for the job finds all, though this server was not told of its end yet
         building = (await ctx.live.renew()).building
         unfinished = dict.fromkeys(named for named in unfinished if named in building)
-    issues = [_warning(named, await ctx.live.job(named[0])) for named in unfinished]
+    issues = [_warning(named, _name(queries, named), await ctx.live.job(named[0])) for named in unfinished]
     if not issues:
         return queries
     if strict:
-        raise Outcome(503, "incomplete", issues[0].diagnostics, headers=RETRY)
+        raise Outcome(503, "incomplete", issues[0].diagnostics, issues[0].expression, headers=RETRY)
     first, *others = queries
     return [replace(first, ignored=(*first.ignored, *issues), partial=True), *others]
 
@@ -114,6 +120,7 @@ def refuse_unfinished(ctx: Context, query: Query) -> None:
             503,
             "incomplete",
             f"{code} is a new search parameter, and not every {type_} is indexed for it yet; try again later",
+            in_query(_name([query], (type_, code))),
             headers=RETRY,
         )
 
@@ -122,7 +129,16 @@ def _unfinished(ctx: Context, query: Query) -> Iterable[Named]:
     return dict.fromkeys(named for named in mentioned(query) if named in ctx.rules.building)
 
 
-def _warning(named: Named, job: Job | None) -> Issue:
+def _name(queries: Iterable[Query], named: Named) -> str:
+    """By which the client asks for a parameter, at the end of a chain too."""
+    for query in queries:
+        for name, criterion in zip(query.names, query.criteria, strict=False):
+            if named in named_in(query.type_, criterion):
+                return name
+    return named[1]
+
+
+def _warning(named: Named, name: str, job: Job | None) -> Issue:
     type_, code = named
     done, total = job.progress if job else (0, None)
     if job is not None and job.state in ("failed", "cancelled"):
@@ -131,6 +147,5 @@ def _warning(named: Named, job: Job | None) -> Issue:
         state = f"for which {100 * done // total} % of {total:,} {type_} resources are indexed"
     else:
         state = f"for which the {type_} resources are not indexed yet"
-    return Issue(
-        "warning", "incomplete", f"{code} is a new search parameter, {state}: what it finds may be partial", None
-    )
+    said = f"{code} is a new search parameter, {state}: what it finds may be partial"
+    return Issue("warning", "incomplete", said, in_query(name))

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import zip_longest
 
 from fhirserver.access.narrowing import within
 from fhirserver.access.policy import restrict
 from fhirserver.access.reach import in_records_of
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Outcome, invalid, too_costly
+from fhirserver.fhir.outcome import Outcome, in_query, invalid, too_costly
 from fhirserver.interactions.consenting import narrowing
 from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
@@ -80,14 +81,14 @@ class Found:
     """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked.
 
     `filters` are those of far ends, of which a chain may ask twice: by reference and by URL, and in what is contained.
-    `lacks` are why that may be too little or too much; `named` is what records refer to, and
-    `cared_for` the patients of practitioners, `entrusted` those of proxies.
+    `lacks` are why that may be too little or too much, with the parameter it is about, `named` what records refer to,
+    `cared_for` the patients of practitioners, and `entrusted` those of proxies.
     """
 
     references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
     filters: dict[tuple[str, Criterion], Filter] = field(default_factory=dict)
     forms: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
-    lacks: dict[Lack, None] = field(default_factory=dict)
+    lacks: dict[Lack, str | None] = field(default_factory=dict)
     named: dict[tuple[str, ...], Named] = field(default_factory=dict)
     cared_for: dict[CaredFor, tuple[str, ...]] = field(default_factory=dict)
     entrusted: dict[EntrustedTo, tuple[str, ...]] = field(default_factory=dict)
@@ -98,10 +99,26 @@ async def resolve(ctx: Context, query: Query, found: Found) -> Query:
     if _is_plain(query):
         return query
     resolution = _Resolution(ctx, query.type_, found)
-    resolved = [(criterion, await resolution.of(criterion)) for criterion in query.criteria]
+    resolved: list[tuple[Criterion, Criterion]] = []
+    for criterion, name in zip_longest(query.criteria, query.names):
+        resolved.append((criterion, await _named(resolution.of(criterion), name, found)))
     narrowed_ = any(isinstance(asked, Consented) and got != EVERYTHING for asked, got in resolved)
     total = "accurate" if narrowed_ and query.total == "estimate" else query.total
     return replace(query, criteria=tuple(got for _, got in resolved if got != EVERYTHING), total=total)
+
+
+async def _named(resolved: Awaitable[Criterion], name: str | None, found: Found) -> Criterion:
+    """What is refused or doubtful of a criterion is about the parameter by which the client asked for it."""
+    try:
+        return await resolved
+    except Outcome as refusal:
+        if name is None or refusal.issues[0].expression is not None:
+            raise
+        issues = [issue._replace(expression=in_query(name)) for issue in refusal.issues]
+        raise refusal.saying(issues) from refusal
+    finally:
+        if name is not None:
+            found.lacks.update({lack: said or name for lack, said in found.lacks.items()})
 
 
 class _Resolution:
@@ -208,7 +225,8 @@ class _Resolution:
         if behind:
             older = {f"search.{contained_key(contained.type_)}": {"$exists": True}, **older_than(max(behind.values()))}
             if await matching_ids(self._ctx.store, self._type, older, 1):
-                self._found.lacks.update({Unindexed(code, self._type): None for code in behind})
+                for code in behind:
+                    self._found.lacks.setdefault(Unindexed(code, self._type))
         return contained
 
     async def _leads_inside(self, code: str) -> bool:
@@ -312,7 +330,8 @@ class _Resolution:
             found = Expanded(dict.fromkeys(names, reached), fragments)
         else:
             found = await service(self._ctx).members(str(value))
-        self._found.lacks.update({Fragment(_name(clause), url): None for url in sorted(found.fragments)})
+        for url in sorted(found.fragments):
+            self._found.lacks.setdefault(Fragment(_name(clause), url))
         return [*tokens(found.codes, asked)]
 
 

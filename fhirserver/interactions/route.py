@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, invalid, not_found
 from fhirserver.interactions import batch, capabilities, histories, jobs, read, search, write
-from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.exchange import Answer, Request, located
 from fhirserver.interactions.own_operations import check_not_own, own_definition, read_own
 from fhirserver.interactions.summary import summarized
 
@@ -20,6 +20,13 @@ ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 async def perform(ctx: Context, request: Request, representation: bool = False) -> Answer:
     """Do what the request asks. `representation`: entries of a Bundle come back with their resources."""
+    try:
+        return await _perform(ctx, request, representation)
+    except Outcome as refusal:
+        raise refusal.saying(located(request, refusal.issues)) from refusal
+
+
+async def _perform(ctx: Context, request: Request, representation: bool) -> Answer:
     match request.path:
         case ():
             return await _system(ctx, request, representation)

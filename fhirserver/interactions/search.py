@@ -16,7 +16,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry, search_entries
 from fhirserver.fhir.ids import new_id
-from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
+from fhirserver.fhir.outcome import Issue, Outcome, gone, in_query, invalid, not_found, operation_outcome
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_after, page_url
@@ -98,23 +98,27 @@ def _context(ctx: Context, request: Request) -> Context:
 
 def _types(ctx: Context, request: Request, possible: Sequence[str]) -> Sequence[str]:
     """https://hl7.org/fhir/R4/search.html#2.21.1.2"""
-    asked = [name for key, value in request.pairs if key == "_type" for name in value.split(",")]
+    asked = [name for pair in request.pairs if _names_types(pair) for name in pair[1].split(",")]
     if not asked:
         return possible
     for name in asked:
         if name not in ctx.definitions.resource_types:
-            raise invalid(f"_type: {name[:80]!r} is not a resource type of FHIR R4", "_type")
+            raise invalid(f"_type: {name[:80]!r} is not a resource type of FHIR R4", in_query("_type"))
     chosen = [name for name in possible if name in asked]
     if not chosen:
-        raise invalid(f"_type: {', '.join(asked)[:200]} is not searched here", "_type")
+        raise invalid(f"_type: {', '.join(asked)[:200]} is not searched here", in_query("_type"))
     return chosen
 
 
+def _names_types(pair: tuple[str, str]) -> bool:
+    return pair[0] == "_type" and bool(pair[1].strip())
+
+
 def of_types(ctx: Context, request: Request, possible: Sequence[str] = ()) -> tuple[Query, ...]:
-    """A query for each type of a search of several; `_type` itself is no criterion of any."""
+    """A query for each type of a search of several; `_type` itself, but for an empty one, is no criterion of any."""
     types = _types(ctx, request, possible or sorted(ctx.definitions.resource_types))
-    named = tuple(pair for pair in request.pairs if pair[0] == "_type")
-    pairs = tuple(pair for pair in request.pairs if pair[0] != "_type")
+    named = tuple(pair for pair in request.pairs if _names_types(pair))
+    pairs = tuple(pair for pair in request.pairs if not _names_types(pair))
     queries = _parsed_each(ctx, request, types, pairs)
     return tuple(replace(query, used=(*named, *query.used)) for query in queries) if named else queries
 

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from fhirserver.access.audit import Asked, audited
 from fhirserver.access.policy import authorize_sending
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Issue, Outcome, invalid
+from fhirserver.fhir.outcome import Issue, Outcome, in_query, invalid
 from fhirserver.fhir.places import placed
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.route import perform
@@ -178,9 +178,9 @@ def _presented(asked: Request) -> Request:
         return replace(asked, pairs=kept, presentation=(*said.items(),))
     sentence = f"_pretty: {pretty[:80]!r} is neither true nor false"
     if asked.strict:
-        raise invalid(sentence, code="not-supported")
+        raise invalid(sentence, in_query("_pretty"), code="not-supported")
     del said["_pretty"]
-    ignored = Issue("warning", "not-supported", f"{sentence}; it was ignored")
+    ignored = Issue("warning", "not-supported", f"{sentence}; it was ignored", in_query("_pretty"))
     return replace(asked, pairs=kept, presentation=(*said.items(),), ignored=(ignored,))
 
 

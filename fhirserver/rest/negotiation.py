@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from fhirserver.fhir.outcome import Outcome
+from fhirserver.fhir.outcome import Outcome, in_query
 
 Format = Literal["json", "xml"]
 JSON_TYPE = "application/fhir+json"
@@ -46,7 +46,7 @@ def wanted(accept: str | None, format_: str | None) -> Format:
     if format_ is not None:
         found = NAMES.get(media_type(format_.replace(" ", "+")))
         if found is None:
-            raise Outcome(406, "not-supported", f"_format={format_} is not known; use json or xml")
+            raise Outcome(406, "not-supported", f"_format={format_} is not known; use json or xml", in_query("_format"))
         return found
     if not accept:
         return "json"

@@ -15,7 +15,7 @@ from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.search.canonicals import by_url, refers
 from fhirserver.search.criteria import LIST, Chain, Criterion
 from fhirserver.search.parameters import Parameter, Registry
-from fhirserver.search.readers import Unknown, shown, unknown_parameter
+from fhirserver.search.readers import Unfit, Unknown, shown, unknown_parameter
 from fhirserver.search.uses import check_chain
 
 MAX_HOPS = 20  # each takes a few calls within another; what it costs is bounded by the time of the search
@@ -78,7 +78,7 @@ class Chains:
         targets = self._targets(parameter, type_)
         if colon and target not in targets:
             known = ", ".join(targets[:8])
-            raise Unknown(f"{code}:{shown(target)}: {code} of {type_} never refers to that; it may refer to {known}")
+            raise Unfit(f"{code}:{shown(target)}: {code} of {type_} never refers to that; it may refer to {known}")
         return Chain(parameter, self._any((target,) if colon else targets, next_, far))
 
     def _has(self, type_: str, head: str, next_: str, far: Callable[[str], Criterion]) -> Chain:

@@ -30,12 +30,12 @@ def in_containers(query: Query, definitions: Definitions) -> tuple[Query, ...]:
     criteria = (*written, Contained(query.type_, asked))
     inside = query.type_ if query.contained_type == "contained" else None
     found = [
-        replace(query, type_=type_, criteria=criteria, inside=inside)
+        replace(query, type_=type_, criteria=criteria, names=(), inside=inside)
         for type_ in (query.type_, *(each for each in containers(definitions) if each != query.type_))
     ]
     if query.contained == "both" and inside:
         found.append(query)
     elif query.contained == "both":  # of one type, so that what is found by both is found once
         either = (AnyOf((AllOf(query.criteria), AllOf(criteria))),) if query.criteria else ()
-        found[0] = replace(query, criteria=either)
+        found[0] = replace(query, criteria=either, names=())
     return tuple(found)

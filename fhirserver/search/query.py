@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from fhirserver.fhir.outcome import Issue, Outcome, invalid
+from fhirserver.fhir.outcome import Issue, Outcome, in_query, invalid
 from fhirserver.fhir.units import fault
 from fhirserver.search.canonicals import versioned
 from fhirserver.search.chains import Chains, is_chain
@@ -23,10 +23,21 @@ from fhirserver.search.contained import of_container, unasked
 from fhirserver.search.criteria import LIST, Clause, Composite, Criterion, Quantity, Value, clauses, kind
 from fhirserver.search.filter_criteria import Filters
 from fhirserver.search.full_text import sought
+from fhirserver.search.impossible import impossible
 from fhirserver.search.includes import Include, from_all, including, to_one
 from fhirserver.search.index import boolean, case_matters, repeats
 from fhirserver.search.parameters import Parameter, Registry
-from fhirserver.search.readers import MAX_LENGTH, VALUES, Typed, Unknown, missing, shown, split, unknown_parameter
+from fhirserver.search.readers import (
+    MAX_LENGTH,
+    VALUES,
+    Typed,
+    Unfit,
+    Unknown,
+    missing,
+    shown,
+    split,
+    unknown_parameter,
+)
 from fhirserver.search.text_language import parse as parse_text
 from fhirserver.search.unused import Parts, unused
 from fhirserver.search.uses import check_modifier, check_repeats, check_values
@@ -88,13 +99,14 @@ class Query:
 
     `most` is how many matches all pages together have at most (`_maxresults`, docs/search.md).
     `contained` and `contained_type` are what the client says; `inside` is the type of contained resources, where these
-    are the matches themselves.
+    are the matches themselves. `names` are those of the first criteria, as the client wrote them.
     `ignored` is what was not used and why, `used` the pairs that were, as they were written. `partial`: not every
     resource is indexed for what is asked, so that nobody can say how many match. `kept` is what was made of it before.
     """
 
     type_: str
     criteria: tuple[Criterion, ...] = ()
+    names: tuple[str, ...] = ()
     sort: tuple[SortKey, ...] = ()
     count: int = 20
     most: int | None = None
@@ -181,50 +193,59 @@ def _parsed(
     said = dict(pairs)
     contained, kind_ = said.get("_contained", "false") != "false", said.get("_containedType", "container")
     if contained and len(types) > 1:
-        raise invalid("_contained: contained resources are searched by one type", code="not-supported")
+        sentence = "_contained: contained resources are searched by one type"
+        raise invalid(sentence, in_query("_contained"), code="not-supported")
     readers = [_Reader(type_, registry, base_url, containers=contained and kind_ == "container") for type_ in types]
     ignored: list[Issue] = []
     used: list[tuple[str, str]] = []
+    names: list[str] = []  # of the criteria
     for name, value in pairs:
+        where = in_query(name)
         try:
             _read(readers, name, value)
         except Unknown as unknown:
-            if strict:
-                raise invalid(str(unknown), code="not-supported") from unknown
-            ignored.append(Issue("warning", "not-supported", f"{unknown}; it was ignored"))
+            if strict or isinstance(unknown, Unfit):
+                raise invalid(str(unknown), where, code="not-supported") from unknown
+            ignored.append(Issue("warning", "not-supported", f"{unknown}; it was ignored", where))
         except Outcome as refusal:
-            raise invalid(f"{name[:80]}: {refusal}", code=refusal.issues[0].code) from refusal
+            raise invalid(f"{name[:80]}: {refusal}", where, code=refusal.issues[0].code) from refusal
         else:
             used.append((name, value))
+        if len(readers[0].criteria) > len(names):
+            names.append(name)
+            ignored += _in_vain(readers, name, strict)
     for reader in readers:
         check_repeats(reader.criteria)
     first = readers[0]
     if contained:
-        _check_contained(first)
-    ignored += _foreign_units(first.criteria)
+        _check_contained(first, names)
     includes = tuple(dict.fromkeys(each for reader in readers for each in reader.includes))
     revincludes = tuple(dict.fromkeys(each for reader in readers for each in reader.revincludes))
     most = _whole_number(first.once["_maxresults"], least=1) if "_maxresults" in first.once else None
     asked = first.once.get("_count")
     count = default_count if asked is None else _whole_number(asked)
     if count > max_count:
-        ignored.append(Issue("information", "too-costly", f"_count: a page has at most {max_count} matches"))
+        ignored.append(
+            Issue("information", "too-costly", f"_count: a page has at most {max_count} matches", in_query("_count"))
+        )
         used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
     summary = first.once.get("_summary", "false")
     unmet = "_containedType" in first.once and not contained
     parts = Parts(first.elements, summary, bool(includes or revincludes), unmet)
     answered = registry.definitions.resource_types if contained else types
-    for names, sentence in unused(registry.definitions, answered, parts):
+    for dropped, sentence in unused(registry.definitions, answered, parts):
+        where = in_query(next((name for name, _ in used if name.partition(":")[0] in dropped), "_elements"))
         if strict:
-            raise invalid(sentence, code="not-supported")
-        ignored.append(Issue("warning", "not-supported", f"{sentence}; it was ignored"))
-        used = [pair for pair in used if pair[0].partition(":")[0] not in names]
-        summary = "false" if "_summary" in names else summary
-        includes, revincludes = ((), ()) if "_include" in names else (includes, revincludes)
+            raise invalid(sentence, where, code="not-supported")
+        ignored.append(Issue("warning", "not-supported", f"{sentence}; it was ignored", where))
+        used = [pair for pair in used if pair[0].partition(":")[0] not in dropped]
+        summary = "false" if "_summary" in dropped else summary
+        includes, revincludes = ((), ()) if "_include" in dropped else (includes, revincludes)
     return tuple(
         Query(
             reader.type,
             criteria=tuple(reader.criteria),
+            names=tuple(names),
             sort=reader.order(),
             count=min(count, max_count),
             most=most,
@@ -244,25 +265,36 @@ def _parsed(
     )
 
 
-def _check_contained(reader: _Reader) -> None:
+def _in_vain(readers: Sequence[_Reader], name: str, strict: bool) -> Iterator[Issue]:
+    """What the last criterion asks for and nothing can meet, or not as it is written."""
+    last = [(reader.type, reader.criteria[-1]) for reader in readers]
+    for sentence in impossible(last):
+        if strict:
+            raise invalid(f"{name[:80]}: {sentence}", in_query(name), code="value")
+        yield Issue("warning", "value", f"{name[:80]}: {sentence}", in_query(name))
+    for sentence in _foreign_units(last[0][1]):
+        yield Issue("warning", "code-invalid", sentence, in_query(name))
+
+
+def _check_contained(reader: _Reader, names: Sequence[str]) -> None:
     """Of what is contained, what is known of it alone can be asked; it has no place in an order but its container's."""
-    for criterion in reader.criteria:
+    for name, criterion in zip(names, reader.criteria, strict=True):
         if (reason := unasked(criterion)) and not of_container(criterion):
-            raise invalid(reason, code="not-supported")
+            raise invalid(reason, in_query(name), code="not-supported")
     for key in reader.sort:
         if key.code not in ("_id", "_lastUpdated"):
             sentence = f"_sort: {key.code}: contained resources are sorted by _id or _lastUpdated of what contains them"
-            raise invalid(sentence, code="not-supported")
+            raise invalid(sentence, in_query("_sort"), code="not-supported")
 
 
-def _foreign_units(criteria: Iterable[Criterion]) -> Iterator[Issue]:
+def _foreign_units(criterion: Criterion) -> Iterator[str]:
     """What is no unit of UCUM is not refused, for records hold such units too."""
-    for clause in (clause for criterion in criteria for clause in clauses(criterion)):
+    for clause in clauses(criterion):
         for value in clause.values:
             for part in value.parts if isinstance(value, Composite) else (value,):
                 if isinstance(part, Quantity) and part.foreign is not None:
                     sentence = f"{clause.parameter.code}, unit {shown(part.foreign)!r}: {fault(part.foreign)}"
-                    yield Issue("warning", "code-invalid", f"{sentence}; it was compared with the same unit only")
+                    yield f"{sentence}; it was compared with the same unit only"
 
 
 def _read(readers: Sequence[_Reader], name: str, value: str) -> None:
@@ -315,7 +347,7 @@ def _checked_size(pairs: Sequence[tuple[str, str]]) -> int:
 def _check_text(pairs: Iterable[tuple[str, str]]) -> None:
     for name, value in pairs:
         if "\0" in name + value or _surrogate.search(name + value):
-            raise invalid(f"{shown(name)}: a NUL or half a surrogate pair is no text")
+            raise invalid(f"{shown(name)}: a NUL or half a surrogate pair is no text", in_query(name))
 
 
 class _Reader:
@@ -360,6 +392,8 @@ class _Reader:
             _MANY[code](self, value)
 
     def _criterion(self, name: str, value: str) -> Criterion:
+        if name in UNMODIFIED and (not value or value.isspace()):
+            raise Unknown(f"{name}: has no value")
         if name == FILTER:
             return self.filters.read(self.type, value)
         if name == NAMED_QUERY:
@@ -372,7 +406,9 @@ class _Reader:
     def order(self) -> tuple[SortKey, ...]:
         worded = any(sought(self.criteria))
         if not worded and any(key.code == SCORE for key in self.sort):
-            raise invalid(f"_sort: {SCORE} is how well words are matched: it needs _text or _content")
+            raise invalid(
+                f"_sort: {SCORE} is how well words are matched: it needs _text or _content", in_query("_sort")
+            )
         return tuple(self.sort) or ((BY_SCORE,) if worded else ())
 
     def _clause(self, code: str, modifier: str | None, value: str) -> Criterion:

@@ -53,6 +53,10 @@ class Unknown(Exception):
     """A name that is not served here: an error when strict, else reported."""
 
 
+class Unfit(Unknown):
+    """A type that a parameter never refers to. Without it the search would be another: an error when lenient, too."""
+
+
 class Typed(NamedTuple):
     """What a value is read against: its parameter, the type a modifier names, the server's URL, the resource types.
 

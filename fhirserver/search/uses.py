@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.outcome import Outcome, in_query, invalid
 from fhirserver.search.criteria import AllOf, AnyOf, Chain, Clause, Composite, Criterion, Negation, Value, Within
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.readers import shown
@@ -125,4 +125,4 @@ def _listed(before: str, names: Iterable[str]) -> str:
 
 def _refused(parameter: Parameter, what: str, allowed: str) -> Outcome:
     sentence = f"{what} is not allowed for {parameter.code}: its definition {parameter.url} allows {allowed}"
-    return invalid(sentence, code="not-supported")
+    return invalid(sentence, in_query(parameter.code), code="not-supported")

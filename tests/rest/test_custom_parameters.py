@@ -639,7 +639,7 @@ def test_expressions_that_are_more_than_paths(served: Served) -> None:
         ("born-at=ge1990-05-06", []),
         ("named=false", ["b"]),
         ("first-gp=Organization/o", ["a"]),
-        ("first-gp=Practitioner/p", []),
+        ("first-gp=Organization/p", []),
         ("first-gp:Organization.name=home", ["a"]),
         ("first-name=ada$king", ["a"]),
         ("first-name=bea$king", []),

@@ -48,6 +48,78 @@ def test_a_refusal_says_what_to_do(
     assert said in answer.json()["issue"][0]["diagnostics"]
 
 
+STRICT = {"Prefer": "handling=strict"}
+NOWHERE = "so that nothing matches Medication/1; it may refer to Group, Device, Patient, Location"
+
+
+# what a search is told where it is lenient, and refused for where it is strict
+@pytest.mark.parametrize(
+    ("path", "place", "said"),
+    [
+        ("Observation?subject=Medication/1", "http.subject", NOWHERE),
+        ("Observation?encounter.subject=Medication/1", "http.encounter.subject", "never refers to a Medication"),
+        ("?_type=Observation,Condition&subject=Medication/1", "http.subject", "never refers to a Medication"),
+        ("Patient?_id=a b!", "http._id", "_id: 'a b!' is no id"),
+        ("Patient/1/Observation?_id:not=a_b", "http._id:not", "_id:not: 'a_b' is no id"),
+        ("Patient?nme=x", "http.nme", "did you mean name?"),
+        ("Patient?organization.nme=x", "http.organization.nme", "did you mean name?"),
+        ("Patient?name:exact=", "http.name:exact", "name: has no value"),
+        ("Patient?_filter=", "http._filter", "_filter: has no value"),
+        ("Patient?_query=", "http._query", "_query: has no value"),
+        ("Patient?_type=", "http._type", "_type: has no value"),
+        ("?_type=&_id=1", "http._type", "_type: has no value"),
+        ("Patient?_pretty=foo", "http._pretty", "'foo' is neither true nor false"),
+        ("Patient?_summary=true&_elements=name", "http._summary", "_elements says which parts are wanted"),
+    ],
+)
+def test_a_search_names_the_parameter_of_the_url(fhir: Fhir, path: str, place: str, said: str) -> None:
+    fhir.put("Patient/1", {"resourceType": "Patient", "id": "1"})
+    bundle = fhir.bundle(path)
+    (issue,) = bundle["entry"][-1]["resource"]["issue"]
+    assert (issue["severity"], issue["expression"]) == ("warning", [place])
+    assert said in issue["diagnostics"]
+    refused = fhir.get(path, headers=STRICT)
+    assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (400, [place])
+    assert said in refused.json()["issue"][0]["diagnostics"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "place"),
+    [
+        ("Observation?date=soon", 400, "http.date"),
+        ("Observation?subject:Medication=1", 400, "http.subject:Medication"),
+        ("Observation?subject:Medication.code=1", 400, "http.subject:Medication.code"),
+        ("Observation?code:in=http://example.org/none", 400, "http.code:in"),
+        ("Patient?_has:Observation:patient:code:in=http://example.org/none", 400,
+         "http._has:Observation:patient:code:in"),
+        ("Patient?organization:below=Organization/1&general-practitioner:below=Practitioner/1", 400,
+         "http.general-practitioner:below"),
+        ("Patient?_list=$current-problems", 400, "http._list"),
+        ("Patient?_sort=nme", 400, "http._sort"),
+        ("Patient?_sort=_score", 400, "http._sort"),
+        ("Patient?_cursor=AAAA", 400, "http._cursor"),
+        ("Patient?_format=ttl", 406, "http._format"),
+        ("?_type=Nonsense", 400, "http._type"),
+        ("Medication?code=x&_contained=true&_sort=code", 400, "http._sort"),
+        ("Medication?_text=x&_contained=true", 400, "http._text"),
+        ("?_type=Medication,Patient&_contained=true", 400, "http._contained"),
+        ("Patient/_history?_count=x", 400, "http._count"),
+        ("Patient/_history?_since=soon", 400, "http._since"),
+        ("Patient/1/$everything?start=soon", 400, "http.start"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_parameter_of_the_url(fhir: Fhir, path: str, status: int, place: str) -> None:
+    fhir.put("Patient/1", {"resourceType": "Patient", "id": "1"})
+    refused = fhir.get(path)
+    assert (refused.status_code, refused.json()["issue"][0].get("expression")) == (status, [place])
+
+
+def test_what_is_asked_in_a_bundle_is_named_by_its_entry(fhir: Fhir) -> None:
+    entry = {"request": {"method": "GET", "url": "Patient?birthdate=soon"}}
+    answer = fhir.post("", {"resourceType": "Bundle", "type": "batch", "entry": [entry]}).json()
+    assert answer["entry"][0]["response"]["outcome"]["issue"][0]["expression"] == ["Bundle.entry[0]"]
+
+
 def test_a_byte_order_mark_is_passed_over(fhir: Fhir) -> None:
     answer = fhir.post("Patient", content=b"\xef\xbb\xbf" + PATIENT.encode(), headers={"Content-Type": JSON})
     assert answer.status_code == 201, answer.text

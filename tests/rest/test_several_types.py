@@ -96,6 +96,7 @@ def link(bundle: dict[str, Any], relation: str) -> str | None:
         ("_type=Observation,Condition,Procedure&_sort=subject,-_lastUpdated", "p1 o2 c1 o1 p2 o3 c2"),
         ("_type=Observation,Condition&_sort=code,-_id", "o3 o1 c2 c1 o2"),
         ("_type=Observation,Procedure&date=ge2024-02", "o3 p1"),
+        ("_type=Observation,Condition&subject=Location/x", ""),
         ("_id=ada,o1", "o1 ada"),
         ("_lastUpdated=lt2000", ""),
     ],
@@ -163,7 +164,7 @@ def test_what_one_type_does_not_know_is_named(record: Fhir, query: str, named: s
     "query",
     ["_type=Observation,Condition&_sort=date", "_type=Observation,Patient&_sort=value-quantity", "_sort=code",
      "_type=Observation,Condition&_filter=date gt 2020", "_type=Observation,Condition&code=a|b|c",
-     "_type=Nonsense", "_type=", "_type=Observation,Condition&_cursor=AAAA"],
+     "_type=Nonsense", "_type=,Condition", "_type=Observation,Condition&_cursor=AAAA"],
 )  # fmt: skip
 def test_what_has_no_meaning_is_refused(record: Fhir, query: str) -> None:
     assert record.get(f"?{query}").status_code == 400

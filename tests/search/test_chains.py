@@ -90,9 +90,6 @@ UNKNOWN = [
     ("Observation", "subjet.name=1", "subjet is not a search parameter of Observation here; did you mean subject"),
     ("Observation", "code.name=1", "code of Observation is of type token; a chain goes through references"),
     ("Observation", "patient.name.given=1", "name of Patient is of type string"),
-    ("Observation", "subject:Medication.code=1", "subject of Observation never refers to that; it may refer to"),
-    ("Observation", "subject:identifier.name=1", "subject:identifier: subject of Observation never refers to that"),
-    ("Observation", "subject:.name=1", "subject of Observation never refers to that"),
     ("Observation", "subject.=1", "an empty name is no search parameter of"),
     ("Observation", ".name=1", "an empty name is no search parameter of Observation"),
     ("Observation", "patient._count=1", "_count is not a search parameter of Patient"),
@@ -121,12 +118,18 @@ def test_what_cannot_be_followed_is_refused_or_reported(type_: str, text: str, s
         read(type_, text)
     assert (refusal.value.status, refusal.value.issues[0].code) == (400, "not-supported")
     assert sentence in refusal.value.issues[0].diagnostics
+    assert refusal.value.issues[0].expression == f"http.{text.partition('=')[0]}"
     query = read(type_, f"{text}&_id=1", strict=False)
+    assert query.ignored[0].expression == refusal.value.issues[0].expression
     assert (query.criteria[1:], query.used) == ((), (("_id", "1"),))
     assert sentence in query.ignored[0].diagnostics
 
 
 REFUSED = [
+    ("Observation", "subject:Medication.code=1", "subject of Observation never refers to that; it may refer to"),
+    ("Observation", "subject:identifier.name=1", "subject:identifier: subject of Observation never refers to that"),
+    ("Observation", "encounter.subject:Medication.code=1", "subject:Medication: subject of Encounter never"),
+    ("Observation", "subject:.name=1", "subject of Observation never refers to that"),
     ("Observation", "patient.birthdate=then", "patient.birthdate: 'th' is not a prefix"),
     ("Observation", "patient.name:missing=maybe", "neither true nor false"),
     ("Observation", "patient.name:nonsense=1", "patient.name:nonsense: the modifier :nonsense is not supported here"),
@@ -146,6 +149,7 @@ def test_bad_chains_are_refused_with_a_sentence(type_: str, text: str, sentence:
         read(type_, text, strict=strict)
     assert refusal.value.status == 400
     assert sentence in refusal.value.issues[0].diagnostics
+    assert refusal.value.issues[0].expression == f"http.{text.partition('=')[0][:80]}"
 
 
 def test_a_value_is_read_by_the_types_that_can_read_it() -> None:

@@ -158,7 +158,7 @@ FOUND = [
     ("Observation", "subject:Group=1", "d"),
     ("Observation", "subject:Patient=2", "b"),
     ("Observation", "patient=1", "a"),
-    ("Observation", "patient=Group/1", ""),
+    ("Observation", "subject=Group/1&patient:missing=true", "d"),
     ("Observation", "subject=Patient/2", "b"),
     ("Observation", "subject=Patient/2/_history/3", "b"),
     ("Observation", "subject=Patient/2/_history/2", ""),

@@ -224,6 +224,47 @@ def test_bad_values_are_refused_with_a_sentence(type_: str, text: str, sentence:
         read(type_, text, strict=strict)
     assert refusal.value.status == 400
     assert sentence in refusal.value.issues[0].diagnostics
+    if text.count("&") < 100 and len(text) < 1_000_000:  # it is about all of them
+        *_, last = text.split("&")
+        assert refusal.value.issues[0].expression in {f"http.{each.partition('=')[0]}" for each in (text, last)}
+
+
+# (type, query, how it begins, what may be there or not); what finds nothing is kept
+IMPOSSIBLE = [
+    ("Observation", "subject=Medication/1", "subject: subject of Observation never refers to a Medication, so that"),
+    ("Observation", "subject=Patient/1,Medication/1", "nothing matches Medication/1; it may refer to Group, Device"),
+    ("Observation", f"subject={BASE}/Medication/1", "never refers to a Medication"),
+    ("Observation", "patient=Group/1/_history/2", "patient: patient of Observation never refers to a Group"),
+    ("Observation", "encounter.subject=Medication/1", "encounter.subject: subject of Encounter never refers to a Me"),
+    ("Patient", "_has:Observation:patient:encounter=Patient/1", "encounter of Observation never refers to a Patient"),
+    (
+        "Observation",
+        '_filter=subject re "Medication/1"',
+        "_filter: subject of Observation never refers to a",
+    ),
+    ("Observation", '_filter=not (code eq a or subject re "Medication/1")', "subject of Observation never refers to a"),
+    ("MedicationRequest", "subject=Medication/1&_contained=true", "never refers to a Medication"),
+    ("Patient", "_id=a b!", "_id: 'a b!' is no id, which has 1 to 64 letters, digits, '-' and '.': nothing matches it"),
+    ("Patient", "_id=" + "a" * 65, "is no id"),
+    ("Patient", "_id=1,Patient/1", "_id: 'Patient/1' is no id"),
+    ("Patient", "_id:not=a_b", "_id:not: 'a_b' is no id"),
+    ("Observation", "patient._id=a_b", "patient._id: 'a_b' is no id"),
+    ("Observation", "subject._id=a_b", "subject._id: 'a_b' is no id"),
+    ("Patient", "_filter=_id eq a_b", "_filter: 'a_b' is no id"),
+]
+
+
+@pytest.mark.parametrize(("type_", "text", "sentence"), IMPOSSIBLE)
+def test_what_nothing_can_have_is_refused_or_told(type_: str, text: str, sentence: str) -> None:
+    with pytest.raises(Outcome) as refusal:
+        read(type_, text)
+    (issue,) = refusal.value.issues
+    name = text.partition("=")[0]
+    assert (refusal.value.status, issue.code, issue.expression) == (400, "value", f"http.{name}")
+    assert sentence in issue.diagnostics
+    query = read(type_, text, strict=False)
+    assert query.ignored == (issue._replace(severity="warning"),)
+    assert (len(query.criteria), query.used[0][0]) == (1, name)
 
 
 UNKNOWN = [
@@ -256,6 +297,8 @@ def test_unknown_names_are_refused_or_reported(type_: str, text: str, sentence: 
     assert (refusal.value.status, refusal.value.issues[0].code) == (400, "not-supported")
     assert sentence in refusal.value.issues[0].diagnostics
     query = read(type_, f"{text}&_id=1", strict=False)
+    where = f"http.{text.partition('=')[0]}"
+    assert (refusal.value.issues[0].expression, query.ignored[0].expression) == (where, where)
     assert query.used == (("_id", "1"),)
     assert [issue.severity for issue in query.ignored] == ["warning"]
     assert sentence in query.ignored[0].diagnostics
@@ -289,6 +332,8 @@ def test_what_has_no_effect_is_reported_or_refused(type_: str, text: str, senten
     assert sentence in str(refusal.value)
     query = read(type_, text, strict=False)
     (issue,) = query.ignored
+    where = f"http.{dropped or '_elements'}"
+    assert (refusal.value.issues[0].expression, issue.expression) == (where, where)
     assert sentence in issue.diagnostics
     assert dropped not in dict(query.used)
     assert (query.summary == "false") == (dropped in ("", "_summary", "_containedType"))
@@ -305,6 +350,11 @@ def test_what_has_no_effect_is_reported_or_refused(type_: str, text: str, senten
         ("Patient", "_elements=name&_summary=false"),
         ("Observation", "_sort=date&_sort=date"),
         ("Patient", "_include:iterate=Organization:partof"),
+        ("Observation", "subject=http://elsewhere.org/Medication/1"),
+        ("Observation", "subject=urn:uuid:1-2,Patient/1/_history/1"),
+        ("Provenance", "target=Medication/1"),
+        ("AuditEvent", "entity.subject=Medication/1"),
+        ("Observation", "subject:missing=true"),
     ],
 )
 def test_what_has_an_effect_is_not_reported(type_: str, text: str) -> None:
@@ -338,7 +388,7 @@ def test_a_page_has_a_largest_size_and_says_so() -> None:
     query = read("Observation", "_count=5000")
     assert query.count == 1000
     assert query.used == (("_count", "1000"),)
-    assert query.ignored[0].severity == "information"
+    assert (query.ignored[0].severity, query.ignored[0].expression) == ("information", "http._count")
     assert read("Observation", "").count == 20
 
 

@@ -1,0 +1,75 @@
+"""Values that no resource can have where they are asked for: they find nothing, and who typed them is told.
+
+    Observation?subject=Medication/1    the subject of an Observation is never a Medication
+    Patient?_id=a b                     no id has a space
+
+https://hl7.org/fhir/R4/search.html#errors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from fhirserver.search.criteria import (
+    AllOf,
+    AnyOf,
+    Chain,
+    Clause,
+    Composite,
+    Contained,
+    Criterion,
+    Negation,
+    Reference,
+    Value,
+    Within,
+    kind,
+)
+from fhirserver.search.parameters import Parameter
+from fhirserver.search.readers import shown
+
+_id = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_ANY = frozenset({"Resource", "Any"})
+
+
+def impossible(asked: Sequence[tuple[str, Criterion]]) -> list[str]:
+    """A sentence for each such value of what is asked of several types; none where one of them can have it."""
+    found = [list(dict.fromkeys(_of(type_, criterion))) for type_, criterion in asked]
+    return found[0] if found and all(found) else []
+
+
+def _of(type_: str, criterion: Criterion) -> Iterator[str]:
+    match criterion:
+        case Clause(parameter, modifier, values) if modifier != "missing":
+            for value in values:
+                yield from _said(type_, parameter, value)
+        case Chain(others=others):
+            yield from impossible(others)
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from _of(type_, part)
+        case Negation(part) | Within(part=part):
+            yield from _of(type_, part)
+        case Contained(inner, part):
+            yield from _of(inner, part)
+
+
+def _said(type_: str, parameter: Parameter, value: Value) -> Iterator[str]:
+    match value:
+        case str() if kind(parameter) == "id" and not _id.fullmatch(value):
+            yield f"{shown(value)!r} is no id, which has 1 to 64 letters, digits, '-' and '.': nothing matches it"
+        case Reference((form,)) if parameter.type == "reference" and (target := _never(parameter, form)):
+            known = ", ".join(parameter.targets[:8])
+            never = f"{parameter.code} of {type_} never refers to a {target}, so that nothing matches {shown(form)}"
+            yield f"{never}; it may refer to {known}"
+        case Composite(parts):
+            for (component, _), part in zip(parameter.components, parts, strict=True):
+                yield from _said(type_, component, part)
+
+
+def _never(parameter: Parameter, form: str) -> str | None:
+    """The type of a reference to a resource here, if the parameter leads to others alone."""
+    target, slash, _ = form.partition("/")
+    if not slash or not target.isalpha() or not parameter.targets or not _ANY.isdisjoint(parameter.targets):
+        return None
+    return None if target in parameter.targets else target
