@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WriteConcernError
+
+from fhirserver.store.mirror import Encoded
 
 Collection = AsyncCollection[dict[str, Any]]
 DUPLICATE_KEY = 11000
@@ -18,7 +19,7 @@ class Write(NamedTuple):
     """A document to insert, or to put in the place of this version of it."""
 
     id: Any
-    document: RawBSONDocument
+    document: Encoded
     replaces: int | None = None
 
 

@@ -15,10 +15,9 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from uuid import uuid4
 
-from bson.raw_bson import RawBSONDocument
 from pymongo.errors import DocumentTooLarge
 
-from fhirserver.store.mirror import LARGEST, encoded
+from fhirserver.store.mirror import LARGEST, Encoded, encoded
 from fhirserver.store.outstanding import LINES, Outstanding
 from fhirserver.store.resources import Store
 from fhirserver.store.schema import AUDIT_EVENT
@@ -69,7 +68,7 @@ class Ledger:
             await self.checkpoint()
         return [True] * len(asked)
 
-    def _sealed(self, lines: list[bytes]) -> RawBSONDocument:
+    def _sealed(self, lines: list[bytes]) -> Encoded:
         first, before, seals = self._number + 1, self._seal, []
         for line in lines:
             self._number += 1

@@ -22,6 +22,13 @@ T = TypeVar("T")
 LARGEST = 16 * 1024 * 1024  # https://www.mongodb.com/docs/manual/reference/limits/
 
 
+class Encoded(RawBSONDocument):
+    """A document that is bytes already: who asks whether it is empty, as the driver does, need not read it."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class _DecimalEncoder(TypeEncoder):
     """Decimals as Decimal128; what has more than 34 digits is rounded."""
 
@@ -45,7 +52,7 @@ async def mirrored(documents: Iterable[dict[str, Any]], write: Callable[[], Awai
         return await write()
 
 
-def encoded(document: dict[str, Any]) -> RawBSONDocument:
+def encoded(document: dict[str, Any]) -> Encoded:
     """One document as it will lie in the database. What is wrong with it is raised here, before others go with it."""
     try:
         data = bson.encode(document, codec_options=CODECS)
@@ -55,7 +62,7 @@ def encoded(document: dict[str, Any]) -> RawBSONDocument:
         data = bson.encode(document | {"resource": _without_big_integers(document["resource"])}, codec_options=CODECS)
     if len(data) > LARGEST:
         raise DocumentTooLarge(f"{len(data):,} bytes")
-    return RawBSONDocument(data)
+    return Encoded(data)
 
 
 def _without_big_integers(node: Any) -> Any:
