@@ -12,6 +12,8 @@ from typing import NamedTuple
 from fhirserver.store.seals import digest_of, sealed
 from fhirserver.store.versions import Document
 
+FARTHEST = 16  # places from its seal that a line is looked for
+
 
 class Row(NamedTuple):
     """A line, the seal that was written with it, and whether that holds by the seal written before it.
@@ -43,19 +45,22 @@ def rows(key: bytes, group: Document) -> Iterator[Row]:
 
 
 def _judged(
-    key: bytes, strand: str, number: int, before: object, lines: list[object], seals: list[object]
+    key: bytes, strand: str, first: int, before: object, lines: list[object], seals: list[object]
 ) -> Iterator[Row]:
-    lacking = len(lines) < len(seals)
-    at = 0
-    for written in seals:
-        line = lines[at] if at < len(lines) else None
-        holds = _holds(key, before, number, line, written)
-        stays = lacking and not holds  # the line of this seal was taken out, so this may be that of another
-        yield Row(strand, number, None if stays else _bytes(line), _bytes(written), holds)
-        before, number, at = written, number + 1, at if stays else at + 1
-    for line in lines[at:] if not lacking else ():
+    """Where lines were taken out or put in, each of the others lies at most so many places from its seal."""
+    moved = len(lines) - len(seals)
+    low, high = max(min(moved, 0), -FARTHEST), min(max(moved, 0), FARTHEST)
+    used = set[int]()
+    for at, written in enumerate(seals):
+        here = range(max(at + low, 0), min(at + high + 1, len(lines)))
+        found = next((each for each in here if _holds(key, before, first + at, lines[each], written)), None)
+        line = lines[at] if found is None and not moved else None if found is None else lines[found]
+        used.add(at if found is None else found)
+        yield Row(strand, first + at, _bytes(line), _bytes(written), found is not None)
+        before = written
+    beyond = [line for at, line in enumerate(lines) if at not in used] if moved > 0 else []
+    for number, line in enumerate(beyond[-moved:], first + len(seals)):
         yield Row(strand, number, _bytes(line), None, intact=False)
-        number += 1
 
 
 def _holds(key: bytes, before: object, number: int, line: object, written: object) -> bool:

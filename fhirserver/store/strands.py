@@ -117,7 +117,7 @@ class _Walk:
     def step(self, document: Document) -> Break | None:
         place = document["ledger"]
         self._number += 1
-        self._unmade.pop(place["number"], None)  # another server could make it
+        self._come_to(place["number"])
         if place["number"] != self._number:
             found, self._number = self._number, place["number"]
             return Break(self._strand, found, f"is missing: the line after the one before it is {place['number']}")
@@ -129,6 +129,11 @@ class _Walk:
         self.lines += 1
         differs = self.noted == self._number and self._note["seal"] != seal
         return Break(self._strand, self._number, "is not what was noted when it was written") if differs else None
+
+    def _come_to(self, number: int) -> None:
+        """There is an event: another server could make it. What is not as it was written is beside its line."""
+        if (found := self._unmade.get(number)) is not None and found.row.intact:
+            del self._unmade[number]
 
     def end(self) -> Iterator[Break]:
         yield from self.over(max([self.noted, *self._unmade]) + 1)
@@ -143,6 +148,8 @@ class _Walk:
 
     def _without(self, found: _Without) -> Break:
         reason = "was changed before an event was made of it, or the key is another one"
+        if found.row.seal is None and found.row.line is not None:
+            reason = "is a line without a seal: it was put in, or its seal was taken out"
         if found.row.intact:
             reason = f"is as it was written, and no event could be made of it: {found.cause}"
         return Break(self._strand, found.row.number, reason)

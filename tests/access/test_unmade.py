@@ -217,6 +217,8 @@ HARM: dict[str, tuple[Callable[[Json], Json], list[int]]] = {
     "a line taken out": (lambda it: {"lines": cut(it["lines"], 3)}, [3]),
     "a seal taken out": (lambda it: {"seals": cut(it["seals"], 6)}, [6]),
     "a line put in": (lambda it: {"lines": [*it["lines"], it["lines"][0]]}, [7]),
+    "a line put in between": (lambda it: {"lines": [*it["lines"][:2], b"[]", *it["lines"][2:]]}, [7]),
+    "two at once": (lambda it: {"lines": [b"[]", *cut(it["lines"][1:], 2)]}, [1, 3]),
     "all lines": (lambda it: {"lines": []}, [1, 2, 3, 4, 5, 6]),
     "no list": (lambda it: {"lines": "text"}, [1]),
     "nothing": (lambda it: {"lines": [], "seals": []}, [1]),
@@ -256,6 +258,21 @@ def test_what_is_no_group_of_lines_is_told_too(left: Served) -> None:
 
     found, verdict = inside(left, work)
     assert (found, verdict.lines, [each[:2] for each in verdict.breaks]) == ([0], 2, [("x", 0)])
+
+
+def test_what_was_put_in_beside_lines_that_follow_is_named(left: Served) -> None:
+    async def work(ctx: Context) -> tuple[list[int], Verdict]:
+        await write(ctx, 1, 2)
+        found = await group(ctx)
+        await group(ctx, lines=[*found["lines"], b"[]"])
+        await write(ctx, 3, 4)
+        return await unmade(ctx), await checked(ctx)
+
+    found, verdict = inside(left, work)
+    assert (found, verdict.lines) == ([3], 4)
+    assert [each[1:] for each in verdict.breaks] == [
+        (3, "is a line without a seal: it was put in, or its seal was taken out")
+    ]
 
 
 def test_each_is_said_once_and_tried_once(
