@@ -3,22 +3,25 @@
 https://hl7.org/fhir/R4/valueset-observation-statistics.html. Percentiles are interpolated between the two nearest
 values, as by numpy's default; `std-dev` and `variance` are those of a sample, `skew` and `kurtosis` (0 for the normal
 distribution) those of the values as they are. What is not defined for so few values is None.
+
+What is computed is exact, or of as many digits as numbers have here; `Precision` says how many of them mean something.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import cached_property
 from typing import NamedTuple
 
 from fhirserver.fhir.units import UCUM
 
 DAY = timedelta(days=1)
+MORE = 2  # digits than were measured
 _DIFFERENCE = {"Cel": "K", "[degF]": "[degR]"}  # UCUM has no products with a scale that does not begin at nothing
 _SIMPLE = re.compile(r"[A-Za-z]*(?:\[\w+\])?")
 
@@ -46,6 +49,32 @@ class Sample:
     @cached_property
     def squares(self) -> float:
         return math.fsum(each * each for each in self.deviations)
+
+
+class Precision(NamedTuple):
+    """How finely values were measured: the exponent of their last decimal place, and their digits from the first on.
+
+    `60`, `70` and `7.25` have an exponent of -2, and 4 digits from tens to hundredths.
+    """
+
+    exponent: int
+    digits: int
+
+    @classmethod
+    def of(cls, values: Collection[Decimal]) -> Precision:
+        """Of values as they were measured, before they were converted to another unit."""
+        exponent = min((int(value.as_tuple().exponent) for value in values), default=0)
+        return cls(exponent, max((value.adjusted() for value in values if value), default=exponent) - exponent + 1)
+
+    def rounded(self, value: Decimal | float) -> Decimal:
+        """A statistic to two digits more than were measured, in all or after the point, whichever are more.
+
+        So sums, percentiles and what was measured stay as they are, a mean says as much as it can tell (62.33 of 60, 62
+        and 65), and neither 5.4 mg in g nor 37 Cel in K loses a digit.
+        """
+        exact = Decimal(repr(value)) if isinstance(value, float) else value
+        after_point = exact.adjusted() - self.exponent + 1
+        return Context(prec=max(1, self.digits + MORE, after_point + MORE)).plus(exact)
 
 
 class Line(NamedTuple):

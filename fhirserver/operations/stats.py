@@ -1,7 +1,8 @@
 """Observation/$stats: statistics of a subject's measurements. https://hl7.org/fhir/R4/observation-operation-stats.html
 
 A code counts where an observation has it and where a component has it; of a panel, whose own code has no values, each
-measurement gets statistics of its own: the components, and the observations that are its members.
+measurement gets statistics of its own: the components, and the observations that are its members. A statistic has two
+digits more than what was measured (`statistics.Precision`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from fhirserver.operations.measurements import (
 )
 from fhirserver.operations.parameters import given, once, taken, whole
 from fhirserver.operations.registry import operation
-from fhirserver.operations.statistics import STATISTICS, WITHOUT_UNIT, Sample, daily, regression, squared
+from fhirserver.operations.statistics import STATISTICS, WITHOUT_UNIT, Precision, Sample, daily, regression, squared
 from fhirserver.store.hops import one_budget, referred_ids
 
 PARAMETERS = (
@@ -160,6 +161,7 @@ class Result(NamedTuple):
 
     code: str
     sample: Sample
+    precision: Precision
     unit: str | None
     total: int
 
@@ -202,13 +204,15 @@ async def _results(ctx: Context, group: Group, unit: str | None) -> list[Result]
     results = []
     for code, rows in (by_code or {group.code: []}).items():
         chosen = one_unit(Counter(row.get("unit") for row in rows), unit if rows else None)
-        measured = (
-            (row.get("time"), chosen.conversions[row.get("unit")].of(row["value"].to_decimal()))
+        measured = [
+            (row.get("time"), row.get("unit"), row["value"].to_decimal())
             for row in rows
             if row.get("unit") in chosen.conversions
-        )
+        ]
+        sample = Sample(tuple((time, chosen.conversions[unit_].of(value)) for time, unit_, value in measured))
+        precision = Precision.of([value for _, _, value in measured])
         total = await ctx.store.count("Observation", having(group.filter, code))
-        results.append(Result(code, Sample(tuple(measured)), chosen.unit, total))
+        results.append(Result(code, sample, precision, chosen.unit, total))
     return results
 
 
@@ -274,4 +278,5 @@ def _component(name: str, value: Decimal | float | int | None, unit: str | None,
     if value is None or not math.isfinite(value):
         reason = {"system": ABSENT, "code": "not-a-number" if result.sample.measured else "unknown"}
         return component | {"dataAbsentReason": {"coding": [reason]}}
-    return component | {"valueQuantity": quantity(value, unit)}
+    written = value if isinstance(value, int) else result.precision.rounded(value)
+    return component | {"valueQuantity": quantity(written, unit)}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fhirserver.operations.downsampling import Point, lttb
 from fhirserver.operations.lastn import Seen, groups, newest
-from fhirserver.operations.statistics import STATISTICS, Sample, daily, regression, squared
+from fhirserver.operations.statistics import STATISTICS, Precision, Sample, daily, regression, squared
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
@@ -238,7 +238,8 @@ STATS = [
     ("code=pulse&code=puls&statistic=maximum", {"pulse": {"maximum": 64}, "puls": {"maximum": 68}}),
     (f"code=puls&system={LOINC}&statistic=median&statistic=sum", {"puls": {"median": 67, "sum": 199}}),
     ("code=bp&statistic=average", {"sys": {"average": 125}, "dia": {"average": 82.5}}),
-    ("code=sys&statistic=std-dev,total-count", {"sys": {"std-dev": pytest.approx(7.0710678), "total-count": 2}}),
+    ("code=puls&statistic=average,variance", {"puls": {"average": 66.33, "variance": 4.333}}),
+    ("code=sys&statistic=std-dev,total-count", {"sys": {"std-dev": 7.0711, "total-count": 2}}),
     ("code=SYS&statistic=average,total-count", {"SYS": {"average": 125, "total-count": 2}}),
     ("code=BP&statistic=average", {"sys": {"average": 125}, "dia": {"average": 82.5}}),
     ("code=none&statistic=average,count", {"none": {"average": None, "count": 0}}),
@@ -255,6 +256,36 @@ STATS = [
     ),
     ("code=loop&statistic=count,total-count", {"loop": {"count": 0, "total-count": 1}}),
 ]
+
+
+# as measured, what comes of them, and how it is written
+PRECISION = [
+    ("60 62 65", Decimal(187) / 3, "62.33"),
+    ("60 65", Decimal("62.5"), "62.5"),
+    ("60.0 65", Decimal("62.50"), "62.50"),
+    ("5 6 8", Decimal(19) / 3, "6.33"),
+    ("0.7 0.8 1.3", 0.93333333333333333, "0.9333"),
+    ("120 121", 0.7071067811865476, "0.70711"),
+    ("98.7", Decimal("37.05555555555555555555555555555556"), "37.056"),
+    ("37", Decimal("310.15"), "310.15"),
+    ("5.4", Decimal("0.0054"), "0.0054"),
+    ("0.0054", Decimal("5.4"), "5.4"),
+    ("0.01 1000 1.01", Decimal("1001.02") / 3, "333.673333"),
+    ("1000 2000 2500", Decimal(5500) / 3, "1833.33"),
+    ("0 0", Decimal(0), "0"),
+    ("-3 -4 -4", Decimal(-11) / 3, "-3.67"),
+    ("2", 1e-9 / 3, "3.33E-10"),
+    ("9", Decimal("12345678901234567890"), "12345678901234567890"),
+]
+
+
+@pytest.mark.parametrize(("measured", "value", "written"), PRECISION)
+def test_a_statistic_has_two_digits_more_than_was_measured(measured: str, value: Decimal | float, written: str) -> None:
+    assert str(Precision.of([Decimal(each) for each in measured.split()]).rounded(value)) == written
+
+
+def test_what_has_no_values_has_a_precision() -> None:
+    assert Precision.of([]) == (0, 1)
 
 
 @pytest.mark.parametrize(("query", "expected"), STATS)
