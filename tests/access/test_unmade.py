@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from seam import Apps
 
 Json = dict[str, Any]
+HEALTHMATE = [sys.executable, "-c", "from fhirserver.cli import main; main()"]
 SECRET = "of lines without events"
 CHANGED, DEFECT = 5, 9
 MANY = 12
@@ -343,9 +347,30 @@ def test_a_key_that_is_another_one_spoils_nothing(left: Served) -> None:
     async def wrong(ctx: Context) -> list[int]:
         return await unmade(ctx)
 
-    inside(left, lambda ctx: write(ctx, 1, 2, 3))
-    assert inside(left, wrong, secret=SecretStr("another")) == [1, 2, 3]
-    assert inside(left, checked) == Verdict(3, 1, ())
+    inside(left, lambda ctx: write(ctx, *range(1, MANY + 1)))
+    assert inside(left, wrong, secret=SecretStr("another")) == [*range(1, MANY + 1)]
+    assert inside(left, checked) == Verdict(MANY, 1, ())
+
+
+def test_the_command_line_names_them_all(left: Served) -> None:
+    inside(left, lambda ctx: write(ctx, *range(1, 31)))
+    url = left.settings.mongodb_url
+    assert url
+    said = subprocess.run(
+        [*HEALTHMATE, "audit", "verify"],
+        capture_output=True,
+        text=True,
+        env=os.environ
+        | {
+            "HEALTHMATE_MONGODB_URL": url.get_secret_value(),
+            "HEALTHMATE_DATABASE": left.settings.database,
+            "HEALTHMATE_SECRET": "another",
+        },
+    )
+    assert said.returncode == 1
+    assert said.stdout == "0 audit events in 1 strands are as they were written.\n"
+    named = [each for each in said.stderr.splitlines() if each.startswith("FAIL")]
+    assert [int(each.split()[2]) for each in named] == [*range(1, 31)]
 
 
 def test_what_the_database_refuses_stays_alone(left: Served, monkeypatch: pytest.MonkeyPatch) -> None:
