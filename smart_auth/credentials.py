@@ -28,8 +28,8 @@ from smart_auth.server import Auth, digest
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ALGORITHMS = tuple(KTY)
-LEEWAY = 30  # seconds that clocks may be apart
-LONGEST = 300
+LEEWAY = 30  # seconds that clocks may be apart: for what has expired, and for what is not valid yet
+LONGEST = 300  # seconds from now to `exp`, strictly
 LONGEST_JTI = 256
 CREDENTIALS = ("client_secret", "client_assertion", "client_assertion_type")  # in a form
 WRONG = "no client is registered with these credentials"
@@ -141,8 +141,10 @@ def _check(auth: Auth, client: Client, claims: Mapping[str, Any], audiences: Seq
         raise invalid_client("iss and sub of the assertion are both the client_id")
     if claims.get("aud") not in (*audiences, *([each] for each in audiences)):
         raise invalid_client(f"aud of the assertion is {' or '.join(audiences)}")
-    if not now - LEEWAY < expires <= now + LONGEST + LEEWAY:
-        raise invalid_client(f"the assertion expired, or expires later than in {LONGEST} s")
+    if expires <= now - LEEWAY:
+        raise invalid_client("the assertion expired")
+    if not expires <= now + LONGEST:
+        raise invalid_client(f"the assertion expires later than in {LONGEST} s by the clock of this server")
     if begins > now + LEEWAY:
         raise invalid_client("the assertion is not valid yet")
     if not isinstance(jti, str) or not 0 < len(jti) <= LONGEST_JTI:

@@ -143,6 +143,7 @@ FORGED: dict[str, Callable[[Smart], str]] = {
     "the public key as a secret": signed_with_the_public_key,
     "jku elsewhere": lambda s: s.assertion("service", head={"jku": "https://evil.example/jwks"}),
     "expired": lambda s: s.assertion("service", exp=int(time.time()) - 60),
+    "expires in more than five minutes": lambda s: s.assertion("service", exp=int(time.time()) + 320),
     "expires in an hour": lambda s: s.assertion("service", exp=int(time.time()) + 3600),
     "expires never": lambda s: s.assertion("service", exp=None),
     "expires at the end of time": lambda s: s.assertion("service", exp=1e308),
