@@ -25,8 +25,9 @@ from fhirserver.app import contexts, create_app
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir import json
 from fhirserver.interactions.load import Receipt, load
-from fhirserver.settings import Settings
+from fhirserver.settings import Settings, default_base_url
 from fhirserver.store import embedded
+from fhirserver.store.connect import connect
 from fhirserver.store.schema import SERVER
 
 GRACE_SECONDS = 10
@@ -184,10 +185,41 @@ async def operator(settings: Settings) -> AsyncIterator[Context]:
         yield replace(ctx, caller=OPERATOR)
 
 
+ADDRESS = "address"  # of the server that last began, in the row of the collection that servers share
+
+
+async def as_served(settings: Settings) -> Settings:
+    """The settings of one record with the bases of the server that last began on it, unless these were set.
+
+    A command does not see with which `--port` the server runs.
+    """
+    if is_set(settings) or settings.mongodb_url is None:
+        return settings
+    client = await connect(settings.mongodb_url.get_secret_value(), timeout=settings.request_timeout)
+    try:
+        found = await client[settings.database][SERVER].find_one({"_id": ADDRESS}, {"_id": 0})
+    finally:
+        await client.close()
+    return settings.model_copy(update=found or {})
+
+
+def is_set(settings: Settings) -> bool:
+    """Whether the base of these settings is another than what follows from host and port."""
+    derived = default_base_url(settings.host, settings.port)
+    return settings.base_url != derived and not settings.base_url.startswith(f"{derived}/")
+
+
+async def is_known(ctx: Context) -> bool:
+    """Whether the base is more than a guess: it was set, or a server said it."""
+    return is_set(ctx.settings) or await ctx.store.database[SERVER].find_one({"_id": ADDRESS}) is not None
+
+
 async def prepare(settings: Settings, say: Callable[[str], None]) -> None:
     """Make sure of the database while a refusal can still be said in a sentence, and add the demo patients."""
     for part in settings.partitions().values():
         async with operator(part) as ctx:
+            bases = {"base_url": part.base_url, "auth_url": part.auth_url}
+            await ctx.store.database[SERVER].update_one({"_id": ADDRESS}, {"$set": bases}, upsert=True)
             await ctx.store.ensure(*await ctx.store.types())  # no request waits for an index that this release brings
             if settings.demo:
                 await populate(ctx, say)

@@ -12,6 +12,7 @@ import click
 from fhirserver.cli.running import data_option, person_named, print_json, record_settings, tenant_option, with_context
 from fhirserver.context import Context
 from fhirserver.interactions.choosing import Offered
+from fhirserver.process import is_known
 from smart_auth import events, launches, tokens
 from smart_auth.scopes import parse as parse_scope
 
@@ -29,6 +30,8 @@ def launch_token(
     """Begin an EHR launch as a user and print what the app is opened with, as JSON; it waits for five minutes."""
 
     async def run(ctx: Context) -> dict[str, Any]:
+        if not await is_known(ctx):
+            raise click.ClickException("no server has begun on this record, so its base is not known; start it first")
         person, checked = await person_named(ctx, user), launches.checked(context)
         offering = replace(ctx.auth, choices=Offered(ctx))
         if (wrong := await launches.about_others(offering, person, checked)) is not None:

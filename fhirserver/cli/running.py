@@ -16,7 +16,7 @@ from fhirserver import process, telemetry
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.process import PortTaken, database, operator
+from fhirserver.process import PortTaken, as_served, database, operator
 from fhirserver.settings import PREFIX, Settings, unknown_variables
 from fhirserver.store.connect import DatabaseRefused
 from fhirserver.store.faults import refusal
@@ -86,7 +86,7 @@ def with_context(settings: Settings, run: Callable[[Context], Coroutine[Any, Any
     """Run a command's work with the database, as the operator, whom no scope binds."""
 
     async def inside(full: Settings) -> T:
-        async with operator(full) as ctx:
+        async with operator(await as_served(full)) as ctx:
             return await run(ctx)
 
     with refusals(), process.stopping_in_order(), database(settings) as full:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from apps import EC, RSA, App, Smart
+from brief import briefly
 from click.testing import CliRunner, Result
 from people import Browser, person
 
 from fhirserver import telemetry
 from fhirserver.cli import main
+from fhirserver.process import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -20,10 +22,16 @@ def quiet_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "configure", lambda level: None)
 
 
-def run(smart: Smart, *arguments: str) -> Result:
+@pytest.fixture(scope="module", autouse=True)
+def begun(smart: Smart) -> None:
+    """As `healthmate serve --port …` does before it serves: commands are told no port."""
+    briefly(prepare(smart.settings, lambda line: None))
+
+
+def run(smart: Smart, *arguments: str, **more: str) -> Result:
     assert smart.settings.mongodb_url
     url = smart.settings.mongodb_url.get_secret_value()
-    variables = {"MONGODB_URL": url, "DATABASE": smart.settings.database, "PORT": str(smart.settings.port)}
+    variables = {"MONGODB_URL": url, "DATABASE": smart.settings.database} | more
     environment = {f"HEALTHMATE_{name}": value for name, value in variables.items()}
     return CliRunner().invoke(main, [*arguments], env=environment)
 
@@ -86,6 +94,7 @@ def test_an_app_with_a_secret_and_a_launch(smart: Smart) -> None:
     smart.patients("ada")
     person(smart.settings, "ada", patient="ada")
     opened = printed(smart, "launch-token", "--user", "Ada", "--patient", "ada", "--client", "growth")
+    assert opened["iss"] == smart.settings.base_url
     assert opened["url"].startswith("https://app.example/launch?x=1&iss=")
     browser = Browser(smart.settings)
     with browser.http:
@@ -127,3 +136,13 @@ def test_an_id_is_taken_once_and_nobody_launches_as_a_stranger(smart: Smart) -> 
     for patient in ("other", "not-there"):
         refused = run(smart, "launch-token", "--user", "ada", "--patient", patient)
         assert (refused.exit_code, f"Patient/{patient} is not there" in refused.stderr) == (1, True)
+
+
+def test_a_launch_names_the_base_that_is_set_or_served_and_never_a_guess(smart: Smart) -> None:
+    person(smart.settings, "eve")
+    public = "https://record.example/fhir"
+    result = run(smart, "launch-token", "--user", "eve", BASE_URL=public)
+    assert json.loads(result.stdout)["iss"] == public
+    never_served = {"DATABASE": f"{smart.settings.database[:30]}-never"}
+    refused = run(smart, "launch-token", "--user", "eve", **never_served)
+    assert (refused.exit_code, "no server has begun" in refused.stderr) == (1, True), refused.output

@@ -13,7 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from apps import Smart, agreed
+from brief import briefly
 from people import PASSWORD, Browser
+
+from fhirserver.process import prepare
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "smart.md").read_text(), re.DOTALL | re.MULTILINE)
@@ -30,7 +33,6 @@ class Shell:
             "PYTHONPATH": str(ROOT),
             "HEALTHMATE_MONGODB_URL": smart.settings.mongodb_url.get_secret_value(),
             "HEALTHMATE_DATABASE": smart.settings.database,
-            "HEALTHMATE_PORT": str(smart.settings.port),
             "HEALTHMATE_LOG_LEVEL": "error",
         }
         self.port = smart.settings.port
@@ -58,6 +60,7 @@ class Shell:
 
 @pytest.fixture
 def shell(smart: Smart, tmp_path: Path) -> Iterator[Shell]:
+    briefly(prepare(smart.settings, lambda line: None))
     shell = Shell(smart, tmp_path)
     with shell.bash:
         yield shell
