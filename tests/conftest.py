@@ -21,6 +21,7 @@ from ports import free_port
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pymongo import MongoClient
+from tls import TLS
 
 from fhirserver.app import contexts, create_app
 from fhirserver.bulk.jobs import perform, sweep
@@ -55,7 +56,7 @@ class Fhir:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
-        self.http = httpx.Client(base_url=base_url + "/", timeout=60)
+        self.http = httpx.Client(base_url=base_url + "/", timeout=60, verify=TLS)
 
     def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         if "json" in kwargs and "content-type" not in {name.lower() for name in kwargs.get("headers", {})}:

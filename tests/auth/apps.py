@@ -16,6 +16,7 @@ from brief import briefly
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from people import Browser
+from tls import TLS
 
 from fhirserver.store.connect import connect
 from smart_auth import clients
@@ -41,7 +42,7 @@ class Smart:
         self.settings = served.settings
         self.fhir: Fhir = served.client
         self.issuer = served.settings.auth_url
-        self.http = httpx.Client(base_url=self.issuer, timeout=60)
+        self.http = httpx.Client(base_url=self.issuer, timeout=60, verify=TLS)
 
     def inside(self, story: Callable[[Auth], Awaitable[T]]) -> T:
         async def run() -> T:

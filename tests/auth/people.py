@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 from brief import briefly
+from tls import TLS
 
 from fhirserver.settings import Settings
 from fhirserver.store.connect import connect
@@ -55,7 +56,7 @@ class Browser:
 
     def __init__(self, settings: Settings) -> None:
         self.base = settings.auth_url
-        self.http = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+        self.http = httpx.Client(timeout=60, verify=TLS, limits=httpx.Limits(max_keepalive_connections=0))
 
     def get(self, path: str, **kwargs: Any) -> httpx.Response:
         return self.http.get(self._url(path), **kwargs)
