@@ -18,7 +18,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.bundles import bundle, entry, search_entries
 from fhirserver.fhir.ids import new_id
-from fhirserver.fhir.outcome import Outcome, gone, invalid, not_found, operation_outcome
+from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
 from fhirserver.fhir.references import mentioned, parse
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url, signed, verified
@@ -27,7 +27,7 @@ from fhirserver.interactions.resolve import visible
 from fhirserver.interactions.sight import current, sees_all
 from fhirserver.interactions.summary import Part, part_of, trim
 from fhirserver.interactions.unmade import lacking
-from fhirserver.operations.parameters import given, once, taken, whole
+from fhirserver.operations.parameters import Taken, leniently, once, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.care_dates import Days, days, within
 from fhirserver.search.compartments import types_with
@@ -55,6 +55,7 @@ class Asked(NamedTuple):
     part: Part
     cursor: str | None
     used: Pairs
+    ignored: tuple[Issue, ...]
 
     def wants(self, type_: str) -> bool:
         return self.types is None or type_ in self.types
@@ -105,7 +106,7 @@ async def everything_of_all(ctx: Context, request: Request, type_: str, _: None)
     authorize(ctx.caller, "everything", type_)
     authorize(ctx.caller, "search", type_)
     about = About(type_)
-    asked = _asked(ctx, taken("$everything", given(ctx, request), PARAMETERS[type_]), type_)
+    asked = _asked(ctx, leniently(ctx, request, "$everything", PARAMETERS[type_]), type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, f"{type_}/$everything"))
     async with one_budget(ctx.store):
         filters = await _filters(ctx, about, asked)
@@ -124,7 +125,7 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     """A searchset: the resource itself, then the others in the order of type and id."""
     authorize(ctx.caller, "everything", type_)
     reference = f"{type_}/{id_}"
-    asked = _asked(ctx, taken("$everything", given(ctx, request), PARAMETERS[type_]), type_)
+    asked = _asked(ctx, leniently(ctx, request, "$everything", PARAMETERS[type_]), type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, reference))
     async with one_budget(ctx.store):
         whole = await sees_all(ctx, type_)
@@ -160,7 +161,7 @@ async def _answer(
     """`more` is where the next page begins, if there is one."""
     matches = [each for each in page if asked.wants(each.type)]
     entries = [*_entries(ctx, matches, asked.part, "match"), *_entries(ctx, others, asked.part, "include")]
-    if issues := await lacking(ctx, filter(asked.wants, _looked_at(type_, asked)), "r"):
+    if issues := [*asked.ignored, *await lacking(ctx, filter(asked.wants, _looked_at(type_, asked)), "r")]:
         entries.append(entry(None, json.encode(operation_outcome(issues)), mode="outcome"))
     links = _links(ctx, request, asked, more)
     total = None if more is not None or asked.cursor is not None else len(matches)
@@ -168,7 +169,8 @@ async def _answer(
     return Answer(status=200, body=body)
 
 
-def _asked(ctx: Context, values: dict[str, list[Any]], type_: str) -> Asked:
+def _asked(ctx: Context, given: Taken, type_: str) -> Asked:
+    values = given.values
     since = once(values, "_since")
     largest = ctx.settings.max_count
     part = {name: text for name in ("_elements", "_summary") if (text := once(values, name)) is not None}
@@ -180,6 +182,7 @@ def _asked(ctx: Context, values: dict[str, list[Any]], type_: str) -> Asked:
         part_of(part),
         once(values, "_cursor"),
         tuple((name, text) for name in PARAMETERS[type_] for text in values.get(name, ())),
+        given.ignored,
     )
 
 

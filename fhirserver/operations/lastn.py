@@ -16,13 +16,13 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry
 from fhirserver.fhir.ids import new_id
-from fhirserver.fhir.outcome import invalid, operation_outcome, too_costly
-from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.fhir.outcome import Issue, invalid, operation_outcome, too_costly
+from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.search import filter_of, parsed
 from fhirserver.interactions.sight import seen
 from fhirserver.interactions.summary import Part, trim
-from fhirserver.operations.parameters import given, once, whole
+from fhirserver.operations.parameters import given, left_out, once, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.query import RESULT, Query
 from fhirserver.store.blobs import unpack
@@ -56,12 +56,7 @@ class Seen(NamedTuple):
 async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     """A searchset of the `max` newest of each subject and code (1 where not said), newest first; ties are included."""
     authorize(ctx.caller, "lastn", type_)
-    values = given(ctx, request)
-    most = whole({"max": [value for name, value in values if name == "max"]}, "max", 1, MOST)
-    pairs = tuple((name, once({name: [value]}, name) or "") for name, value in values if name != "max")
-    for name, value in pairs:
-        if name.partition(":")[0] in RESULT - PARTS or (name, value) == ("_summary", "count"):
-            raise invalid(f"$lastn answers all groups at once; it has no {name[:80]}", name[:80], code="not-supported")
+    most, pairs, ignored = _asked(ctx, request)
     _check_asked([name for name, _ in pairs])
     query = parsed(ctx, request, type_, pairs)
     async with one_budget(ctx.store):
@@ -75,19 +70,36 @@ async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     versions = {version.id: version for version in now if not version.deleted}
     found = [versions[each.id] for each in chosen if each.id in versions]
     links = [("self", page_url(ctx.base_url, "/".join(request.path), (*query.used, ("max", str(most)))))]
-    body = bundle(
-        "searchset", _entries(ctx, query, found), id_=new_id(), updated=ctx.now(), total=len(found), links=links
-    )
+    entries = _entries(ctx, query, found, (*ignored, *query.ignored))
+    body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=len(found), links=links)
     return Answer(status=200, body=body)
 
 
-def _entries(ctx: Context, query: Query, found: Iterable[Stored]) -> Iterator[bytes]:
+def _asked(ctx: Context, request: Request) -> tuple[int, Pairs, tuple[Issue, ...]]:
+    """`max`, what is searched, and what was left out."""
+    most: list[str] = []
+    pairs: list[tuple[str, str]] = []
+    left: list[tuple[str, str]] = []
+    for name, given_ in given(ctx, request):
+        value = once({name: [given_]}, name) or ""
+        if name.partition(":")[0] in RESULT - PARTS or (name, value) == ("_summary", "count"):
+            left.append((name, f"$lastn answers all groups at once; it has no {name[:80]}"))
+        elif name != "max":
+            pairs.append((name, value))
+        elif value:
+            most.append(value)
+        else:
+            left.append((name, "max: has no value"))
+    return whole({"max": [*most]}, "max", 1, MOST), tuple(pairs), left_out(request, left)
+
+
+def _entries(ctx: Context, query: Query, found: Iterable[Stored], issues: Sequence[Issue]) -> Iterator[bytes]:
     part = Part(query.summary, frozenset(query.elements))
     for version in found:
         body = version.body if part.whole else trim(ctx.definitions, version.body, part)
         yield entry(f"{ctx.base_url}/{version.reference}", body, mode="match")
-    if query.ignored:
-        yield entry(None, json.encode(operation_outcome(query.ignored)), mode="outcome")
+    if issues:
+        yield entry(None, json.encode(operation_outcome([*issues])), mode="outcome")
 
 
 def _check_asked(names: Sequence[str]) -> None:

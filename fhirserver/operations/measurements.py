@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fhirserver.context import Context
-from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.fhir.outcome import Issue, Outcome, invalid
 from fhirserver.fhir.units import SAME, UCUM, Conversion, base, conversion
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.search import filter_of, parsed
@@ -25,8 +25,17 @@ Stage = dict[str, Any]
 PARAMETER = "combo-code-value-quantity"
 
 
-async def matching(ctx: Context, request: Request, subject: str, codes: Sequence[str], dates: Sequence[str]) -> Stage:
-    """The filter of a subject's observations, of any of these codes where some are named.
+class Matching(NamedTuple):
+    """A filter, and what is told about the search that it is of."""
+
+    filter: Stage
+    ignored: tuple[Issue, ...]
+
+
+async def matching(
+    ctx: Context, request: Request, subject: str, codes: Sequence[str], dates: Sequence[str]
+) -> Matching:
+    """Of a subject's observations, of any of these codes where some are named.
 
     What was entered in error is left out.
     """
@@ -38,7 +47,8 @@ async def matching(ctx: Context, request: Request, subject: str, codes: Sequence
     )
     if (patient := _patient(ctx, subject)) is not None:
         ctx.touched(patient, (patient,))
-    return await filter_of(ctx, parsed(ctx, request, "Observation", pairs))
+    query = parsed(ctx, request, "Observation", pairs)
+    return Matching(await filter_of(ctx, query), query.ignored)
 
 
 def one_subject(text: str, name: str) -> str:

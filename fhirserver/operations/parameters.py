@@ -5,14 +5,14 @@ https://hl7.org/fhir/R4/operations.html#request
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from fhirserver.context import Context
 from fhirserver.fhir import json
-from fhirserver.fhir.outcome import invalid
+from fhirserver.fhir.outcome import Issue, invalid, operation_outcome
 from fhirserver.interactions.changes import accepted
-from fhirserver.interactions.exchange import Request
+from fhirserver.interactions.exchange import Request, located
 
 Values = list[tuple[str, Any]]
 
@@ -46,15 +46,54 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+class Taken(NamedTuple):
+    """The values of an operation by name, and what was left out of them and why."""
+
+    values: dict[str, list[Any]]
+    ignored: tuple[Issue, ...]
+
+
+def leniently(ctx: Context, request: Request, operation: str, known: Collection[str]) -> Taken:
+    """As a search takes its parameters: those that are not known or have no value are left out, which is told.
+
+    Under `Prefer: handling=strict` they are refused. https://hl7.org/fhir/R4/search.html#errors
+    """
+    found: dict[str, list[Any]] = {}
+    left: list[tuple[str, str]] = []
+    for name, value in given(ctx, request):
+        if name not in known:
+            left.append((name, _unknown(operation, name, known)))
+        elif isinstance(value, str) and (not value or value.isspace()):
+            left.append((name, f"{name}: has no value"))
+        else:
+            found.setdefault(name, []).append(value)
+    return Taken(found, left_out(request, left))
+
+
+def left_out(request: Request, left: Sequence[tuple[str, str]]) -> tuple[Issue, ...]:
+    """A warning for each (name, sentence), with those of the request. Who asked to be refused is."""
+    if left and request.strict:
+        raise invalid(left[0][1], left[0][0], code="not-supported")
+    issues = [Issue("warning", "not-supported", f"{sentence}; it was ignored", name) for name, sentence in left]
+    return (*request.ignored, *located(request, issues))
+
+
+def outcome(issues: Sequence[Issue]) -> list[dict[str, Any]]:
+    """What an answer of Parameters says about what was left out, if anything was."""
+    return [{"name": "outcome", "resource": operation_outcome(list(issues))}] if issues else []
+
+
+def _unknown(operation: str, name: str, known: Collection[str]) -> str:
+    shown = ", ".join(each for each in known if each != "_cursor")
+    return f"{operation} has no parameter {name[:80]!r} here; it has {shown}"
+
+
 def taken(operation: str, values: Iterable[tuple[str, Any]], known: Collection[str]) -> dict[str, list[Any]]:
     """The values by name. A parameter that the operation does not have is refused, not ignored."""
     found: dict[str, list[Any]] = {}
     for name, value in values:
         if name not in known:
-            shown = ", ".join(each for each in known if each != "_cursor")
-            raise invalid(
-                f"{operation} has no parameter {name[:80]!r} here; it has {shown}", name[:80], code="not-supported"
-            )
+            raise invalid(_unknown(operation, name, known), name, code="not-supported")
         found.setdefault(name, []).append(value)
     return found
 

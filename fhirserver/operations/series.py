@@ -23,7 +23,7 @@ from fhirserver.fhir.units import KEPT
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.operations.downsampling import Point, lttb
 from fhirserver.operations.measurements import Stage, matching, measurements, one_subject, one_unit, quantity
-from fhirserver.operations.parameters import given, once, taken, whole
+from fhirserver.operations.parameters import leniently, once, outcome, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.readers import split, unescape
 from fhirserver.store.hops import one_budget
@@ -61,6 +61,7 @@ DEFINITION = Described(
         Parameter("count", "integer", "How many values there are.", min=1, use="out"),
         Parameter("unit", "Quantity", "The unit of the values.", use="out"),
         Parameter("point", None, "A value and its observation, or a mean and what it is of.", 0, "*", "out", POINT),
+        Parameter("outcome", "OperationOutcome", "What was ignored, and why.", use="out"),
     ),
 )
 
@@ -73,22 +74,23 @@ async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     of each stretch of time that has values, with `min`, `max` and `count`. All are in one unit.
     """
     authorize(ctx.caller, "series", type_)
-    values = taken("$series", given(ctx, request), PARAMETERS)
+    values, ignored = leniently(ctx, request, "$series", PARAMETERS)
     method = once(values, "method") or "lttb"
     if method not in METHODS:
         raise invalid(f"method={method[:80]} is none of {', '.join(METHODS)}", "method")
     points = whole(values, "points", DEFAULT_POINTS, MOST_POINTS)
     codes = [unescape(code) for code in split(once(values, "code") or "", ",")]
     async with one_budget(ctx.store):
-        filter_ = await matching(
-            ctx, request, _subject(values), _codes(codes), [str(d) for d in values.get("date", ())]
-        )
-        stages = [*measurements(filter_, codes), {"$match": {"time": {"$exists": True}}}]
+        dates = [str(date) for date in values.get("date", ())]
+        asked = await matching(ctx, request, _subject(values), _codes(codes), dates)
+        stages = [*measurements(asked.filter, codes), {"$match": {"time": {"$exists": True}}}]
         facts = await ctx.store.aggregate(type_, [*stages, _FACTS])
         chosen = one_unit({fact["_id"]: fact["count"] for fact in facts}, once(values, "unit"))
         fact = _together([fact for fact in facts if fact["_id"] in chosen.conversions])
         rows = await _points(ctx, [*stages, *chosen.stages()], fact, method, points) if fact["count"] else []
-    return Answer(status=200, body=json.encode(_parameters(chosen.unit, method, fact["count"], rows)))
+    answered = _parameters(chosen.unit, method, fact["count"], rows)
+    answered["parameter"] += outcome((*ignored, *asked.ignored))
+    return Answer(status=200, body=json.encode(answered))
 
 
 def _together(facts: list[Row]) -> Row:

@@ -32,7 +32,7 @@ from fhirserver.operations.measurements import (
     one_unit,
     quantity,
 )
-from fhirserver.operations.parameters import given, once, taken, whole
+from fhirserver.operations.parameters import leniently, once, outcome, whole
 from fhirserver.operations.registry import operation
 from fhirserver.operations.statistics import STATISTICS, WITHOUT_UNIT, Precision, Sample, daily, regression, squared
 from fhirserver.store.hops import one_budget, referred_ids
@@ -69,7 +69,7 @@ Json = dict[str, Any]
 async def stats(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     """Parameters with an Observation for each code, a component for each statistic; the sources where asked for."""
     authorize(ctx.caller, "stats", type_)
-    values = taken("$stats", given(ctx, request), PARAMETERS)
+    values, ignored = leniently(ctx, request, "$stats", PARAMETERS)
     subject = once(values, "subject")
     if not subject:
         raise invalid("$stats needs a subject, such as Patient/123", "subject", code="required")
@@ -81,7 +81,7 @@ async def stats(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     sources: list[bytes] = []
     async with one_budget(ctx.store):
         limits = [f"{prefix}{time}" for prefix, time in zip(("ge", "le"), period, strict=True) if time]
-        everything = await matching(ctx, request, subject, (), limits)
+        everything, told = await matching(ctx, request, subject, (), limits)
         groups = [await _group(ctx, everything, code) for code in codes]
         results = [r for group in groups for r in await _results(ctx, group, once(values, "unit"))]
         if include == "true":
@@ -94,6 +94,7 @@ async def stats(ctx: Context, request: Request, type_: str, _: None) -> Answer:
         for result in results
     ]
     parameters += [b'{"name":"source","resource":' + body + b"}" for body in sources]
+    parameters += [json.encode(each) for each in outcome((*ignored, *told))]
     content = b'{"resourceType":"Parameters","parameter":[' + b",".join(parameters) + b"]}"
     return Answer(status=200, body=content if parameters else b'{"resourceType":"Parameters"}')
 

@@ -200,12 +200,36 @@ REFUSED = [
     ("Encounter/stay/$everything?start=2020", "has no parameter 'start' here; it has _since, _type"),
     ("Encounter/stay/$everything?_cursor=AAAA", "cursor"),
     ("Patient/$everything?patient=ada", "has no parameter 'patient' here"),
+    ("Patient/ada/$everything?_type=", "_type: has no value"),
 ]
+
+# each for all records, for one, and for an encounter
+IGNORED = [
+    ("nonsense=1", "http.nonsense", "$everything has no parameter 'nonsense' here; it has "),
+    ("_sort=date", "http._sort", "has no parameter '_sort' here"),
+    ("_since=", "http._since", "_since: has no value"),
+    ("_pretty=foo", "http._pretty", "_pretty: 'foo' is neither true nor false"),
+]
+
+
+@pytest.mark.parametrize("path", ["Patient/$everything", "Patient/ada/$everything", "Encounter/stay/$everything"])
+@pytest.mark.parametrize(("query", "place", "sentence"), IGNORED)
+def test_what_is_ignored_is_told(record: Fhir, path: str, query: str, place: str, sentence: str) -> None:
+    *entries, told = record.bundle(f"{path}?{query}&_count=2")["entry"]
+    assert [each["fullUrl"] for each in entries] == [
+        each["fullUrl"] for each in record.bundle(f"{path}?_count=2")["entry"]
+    ]
+    (issue,) = told["resource"]["issue"]
+    assert (told["search"], issue["severity"], issue["expression"]) == ({"mode": "outcome"}, "warning", [place])
+    assert sentence in issue["diagnostics"]
+    assert issue["diagnostics"].endswith("; it was ignored")
+    refused = record.get(f"{path}?{query}", headers={"Prefer": "handling=strict"})
+    assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (400, [place])
 
 
 @pytest.mark.parametrize(("path", "sentence"), REFUSED)
 def test_refusals(record: Fhir, path: str, sentence: str) -> None:
-    answer = record.get(path)
+    answer = record.get(path, headers={"Prefer": "handling=strict"})
     assert answer.status_code == 400, answer.text
     assert sentence in answer.json()["issue"][0]["diagnostics"]
 

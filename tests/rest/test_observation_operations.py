@@ -374,6 +374,49 @@ def test_refusals(record: Fhir, path: str, status: int, sentence: str) -> None:
     assert sentence in answer.json()["issue"][0]["diagnostics"]
 
 
+IGNORED = [
+    ("$lastn?patient=ada&code=pulse", "nonsense=1", "nonsense is not a search parameter of Observation here"),
+    ("$lastn?patient=ada&code=pulse", "_sort=date", "$lastn answers all groups at once; it has no _sort"),
+    ("$lastn?patient=ada&code=pulse", "_summary=count", "it has no _summary"),
+    ("$lastn?patient=ada&code=pulse", "max=", "max: has no value"),
+    ("$lastn?patient=ada&code=pulse", "encounter=Patient/1", "encounter of Observation never refers to a Patient"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=count", "nonsense=1", "$stats has no parameter 'nonsense' here"),
+    ("$stats?subject=Patient/ada&code=pulse&statistic=count", "unit=", "unit: has no value"),
+    ("$stats?code=pulse&statistic=count", "subject=Medication/1", "subject of Observation never refers to a Medi"),
+    ("$series?patient=ada&code=pulse", "nonsense=1", "$series has no parameter 'nonsense' here; it has patient"),
+    ("$series?patient=ada&code=pulse", "method=", "method: has no value"),
+    *(
+        (path, "_pretty=foo", "_pretty: 'foo' is neither true nor false")
+        for path in (
+            "$lastn?patient=ada&code=pulse",
+            "$stats?subject=Patient/ada&code=pulse&statistic=count",
+            "$series?patient=ada&code=pulse",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "query", "sentence"), IGNORED)
+def test_what_is_ignored_is_told(record: Fhir, path: str, query: str, sentence: str) -> None:
+    answer = record.bundle(f"Observation/{path}&{query}")
+    told = answer["entry"][-1] if "entry" in answer else answer["parameter"][-1]
+    assert told.get("search", told.get("name")) in ({"mode": "outcome"}, "outcome")
+    (issue,) = told["resource"]["issue"]
+    place = f"http.{query.partition('=')[0]}"
+    assert (issue["severity"], issue["expression"]) == ("warning", [place])
+    assert sentence in issue["diagnostics"]
+    refused = record.get(f"Observation/{path}&{query}", headers={"Prefer": "handling=strict"})
+    assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (400, [place])
+    assert sentence in refused.json()["issue"][0]["diagnostics"]
+
+
+def test_what_is_ignored_of_parameters_that_are_posted_is_named_by_its_place(record: Fhir) -> None:
+    given = {"patient": "ada", "code": "pulse", "nonsense": "1"}
+    parameter = [{"name": name, "valueString": value} for name, value in given.items()]
+    answer = record.post("Observation/$series", {"resourceType": "Parameters", "parameter": parameter}).json()
+    assert answer["parameter"][-1]["resource"]["issue"][0]["expression"] == ["Parameters.parameter[2]"]
+
+
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(-1e6, 1e6)), max_size=60), st.integers(1, 70))
 def test_lttb_is_a_part_of_its_input(raw: list[tuple[int, float]], count: int) -> None:
     points = [Point(float(x), y) for x, y in sorted(raw)]

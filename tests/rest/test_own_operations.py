@@ -39,7 +39,7 @@ def test_a_definition_says_what_it_is_of(fhir: Fhir) -> None:
     assert (series["code"], series["resource"], series["type"]) == ("series", ["Observation"], True)
     assert (series["system"], series["instance"], series["affectsState"]) == (False, False, False)
     assert {"name": "code", "use": "in", "min": 1, "max": "1"}.items() <= series["parameter"][2].items()
-    assert [part["name"] for part in series["parameter"][-1]["part"]][:2] == ["time", "value"]
+    assert [part["name"] for part in series["parameter"][-2]["part"]][:2] == ["time", "value"]
     assert fhir.bundle("OperationDefinition/healthmate-explain")["resource"] == ["Resource"]
     assert '<id value="healthmate-stats"/>' in fhir.get("OperationDefinition/healthmate-stats?_format=xml").text
     assert "publisher" not in fhir.bundle("OperationDefinition/healthmate-stats?_elements=code")
