@@ -182,7 +182,7 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
     issues, total = (*request.ignored, *first.ignored), None if first.partial else total
     if total is not None and total.how is not None:
         issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
-    issues = (*issues, *await lacking(ctx, {each for query in queries for each in _types_of(query)}))
+    issues = (*issues, *await lacking(ctx, (each for query in queries for each in _types_of(query))))
     if issues:
         entries.append(entry(None, json.encode(operation_outcome(issues)), mode="outcome"))
     if first.explain:
