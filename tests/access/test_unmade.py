@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from ledgers import inside, line
 from pydantic import SecretStr
+from pymongo.errors import OperationFailure
 
 from fhirserver.access.audit_forms import event_of
 from fhirserver.context import Context
@@ -215,6 +216,9 @@ def cut(values: list[Any], number: int) -> list[Any]:
 # what is left of the lines and seals of a group of six → the lines of which no event is made
 HARM: dict[str, tuple[Callable[[Json], Json], list[int]]] = {
     "a line": (lambda it: {"lines": [*it["lines"][:2], b"[]", *it["lines"][3:]]}, [3]),
+    "a line that is no JSON": (lambda it: {"lines": [*it["lines"][:2], b"text", *it["lines"][3:]]}, [3]),
+    "its time": (lambda it: {"lines": [*it["lines"][:2], b'["line-3","soon"]', *it["lines"][3:]]}, [3]),
+    "all but its id": (lambda it: {"lines": [*it["lines"][:2], b'["line-3"]', *it["lines"][3:]]}, [3]),
     "its type": (lambda it: {"lines": [*it["lines"][:2], "text", *it["lines"][3:]]}, [3]),
     "a seal": (lambda it: {"seals": [*it["seals"][:2], b"seal", *it["seals"][3:]]}, [3, 4]),
     "the beginning": (lambda it: {"before": b"seal"}, [1]),
@@ -373,11 +377,26 @@ def test_the_command_line_names_them_all(left: Served) -> None:
     assert [int(each.split()[2]) for each in named] == [*range(1, 31)]
 
 
-def test_what_the_database_refuses_stays_alone(left: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(indexer: Any, text: bytes) -> Any:
-        event = event_of(indexer, text)
-        return event._replace(document=event.document | {"_id": ["line-2"]}) if b'"line-2"' in text else event
+def refused(indexer: Any, text: bytes) -> Any:
+    event = event_of(indexer, text)
+    return event._replace(document=event.document | {"_id": ["line-2"]}) if b'"line-2"' in text else event
 
+
+def test_where_the_database_is_full_all_lines_stay_as_they_are(left: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of how it is with the database no line is to blame."""
+    monkeypatch.setattr("fhirserver.store.faults.DISK_FULL", {53})
+    monkeypatch.setattr("fhirserver.app.event_of", refused)
+
+    async def work(ctx: Context) -> tuple[int, int]:
+        await write(ctx, 1, 2, 3)
+        with pytest.raises(OperationFailure):
+            await ctx.store.caught_up(AUDIT_EVENT)
+        return len(ctx.store.late[AUDIT_EVENT].unmade), await ctx.store[LINES].count_documents({})
+
+    assert inside(left, work) == (0, 1)
+
+
+def test_what_the_database_refuses_stays_alone(left: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fhirserver.app.event_of", refused)
 
     async def work(ctx: Context) -> tuple[list[int], list[str]]:
