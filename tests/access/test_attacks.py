@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from paths import NAMES, READING, WRITING
-from record import OWN, SECRET, SHARED, document, fill, pulse, put, resource, to
+from record import OWN, SECRET, SHARED, code, document, fill, pulse, put, resource, to
 from test_paths import answer
 
 from fhirserver.access.reach import EVERYTHING, OF_SOMEBODY, in_records, reach
@@ -385,6 +385,203 @@ def test_two_patients_in_one_request_are_not_both_let_in(clinic: Clinic) -> None
         assert SECRET not in clinic.app.get(query).text, query
     parameters = {"resourceType": "Parameters", "parameter": [{"name": "patient", "valueString": "q"}]}
     assert SECRET not in clinic.app.post("Observation/$lastn?patient=p&category=vital-signs", parameters).text
+
+
+# what Medplum mended, as its pull requests say it, translated to what there is here
+
+
+@pytest.mark.parametrize(
+    ("scope", "direct", "chain"),
+    [
+        ("patient/Observation.rs", "Patient?family=lovelace", "Observation?subject:Patient.family=lovelace"),
+        ("patient/Observation.rs patient/Patient.r", "Patient?family=lovelace", "Observation?patient.family=lovelace"),
+        ("patient/Patient.rs", "Observation?code=8867-4", "Patient?_has:Observation:patient:code=8867-4"),
+        ("patient/Patient.rs patient/Observation.r", "Observation?_id=lab", "Patient?_has:Observation:patient:_id=lab"),
+        (
+            "patient/Patient.rs patient/Observation.rs?category=laboratory",
+            "Observation?_id=pulse",
+            "Patient?_has:Observation:patient:_id=pulse",
+        ),
+        (
+            "patient/Observation.rs?category=laboratory",
+            "Observation?_id=pulse",
+            "Observation?has-member:Observation._id=pulse",
+        ),
+        ("patient/QuestionnaireResponse.rs", "Questionnaire?_id=form", "QuestionnaireResponse?questionnaire._id=form"),
+        (
+            "patient/Patient.rs patient/Encounter.rs",
+            "Location?name=ward",
+            "Patient?_has:Encounter:patient:location.name=ward",
+        ),
+        ("patient/*.rs", "Patient?family=zuse", "Organization?_has:Patient:organization:family=zuse"),
+    ],
+)
+def test_what_a_link_leads_to_is_found_as_by_a_search_of_its_own(
+    clinic: Clinic, scope: str, direct: str, chain: str
+) -> None:
+    """Medplum, pull request 9973: chains and `_has` asked linked resources without the filters of a direct search."""
+    app = clinic.scoped(scope)
+    found = app.get(direct)
+    assert found.status_code == 403 or entries(found.json()) == []
+    asked = app.get(f"{chain}&_total=accurate")
+    assert asked.status_code == 403 or (entries(asked.json()), asked.json()["total"]) == ([], 0)
+    sees = clinic.open.bundle(chain)
+    assert "zuse" in chain or entries(sees), "the chain would find something"
+
+
+@pytest.mark.parametrize("name", ["compartment", "project", "account", "accounts", "author"])
+def test_meta_says_nothing_about_whose_data_it_is(clinic: Clinic, name: str) -> None:
+    """Medplum, pull requests 6145 and 9255: who wrote `meta.compartment` or `meta.accounts` moved data to others."""
+    value: Any = [to("Patient/q")] if name in ("compartment", "accounts") else to("Patient/q")
+    mine = pulse("moved", "p", 66)
+    put(clinic.open, mine)
+    theirs = clinic.scoped("patient/*.cruds", "q")
+    for tried in (
+        clinic.app.put("Observation/moved", mine | {"meta": {name: value}}),
+        clinic.app.patch("Observation/moved", [{"op": "add", "path": f"/meta/{name}", "value": value}]),
+        clinic.app.patch("Observation/moved", [{"op": "replace", "path": "/meta", "value": {name: value}}]),
+        clinic.app.put("Observation/moved", mine | {"compartments": ["Patient/q"], "belonged": ["Patient/q"]}),
+        theirs.put("Observation/moved", mine | {"meta": {name: value}}),
+    ):
+        assert tried.status_code in (400, 404, 422), tried.text
+    inside = {"url": f"http://example.org/{name}", "valueReference": to("Patient/q")}
+    assert clinic.app.put("Observation/moved", mine | {"meta": {"extension": [inside]}}).status_code in (200, 403)
+    assert theirs.get("Observation/moved").status_code == 404
+    assert "moved" not in theirs.get("Observation?_count=100").text
+    assert clinic.app.get("Observation/moved").status_code == 200
+    assert clinic.open.delete("Observation/moved").status_code == 204
+
+
+def test_a_search_needs_leave_to_search(clinic: Clinic) -> None:
+    """Medplum, pull request 8521: who might read a type, but not search it, searched it all the same."""
+    reader = clinic.scoped("patient/*.r")
+    assert reader.get("Observation/pulse").status_code == 200
+    for query in (
+        "Observation?_id=pulse",
+        "Observation?_summary=count",
+        "Patient/p/Observation",
+        "Patient/p/*",
+        "?_type=Observation",
+        "Observation/_history",
+        "_history",
+        "Patient/$everything",
+        "Observation/$lastn?patient=p&category=vital-signs",
+        "Observation/$stats?subject=Patient/p&code=8867-4&statistic=count",
+    ):
+        answer = reader.get(query)
+        assert answer.status_code == 403 or entries(answer.json()) == [], query
+        assert answer.json().get("total", 0) == 0, query
+    body = {key: value for key, value in pulse("x", "p", 70).items() if key != "id"}
+    writer = clinic.scoped("patient/*.crud")
+    assert writer.put("Observation?code=8867-4", body).status_code == 403
+    assert writer.patch("Observation?code=8867-4", [{"op": "remove", "path": "/note"}]).status_code == 403
+    assert writer.delete("Observation?code=8867-4").status_code == 403
+    assert writer.post("Observation", body, headers={"If-None-Exist": "code=8867-4"}).status_code == 403
+    linked = body | {"encounter": to("Encounter?patient=p")}
+    transaction = {"resource": linked, "request": {"method": "POST", "url": "Observation"}}
+    answer = writer.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [transaction]})
+    assert answer.status_code == 403, answer.text
+
+
+@pytest.mark.parametrize("scope", ["patient/*.cruds", "patient/Observation.cruds", "user/*.cruds"])
+def test_a_scope_without_a_context_writes_nowhere(clinic: Clinic, scope: str) -> None:
+    """Medplum, pull request 10500: `patient/` scopes without a patient in the launch were not refused."""
+    lost = clinic.scoped(scope, None)
+    body = pulse("pulse", "p", 90)
+    for tried in (
+        lost.put("Observation/pulse", body),
+        lost.post("Observation", {key: value for key, value in body.items() if key != "id"}),
+        lost.post("Observation", {key: value for key, value in body.items() if key not in ("id", "subject")}),
+        lost.patch("Observation/pulse", [{"op": "replace", "path": "/status", "value": "amended"}]),
+        lost.put("Patient/p", resource("Patient/p", name=[{"family": "Changed"}])),
+    ):
+        assert tried.status_code in (403, 404), tried.text
+    lost.delete("Observation/pulse")
+    assert clinic.app.get("Observation/pulse").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        *(
+            "category=laboratory",
+            "code=8867-4",
+            "value-quantity=gt61",
+            "date=2026-01-06",
+            "performer=PractitionerRole/role",
+        ),
+        *("performer:missing=false", "performer:missing=true", "category:not=laboratory", "_id:missing=true"),
+    ],
+)
+def test_a_criterion_means_the_same_in_a_read_as_in_a_search(clinic: Clinic, criterion: str) -> None:
+    """Medplum, pull request 2840: the check of one resource did not know `:missing`, which searches knew.
+
+    Here scopes have no modifiers: who asks for one reaches nothing, either way.
+    """
+    names = ("pulse", "lab", "other", "other-lab")
+    wide = {*entries(clinic.app.bundle(f"Observation?{criterion}&_count=100"))}
+    wide = set() if ":" in criterion else wide
+    assert ":" in criterion or wide & {f"Observation/{name}" for name in names}
+    app = clinic.scoped(f"patient/Observation.rs?{criterion}")
+    for name in names:
+        reference = f"Observation/{name}"
+        seen = app.get(reference).status_code == 200
+        assert seen == (reference in wide), reference
+        found = app.get(f"Observation?_id={name}")
+        assert (found.status_code == 200 and entries(found.json()) == [reference]) == seen
+        version = clinic.open.get(reference).json()["meta"]["versionId"]
+        assert (app.get(f"{reference}/_history/{version}").status_code == 200) == seen
+
+
+def test_a_reference_does_not_tell_whether_it_leads_somewhere(serve: Serve, apps: Apps) -> None:
+    """Medplum, pull request 3207: references were checked on writing as the server sees, not as the writer does."""
+    served = serve(referential_integrity=True)
+    for each in (
+        resource("Patient/p"),
+        resource("Patient/q"),
+        resource("Practitioner/other", name=[{"family": SECRET}]),
+        resource("Device/other", patient=to("Patient/q")),
+    ):
+        put(served.client, each)
+    app = apps(served, "patient/*.cruds", "p")
+    for there, nowhere in (("Practitioner/other", "Practitioner/nobody"), ("Device/other", "Device/nobody")):
+        body = {key: value for key, value in pulse("x", "p", 70).items() if key != "id"}
+        name = "device" if there.startswith("Device") else "performer"
+        told = []
+        for target in (there, nowhere):
+            answer = app.post("Observation", body | {name: to(target) if name == "device" else [to(target)]})
+            told.append((answer.status_code, answer.text.replace(target, "")))
+        assert told[0] == told[1]
+        assert told[0][0] >= 400
+
+
+def test_nobody_makes_themselves_somebody_who_sees_more(clinic: Clinic) -> None:
+    """Medplum, pull request 82: `meta.project` made who wrote it a member. Here it would be one of these."""
+    consented = [{"meaning": "related", "reference": to("Patient/q")}]
+    apps = [clinic.app, clinic.scoped("user/*.cruds")]
+    for body in (
+        resource("RelatedPerson/x", patient=to("Patient/q"), active=True, name=[{"family": "Lovelace"}]),
+        resource("PractitionerRole/x", practitioner=to("Practitioner/doctor"), organization=to("Organization/clinic")),
+        resource("CareTeam/x", status="active", subject=to("Patient/q"), participant=[{"member": to("Patient/p")}]),
+        resource("Group/x", type="person", actual=True, member=[{"entity": to("Patient/q")}]),
+        resource("Person/x", link=[{"target": to("Patient/q")}, {"target": to("Patient/p")}]),
+        resource("Device/x", patient=to("Patient/q")),
+        resource(
+            "Consent/x",
+            status="active",
+            scope=code("privacy", "patient-privacy", "http://terminology.hl7.org/CodeSystem/consentscope"),
+            category=[code("privacy", "59284-0")],
+            patient=to("Patient/q"),
+            policyRule={"text": "all"},
+            provision={"type": "permit", "actor": [{"role": {"text": "x"}, "reference": to("Patient/p")}]}
+            | {"data": consented},
+        ),
+    ):
+        name = body["resourceType"]
+        for app in apps:
+            made = app.post(name, {key: value for key, value in body.items() if key != "id"})
+            assert made.status_code == 403, (name, made.text)
+    assert clinic.app.get("Patient/q").status_code == 404
 
 
 def test_criteria_of_scopes_hold_on_every_path(clinic: Clinic) -> None:
