@@ -1,6 +1,6 @@
 """An expansion to look at: the codes of a value set in order, with names; filtered by words, nested, in pages.
 
-https://hl7.org/fhir/R4/valueset-operation-expand.html. Membership alone is in value_sets.py.
+https://hl7.org/fhir/R4/valueset-operation-expand.html. Whether one code is in it is in membership.py.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from terminology.canonical import Canonical
+from terminology.codes import MOST
 from terminology.concepts import Concept, Designation, System, folded, speaks, words
+from terminology.membership import Code
 from terminology.releases.release import Page, Release
 from terminology.supplements import Supplemented
-from terminology.value_sets import MOST, Code, Part, Present, ValueSet, absent
+from terminology.value_sets import Part, Present, ValueSet, absent
 
 Json = dict[str, Any]
 Listed = dict[Code, Mapping[str, Any] | None]  # in order, with what the value set itself says of a code

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from fhirserver.epochs import Epochs
 from terminology.canonical import Canonical
 from terminology.code_systems import CodeSystem
+from terminology.codes import Expanded, size
 from terminology.concept_maps import ConceptMap
 from terminology.naming import NamingSystem
 from terminology.releases.release import Release
 from terminology.supplements import Supplements
 from terminology.ucum import Ucum
-from terminology.value_sets import Expanded, Present, ValueSet, size
+from terminology.value_sets import Present, ValueSet
 
 Identity = tuple[str, int] | None  # a stored version of a resource; None where nothing is stored
 Definition = ValueSet | CodeSystem | ConceptMap | NamingSystem | Release | Supplements | Ucum

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 from fhirserver.fhir.outcome import invalid, too_costly
 from terminology.canonical import Candidate, Canonical, canonical
 from terminology.code_systems import CodeSystem
+from terminology.codes import Expanded
+from terminology.composed import expand
 from terminology.concept_maps import ConceptMap
 from terminology.concepts import System
 from terminology.implicit import implicit, whole
@@ -23,7 +25,7 @@ from terminology.published import MADE, published_definition, published_maps
 from terminology.releases.release import Release
 from terminology.supplements import Supplemented, Supplements
 from terminology.ucum import Ucum
-from terminology.value_sets import Expanded, Present, ValueSet, expand
+from terminology.value_sets import Present, ValueSet
 
 MOST_RESOURCES = 500  # value sets and code systems that one value set is made of
 Json = dict[str, Any]

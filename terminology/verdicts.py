@@ -11,9 +11,10 @@ from typing import NamedTuple
 from fhirserver.fhir.units import fault
 from terminology.canonical import Canonical
 from terminology.concepts import Concept, Designation, System
+from terminology.membership import Code, Held, holds
 from terminology.service import Service
 from terminology.ucum import Ucum
-from terminology.value_sets import Code, Held, Present, holds
+from terminology.value_sets import Present
 
 
 class Asked(NamedTuple):

@@ -70,7 +70,7 @@ from fhirserver.search.mentioned import named as named_in
 from fhirserver.search.query import Query
 from fhirserver.store.generations import behind as older_than
 from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls
-from terminology.value_sets import Expanded
+from terminology.codes import Expanded
 
 LISTED = 250_000  # ids from one hop
 ELEMENT_BYTES = 13  # what BSON adds to a string in a list

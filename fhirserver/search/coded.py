@@ -15,7 +15,7 @@ from fhirserver.search.index import implied_system
 from fhirserver.search.media_types import BINDING, broader, narrower
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.readers import shown
-from terminology.value_sets import Expansion
+from terminology.codes import Expansion
 
 CODES = frozenset({"Coding", "CodeableConcept", "Extension"})  # an Extension stands for its value
 TEXTS = frozenset({"code", "string", "uri"})

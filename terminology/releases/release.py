@@ -11,11 +11,11 @@ from pymongo.errors import ExecutionTimeout
 
 from fhirserver.fhir.outcome import invalid, too_costly
 from terminology.canonical import Canonical
+from terminology.codes import MOST
 from terminology.concepts import Codes, Concept, Filter
 from terminology.releases.constraints import Family
 from terminology.releases.filters import below, condition
 from terminology.releases.schema import TOLD, Document, concept, concepts_of, fact
-from terminology.value_sets import MOST
 
 REMEMBERED = 4_096  # concepts
 AT_ONCE = 10_000  # codes in one question

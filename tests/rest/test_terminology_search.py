@@ -372,7 +372,7 @@ def test_refusals(world, query: str, status: int, code: str, sentence: str) -> N
 
 
 def test_a_value_set_of_too_many_codes_is_refused(world, monkeypatch):
-    monkeypatch.setattr("terminology.value_sets.MOST", 2000)
+    monkeypatch.setattr("terminology.codes.MOST", 2000)
     world.put("ValueSet/huge", value_set("huge", part("http://example.org/cs/big")))
     answer = world.get(f"Observation?code:in={VS}/huge")
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")

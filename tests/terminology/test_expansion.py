@@ -19,14 +19,16 @@ from fhirserver.search.filters import criterion_filter
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.values import concept
 from fhirserver.store.versions import now
-from terminology import value_sets
+from terminology import codes, value_sets
 from terminology.canonical import Candidate, Canonical, canonical, latest, version_order
 from terminology.code_systems import CodeSystem
+from terminology.codes import Expansion, common, listed_codes, united
+from terminology.composed import expand as expanding
 from terminology.concepts import Concept, Filter
 from terminology.expansions import Wanted, contains, expansion, listing, rank
+from terminology.membership import Code, holds
 from terminology.published import published, published_set, published_system, published_urls
-from terminology.value_sets import Code, Expansion, Present, ValueSet, common, holds, listed_codes, united
-from terminology.value_sets import expand as expanding
+from terminology.value_sets import Present, ValueSet
 
 pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
@@ -286,14 +288,14 @@ def test_a_hundred_thousand_includes_are_no_more_work_than_their_codes() -> None
 
 
 def test_a_union_is_bounded_while_it_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(value_sets, "MOST", 2)
+    monkeypatch.setattr(codes, "MOST", 2)
     endless = ({"urn:one": frozenset([str(number)])} for number in itertools.count())
     assert united(endless) is None
     assert united([{"urn:one": frozenset("ab")}, {"urn:one": None}, {"urn:two": frozenset("cd")}]) is not None
 
 
 def test_a_listed_expansion_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(value_sets, "MOST", 2)
+    monkeypatch.setattr(codes, "MOST", 2)
     with pytest.raises(Outcome, match="more than 2 codes"):
         listed_codes({"url": "urn:x", "expansion": {"contains": [{"system": "s", "code": str(i)} for i in range(3)]}})
 
