@@ -314,7 +314,6 @@ def test_an_inclusion_never_repeats_what_is_contained(record: Fhir, search: str,
         (f"Medication?_contained=true&_has:{R}:medication:status=active", "_has: nothing but what contains them"),
         ("Medication?_contained=true&_filter=_lastUpdated gt 2020 or code eq x", "_lastUpdated: a contained resource"),
         ("?_type=Medication,Observation&_contained=true", "contained resources are searched by one type"),
-        ("Observation/$lastn?_contained=true", "it has no _contained"),
         ("Medication?_contained:exact=true", "the modifier :exact is not supported"),
     ],
 )

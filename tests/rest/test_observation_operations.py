@@ -378,6 +378,7 @@ IGNORED = [
     ("$lastn?patient=ada&code=pulse", "nonsense=1", "nonsense is not a search parameter of Observation here"),
     ("$lastn?patient=ada&code=pulse", "_sort=date", "$lastn answers all groups at once; it has no _sort"),
     ("$lastn?patient=ada&code=pulse", "_summary=count", "it has no _summary"),
+    ("$lastn?patient=ada&code=pulse", "_contained=true", "it has no _contained"),
     ("$lastn?patient=ada&code=pulse", "max=", "max: has no value"),
     ("$lastn?patient=ada&code=pulse", "encounter=Patient/1", "encounter of Observation never refers to a Patient"),
     ("$stats?subject=Patient/ada&code=pulse&statistic=count", "nonsense=1", "$stats has no parameter 'nonsense' here"),
