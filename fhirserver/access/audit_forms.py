@@ -16,7 +16,8 @@ from fhirserver.access.audit_events import Author, Deed, Resource, event
 from fhirserver.access.audit_lines import Line, line_of
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
-from fhirserver.search.index import LAST, Indexer
+from fhirserver.search.generated import LAST
+from fhirserver.search.index import Indexer
 from fhirserver.store.outstanding import Event
 from fhirserver.store.schema import AUDIT_EVENT
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome, in_query
-from fhirserver.search.index import FROM_DOCUMENT
+from fhirserver.search.generated import FROM_DOCUMENT
 from fhirserver.search.mentioned import Named, mentioned
 from fhirserver.search.mentioned import named as named_in
 from fhirserver.search.query import Query

@@ -63,7 +63,7 @@ from fhirserver.search.filters import (
     path,
     query_filter,
 )
-from fhirserver.search.index import repeats
+from fhirserver.search.forms import repeats
 from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.kept import kept
 from fhirserver.search.mentioned import named as named_in

@@ -17,7 +17,7 @@ from fhirserver.search.compartments import members_by
 from fhirserver.search.criteria import Clause, Dates, Number, Quantity, Reference, Value
 from fhirserver.search.expressions import RefersTo, Route, parse, routes
 from fhirserver.search.filters import Filter, conjunction, in_base_units, nearby, stored
-from fhirserver.search.index import repeats
+from fhirserver.search.forms import repeats
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.query import Query
 from fhirserver.store.schema import hot_keys

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fhirserver.fhir.outcome import invalid
 from fhirserver.search.criteria import AnyOf, Clause, Criterion, Token, Value
 from fhirserver.search.expressions import parse, routes
-from fhirserver.search.index import implied_system
+from fhirserver.search.forms import implied_system
 from fhirserver.search.media_types import BINDING, broader, narrower
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.readers import shown

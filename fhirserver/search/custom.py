@@ -189,7 +189,7 @@ def _check_values(parameter: Parameter, base: Iterable[str]) -> None:
     """Every type of the base must have something that a parameter of this type can look for."""
     for type_ in base:
         found = _routes(parameter.expression, type_, type_, "expression")
-        if not any(True for each in found for _ in _indexer().ends(parameter, each)):
+        if not any(True for each in found for _ in _indexer().ends.of(parameter, each)):
             kinds = " and ".join(sorted({each.type for each in found}))
             raise _refused(
                 f"{parameter.expression[:500]!r} finds {kinds}, which a parameter of type {parameter.type} cannot"

@@ -20,7 +20,7 @@ from fhirserver.search.chains import Chains
 from fhirserver.search.comparisons import TERMINOLOGY, comparison, operators
 from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Negation, Within, kind
 from fhirserver.search.filter_language import All, Any, Expression, Not, Step, Test, parse, refused
-from fhirserver.search.index import boolean, case_matters
+from fhirserver.search.forms import boolean, case_matters
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.readers import MAX_LENGTH, Typed, Unknown, missing, shown, unknown_parameter
 from fhirserver.search.uses import check_operator

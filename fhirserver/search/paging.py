@@ -23,7 +23,7 @@ from fhirserver.fhir.seals import seal, unseal
 from fhirserver.search.contained import field
 from fhirserver.search.filters import Filter, conjunction, disjunction, path
 from fhirserver.search.full_text import score
-from fhirserver.search.index import LAST
+from fhirserver.search.generated import LAST
 from fhirserver.search.kept import kept
 from fhirserver.search.query import RESULT, SCORE, Query
 

@@ -22,10 +22,10 @@ from fhirserver.search.contained import field as contained_key
 from fhirserver.search.contained import of_container, unasked
 from fhirserver.search.criteria import LIST, Clause, Composite, Criterion, Quantity, Value, clauses, kind
 from fhirserver.search.filter_criteria import Filters
+from fhirserver.search.forms import boolean, case_matters, repeats
 from fhirserver.search.full_text import sought
 from fhirserver.search.impossible import impossible
 from fhirserver.search.includes import Include, from_all, including, to_one
-from fhirserver.search.index import boolean, case_matters, repeats
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.readers import (
     MAX_LENGTH,

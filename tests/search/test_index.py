@@ -21,7 +21,9 @@ from fhirserver.fhir.json import decode
 from fhirserver.search import values
 from fhirserver.search.compartments import compartments, parameters_for, types_in
 from fhirserver.search.expressions import member, parse, routes
-from fhirserver.search.index import FORMS, LAST, NO_FORMS, Indexer, case_matters, raw_function, repeats
+from fhirserver.search.forms import FORMS, NO_FORMS, case_matters, repeats
+from fhirserver.search.generated import LAST
+from fhirserver.search.index import Indexer, raw_function
 from fhirserver.search.parameters import Parameter, r4_registry
 from fhirserver.store.decimals import decimal128
 from terminology.canonical import Canonical
@@ -527,9 +529,9 @@ def test_every_combination_of_parameter_and_value_type_has_forms_or_a_reason() -
                     for route in routes(r4(), parse(expression), type_, base.type)
                 ]
             ends = [(p, e) for p, r in found for e in (member(r4(), r, "value") if r.type == "Extension" else [r])]
-            assert any(INDEXER.forms(each, end) for each, end in ends), f"{type_}.{parameter.code} stores nothing"
+            assert any(INDEXER.ends.forms(each, end) for each, end in ends), f"{type_}.{parameter.code} stores nothing"
             for each, route in found:
-                if route.type != "Extension" and not INDEXER.forms(each, route):
+                if route.type != "Extension" and not INDEXER.ends.forms(each, route):
                     met.add((each.type, route.type))
     assert met == set(NO_FORMS)
     assert not set(FORMS) & set(NO_FORMS)
