@@ -28,9 +28,10 @@ from fhirserver.interactions.in_force import (
 )
 from fhirserver.interactions.opening import patients_of
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation, Ready, Reference
-from fhirserver.search.filters import conjunction, criterion_filter
+from fhirserver.search.filters import criterion_filter
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
 from fhirserver.search.judged import Judged, meets
+from fhirserver.search.mongo import conjunction
 from fhirserver.search.parameters import r4_registry
 from fhirserver.store.hops import matching_ids, matching_places, values_of
 from fhirserver.store.mirror import encoded

@@ -18,7 +18,8 @@ from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.partial import refuse_unfinished
 from fhirserver.search.canonicals import by_url
 from fhirserver.search.criteria import Clause, Criterion, Reference
-from fhirserver.search.filters import Filter, path
+from fhirserver.search.filters import path
+from fhirserver.search.mongo import Filter
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.query import Query
 from fhirserver.search.readers import shown

@@ -15,8 +15,9 @@ from fhirserver.context import Context
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.interactions.consenting import left, narrowed
 from fhirserver.search.canonicals import LOCAL, canonicals
-from fhirserver.search.filters import conjunction, criterion_filter, in_one_of
+from fhirserver.search.filters import criterion_filter, in_one_of
 from fhirserver.search.joined import EVERYTHING
+from fhirserver.search.mongo import conjunction
 from fhirserver.search.parameters import Registry
 from fhirserver.store.hops import matching_ids, values_of
 

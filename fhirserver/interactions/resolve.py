@@ -54,19 +54,12 @@ from fhirserver.search.criteria import (
     Within,
     kind,
 )
-from fhirserver.search.filters import (
-    LISTED_BYTES,
-    Filter,
-    conjunction,
-    counting,
-    criterion_filter,
-    path,
-    query_filter,
-)
+from fhirserver.search.filters import counting, criterion_filter, path, query_filter
 from fhirserver.search.forms import repeats
 from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.kept import kept
 from fhirserver.search.mentioned import named as named_in
+from fhirserver.search.mongo import LISTED_BYTES, Filter, conjunction
 from fhirserver.search.query import Query
 from fhirserver.store.generations import behind as older_than
 from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls

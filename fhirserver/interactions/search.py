@@ -28,9 +28,10 @@ from fhirserver.interactions.unmade import lacking
 from fhirserver.search.bounds import narrowed
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.containers import in_containers
-from fhirserver.search.filters import conjunction, counting, query_filter
+from fhirserver.search.filters import counting, query_filter
 from fhirserver.search.includes import Include, fields, forward, reverse
 from fhirserver.search.mentioned import mentioned
+from fhirserver.search.mongo import conjunction
 from fhirserver.search.paging import (
     INSIDE,
     SCORED,

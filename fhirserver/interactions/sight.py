@@ -16,8 +16,9 @@ from fhirserver.fhir.outcome import not_found
 from fhirserver.interactions.consenting import contents_left, left, may_be_narrowed
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, Clause, Criterion, Negation, kind
-from fhirserver.search.filters import conjunction, criterion_filter, in_no_record, in_one_of, query_filter
+from fhirserver.search.filters import criterion_filter, in_no_record, in_one_of, query_filter
 from fhirserver.search.joined import EVERYTHING
+from fhirserver.search.mongo import conjunction
 from fhirserver.search.query import Query
 from fhirserver.store.history import Bounds
 from fhirserver.store.hops import numbers_of

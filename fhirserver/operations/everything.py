@@ -31,7 +31,8 @@ from fhirserver.operations.parameters import Taken, leniently, once, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.care_dates import Days, days, within
 from fhirserver.search.compartments import types_with
-from fhirserver.search.filters import conjunction, in_a_record, in_no_record
+from fhirserver.search.filters import in_a_record, in_no_record
+from fhirserver.search.mongo import conjunction
 from fhirserver.search.query import Query
 from fhirserver.store.blobs import unpack
 from fhirserver.store.hops import one_budget

@@ -16,10 +16,11 @@ from fhirserver.fhir.definitions import r4
 from fhirserver.search.compartments import members_by
 from fhirserver.search.criteria import Clause, Dates, Number, Quantity, Reference, Value
 from fhirserver.search.expressions import RefersTo, Route, parse, routes
-from fhirserver.search.filters import Filter, conjunction, in_base_units, nearby, stored
 from fhirserver.search.forms import repeats
+from fhirserver.search.mongo import Filter, conjunction
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.query import Query
+from fhirserver.search.ranges import in_base_units, nearby, stored
 from fhirserver.store.schema import hot_keys
 
 FEW = 100  # references: a chain may have found 250,000, which a filter need not hold twice

@@ -14,11 +14,11 @@ from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.outcome import invalid
 from fhirserver.search.criteria import Dates, Number, Token, Value
+from fhirserver.search.mongo import Filter
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.readers import PREFIXES, VALUES, Typed, shown
 from fhirserver.search.values import fold
 
-Filter = dict[str, Any]
 Read = Callable[[str, Typed], Value]
 _ORDERS = {"gt": "$gt", "lt": "$lt", "ge": "$gte", "le": "$lte"}
 _INSTANT = timedelta(milliseconds=1)

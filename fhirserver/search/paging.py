@@ -21,10 +21,11 @@ from bson.decimal128 import Decimal128
 
 from fhirserver.fhir.seals import seal, unseal
 from fhirserver.search.contained import field
-from fhirserver.search.filters import Filter, conjunction, disjunction, path
+from fhirserver.search.filters import path
 from fhirserver.search.full_text import score
 from fhirserver.search.generated import LAST
 from fhirserver.search.kept import kept
+from fhirserver.search.mongo import Filter, conjunction, disjunction
 from fhirserver.search.query import RESULT, SCORE, Query
 
 _OPTIONS: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(tz_aware=True)

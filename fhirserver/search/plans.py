@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from fhirserver.search.bounds import by_id, narrowed
 from fhirserver.search.criteria import Composite, Dates, clauses
-from fhirserver.search.filters import Filter, query_filter
+from fhirserver.search.filters import query_filter
 from fhirserver.search.kept import kept
+from fhirserver.search.mongo import Filter
 from fhirserver.search.paging import Cursor, Slice, bands
 from fhirserver.search.parameters import Registry
 from fhirserver.search.query import Query

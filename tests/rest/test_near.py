@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhirserver.search.filters import EARTH_RADIUS
+from fhirserver.search.value_filters import EARTH_RADIUS
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve

@@ -13,9 +13,10 @@ from pymongo.collection import Collection
 from queries import BASE, NOW, read
 
 from fhirserver.fhir.definitions import r4
-from fhirserver.search.filters import conjunction, criterion_filter, in_compartment, query_filter
+from fhirserver.search.filters import criterion_filter, in_compartment, query_filter
 from fhirserver.search.includes import fields, forward, reverse
 from fhirserver.search.index import Indexer
+from fhirserver.search.mongo import conjunction
 from fhirserver.search.parameters import r4_registry
 
 Document = dict[str, Any]

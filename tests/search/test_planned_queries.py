@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 from queries import NOW, read
 
-from fhirserver.search.filters import conjunction, counting
+from fhirserver.search.filters import counting
+from fhirserver.search.mongo import conjunction
 from fhirserver.search.paging import Cursor, keys
 from fhirserver.search.parameters import Registry, r4_registry
 from fhirserver.search.plans import bands_of, plan

@@ -15,11 +15,12 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.canonicals import UNVERSIONED, VERSIONS
 from fhirserver.search.coded import BEGINNING, URL_ABOVE, URL_BELOW
 from fhirserver.search.criteria import RESOLVED, Composite, Dates, Number, Quantity, Reference, Token
-from fhirserver.search.filters import FILTERS, query_filter
+from fhirserver.search.filters import query_filter
 from fhirserver.search.includes import Include
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query import parse
 from fhirserver.search.readers import VALUES
+from fhirserver.search.value_filters import FILTERS
 
 
 def token(system: str | None, code: str | None) -> Token:
