@@ -21,7 +21,7 @@ from fhirserver.search.compartments import OF_A_PATIENT, parameters_for
 from fhirserver.search.criteria import Belonging, CaredFor, Clause, Criterion, EntrustedTo, ReferredFrom
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either
 from fhirserver.search.parameters import r4_registry
-from fhirserver.search.query import parse
+from fhirserver.search.query_string import parse
 from smart_auth.scopes import Scope
 
 # About nobody in particular: under patient/ scopes they are seen where the patient's record refers to them.

@@ -15,7 +15,8 @@ from fhirserver.interactions.exchange import Pairs, versions_of
 from fhirserver.interactions.partial import refuse_lacks, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, staying
 from fhirserver.search.filters import query_filter
-from fhirserver.search.query import Query, parse
+from fhirserver.search.query import Query
+from fhirserver.search.query_string import parse
 from fhirserver.store.hops import one_budget
 from fhirserver.store.versions import Stored
 

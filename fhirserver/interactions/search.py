@@ -48,7 +48,8 @@ from fhirserver.search.paging import (
 )
 from fhirserver.search.paging import page as page_of
 from fhirserver.search.plans import Plan, bands_of, plan
-from fhirserver.search.query import Query, parse_each
+from fhirserver.search.query import Query
+from fhirserver.search.query_string import parse_each
 from fhirserver.store.blobs import unpack
 from fhirserver.store.estimates import Estimate, estimate
 from fhirserver.store.hops import one_budget, together

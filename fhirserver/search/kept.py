@@ -1,4 +1,4 @@
-"""What follows from a query alone, worked out once for as long as that query is remembered (`search.query`)."""
+"""What follows from a query alone, worked out once for as long as that query is remembered (`search.query_string`)."""
 
 from __future__ import annotations
 

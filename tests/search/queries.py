@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from fhirserver.search.parameters import r4_registry
-from fhirserver.search.query import Query, parse_each
+from fhirserver.search.query import Query
+from fhirserver.search.query_string import parse_each
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BASE = "http://example.org/fhir"

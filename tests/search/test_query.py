@@ -18,7 +18,7 @@ from fhirserver.search.criteria import RESOLVED, Composite, Dates, Number, Quant
 from fhirserver.search.filters import query_filter
 from fhirserver.search.includes import Include
 from fhirserver.search.parameters import r4_registry
-from fhirserver.search.query import parse
+from fhirserver.search.query_string import parse
 from fhirserver.search.readers import VALUES
 from fhirserver.search.value_filters import FILTERS
 
