@@ -218,6 +218,12 @@ class Settings(BaseSettings):
     default_count: int = Field(20, ge=1, description="entries on a page when the client does not say")
     max_count: int = Field(1000, ge=1, description="most entries on a page, whatever the client says")
     max_body_bytes: int = Field(10_000_000, ge=1024, description="largest request body, before and after gunzip")
+    max_response_bytes: int = Field(
+        64 * 2**20,
+        ge=1024,
+        description="largest page of a search, a history or $everything, and answer to a batch or transaction, in bytes"
+        " of JSON: pages end early and have a next link; what cannot be cut is refused",
+    )
     search_timeout_ms: int = Field(4_000, ge=1, description="time one search may take in the database")
     request_timeout: float = Field(4.0, gt=0, description="seconds one request may wait for the database")
     job_lease_seconds: float = Field(

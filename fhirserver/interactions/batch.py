@@ -19,6 +19,7 @@ from fhirserver.fhir.places import placed
 from fhirserver.interactions.changes import Resource
 from fhirserver.interactions.entries import Perform, respond, response_entry
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.interactions.sizes import Room, too_large
 from fhirserver.interactions.transaction import transaction
 from fhirserver.store.faults import refusal
 
@@ -39,16 +40,20 @@ async def process(ctx: Context, request: Request, perform: Perform, representati
     authorize(ctx.caller, str(kind), None)
     entries = _entries(ctx, document)
     answers: Sequence[Answer | Outcome]
+    room = Room(ctx.settings.max_response_bytes)
     if kind == "batch":
-        answers = _placed(ctx, request, await _batch(ctx, entries, request.strict, perform))
+        answers = _placed(ctx, request, await _batch(ctx, entries, request.strict, perform, room))
     else:
-        answers = await transaction(ctx, entries, request.strict, perform)
-    responses = [response_entry(answer, representation, index) for index, answer in enumerate(answers)]
+        answers, room = await transaction(ctx, entries, request.strict, perform)
+    shown = [representation and isinstance(each, Answer) and each.wrote and room.admits(each.body) for each in answers]
+    responses = [response_entry(answer, shown[index], index) for index, answer in enumerate(answers)]
     body = bundle(f"{kind}-response", responses, id_=new_id())
     return Answer(status=200, body=body)
 
 
-async def _batch(ctx: Context, entries: list[Any], strict: bool, perform: Perform) -> list[Answer | Outcome]:
+async def _batch(
+    ctx: Context, entries: list[Any], strict: bool, perform: Perform, room: Room
+) -> list[Answer | Outcome]:
     """Entry by entry, each for itself. What is left when time is up or the database away is answered as not done."""
     answers: list[Answer | Outcome] = []
     over: Outcome | None = None
@@ -58,7 +63,9 @@ async def _batch(ctx: Context, entries: list[Any], strict: bool, perform: Perfor
             over = Outcome(503, "timeout", f"not done: a batch has {BATCH_SECONDS} s; send this entry again")
         if over is None:
             try:
-                answers.append(await respond(ctx, entry, index, strict, perform))
+                answer = await respond(ctx, entry, index, strict, perform)
+                fits = isinstance(answer, Outcome) or answer.wrote or room.admits(answer.body)
+                answers.append(answer if fits else too_large(ctx.settings.max_response_bytes))
             except PyMongoError as error:
                 if not any(isinstance(answer, Answer) and answer.wrote for answer in answers):
                     raise

@@ -16,9 +16,11 @@ from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found
 from fhirserver.interactions.sight import current, outline, seen_now, sees_all, within
+from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, part, trim
 from fhirserver.interactions.unmade import absent, lacking_tags
 from fhirserver.search.joined import NOTHING
+from fhirserver.store.blobs import size_of
 from fhirserver.store.history import Bounds, Place, Span, history_of_one, newest_of_one
 from fhirserver.store.history import history as versions
 from fhirserver.store.hops import one_budget
@@ -57,7 +59,9 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
         types = await _bounds(ctx, [type_] if type_ else await ctx.store.known_types(), led)
         found = await _seen(ctx, partial(versions, ctx.store, types, count + 1, span=span), count, after, "s", led)
         tags = await lacking_tags(ctx, types)
-    page, more = found[:count], len(found) > count
+    sizes = [size_of(each.packed) if each.packed else 0 for each in found]
+    fits = min(count, fitting(sizes, ctx.settings.max_response_bytes))
+    page, more = found[:fits], len(found) > fits
     path = "/".join((*request.path,))
     used = [*(pair for pair in request.pairs if pair[0] in PARAMETERS), *request.presentation]
     kept = [pair for pair in used if pair[0] != "_cursor"]

@@ -16,13 +16,14 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import bundle, entry, search_entries
 from fhirserver.fhir.ids import new_id
-from fhirserver.fhir.outcome import Issue, Outcome, gone, in_query, invalid, not_found, operation_outcome
+from fhirserver.fhir.outcome import Issue, Outcome, gone, in_query, invalid, not_found, operation_outcome, too_costly
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_after, page_url
 from fhirserver.interactions.partial import flagged, marked, refuse_lacks, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, visible
 from fhirserver.interactions.sight import current
+from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.interactions.unmade import lacking
 from fhirserver.search.bounds import narrowed
@@ -36,10 +37,12 @@ from fhirserver.search.paging import (
     INSIDE,
     SCORED,
     WITHIN,
+    Cursor,
     Page,
     Row,
     Slice,
     apart,
+    cursor_of,
     decode_cursor,
     encode_cursor,
     merged,
@@ -50,12 +53,13 @@ from fhirserver.search.paging import page as page_of
 from fhirserver.search.plans import Plan, bands_of, plan
 from fhirserver.search.query import Query
 from fhirserver.search.query_string import parse_each
-from fhirserver.store.blobs import unpack
+from fhirserver.store.blobs import size_of, unpack
 from fhirserver.store.estimates import Estimate, estimate
 from fhirserver.store.hops import one_budget, together
 from fhirserver.store.versions import Document
 
 INCLUDED = 5_000
+AT_ONCE = 201  # rows of a page before their sizes are looked at
 FEW_TYPES = 8  # as many are asked without asking first which of them have ever been written
 
 
@@ -221,8 +225,9 @@ async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result
     if first.summary == "count" or first.count == 0:
         return Result([], [("self", None)], await _total(ctx, first, plans))
     page = await _page(ctx, first, plans)
+    included = await _included(ctx, first, page.rows)
     entries = _entries(ctx, first, page.rows, "match")
-    entries += _entries(ctx, first, await _included(ctx, first, page.rows), "include")
+    entries += _entries(ctx, first, included, "include")
     total: Estimate | None = None
     if first.total != "none" and page.next is None and first.cursor is None:
         total = Estimate(len(page.rows))
@@ -266,20 +271,37 @@ async def _count(ctx: Context, query: Query, filter_: Document, most: int | None
 
 
 async def _page(ctx: Context, first: Query, plans: Sequence[Plan]) -> Page:
-    """Bands one after the other, until the page is full and one row more says whether there is a next.
+    """As many rows as there is room for, and one more that says whether there is a next page.
+
+    Of a large page the first rows say how many of the rest fit, so that no more are held here than are answered.
+    """
+    cursor = decode_cursor(ctx.secret, first) if first.cursor is not None else None
+    wanted, most = room(first, cursor) + 1, ctx.settings.max_response_bytes
+    asked = min(wanted, AT_ONCE)
+    rows = await _stretch(ctx, first, plans, cursor, asked)
+    sizes = [size_of(row.document["body"]) for row in rows]
+    while len(rows) == asked < wanted and (fits := fitting(sizes, most)) == len(rows):
+        place = cursor_of(first, rows[-1], backward=cursor is not None and cursor.backward)
+        more = min(wanted - asked, most * fits // (sum(sizes) + 1) - fits + 1)
+        found = await _stretch(ctx, first, plans, place, more)
+        rows, asked = rows + found, asked + more
+        sizes += [size_of(row.document["body"]) for row in found]
+    return page_of(rows, first, cursor, fitting(sizes, most))
+
+
+async def _stretch(ctx: Context, first: Query, plans: Sequence[Plan], cursor: Cursor | None, limit: int) -> list[Row]:
+    """At most so many rows from a place on: bands one after the other.
 
     Twice as many at a time: a page that the first types fill costs the others nothing.
     """
-    cursor = decode_cursor(ctx.secret, first) if first.cursor is not None else None
     rows: list[Row] = []
     waiting, ahead = bands_of(plans, cursor), 1
-    size = room(first, cursor)
-    while waiting and (missing := size + 1 - len(rows)) > 0:
+    while waiting and (missing := limit - len(rows)) > 0:
         parts = [part for band in waiting[:ahead] for part in band]
         found = await _rows(ctx, first, parts, missing)
         rows += (merged(found, first, cursor) if len(parts) > 1 else found)[:missing]
         waiting, ahead = waiting[ahead:], ahead * 2
-    return page_of(rows, first, cursor)
+    return rows
 
 
 async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) -> list[Row]:
@@ -324,6 +346,7 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         start = {"search": row.document.get(INSIDE, {})} if inner else row.document
         fresh.setdefault(inner or row.type, []).append(start)
     led = Found()
+    left = ctx.settings.max_response_bytes - sum(size_of(row.document["body"]) for row in matches[1:])
     includes, revincludes = query.includes, await _written(ctx, query.revincludes)
     again, back = (tuple(each for each in asked if each.iterate) for asked in (includes, revincludes))
     while fresh and (includes or revincludes):
@@ -346,9 +369,11 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
             if new:
                 fresh.setdefault(type_, []).extend(new)
             if len(found) > INCLUDED:
-                raise Outcome(
-                    422, "too-costly", f"more than {INCLUDED:,} resources would be included; ask for a smaller page"
-                )
+                raise too_costly(f"more than {INCLUDED:,} resources would be included; ask for a smaller page")
+            left -= sum(size_of(row["body"]) for row in new)
+            if left < 0:
+                most = f"{ctx.settings.max_response_bytes:,} bytes"
+                raise too_costly(f"with what is included the page is larger than {most}; lower _count, or include less")
         includes, revincludes = again, back
     return found
 

@@ -24,6 +24,7 @@ from fhirserver.interactions.in_force import unclear
 from fhirserver.interactions.integrity import check_references, check_unreferenced
 from fhirserver.interactions.lawful import check_naming, check_written, found_by_id, permitted
 from fhirserver.interactions.parameters import take, write_all
+from fhirserver.interactions.sizes import Room, too_large
 from fhirserver.interactions.validation import approved
 from fhirserver.interactions.write import deletable, existing, identified, patched, unread, updated_id
 from fhirserver.search.custom import SEARCH_PARAMETER, Unfit
@@ -63,7 +64,8 @@ class Step:
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
 
 
-async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: Perform) -> list[Answer]:
+async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: Perform) -> tuple[list[Answer], Room]:
+    """The answers, and the room that what was read leaves for what was written."""
     steps = [_step(ctx, entry, index, strict) for index, entry in enumerate(entries)]
     await _approve(ctx, steps)
     _check_urls(steps)
@@ -71,7 +73,7 @@ async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: P
     ctx = ctx.fresh()
     try:
         with ctx.indexer.in_use():
-            answers = await transact(
+            done = await transact(
                 ctx.store,
                 lambda store: _Attempt(replace(ctx, store=store), [replace(step) for step in steps], perform).run(),
                 extra_seconds=len(steps) * SECONDS_PER_ENTRY,
@@ -80,7 +82,7 @@ async def transaction(ctx: Context, entries: list[Any], strict: bool, perform: P
         raise Outcome(409, "conflict", "others change the same resources all the time; send it again") from error
     if any(step.type == SEARCH_PARAMETER for step in steps):
         await take(ctx)
-    return answers
+    return done
 
 
 def _step(ctx: Context, entry: Any, index: int, strict: bool) -> Step:
@@ -147,7 +149,7 @@ class _Attempt:
         self.targets: dict[str, Target] = {}
         self.relative: defaultdict[str | None, dict[str, Target]] = defaultdict(dict)
 
-    async def run(self) -> list[Answer]:
+    async def run(self) -> tuple[list[Answer], Room]:
         writing = sorted((s for s in self.steps if s.resource or s.id or s.query), key=_order)
         for deleting, steps in groupby(writing, key=lambda step: step.request.method == "DELETE"):
             for step in steps:
@@ -157,13 +159,17 @@ class _Attempt:
         await self._read_current(writing)
         self._check_overlap(writing)
         answers = await self._write(writing)
+        most = self.ctx.settings.max_response_bytes
+        room = Room(most)
         for step in sorted(self.steps, key=_order):
             if step.index not in answers:
                 try:
                     answers[step.index] = await answered(self.ctx, step.request, self.perform)
+                    if not room.admits(answers[step.index].body):
+                        raise too_large(most)
                 except Outcome as refusal:
                     raise refusal.under(step.place) from refusal
-        return [answers[step.index] for step in self.steps]
+        return [answers[step.index] for step in self.steps], room
 
     async def _located(self, step: Step, work: Any) -> Any:
         try:

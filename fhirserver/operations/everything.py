@@ -18,13 +18,14 @@ from fhirserver.context import Context
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.bundles import bundle, entry, search_entries
 from fhirserver.fhir.ids import new_id
-from fhirserver.fhir.outcome import Issue, Outcome, gone, invalid, not_found, operation_outcome
+from fhirserver.fhir.outcome import Issue, gone, invalid, not_found, operation_outcome, too_costly
 from fhirserver.fhir.references import mentioned, parse
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found as Led
 from fhirserver.interactions.resolve import visible
 from fhirserver.interactions.sight import current, sees_all
+from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, part_of, trim
 from fhirserver.interactions.unmade import lacking
 from fhirserver.operations.parameters import Taken, leniently, once, whole
@@ -34,7 +35,7 @@ from fhirserver.search.compartments import types_with
 from fhirserver.search.filters import in_a_record, in_no_record
 from fhirserver.search.mongo import conjunction
 from fhirserver.search.query import Query
-from fhirserver.store.blobs import unpack
+from fhirserver.store.blobs import size_of, unpack
 from fhirserver.store.hops import one_budget
 from fhirserver.store.record import Kept, Place, record, records, referred
 from fhirserver.store.versions import Document
@@ -112,11 +113,12 @@ async def everything_of_all(ctx: Context, request: Request, type_: str, _: None)
     async with one_budget(ctx.store):
         filters = await _filters(ctx, about, asked)
         rows = await records(ctx.store, filters, asked.most + 1, after, owned=ctx.trail is not None)
-        for row in rows[: asked.most]:
+        fits = _fitting(ctx, rows, asked)
+        for row in rows[:fits]:
             ctx.touched(f"{row.type}/{row.id}", row.compartments)
-        page = [Found(row.type, row.id, unpack(row.body)) for row in rows[: asked.most]]
+        page = [Found(row.type, row.id, unpack(row.body)) for row in rows[:fits]]
         others = await _referred(ctx, page, about, asked)
-    more = signed(ctx.secret, list(page[-1][:2]), f"{type_}/$everything") if len(rows) > asked.most else None
+    more = signed(ctx.secret, list(page[-1][:2]), f"{type_}/$everything") if len(rows) > fits else None
     return await _answer(ctx, request, asked, type_, page, others, more)
 
 
@@ -143,11 +145,17 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
         since = asked.since is None or focus["updated"] >= asked.since
         if after is None and since and type_ in _looked_at(type_, asked):
             rows.insert(0, Kept(type_, id_, focus["body"]))
-        page = [Found(row.type, row.id, unpack(row.body)) for row in rows[: asked.most]]
+        fits = _fitting(ctx, rows, asked)
+        page = [Found(row.type, row.id, unpack(row.body)) for row in rows[:fits]]
         patients = sorted(each for each in focus["compartments"] if each.startswith("Patient/"))
         others = await _referred(ctx, page, About(type_, reference, tuple(patients)), asked)
-    more = _next(ctx, page[-1], (type_, id_), reference) if len(rows) > asked.most else None
+    more = _next(ctx, page[-1], (type_, id_), reference) if len(rows) > fits else None
     return await _answer(ctx, request, asked, type_, page, others, more)
+
+
+def _fitting(ctx: Context, rows: Sequence[Kept], asked: Asked) -> int:
+    """How many rows are on this page."""
+    return min(asked.most, fitting([size_of(row.body) for row in rows], ctx.settings.max_response_bytes))
 
 
 async def _answer(
@@ -242,7 +250,10 @@ async def _referred(ctx: Context, page: Sequence[Found], about: About, asked: As
             filters[type_] = conjunction([await visible(ctx, Query(type_), led, "r"), known, elsewhere, own])
     found = await referred(ctx.store, filters, REFERRED + 1)
     if len(found) > REFERRED:
-        raise Outcome(422, "too-costly", f"more than {REFERRED:,} resources would come with a page; lower _count")
+        raise too_costly(f"more than {REFERRED:,} resources would come with a page; lower _count")
+    most = ctx.settings.max_response_bytes
+    if sum(len(each.body) for each in page[1:]) + sum(size_of(each.body) for each in found) > most:
+        raise too_costly(f"with what it refers to the page is larger than {most:,} bytes; lower _count, or say _type")
     return await _released(ctx, [Found(each.type, each.id, unpack(each.body)) for each in found], own)
 
 

@@ -30,7 +30,8 @@ _resource = {
 def wants_content(method: str, path: tuple[str, ...], query: Pairs, accept: str | None) -> bool:
     """Whether a read is of the content: it is, unless it asks for FHIR by name."""
     reads = method in ("GET", "HEAD") and path[:1] == ("Binary",) and (len(path) == 2 or path[2:3] == ("_history",))
-    if not reads or len(path) == 3 or any(key in OF_RESOURCE for key, _ in query):
+    of_all = len(path) > 1 and path[1][:1] in ("_", "$")  # no id begins so
+    if not reads or of_all or len(path) == 3 or any(key in OF_RESOURCE for key, _ in query):
         return False
     return FHIR_TYPES.isdisjoint(acceptable(accept or ""))
 

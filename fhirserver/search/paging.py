@@ -218,9 +218,9 @@ def room(query: Query, cursor: Cursor | None = None) -> int:
     return max(0, min(query.count, query.most - (cursor.seen if cursor else 0)))
 
 
-def page(rows: Sequence[Row], query: Query, cursor: Cursor | None = None) -> Page:
-    """From at most one row more than there is room for, as the bands gave them."""
-    size = room(query, cursor)
+def page(rows: Sequence[Row], query: Query, cursor: Cursor | None = None, most: int | None = None) -> Page:
+    """From at most one row more than there is room for, as the bands gave them; of these at most so many."""
+    size = room(query, cursor) if most is None else min(most, room(query, cursor))
     more = len(rows) > size
     shown = list(rows[:size])
     start = cursor.seen if cursor else 0

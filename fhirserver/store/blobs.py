@@ -33,3 +33,8 @@ def pack(body: bytes) -> bytes:
 
 def unpack(packed: bytes) -> bytes:
     return _tools.unpack(packed)
+
+
+def size_of(packed: bytes) -> int:
+    """How many bytes it will be, without making them."""
+    return zstandard.frame_content_size(packed)

@@ -86,6 +86,7 @@ def test_conditions_heads_and_refusals(scan: Fhir) -> None:
     assert (missing.status_code, missing.json()["resourceType"]) == (404, "OperationOutcome")
     assert scan.bundle("Binary?_id=scan")["entry"][0]["resource"]["contentType"] == "image/png"
     assert scan.get("Binary/scan/_history").json()["type"] == "history"
+    assert scan.get("Binary/_history").json()["type"] == "history"
     assert scan.get("Patient/x", headers={"Accept": "image/png"}).status_code == 406
 
 
