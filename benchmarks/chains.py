@@ -65,6 +65,10 @@ SEARCHES = (
     "Observation?subject:Patient.gender=female",
     "Observation?subject:Patient.gender=female&_sort=-date",
     "Observation?subject:Patient.gender=female&_summary=count",
+    f"Patient?_has:Observation:patient:code={','.join(f'code-{number}' for number in range(20))}",
+    "Patient?_has:Observation:patient:code=code-7",
+    "Patient?_has:Observation:patient:code=of-men",
+    "Patient?_has:Observation:patient:code=none",
     "Patient?_has:Observation:patient:code:not=of-men",
     "Patient?_has:Observation:patient:code:not=of-men&_summary=count",
     "Patient?_has:Observation:patient:patient.gender=female",
@@ -90,7 +94,7 @@ def observations(rng: random.Random) -> Iterator[Document]:
         date = datetime(2015, 1, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(5_000_000))
         code = f"code-{number % 20}" if number < FEMALE else "of-men"
         search = {"subject": [who], "patient": [who], "code": [code]}
-        yield stored(f"{number:08d}", "Observation") | {"search": search, "sort": {"date": date}}
+        yield stored(f"{number:08d}", "Observation") | {"search": search, "sort": {"patient": who, "date": date}}
 
 
 def fill(database: Any, name: str, documents: Iterator[Document]) -> None:

@@ -22,6 +22,7 @@ from fhirserver.fhir.definitions import r4
 
 FAMILIES = 2_000
 SPREAD_DAYS = 700
+MARK = 6  # letters of an id, by which a copy differs from others
 
 _key = re.compile(
     rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # an id, alone or in a reference
@@ -38,6 +39,7 @@ def lives(patients: int, cache: Path) -> list[bytes]:
             unread: list[files.Unread] = []
             for resource in files.entries(json.loads(bundle), str(number), r4(), unread.append):
                 lines.append(json.dumps(resource, default=str))
+        cache.mkdir(parents=True, exist_ok=True)
         file.write_text("\n".join(lines) + "\n")
     return file.read_bytes().splitlines()
 
@@ -52,7 +54,7 @@ def population(originals: list[bytes], resources: int) -> Iterator[bytes]:
             return
         rng = random.Random(copy)
         days = rng.randrange(SPREAD_DAYS)
-        mark = f"{copy:06x}".encode()
+        mark = f"{copy:0{MARK}x}".encode()
         for parts, found in zip(pieces, keys, strict=True):
             text = b"".join(_woven(parts, found, mark, days))
             yield _renamed(text, rng) if b'"resourceType": "Patient"' in text else text
@@ -62,7 +64,7 @@ def population(originals: list[bytes], resources: int) -> Iterator[bytes]:
 def _woven(parts: list[bytes], keys: list[bytes], mark: bytes, days: int) -> Iterator[bytes]:
     yield parts[0]
     for key, part in zip(keys, parts[1:], strict=True):
-        yield _shifted(key, days) if len(key) == 10 else mark + key[6:]
+        yield _shifted(key, days) if len(key) == 10 else mark + key[MARK:]
         yield part
 
 

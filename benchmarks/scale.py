@@ -7,6 +7,10 @@ is asked over HTTP, one request after the other, each with other values; MongoDB
 examined, and /proc what CPU it cost the server and the database: other work on the machine makes it wait, but is not in
 that. Patient shapes ask about one patient, population shapes about all.
 
+At every size the same is asked: the same codes, and copies of the same lives in the same order. What is asked in a span
+of time is asked in one that holds as many resources: a month of a million is ten of a hundred thousand. Names match
+more often in a larger population, which the numbers of results tell.
+
 With `--data FOLDER` databases are kept there, and one that is there already is asked without loading it again.
 """
 
@@ -22,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +36,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from benchmarks.load import RESULTS, Processes, running
-from benchmarks.population import lives, population
+from benchmarks.population import MARK, lives, population
 from fhirserver.fhir import json as fhir_json
 from fhirserver.interactions.load import load
 from fhirserver.process import collect_seldom, database, operator
@@ -40,6 +44,7 @@ from fhirserver.settings import Settings
 from fhirserver.store import embedded
 
 ROUNDS, WARM = 40, 5
+SPAN = timedelta(days=30)  # of a million resources
 LOINC = "http://loinc.org"
 Row = dict[str, Any]
 
@@ -74,7 +79,7 @@ SHAPES = (
     Shape("population", "name and gender, sorted", "Patient?name={family}&gender=female&_sort=birthdate"),
     Shape("population", "born in a month", "Patient?birthdate={month}&_sort=family"),
     Shape("population", "code, newest 20", "Observation?code={code}&_sort=-date"),
-    Shape("population", "code in a month, newest 20", "Observation?code={code}&date={recent}&_sort=-date"),
+    Shape("population", "code in a span", "Observation?code={code}&date=sa{since}&date=lt{until}&_sort=-date"),
     Shape("population", "code and value", "Observation?code={code}&value-quantity=gt5&_count=20"),
     Shape("population", "condition code", "Condition?code={condition}&_sort=-onset-date"),
     Shape("population", "last updated", "Observation?_lastUpdated=ge{today}&_sort=-_lastUpdated"),
@@ -89,13 +94,17 @@ SHAPES = (
 class Values(NamedTuple):
     """What the shapes ask for, taken from the population itself."""
 
-    patients: list[tuple[str, str, str, str]]
+    lives: list[list[tuple[str, str, str, str]]]  # each in its copies
     codes: list[str]
     conditions: list[str]
+    span: timedelta
 
     def some(self, rng: random.Random) -> dict[str, str]:
-        id_, identifier, family, born = rng.choice(self.patients)
+        """From the same state of `rng` the same at every size, but for the copy."""
+        copies = rng.choice(self.lives)
+        id_, identifier, family, born = copies[int(rng.random() * len(copies))]
         code, other = rng.sample(self.codes, 2)
+        since = date(rng.randrange(2016, 2023), rng.randrange(1, 13), 1)
         return {
             "patient": id_,
             "identifier": identifier,
@@ -104,7 +113,8 @@ class Values(NamedTuple):
             "code": code,
             "other": other,
             "condition": rng.choice(self.conditions),
-            "recent": f"{rng.randrange(2019, 2026)}-{rng.randrange(1, 13):02d}",
+            "since": since.isoformat(),
+            "until": (since + self.span).isoformat(),
             "today": date.today().isoformat(),
         }
 
@@ -135,10 +145,12 @@ async def filled(settings: Settings, originals: list[bytes], resources: int) -> 
     return {"resources": receipt.counted, "load_per_second": round(receipt.counted / seconds)}
 
 
-def values(db: Database[Row]) -> Values:
-    rows = db["Patient"].aggregate([{"$sample": {"size": 300}}, {"$project": {"search": 1}}])
-    patients = [_patient(row["_id"], row["search"]) for row in rows]
-    return Values(patients, _codes(db, "Observation", 12), _codes(db, "Condition", 8))
+def values(db: Database[Row], resources: int) -> Values:
+    lives: dict[str, list[tuple[str, str, str, str]]] = {}
+    for row in db["Patient"].find({"deleted": None}, {"search": 1}).sort("_id"):
+        lives.setdefault(row["_id"][MARK:], []).append(_patient(row["_id"], row["search"]))
+    codes, conditions = _codes(db, "Observation", 12), _codes(db, "Condition", 8)
+    return Values([lives[life] for life in sorted(lives)], codes, conditions, SPAN * (1_000_000 / resources))
 
 
 def _patient(id_: str, search: Row) -> tuple[str, str, str, str]:
@@ -149,10 +161,9 @@ def _codes(db: Database[Row], type_: str, most: int) -> list[str]:
     """The most frequent codes, with their systems."""
     found = db[type_].aggregate(
         [
-            {"$sample": {"size": 20_000}},
             {"$project": {"code": {"$arrayElemAt": ["$search.code", 0]}}},
             {"$group": {"_id": "$code", "count": {"$sum": 1}}},
-            {"$sort": {"count": -1}},
+            {"$sort": {"count": -1, "_id": 1}},
             {"$limit": most},
         ]
     )
@@ -238,7 +249,7 @@ def measured(folder: Path, originals: list[bytes], resources: int, mirror: bool)
         with MongoClient[Row](url) as mongo, httpx.Client(base_url=base + "/", timeout=60) as client:
             db = mongo[settings.database]
             outcome |= sizes(db)
-            found = values(db)
+            found = values(db, outcome["resources"])
             outcome["shapes"] = {
                 f"{shape.of}: {shape.name}": asked(client, db, shape, found, processes) for shape in SHAPES
             }
@@ -258,14 +269,14 @@ def lines(outcomes: dict[int, Row]) -> Iterator[str]:
     for size, outcome in outcomes.items():
         facts = ", ".join(f"{key} {value}" for key, value in outcome.items() if key != "shapes")
         yield f"{size:,}: {facts}"
-    yield f"{'shape':42}" + "".join(f"{size:>12,} p50   p95  CPU db  keys/result" for size in outcomes) + "   of p50"
+    yield f"{'shape':34}" + "".join(f"{size:>12,} p50   p95  CPU db  results  keys" for size in outcomes) + "   of p50"
     first, *_, last = (outcome["shapes"] for outcome in (*outcomes.values(), *outcomes.values()))
     for name in first:
         cells = "".join(
-            f"{row['p50_ms']:>16}{row['p95_ms']:>6}{row['database_cpu_ms']:>8}{row['keys_per_result']:>13}"
+            f"{row['p50_ms']:>16}{row['p95_ms']:>6}{row['database_cpu_ms']:>8}{row['results']:>9}{row['keys_per_result']:>6}"
             for row in (outcome["shapes"][name] for outcome in outcomes.values())
         )
-        yield f"{name:42}{cells}{last[name]['p50_ms'] / first[name]['p50_ms']:>16.2f}"
+        yield f"{name:34}{cells}{last[name]['p50_ms'] / first[name]['p50_ms']:>9.2f}"
 
 
 def main(given: list[str] | None = None) -> dict[int, Row]:

@@ -73,12 +73,14 @@ ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 class Found:
     """What the criteria of one search have led to: references by the far ends of chains, forms by what was asked.
 
+    `referred` are the ids of a type to which the far end of a chain refers, where these are all.
     `filters` are those of far ends, of which a chain may ask twice: by reference and by URL, and in what is contained.
     `lacks` are why that may be too little or too much, with the parameter it is about, `named` what records refer to,
     `cared_for` the patients of practitioners, and `entrusted` those of proxies.
     """
 
     references: dict[tuple[tuple[str, Criterion], ...], list[str]] = field(default_factory=dict)
+    referred: dict[tuple[str, Chain], list[str]] = field(default_factory=dict)
     filters: dict[tuple[str, Criterion], Filter] = field(default_factory=dict)
     forms: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
     lacks: dict[Lack, str | None] = field(default_factory=dict)
@@ -244,7 +246,11 @@ class _Resolution:
         return Clause(chain.parameter, None, (Reference(tuple(found)),))
 
     async def _led_from(self, chain: Chain) -> Clause:
-        found = await _referred(self._ctx, self._far, self._type, chain)
+        found = self._found.referred.get((self._type, chain))
+        if found is None:
+            found = await referred(self._ctx, self._found, self._type, chain, LISTED + 1)
+            if len(found) > LISTED:
+                raise _too_many(chain)
         if not self._room_for(found):
             raise _too_many(chain)
         return Clause(self._ctx.registry[self._type]["_id"], None, tuple(found))
@@ -361,16 +367,20 @@ async def _references(ctx: Context, far: Far, chain: Chain) -> list[str]:
     return references
 
 
-async def _referred(ctx: Context, far: Far, type_: str, chain: Chain) -> list[str]:
-    """The ids to which what meets the chain's criterion refers."""
+async def referred(
+    ctx: Context, found: Found, type_: str, chain: Chain, most: int, among: Sequence[str] | None = None
+) -> list[str]:
+    """At most so many of the ids to which what meets the chain's criterion refers.
+
+    `among` some, where the chain's parameter has one value at most.
+    """
     ((source, criterion),) = chain.others
-    filter_ = counting(await far(source, criterion))
+    filter_ = counting(await _far(ctx, found, source, criterion))
     single = not repeats(ctx.definitions, chain.parameter, source)
     field = f"sort.{chain.parameter.code}" if single else path(chain.parameter)
-    ids = await referred_ids(ctx.store, source, filter_, field, type_, LISTED + 1)
-    if len(ids) > LISTED:
-        raise _too_many(chain)
-    return ids
+    if among is not None:
+        filter_ = conjunction([filter_, {field: {"$in": [f"{type_}/{id_}" for id_ in among]}}])
+    return await referred_ids(ctx.store, source, filter_, field, type_, most)
 
 
 async def _naming(ctx: Context, far: Far, type_: str, chain: Chain) -> list[Criterion]:

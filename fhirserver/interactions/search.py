@@ -26,6 +26,7 @@ from fhirserver.interactions.sight import current
 from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.interactions.unmade import lacking
+from fhirserver.interactions.walk import STEP, walk
 from fhirserver.search.bounds import narrowed
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.containers import in_containers
@@ -182,9 +183,10 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         first = queries[0]
         queries = await existing(ctx, queries)
         led = Found()
-        resolved = [await resolve(ctx, query, led) for query in queries]
+        page = await _walked(ctx, first, queries, led)
+        resolved = [] if page else [await resolve(ctx, query, led) for query in queries]
         first = flagged(first, led.lacks, request.strict)
-        entries, links, total = await _found(ctx, first, resolved)
+        entries, links, total = await _found(ctx, first, resolved, page)
     issues, total = (*request.ignored, *first.ignored), None if first.partial else total
     if total is not None and total.how is not None:
         issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
@@ -220,11 +222,12 @@ def _links(
         yield relation, here if cursor is None else page_after(here, cursor)
 
 
-async def _found(ctx: Context, first: Query, queries: Sequence[Query]) -> Result:
+async def _found(ctx: Context, first: Query, queries: Sequence[Query], page: Page | None) -> Result:
+    """`page` is one that was walked to, and is of no use to who counts."""
     plans = [plan(query, ctx.registry, ctx.now()) for query in queries]
     if first.summary == "count" or first.count == 0:
         return Result([], [("self", None)], await _total(ctx, first, plans))
-    page = await _page(ctx, first, plans)
+    page = page or await _page(ctx, first, plans)
     included = await _included(ctx, first, page.rows)
     entries = _entries(ctx, first, page.rows, "match")
     entries += _entries(ctx, first, included, "include")
@@ -287,6 +290,30 @@ async def _page(ctx: Context, first: Query, plans: Sequence[Plan]) -> Page:
         rows, asked = rows + found, asked + more
         sizes += [size_of(row.document["body"]) for row in found]
     return page_of(rows, first, cursor, fitting(sizes, most))
+
+
+async def _walked(ctx: Context, first: Query, queries: Sequence[Query], led: Found) -> Page | None:
+    """The page of a search by `_has`, where `interactions.walk` leads to it; None where a list does."""
+    way = walk(ctx, queries)
+    if way is None:
+        return None
+    near = plan(await resolve(ctx, way.near, led), ctx.registry, ctx.now())
+    place = cursor = decode_cursor(ctx.secret, first) if first.cursor is not None else None
+    wanted, most = room(first, cursor) + 1, ctx.settings.max_response_bytes
+    step, looked_at = min(2 * wanted, STEP), 0
+    rows: list[Row] = []
+    while True:
+        found = await _stretch(ctx, first, [near], place, step)
+        referred = await way.referred(ctx, led, [row.document["_id"] for row in found])
+        rows = (rows + [row for row in found if row.document["_id"] in referred])[:wanted]
+        fits = fitting([size_of(row.document["body"]) for row in rows], most)
+        if len(rows) == wanted or len(found) < step or fits < len(rows):
+            return page_of(rows, first, cursor, fits)
+        looked_at += len(found)
+        if not await way.pays(ctx, led, len(rows), looked_at):
+            return None
+        place = cursor_of(first, found[-1], backward=cursor is not None and cursor.backward)
+        step = STEP
 
 
 async def _stretch(ctx: Context, first: Query, plans: Sequence[Plan], cursor: Cursor | None, limit: int) -> list[Row]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhirserver.interactions import resolve
+from fhirserver.interactions import resolve, search, walk
 
 UCUM = "http://unitsofmeasure.org"
 STRICT = {"Prefer": "handling=strict"}
@@ -237,6 +237,37 @@ def walked(fhir, url: str) -> list[list[str]]:
     return pages
 
 
+WALKED = {
+    "Patient?_has:Observation:patient:code=pulse,bp": "ada ben cyd",
+    "Patient?_has:Observation:patient:code=pulse": "ada cyd",
+    "Patient?_has:Observation:patient:code=pulse&gender=female,male&_lastUpdated=gt2000": "ada cyd",
+    "Patient?_has:Observation:patient:code=pulse,bp&_has:Observation:patient:code=pulse": "ada cyd",
+    "Patient?_has:Observation:patient:code=pulse&name=cole": "cyd",
+    "Patient?_has:Observation:patient:code=unknown": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("step", "dense", "sparse", "short"), [(1, 1_000, 0, 0), (2, 1, 9, 0), (1, 1, 9, 9), (9, 1, 1, 0)]
+)
+@pytest.mark.parametrize(("url", "found"), WALKED.items(), ids=[*WALKED])
+def test_pages_are_the_same_walked_or_listed(world, monkeypatch, url, found, step, dense, sparse, short):
+    monkeypatch.setattr(search, "STEP", step)
+    for name, number in (("DENSE", dense), ("SPARSE", sparse), ("SHORT", short)):
+        monkeypatch.setattr(walk, name, number)
+    assert world.ids(url) == found.split()
+    pages = walked(world, f"{url}&_count=1")
+    assert [id_ for page in pages for id_ in page] == found.split()
+    bundle = world.bundle(f"{url}&_count=2&_revinclude=Observation:patient")
+    assert bundle.get("total") == (len(found.split()) if len(found.split()) <= 2 else None)
+    assert world.bundle(f"{url}&_count=1&_total=accurate")["total"] == len(found.split())
+    for link in bundle["link"]:
+        if link["relation"] == "next":
+            following = world.bundle(link["url"])
+            before = next(each["url"] for each in following["link"] if each["relation"] == "previous")
+            assert world.ids(before)[:2] == found.split()[:2]
+
+
 def test_pages_of_a_chained_search(world):
     assert walked(world, "Observation?patient.name:missing=false&_count=3") == [["o1", "o2", "o3"], ["o4"]]
     assert walked(world, "Observation?patient.name:missing=false&_count=2&_sort=-code") == [["o4", "o2"], ["o1", "o3"]]
@@ -305,7 +336,10 @@ def test_conditions_may_be_chains(world):
 
 def test_a_chain_that_leads_through_too_much_is_too_costly(world, monkeypatch):
     monkeypatch.setattr(resolve, "LISTED", 2)
-    for url in ("Observation?subject.name:missing=false", "Patient?_has:Observation:patient:code=pulse,bp"):
+    for url in (
+        "Observation?subject.name:missing=false",
+        "Patient?_has:Observation:patient:code=pulse,bp&_sort=birthdate",
+    ):
         refused = world.get(url)
         assert (refused.status_code, refused.json()["issue"][0]["code"]) == (422, "too-costly")
         assert "narrow it" in refused.json()["issue"][0]["diagnostics"]
@@ -399,7 +433,12 @@ def test_a_chain_finds_what_two_steps_find(serve_alone, world_):
     rows = fhir.ids(f"Patient?_has:Observation:patient:code=c1&{SIZE}")
     assert len(rows) == len(set(rows)) <= len(coded)
     assert fhir.bundle("Patient?_has:Observation:patient:code=c1&_summary=count")["total"] == len(rows)
-    assert [id_ for page in walked(fhir, "Patient?_has:Observation:patient:code=c1&_count=1") for id_ in page] == rows
+    by_one = "Patient?_has:Observation:patient:code=c1&_count=1"
+    assert [id_ for page in walked(fhir, by_one) for id_ in page] == rows
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk, "DENSE", 0)  # always a list
+        patch.setattr(walk, "SPARSE", 0)
+        assert [id_ for page in walked(fhir, by_one) for id_ in page] == rows
 
 
 @pytest.fixture(scope="module")

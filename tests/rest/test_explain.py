@@ -65,8 +65,10 @@ def test_every_hop_the_inclusions_and_the_count_are_steps(world):
     query = "patient.name=lovelace&_include=Observation:subject&_total=accurate&_count=1"
     steps = steps_of(explained(world, f"Observation/$explain?{query}"))
     assert [parts(step, "type") for step in steps] == [["Patient"], ["Observation"], ["Patient"], ["Observation"]]
-    reverse = parts(explained(world, "Patient/$explain?_has:Observation:patient:code=8867-4"), "step")
-    assert [parts(step, "type") for step in reverse] == [["Observation"], ["Patient"]]
+    has = "Patient/$explain?_has:Observation:patient:code=8867-4"
+    walked, listed = (steps_of(explained(world, url)) for url in (has, f"{has}&_sort=-birthdate"))
+    assert [parts(step, "type") for step in walked] == [["Patient"], ["Observation"]]
+    assert [parts(step, "type") for step in listed] == [["Observation"], ["Patient"]]
 
 
 @pytest.mark.parametrize(

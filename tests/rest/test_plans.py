@@ -119,6 +119,19 @@ def test_plan(world, search, expected):
 
 @pytest.mark.parametrize("far", [f"Condition:patient:code={SNOMED}|s1", f"Observation:patient:code={PAIN}"])
 def test_has_reads_one_key_for_each_patient(world, far):
-    found, near = steps(world, f"Patient?_has:{far}")
+    found, near = steps(world, f"Patient?_has:{far}&_sort=-birthdate")
     assert (found["documentsExamined"], near["returned"]) == (0, 21)
     assert found["keysExamined"] <= PATIENTS + 1
+
+
+@pytest.mark.parametrize("far", [f"Condition:patient:code={SNOMED}|s1", f"Observation:patient:code={PAIN}"])
+def test_a_page_of_has_reads_no_more_than_it_needs(world, far):
+    near, probe = steps(world, f"Patient?_has:{far}&_count=2")
+    assert (near["returned"], probe["returned"], probe["documentsExamined"]) == (6, 6, 0)
+    assert max(near["keysExamined"], probe["keysExamined"]) <= 8 < PATIENTS
+
+
+def test_what_nothing_refers_to_is_not_walked_through(world):
+    found = steps(world, "Patient?_has:Observation:patient:code=none&_count=1")
+    assert [step["returned"] for step in found] == [4, 0, 0, 0]
+    assert sum(step["keysExamined"] for step in found) <= 4 + 4
