@@ -97,6 +97,7 @@ def test_the_life_of_a_search_parameter(served: Served) -> None:
     assert "total" not in partial
     refused = fhir.get("Patient?nickname=ada", headers=STRICT)
     assert (refused.status_code, refused.json()["issue"][0]["code"]) == (503, "incomplete")
+    assert refused.json()["issue"][0]["expression"] == ["http.nickname"]
     assert int(refused.headers["retry-after"]) > 0
 
     (job,) = work(served.settings)

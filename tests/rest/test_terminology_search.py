@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -473,9 +474,13 @@ def test_what_rests_on_a_fragment_is_said(world, path, name, ids):
     assert (said["search"]["mode"], "total" in bundle) == ("outcome", False)
     (issue,) = said["resource"]["issue"]
     assert (issue["severity"], issue["code"]) == ("warning", "incomplete")
+    names = [each.partition("=")[0] for each in re.split("[?&]", path)]
+    asked = next((each for each in names if each.endswith(name)), "_filter")
+    assert issue["expression"] == [f"http.{asked}"]
     assert issue["diagnostics"].startswith(f"{name}: of code system {PIECE} only a fragment is here")
     refused = world.get(path, headers={"Prefer": "handling=strict"})
     assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "incomplete")
+    assert refused.json()["issue"][0]["expression"] == issue["expression"]
     assert "total" not in world.bundle(f"{path}&_summary=count")
 
 
