@@ -279,7 +279,8 @@ def main(given: list[str] | None = None) -> None:
     arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
     asked = arguments.parse_args(given)
     only = tuple(name for name in asked.only.split(",") if name)
-    results: dict[str, list[dict[str, Any]]] = {}
+    results: dict[str, Any] = {"python": sys.version}
+    print(f"Python {sys.version}")
     with tempfile.TemporaryDirectory() as folder:
         for base, processes in running(Path(folder)):
             world = filled(base)

@@ -25,6 +25,7 @@ from fhirserver.app import contexts, create_app
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir import json
 from fhirserver.interactions.load import Receipt, load
+from fhirserver.rest.packets import Protocol
 from fhirserver.settings import Settings, default_base_url
 from fhirserver.store import embedded
 from fhirserver.store.connect import connect
@@ -67,7 +68,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
         config = uvicorn.Config(
             create_app(full, partial(_post, full)),
             loop="uvloop",
-            http="httptools",
+            http=Protocol,
             lifespan="on",
             access_log=False,
             log_config=None,

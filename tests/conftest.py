@@ -26,6 +26,7 @@ from tls import TLS
 from fhirserver.app import contexts, create_app
 from fhirserver.bulk.jobs import perform, sweep
 from fhirserver.context import OPERATOR
+from fhirserver.rest.packets import Protocol
 from fhirserver.settings import Settings, default_base_url
 from fhirserver.store import embedded
 from fhirserver.store.jobs import Job
@@ -110,6 +111,7 @@ class Served:
             port=settings.port,
             log_config=None,
             access_log=False,
+            http=Protocol,
             ws="none",
             lifespan="on",
         )

@@ -9,8 +9,8 @@ import logging
 import re
 from contextlib import nullcontext
 from dataclasses import replace
+from secrets import token_hex
 from urllib.parse import urlencode
-from uuid import uuid4
 
 from starlette.types import Receive, Scope, Send
 
@@ -56,7 +56,7 @@ async def _serve(
 ) -> None:
     incoming: Headers = dict(scope["headers"])
     name = incoming.get(b"x-request-id", b"").decode("latin-1")
-    name = name if _id.fullmatch(name) else uuid4().hex
+    name = name if _id.fullmatch(name) else token_hex(16)
     out: list[Header] = [(b"x-request-id", name.encode())]
     method, zipped = scope["method"], _gzip.search(incoming.get(b"accept-encoding", b"")) is not None
     format_: Format | None = None

@@ -1,0 +1,82 @@
+"""Head and body of an answer leave together, whatever else is on the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from fhirserver.rest.packets import _Together
+
+if TYPE_CHECKING:
+    from conftest import Fhir
+
+
+class Wire(asyncio.Transport):
+    """A transport that remembers what was written to it, call by call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.calls.append(bytes(data))
+
+    def close(self) -> None:
+        self.calls.append(b"closed")
+
+    def is_closing(self) -> bool:
+        return self.calls[-1:] == [b"closed"]
+
+
+def written(*actions: str) -> list[bytes]:
+    """What is on the wire when these were done; `|` is the end of a turn of the loop."""
+
+    async def story() -> list[bytes]:
+        wire = Wire()
+        together = _Together(wire, asyncio.get_running_loop())
+        for action in actions:
+            if action == "|":
+                await asyncio.sleep(0)
+            elif action == "close":
+                together.close()
+            else:
+                together.write(action.encode())
+        await asyncio.sleep(0)
+        assert together.is_closing() is ("close" in actions)
+        return wire.calls
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("actions", "calls"),
+    [
+        (("head ", "body"), [b"head body"]),
+        (("head", ""), [b"head"]),
+        (("head",), [b"head"]),
+        (("head ", "one ", "|", "two ", "|"), [b"head one ", b"two "]),
+        (("head ", "one", "two ", "three"), [b"head one", b"two three"]),
+        (("head ", "body", "head ", "body"), [b"head body", b"head body"]),
+        (("", "|"), []),
+        (("head ", "body", "close"), [b"head body", b"closed"]),
+        (("head", "close"), [b"head", b"closed"]),
+    ],
+)
+def test_what_is_written_in_one_turn_of_the_loop_is_one_write(actions: tuple[str, ...], calls: list[bytes]) -> None:
+    assert written(*actions) == calls
+
+
+def test_requests_in_one_packet_are_answered_in_order(fhir: Fhir) -> None:
+    where: Any = urlsplit(fhir.base_url)
+    asked = [("GET", "/fhir/metadata", b"200"), ("HEAD", "/fhir/Patient/none", b"404"), ("GET", "/healthz", b"200")]
+    with socket.create_connection((where.hostname, where.port), timeout=10) as wire:
+        last = "Connection: close\r\n"
+        requests = [f"{method} {path} HTTP/1.1\r\nHost: {where.netloc}\r\n" for method, path, _ in asked]
+        wire.sendall("".join(f"{each}\r\n" for each in requests[:-1]).encode() + f"{requests[-1]}{last}\r\n".encode())
+        said = b"".join(iter(lambda: wire.recv(65536), b""))
+    heads = [each.split(b" ", 1)[0] for each in said.split(b"HTTP/1.1 ")[1:]]
+    assert heads == [status for _, _, status in asked]
