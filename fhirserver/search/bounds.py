@@ -124,10 +124,10 @@ def _patients(known: Known, type_: str, registry: Registry) -> list[Clause]:
 
 def _member(clause: Clause, type_: str, registry: Registry) -> bool:
     """Whether what a clause finds is in the compartments of what it names."""
-    code, subject = clause.parameter.code, registry[type_].get("subject")
-    if code == "patient" and subject is not None and _widens(subject, clause.parameter, type_):
-        code = "subject"
-    return _few(clause, members_by(type_, code))
+    code, subject, patient = clause.parameter.code, registry[type_].get("subject"), registry[type_].get("patient")
+    alike = subject is not None and patient is not None and _widens(subject, patient, type_)
+    codes = ("subject", "patient") if alike and code in ("subject", "patient") else (code,)
+    return any(_few(clause, members_by(type_, each)) for each in codes)
 
 
 def _widens(subject: Parameter, patient: Parameter, type_: str) -> bool:

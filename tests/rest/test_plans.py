@@ -94,6 +94,8 @@ PLANS = {
     f"Observation?code={PAIN}&value-quantity=gt8500|{UCUM}|mg": ("code-value", 1, 9),
     f"Condition?code={SNOMED}|s1&_sort=-onset-date": ("code-onset", 1, 3),
     f"Condition?code={SNOMED}|s1&onset-date=2013&_sort=-onset-date": ("code-onset", 1, 3),
+    "Condition?patient=p3": ("compartments", 1, 3),
+    "Condition?subject=Patient/p3": ("compartments", 1, 3),
     "Patient?identifier=urn:mrn|m7": ("search", 1, 3),
     "Observation?_sort=-_lastUpdated": ("updated", 1, 3),
     "Observation": ("_id_", 1, 3),
