@@ -3,13 +3,13 @@
     python -m benchmarks.scale [--sizes 100000,1000000] [--patients 10] [--mirror] [--data FOLDER] [--write]
 
 Each size gets a database of its own in a temporary folder, filled through `load` with validation on. Then every shape
-is asked over HTTP, one request after the other, each with other values; MongoDB's profiler says what such a request
-examined, and /proc what CPU it cost the server and the database: other work on the machine makes it wait, but is not in
-that. Patient shapes ask about one patient, population shapes about all.
+is asked over HTTP, one request after the other, of each size in turn, each with other values; MongoDB's profiler says
+what such a request examined, and /proc what CPU it cost the server and the database: other work on the machine makes it
+wait, but is not in that. Patient shapes ask about one patient, population shapes about all.
 
 At every size the same is asked: the same codes, and copies of the same lives in the same order. What is asked in a span
-of time is asked in one that holds as many resources: a month of a million is ten of a hundred thousand. Names match
-more often in a larger population, which the numbers of results tell.
+of time is asked in one that holds as many resources (a month of a million is ten of a hundred thousand), and a family
+name is one that as many have. Only the most frequent name and a month of births match more in a larger population.
 
 With `--data FOLDER` databases are kept there, and one that is there already is asked without loading it again.
 """
@@ -25,7 +25,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +47,7 @@ from fhirserver.store import embedded
 
 ROUNDS, WARM = 40, 5
 SPAN = timedelta(days=30)  # of a million resources
+NAMESAKES = 10  # patients of one family name
 LOINC = "http://loinc.org"
 Row = dict[str, Any]
 
@@ -76,6 +79,7 @@ SHAPES = (
     Shape("patient", "compartment", "Patient/{patient}/Procedure?_sort=-date"),
     Shape("patient", "$everything, first 50", "Patient/{patient}/$everything?_count=50"),
     Shape("population", "family name", "Patient?family={family}"),
+    Shape("population", "the most frequent family name", "Patient?family={frequent}"),
     Shape("population", "name and gender, sorted", "Patient?name={family}&gender=female&_sort=birthdate"),
     Shape("population", "born in a month", "Patient?birthdate={month}&_sort=family"),
     Shape("population", "code, newest 20", "Observation?code={code}&_sort=-date"),
@@ -94,7 +98,9 @@ SHAPES = (
 class Values(NamedTuple):
     """What the shapes ask for, taken from the population itself."""
 
-    lives: list[list[tuple[str, str, str, str]]]  # each in its copies
+    lives: list[list[tuple[str, str, str]]]  # each in its copies
+    families: list[str]
+    frequent: str
     codes: list[str]
     conditions: list[str]
     span: timedelta
@@ -102,13 +108,14 @@ class Values(NamedTuple):
     def some(self, rng: random.Random) -> dict[str, str]:
         """From the same state of `rng` the same at every size, but for the copy."""
         copies = rng.choice(self.lives)
-        id_, identifier, family, born = copies[int(rng.random() * len(copies))]
+        id_, identifier, born = copies[int(rng.random() * len(copies))]
         code, other = rng.sample(self.codes, 2)
         since = date(rng.randrange(2016, 2023), rng.randrange(1, 13), 1)
         return {
             "patient": id_,
             "identifier": identifier,
-            "family": family,
+            "family": self.families[int(rng.random() * len(self.families))],
+            "frequent": self.frequent,
             "month": born[:7],
             "code": code,
             "other": other,
@@ -146,15 +153,22 @@ async def filled(settings: Settings, originals: list[bytes], resources: int) -> 
 
 
 def values(db: Database[Row], resources: int) -> Values:
-    lives: dict[str, list[tuple[str, str, str, str]]] = {}
+    lives: dict[str, list[tuple[str, str, str]]] = {}
+    families: Counter[str] = Counter()
     for row in db["Patient"].find({"deleted": None}, {"search": 1}).sort("_id"):
-        lives.setdefault(row["_id"][MARK:], []).append(_patient(row["_id"], row["search"]))
-    codes, conditions = _codes(db, "Observation", 12), _codes(db, "Condition", 8)
-    return Values([lives[life] for life in sorted(lives)], codes, conditions, SPAN * (1_000_000 / resources))
-
-
-def _patient(id_: str, search: Row) -> tuple[str, str, str, str]:
-    return id_, search["identifier"][0], search["family"][0], f"{search['birthdate'][0]['lo']:%Y-%m-%d}"
+        search = row["search"]
+        born = f"{search['birthdate'][0]['lo']:%Y-%m-%d}"
+        lives.setdefault(row["_id"][MARK:], []).append((row["_id"], search["identifier"][0], born))
+        families[search["family"][0]] += 1
+    nearest = min(abs(count - NAMESAKES) for count in families.values())
+    return Values(
+        lives=[lives[life] for life in sorted(lives)],
+        families=sorted(name for name, count in families.items() if abs(count - NAMESAKES) == nearest),
+        frequent=max(families, key=lambda name: families[name]),
+        codes=_codes(db, "Observation", 12),
+        conditions=_codes(db, "Condition", 8),
+        span=SPAN * (1_000_000 / resources),
+    )
 
 
 def _codes(db: Database[Row], type_: str, most: int) -> list[str]:
@@ -184,30 +198,46 @@ def sizes(db: Database[Row]) -> Row:
     }
 
 
-def asked(client: httpx.Client, db: Database[Row], shape: Shape, found: Values, processes: Processes) -> Row:
-    rng = random.Random(shape.name)
-    times, results = [], []
-    before = processes.cpu()
+class Place(NamedTuple):
+    """A population that is served, and what to ask of it."""
+
+    client: httpx.Client
+    db: Database[Row]
+    found: Values
+    processes: Processes
+
+
+def asked(shape: Shape, places: Sequence[Place]) -> list[Row]:
+    """The same of all of them in turns, so that what else the machine does befalls all alike."""
+    rngs = [random.Random(shape.name) for _ in places]
+    times: list[list[float]] = [[] for _ in places]
+    results: list[list[int]] = [[] for _ in places]
+    before = [place.processes.cpu() for place in places]
     for number in range(WARM + ROUNDS):
-        url = shape.url.format(**found.some(rng))
-        start = time.perf_counter()
-        answer = client.get(url)
-        seconds = time.perf_counter() - start
-        answer.raise_for_status()
-        if number >= WARM:
-            times.append(seconds * 1000)
-            results.append(_matches(answer.json()))
-    server, cpu = (after - start for after, start in zip(processes.cpu(), before, strict=True))
-    examined = _examined(client, db, [shape.url.format(**found.some(rng)) for _ in range(5)])
-    times.sort()
-    return {
-        "p50_ms": round(statistics.median(times), 1),
-        "p95_ms": round(times[int(len(times) * 0.95)], 1),
-        "server_cpu_ms": round(server / (WARM + ROUNDS) * 1000, 1),
-        "database_cpu_ms": round(cpu / (WARM + ROUNDS) * 1000, 1),
-        "results": round(statistics.mean(results), 1),
-        **examined,
-    }
+        for at, place in enumerate(places):
+            url = shape.url.format(**place.found.some(rngs[at]))
+            start = time.perf_counter()
+            answer = place.client.get(url)
+            seconds = time.perf_counter() - start
+            answer.raise_for_status()
+            if number >= WARM:
+                times[at].append(seconds * 1000)
+                results[at].append(_matches(answer.json()))
+    spent = [place.processes.cpu() for place in places]
+    rows: list[Row] = []
+    for at, place in enumerate(places):
+        server, cpu = (after - start for after, start in zip(spent[at], before[at], strict=True))
+        examined = _examined(place.client, place.db, [shape.url.format(**place.found.some(rngs[at])) for _ in range(5)])
+        ordered = sorted(times[at])
+        row = {
+            "p50_ms": round(statistics.median(ordered), 1),
+            "p95_ms": round(ordered[int(len(ordered) * 0.95)], 1),
+            "server_cpu_ms": round(server / (WARM + ROUNDS) * 1000, 1),
+            "database_cpu_ms": round(cpu / (WARM + ROUNDS) * 1000, 1),
+            "results": round(statistics.mean(results[at]), 1),
+        }
+        rows.append(row | examined)
+    return rows
 
 
 def _matches(document: Row) -> int:
@@ -234,27 +264,27 @@ def _examined(client: httpx.Client, db: Database[Row], urls: list[str]) -> Row:
     }
 
 
-def measured(folder: Path, originals: list[bytes], resources: int, mirror: bool) -> Row:
-    settings = Settings.model_validate({"data": folder, "mirror": mirror})
-    os.environ["HEALTHMATE_MIRROR"] = str(mirror)
-    loaded = folder / "loaded.json"
-    if not loaded.exists():
+def loaded(settings: Settings, originals: list[bytes], resources: int) -> Row:
+    """How many there are and how fast they came, once."""
+    file = settings.data / "loaded.json"
+    if not file.exists():
         with database(settings) as full:
-            loaded.write_text(json.dumps(asyncio.run(filled(full, originals, resources))))
-    outcome: Row = json.loads(loaded.read_text())
-    for base, processes in running(folder):
-        url = embedded.attach(folder)
+            file.write_text(json.dumps(asyncio.run(filled(full, originals, resources))))
+    known: Row = json.loads(file.read_text())
+    return known
+
+
+@contextmanager
+def opened(settings: Settings, outcome: Row) -> Iterator[Place]:
+    for base, processes in running(settings.data):
+        url = embedded.attach(settings.data)
         if url is None:
             raise RuntimeError("the server's database cannot be reached")
         with MongoClient[Row](url) as mongo, httpx.Client(base_url=base + "/", timeout=60) as client:
             db = mongo[settings.database]
             outcome |= sizes(db)
-            found = values(db, outcome["resources"])
-            outcome["shapes"] = {
-                f"{shape.of}: {shape.name}": asked(client, db, shape, found, processes) for shape in SHAPES
-            }
+            yield Place(client, db, values(db, outcome["resources"]), processes)
             outcome["memory_mb"] = _memory(processes)
-    return outcome
 
 
 def _memory(processes: Processes) -> Row:
@@ -288,16 +318,24 @@ def main(given: list[str] | None = None) -> dict[int, Row]:
     arguments.add_argument("--lives", type=Path, help="folder that keeps the generated lives")
     arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
     asked_for = arguments.parse_args(given)
-    outcomes: dict[int, Row] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    os.environ["HEALTHMATE_MIRROR"] = str(asked_for.mirror)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         originals = lives(asked_for.patients, asked_for.lives or Path(folder))
-        for size in map(int, asked_for.sizes.split(",")):
-            place = (asked_for.data or Path(folder)) / str(size)
-            outcomes[size] = measured(place, originals, size, asked_for.mirror)
-            if asked_for.write:  # after each size: what comes next takes long
-                target = RESULTS / f"{date.today()}-scale.json"
-                target.write_text(json.dumps(outcomes, indent=2) + "\n")
-                print(f"written to {target.name}", file=sys.stderr)
+        places = {
+            size: Settings.model_validate(
+                {"data": (asked_for.data or Path(folder)) / str(size), "mirror": asked_for.mirror}
+            )
+            for size in map(int, asked_for.sizes.split(","))
+        }
+        outcomes = {size: loaded(settings, originals, size) for size, settings in places.items()}
+        served = [stack.enter_context(opened(settings, outcomes[size])) for size, settings in places.items()]
+        for shape in SHAPES:
+            for outcome, row in zip(outcomes.values(), asked(shape, served), strict=True):
+                outcome.setdefault("shapes", {})[f"{shape.of}: {shape.name}"] = row
+    if asked_for.write:
+        target = RESULTS / f"{date.today()}-scale.json"
+        target.write_text(json.dumps(outcomes, indent=2) + "\n")
+        print(f"written to {target.name}", file=sys.stderr)
     print("\n".join(lines(outcomes)))
     return outcomes
 
