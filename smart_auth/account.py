@@ -31,12 +31,17 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
 
 
 async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:
-    """Those that the person let in: what they hold now, and what they would be given without being asked."""
+    """Those that the person let in: what they hold now, on each device, and what they would get without asking."""
     found: dict[str, dict[str, Any]] = {}
-    async for grant in auth["grants"].find({"user": user, "revoked": None, "expires": {"$gt": auth.now()}}):
-        found.setdefault(grant["client"], {})["since"] = grant["issued"].isoformat(timespec="seconds")
+    alive = {"user": user, "revoked": None, "expires": {"$gt": auth.now()}}
+    async for grant in auth["grants"].find(alive).sort("issued", -1):
+        since = grant["issued"].isoformat(timespec="seconds")
+        app = found.setdefault(grant["client"], {"since": since, "accesses": []})
+        app["accesses"].append({"grant": grant["_id"], "since": since, "device": grant.get("device")})
     async for approval in auth["approvals"].find({"user": user}):
-        found.setdefault(approval["client"], {})["remembered"] = approval["at"].isoformat(timespec="seconds")
+        found.setdefault(approval["client"], {"accesses": []})["remembered"] = approval["at"].isoformat(
+            timespec="seconds"
+        )
     names = {each["_id"]: each["name"] async for each in auth["clients"].find({"_id": {"$in": [*found]}}, {"name": 1})}
     return [{"client": id_, "name": names.get(id_, id_), **values} for id_, values in sorted(found.items())]
 
@@ -79,9 +84,16 @@ async def _end_session(visit: Visit) -> Response:
 
 
 async def _end_app(visit: Visit) -> Response:
-    person, client = visit.person().user, visit.text("client", 200, needed=True)
-    await visit.auth["approvals"].delete_one({"_id": f"{person.id} {client}"})
-    await tokens.revoke_all(visit.auth, {"user": person.id, "client": client}, "taken back by the user")
+    """All that an app may do and what is remembered of it, or one of its accesses: that of a lost phone."""
+    person, client, grant = visit.person().user, visit.text("client", 200, needed=True), visit.text("grant", 64)
+    which = {"user": person.id, "client": client}
+    if grant:
+        which |= {"_id": grant}
+        if await visit.auth["grants"].find_one(which | {"revoked": None}) is None:
+            raise Refused("not_found", "there is no such access, or it ended", 404)
+    else:
+        await visit.auth["approvals"].delete_one({"_id": f"{person.id} {client}"})
+    await tokens.revoke_all(visit.auth, which, "taken back by the user")
     await events.record(visit.auth, "app-removed", person.id, person.id, client=client)
     return visit.done({"ended": True}, "/account")
 

@@ -21,7 +21,7 @@ from smart_auth.launches import Launch
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.scopes import SPOKEN, Scope, granted, parse
 from smart_auth.server import Auth
-from smart_auth.sessions import Session
+from smart_auth.sessions import Session, device
 from smart_auth.tokens import begin
 from smart_auth.visits import Visit
 
@@ -139,7 +139,8 @@ async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision)
     if "patient" in context:
         context = launches.presented(auth, context)
     scope, client = " ".join(decision.scopes), asked.client.id
-    grant = await begin(auth, client, scope, UNREDEEMED, user=session.user.id, session=session.id, context=context)
+    who = {"user": session.user.id, "session": session.id, "device": device(session.agent)}
+    grant = await begin(auth, client, scope, UNREDEEMED, context=context, **who)
     more = {"user": session.user.id, "scope": scope, "context": context, "nonce": asked.nonce, "at": session.at}
     code = await codes.put(auth, grant, client, asked.redirect_uri, asked.challenge, more)
     person, about = session.user, {"client": client, "scope": scope}
@@ -157,7 +158,7 @@ async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
     if client is None or CODE not in client.grant_types:
         raise invalid_request("no app is registered with this client_id")
     uri, state = fields.get("redirect_uri"), fields.get("state")
-    if uri is None or uri not in client.redirect_uris:
+    if uri is None or not client.leads_back(uri):
         raise invalid_request("redirect_uri is not one of those that the app registered, letter by letter")
 
     def refused(error: str, description: str) -> Back:

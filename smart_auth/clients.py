@@ -26,6 +26,7 @@ GRANT_TYPES = (CODE, REFRESH, BACKEND)
 LISTS = ("grant_types", "redirect_uris", "contacts", "purposes")
 MOST_URIS = 20
 _id = re.compile(r"[A-Za-z0-9._\-]{1,100}")
+_loopback = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost)):([1-9][0-9]{0,4})((?:[/?].*)?)")
 _private_use = re.compile(r"[a-z][a-z0-9+\-]*(\.[a-z0-9+\-]+)+")  # com.example.app: RFC 8252 §7.1
 
 
@@ -58,6 +59,16 @@ class Client:
     @property
     def confidential(self) -> bool:
         return self.method != "none"
+
+    def leads_back(self, uri: str) -> bool:
+        """Whether a redirect URI is one of its own: letter by letter, but for the port of an app on a person's machine.
+
+        It takes whatever port is free then, so it registers none: https://www.rfc-editor.org/rfc/rfc8252#section-7.3
+        """
+        if uri in self.redirect_uris:
+            return True
+        here = None if self.confidential else _loopback.fullmatch(uri)
+        return here is not None and int(here[2]) < 65_536 and here[1] + here[3] in self.redirect_uris
 
 
 async def find(auth: Auth, id_: str) -> Client | None:

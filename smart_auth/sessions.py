@@ -47,6 +47,7 @@ class Session:
     at: datetime
     seen: datetime
     expires: datetime
+    agent: str
 
 
 def cookie_name(auth: Auth) -> str:
@@ -97,6 +98,7 @@ def _session(document: Document, person: User) -> Session:
         at=document["at"],
         seen=document["seen"],
         expires=document["expires"],
+        agent=document["agent"],
     )
 
 

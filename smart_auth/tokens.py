@@ -37,17 +37,19 @@ async def begin(
     *,
     user: str | None = None,
     session: str | None = None,
+    device: str | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> str:
     """A new grant, by its id. It is forgotten after `lifetime` unless tokens are issued that live longer.
 
+    `device` tells the person which it is of several of one app.
     `entrusted`: not the account names the patient as one whose record this person keeps, so the record has to.
     """
     id_, now = uuid4().hex, auth.now()
     context = context or {}
     person = await users.find(auth, user) if user else None
     entrusted = person is not None and not _keeps(person, context.get("patient"))
-    grant: Document = {"_id": id_, "client": client, "user": user, "session": session, "scope": scope}
+    grant: Document = {"_id": id_, "client": client, "user": user, "session": session, "device": device, "scope": scope}
     grant |= {"context": context, "entrusted": entrusted}
     await auth["grants"].insert_one(grant | {"issued": now, "expires": now + lifetime, "revoked": None})
     return id_
