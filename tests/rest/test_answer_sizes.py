@@ -88,6 +88,19 @@ def test_a_page_of_a_search_ends_early_and_goes_on_there(
     assert [len(page) for page in few] == [3, 1]
 
 
+def test_a_page_that_is_walked_to_ends_early_and_goes_on_there(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    fhir, rng = serve(max_response_bytes=MOST).client, Random(2)
+    for name in NAMES:
+        text = b64encode(rng.randbytes(4_500)).decode()
+        fhir.put(f"Patient/{name}", {"resourceType": "Patient", "id": name, "name": [{"text": text}]})
+        coded = {"resourceType": "Condition", "id": name, "code": {"coding": [{"code": "cold"}]}}
+        fhir.put(f"Condition/{name}", coded | {"subject": {"reference": f"Patient/{name}"}})
+    for step in (2, 100):
+        monkeypatch.setattr(search, "STEP", step)
+        walked = there_and_back(fhir, "Patient?_has:Condition:patient:code=cold&_count=1000")
+        assert walked == [f"Patient/{name}" for name in NAMES]
+
+
 def test_a_total_is_of_all_pages(small: Fhir) -> None:
     assert "total" not in small.bundle("Binary?_count=1000&_total=none")
     assert small.bundle("Binary?_count=1000&_total=accurate")["total"] == len(NAMES)
