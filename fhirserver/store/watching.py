@@ -22,7 +22,7 @@ from fhirserver.store.versions import LABELS, Document
 Stream = AsyncChangeStream[dict[str, Any]]
 
 SILENT_MS = 500
-AT_ONCE, GATHERING = 0.0005, 0.05  # seconds: what the driver has already comes faster; events gather so long
+AT_ONCE, GATHERING = 0.0005, 0.02  # seconds: what the driver has already comes faster; events gather so long
 AGAIN_SECONDS = 1.0
 WRITES = ("insert", "replace", "update", "delete")
 WHOLE = ("create", "drop", "rename", "dropDatabase")  # of whole collections

@@ -148,6 +148,7 @@ def test_a_label_is_not_put_where_it_could_not_be_seen(house: House) -> None:
     assert house.doctor.post("Observation", body).status_code == 403  # who does not care for the patient
     assert house.doctor.put("Observation/plain", pulse("plain", "label", 60, **labelled("V"))).status_code == 403
     put(house.open, resource("Patient/label", generalPractitioner=[to("Practitioner/doctor")]))
+    settled(house, "label")
     created = house.doctor.create(body)
     assert house.doctor.get(f"Observation/{created['id']}").status_code == 200
     assert house.service.get(f"Observation/{created['id']}").status_code == 404
