@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 from brief import briefly
+from looking import looked_at
 
 from fhirserver import sandbox
 from fhirserver.app import contexts
@@ -118,6 +119,7 @@ def opened_about(page: Page, world: World, app: str, name: str) -> None:
     log_in(page, world, "practitioner")
     page.fill("#text", name)
     page.get_by_role("button", name="Find", exact=True).click()
+    looked_at(page, "Open an app")
     page.locator(".pick").first.click()
 
 
@@ -126,12 +128,15 @@ def opened_about(page: Page, world: World, app: str, name: str) -> None:
 
 def test_a_patient_connects_the_sample_app(page: Page, world: World) -> None:
     page.goto(f"{world.base}/sample/")
+    looked_at(page, "Sample SMART app")
     page.click("#launch")
     log_in(page, world, "patient")
     allow(page)
     page.locator("#record").wait_for()
     assert page.inner_text("#patient") == "Ada Lovelace"
     page.locator("#observations tr").nth(2).wait_for()
+    page.click("summary")
+    looked_at(page, "Sample SMART app")
     assert page.locator("#observations tr").first.inner_text().split() == ["Pulse", "63", "/min", "2026-01-03"]
     page.reload()  # the token is kept for this window
     page.locator("#record").wait_for()
@@ -157,6 +162,7 @@ def test_who_says_no_stays_alone(page: Page, world: World) -> None:
 def test_an_answer_of_a_stranger_is_refused(page: Page, world: World) -> None:
     page.goto(f"{world.base}/sample/?code=x&state=y")
     page.locator("#problem").wait_for()
+    looked_at(page, "Sample SMART app")
     assert "belongs to no launch" in page.inner_text("#problem")
 
 
