@@ -248,7 +248,7 @@ class _Resolution:
     async def _led_from(self, chain: Chain) -> Clause:
         found = self._found.referred.get((self._type, chain))
         if found is None:
-            found = await referred(self._ctx, self._found, self._type, chain, LISTED + 1)
+            found = await referred_by(self._ctx, self._found, self._type, chain, LISTED + 1)
             if len(found) > LISTED:
                 raise _too_many(chain)
         if not self._room_for(found):
@@ -367,7 +367,7 @@ async def _references(ctx: Context, far: Far, chain: Chain) -> list[str]:
     return references
 
 
-async def referred(
+async def referred_by(
     ctx: Context, found: Found, type_: str, chain: Chain, most: int, among: Sequence[str] | None = None
 ) -> list[str]:
     """At most so many of the ids to which what meets the chain's criterion refers.

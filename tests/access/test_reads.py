@@ -41,7 +41,7 @@ KNOWN = {
     "interactions/profiles.py": ({"_active"}, KNOWLEDGE),
     "interactions/reindex.py": ({"again"}, OPERATOR),
     "interactions/resolve.py": (
-        {"_references", "_referred", "_naming", "_named_from"},
+        {"_references", "referred_by", "_naming", "_named_from"},
         RESTRICTED,
     ),
     "interactions/resolve.py ": ({"_containing", "_checked", "_leads_inside"}, PLAN),
