@@ -61,14 +61,13 @@ def version_entry(full_url: str, resource: bytes, request: tuple[str, str], vers
     https://hl7.org/fhir/R4/http.html#history
     """
     method, url = request
-    status = STATUSES[method]
-    return b'{"fullUrl":"%b",%b"request":{"method":"%b","url":"%b"},"response":{%b}}' % (
-        full_url.encode(),
-        b'"resource":%b,' % resource if resource else b"",
-        method.encode(),
-        url.encode(),
-        f'"status":"{status}","etag":"W/\\"{version}\\"","lastModified":"{instant(written)}"'.encode(),
-    )
+    end = (
+        f'"request":{{"method":"{method}","url":"{url}"}},"response":{{"status":"{STATUSES[method]}",'
+        f'"etag":"W/\\"{version}\\"","lastModified":"{instant(written)}"}}}}'
+    ).encode()
+    if not resource:
+        return b'{"fullUrl":"%b",%b' % (full_url.encode(), end)
+    return b'{"fullUrl":"%b","resource":%b,%b' % (full_url.encode(), resource, end)
 
 
 def _search(mode: str, score: float | None) -> bytes:

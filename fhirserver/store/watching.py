@@ -22,7 +22,8 @@ from fhirserver.store.versions import LABELS, Document
 Stream = AsyncChangeStream[dict[str, Any]]
 
 SILENT_MS = 500
-AT_ONCE, GATHERING = 0.0005, 0.02  # seconds: what the driver has already comes faster; events gather so long
+AT_ONCE = 0.0005  # seconds: what the driver has already comes faster
+GATHERING, LONGER, MANY = 0.02, 0.05, 8  # seconds in which events gather, and where so many came in the last trip
 AGAIN_SECONDS = 1.0
 WRITES = ("insert", "replace", "update", "delete")
 WHOLE = ("create", "drop", "rename", "dropDatabase")  # of whole collections
@@ -120,13 +121,16 @@ def _tell(listeners: Sequence[Listener], told: Told) -> None:
 
 async def _gathered(stream: Stream) -> AsyncIterator[Told | None]:
     """Each event, or None after silence. After one that took a trip to the database the next gather for a while."""
+    came = 0
     while stream.alive:
         asked = monotonic()
         event = await stream.try_next()
         trip = event is not None and monotonic() - asked > AT_ONCE
         yield None if event is None else _told(event)
+        came += 1
         if trip:
-            await asyncio.sleep(GATHERING)
+            await asyncio.sleep(GATHERING if came < MANY else LONGER)
+            came = 0
 
 
 def _told(event: Document) -> Told:
