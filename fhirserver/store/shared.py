@@ -21,6 +21,7 @@ A = TypeVar("A")
 
 MOST = 100  # questions in one round trip
 LEAST_SECONDS = 0.001
+COMPANY_SECONDS = 0.1  # after a round trip with several questions: whoever asks next is hardly alone
 
 
 class _Waiting(NamedTuple, Generic[Q, A]):
@@ -32,7 +33,8 @@ class _Waiting(NamedTuple, Generic[Q, A]):
 class Shared(Generic[L, Q, A]):
     """`ask` answers questions of a lane (a collection, say) in one round trip, in order; each has so many seconds.
 
-    Where several have gathered, the next round trip waits `pause` seconds for more: those who were just answered.
+    Where several have gathered, the next round trip waits `pause` seconds for more: those who were just answered. So
+    does the first one to ask where the last trip had company: who follow soon would wait for it to come back.
     """
 
     def __init__(
@@ -48,36 +50,46 @@ class Shared(Generic[L, Q, A]):
         self._pause = pause
         self._waiting: dict[L, list[_Waiting[Q, A]]] = {}  # by lane, while a round trip is under way there
         self._tasks: dict[L, asyncio.Task[None]] = {}
+        self._company: dict[L, float] = {}  # when a round trip with several questions was last sent there
 
     async def __call__(self, lane: L, question: Q) -> A:
         if lane in self._waiting:
             return await self._enlisted(lane, question)
         waiting = self._waiting[lane] = []
+        pause = self._pause if self._expects(lane) else 0.0
         try:
-            await asyncio.sleep(0)  # those who were answered together ask together: their turn of the loop ends here
+            await asyncio.sleep(pause)  # those who were answered together ask together: this turn of the loop ends
             if not waiting:
+                self._company.pop(lane, None)
                 with pymongo.timeout(self._seconds):
                     (answer,) = await self._ask(lane, [question])
                 return answer
             turn = self._enlisted(lane, question)
         finally:
             if waiting:  # in no request's context, for it belongs to all of them
-                self._tasks[lane] = asyncio.create_task(self._together(lane), context=Context())
+                self._tasks[lane] = asyncio.create_task(self._together(lane, gathered=pause > 0), context=Context())
             else:
                 del self._waiting[lane]
         return await turn
+
+    def _expects(self, lane: L) -> bool:
+        return lane in self._company and monotonic() - self._company[lane] < COMPANY_SECONDS
 
     def _enlisted(self, lane: L, question: Q) -> asyncio.Future[A]:
         turn: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting[lane].append(_Waiting(question, monotonic(), turn))
         return turn
 
-    async def _together(self, lane: L) -> None:
+    async def _together(self, lane: L, *, gathered: bool) -> None:
         while waiting := self._waiting[lane]:
-            if self._pause and 1 < len(waiting) < self._most:  # who waits alone gains nothing by company
+            # who waits alone gains nothing by company
+            if self._pause and not gathered and 1 < len(waiting) < self._most:
                 await asyncio.sleep(self._pause)
                 waiting = self._waiting[lane]
+            gathered = False
             asked, self._waiting[lane] = waiting[: self._most], waiting[self._most :]
+            if self._pause and len(asked) > 1:
+                self._company[lane] = monotonic()
             left = asked[0].since + self._seconds - monotonic()
             try:
                 with pymongo.timeout(max(left, LEAST_SECONDS)):

@@ -116,6 +116,25 @@ def test_who_waits_alone_waits_for_nobody_else() -> None:
     story(tell)
 
 
+def test_where_the_last_trip_had_company_who_asks_first_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhirserver.store.shared.COMPANY_SECONDS", 3_600)
+
+    async def tell() -> None:
+        database = Database()
+        shared = Shared(database.ask, 5, pause=0.3)
+        for _ in range(4):
+            database.go_on.release()
+        assert await asyncio.gather(*await at_once(shared, range(2))) == [0, 1]
+        first = await at_once(shared, range(2, 3))
+        assert await asyncio.gather(*first, *await at_once(shared, range(3, 4))) == [2, 3]
+        assert await asyncio.gather(*await at_once(shared, range(4, 5))) == [4]  # nobody came
+        last = await at_once(shared, range(5, 6))  # who is not waited for again
+        assert [sorted(trip) for trip in database.trips] == [[0, 1], [2, 3], [4], [5]]
+        assert await asyncio.gather(*last) == [5]
+
+    story(tell)
+
+
 def test_a_round_trip_carries_a_bounded_number() -> None:
     async def tell() -> None:
         database = Database()
