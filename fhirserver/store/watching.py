@@ -127,7 +127,7 @@ async def _gathered(stream: Stream) -> AsyncIterator[Told | None]:
         event = await stream.try_next()
         trip = event is not None and monotonic() - asked > AT_ONCE
         yield None if event is None else _told(event)
-        came += 1
+        came = 0 if event is None else came + 1
         if trip:
             await asyncio.sleep(GATHERING if came < MANY else LONGER)
             came = 0
