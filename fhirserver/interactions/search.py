@@ -20,13 +20,12 @@ from fhirserver.fhir.outcome import Issue, Outcome, gone, in_query, invalid, not
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.explanation import explanation, watched
 from fhirserver.interactions.links import page_after, page_url
+from fhirserver.interactions.pages import owners, page_of, walked
 from fhirserver.interactions.partial import flagged, marked, refuse_lacks, refuse_unfinished
 from fhirserver.interactions.resolve import Found, resolve, visible
 from fhirserver.interactions.sight import current
-from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.interactions.unmade import lacking
-from fhirserver.interactions.walk import STEP, walk
 from fhirserver.search.bounds import narrowed
 from fhirserver.search.compartments import compartments, types_in
 from fhirserver.search.containers import in_containers
@@ -38,20 +37,12 @@ from fhirserver.search.paging import (
     INSIDE,
     SCORED,
     WITHIN,
-    Cursor,
     Page,
     Row,
-    Slice,
     apart,
-    cursor_of,
-    decode_cursor,
     encode_cursor,
-    merged,
-    room,
-    sort_fields,
 )
-from fhirserver.search.paging import page as page_of
-from fhirserver.search.plans import Plan, bands_of, plan
+from fhirserver.search.plans import Plan, plan
 from fhirserver.search.query import Query
 from fhirserver.search.query_string import parse_each
 from fhirserver.store.blobs import size_of, unpack
@@ -60,7 +51,6 @@ from fhirserver.store.hops import one_budget, together
 from fhirserver.store.versions import Document
 
 INCLUDED = 5_000
-AT_ONCE = 201  # rows of a page before their sizes are looked at
 FEW_TYPES = 8  # as many are asked without asking first which of them have ever been written
 
 
@@ -183,7 +173,7 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         first = queries[0]
         queries = await existing(ctx, queries)
         led = Found()
-        page = await _walked(ctx, first, queries, led)
+        page = await walked(ctx, first, queries, led)
         resolved = [] if page else [await resolve(ctx, query, led) for query in queries]
         first = flagged(first, led.lacks, request.strict)
         entries, links, total = await _found(ctx, first, resolved, page)
@@ -227,7 +217,7 @@ async def _found(ctx: Context, first: Query, queries: Sequence[Query], page: Pag
     plans = [plan(query, ctx.registry, ctx.now()) for query in queries]
     if first.summary == "count" or first.count == 0:
         return Result([], [("self", None)], await _total(ctx, first, plans))
-    page = page or await _page(ctx, first, plans)
+    page = page or await page_of(ctx, first, plans)
     included = await _included(ctx, first, page.rows)
     entries = _entries(ctx, first, page.rows, "match")
     entries += _entries(ctx, first, included, "include")
@@ -273,94 +263,6 @@ async def _count(ctx: Context, query: Query, filter_: Document, most: int | None
     return Estimate(await ctx.store.count(query.type_, counting(filter_), most, apart(query, filter_)))
 
 
-async def _page(ctx: Context, first: Query, plans: Sequence[Plan]) -> Page:
-    """As many rows as there is room for, and one more that says whether there is a next page.
-
-    Of a large page the first rows say how many of the rest fit, so that no more are held here than are answered.
-    """
-    cursor = decode_cursor(ctx.secret, first) if first.cursor is not None else None
-    wanted, most = room(first, cursor) + 1, ctx.settings.max_response_bytes
-    asked = min(wanted, AT_ONCE)
-    rows = await _stretch(ctx, first, plans, cursor, asked)
-    sizes = [size_of(row.document["body"]) for row in rows]
-    while len(rows) == asked < wanted and (fits := fitting(sizes, most)) == len(rows):
-        place = cursor_of(first, rows[-1], backward=cursor is not None and cursor.backward)
-        more = min(wanted - asked, most * fits // (sum(sizes) + 1) - fits + 1)
-        found = await _stretch(ctx, first, plans, place, more)
-        rows, asked = rows + found, asked + more
-        sizes += [size_of(row.document["body"]) for row in found]
-    return page_of(rows, first, cursor, fitting(sizes, most))
-
-
-async def _walked(ctx: Context, first: Query, queries: Sequence[Query], led: Found) -> Page | None:
-    """The page of a search by `_has`, where `interactions.walk` leads to it; None where a list does."""
-    way = walk(ctx, queries)
-    if way is None:
-        return None
-    near = plan(await resolve(ctx, way.near, led), ctx.registry, ctx.now())
-    place = cursor = decode_cursor(ctx.secret, first) if first.cursor is not None else None
-    wanted, most = room(first, cursor) + 1, ctx.settings.max_response_bytes
-    step, looked_at = min(2 * wanted, STEP), 0
-    rows: list[Row] = []
-    while True:
-        found = await _stretch(ctx, first, [near], place, step)
-        referred = await way.referred(ctx, led, [row.document["_id"] for row in found])
-        rows = (rows + [row for row in found if row.document["_id"] in referred])[:wanted]
-        fits = fitting([size_of(row.document["body"]) for row in rows], most)
-        if len(rows) == wanted or len(found) < step or fits < len(rows):
-            return page_of(rows, first, cursor, fits)
-        looked_at += len(found)
-        if not await way.pays(ctx, led, len(rows), looked_at):
-            return None
-        place = cursor_of(first, found[-1], backward=cursor is not None and cursor.backward)
-        step = STEP
-
-
-async def _stretch(ctx: Context, first: Query, plans: Sequence[Plan], cursor: Cursor | None, limit: int) -> list[Row]:
-    """At most so many rows from a place on: bands one after the other.
-
-    Twice as many at a time: a page that the first types fill costs the others nothing.
-    """
-    rows: list[Row] = []
-    waiting, ahead = bands_of(plans, cursor), 1
-    while waiting and (missing := limit - len(rows)) > 0:
-        parts = [part for band in waiting[:ahead] for part in band]
-        found = await _rows(ctx, first, parts, missing)
-        rows += (merged(found, first, cursor) if len(parts) > 1 else found)[:missing]
-        waiting, ahead = waiting[ahead:], ahead * 2
-    return rows
-
-
-async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) -> list[Row]:
-    sorted_by = sort_fields(first)
-    asks = [
-        partial(
-            ctx.store.find,
-            part.type,
-            part.filter,
-            part.sort,
-            limit,
-            (*sorted_by, *_referring(ctx, first, part), *_owners(ctx)),
-            part.stages,
-        )
-        for part in parts
-    ]
-    found = await together(ctx.store, asks)
-    return [Row(part.place, document) for part, documents in zip(parts, found, strict=True) for document in documents]
-
-
-def _referring(ctx: Context, first: Query, part: Slice) -> tuple[str, ...]:
-    """The fields that inclusions start from."""
-    if part.apart:
-        return (INSIDE,) if first.includes else ()
-    return fields(part.type, first.includes, first.revincludes, ctx.registry)
-
-
-def _owners(ctx: Context) -> tuple[str, ...]:
-    """What says whose a resource is, for the audit."""
-    return () if ctx.trail is None else ("compartments",)
-
-
 async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[Row]:
     """_include and _revinclude of the matches and, where they iterate, of what that brings: each resource once."""
     if not query.includes and not query.revincludes:
@@ -388,7 +290,7 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         for type_, filter_ in filters:
             room = INCLUDED + 1 - len(found)
             here = sum(each == type_ for each, _ in seen)
-            wanted = (*fields(type_, again, back, ctx.registry), *_owners(ctx))
+            wanted = (*fields(type_, again, back, ctx.registry), *owners(ctx))
             rows = await ctx.store.find(type_, filter_, [("_id", 1)], room + here, wanted)
             new = [row for row in rows if (type_, row["_id"]) not in seen]
             seen.update((type_, row["_id"]) for row in new)

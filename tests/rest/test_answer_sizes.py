@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fhirserver.interactions import search
+from fhirserver.interactions import pages as gathered
 from fhirserver.interactions.sizes import AROUND, fitting
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_a_page_of_a_search_ends_early_and_goes_on_there(
     small: Fhir, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     """However many rows are asked for before sizes are looked at."""
-    monkeypatch.setattr(search, "AT_ONCE", at_once)
+    monkeypatch.setattr(gathered, "AT_ONCE", at_once)
     assert there_and_back(small, "Binary?_count=1000") == [f"Binary/{name}" for name in NAMES]
     assert there_and_back(small, "Binary?_count=4&_sort=-_id") == [f"Binary/{name}" for name in reversed(NAMES)]
     assert sorted(there_and_back(small, "Observation?_sort=patient,-_id")) == [f"Observation/{name}" for name in NAMES]
@@ -96,7 +96,7 @@ def test_a_page_that_is_walked_to_ends_early_and_goes_on_there(serve: Serve, mon
         coded = {"resourceType": "Condition", "id": name, "code": {"coding": [{"code": "cold"}]}}
         fhir.put(f"Condition/{name}", coded | {"subject": {"reference": f"Patient/{name}"}})
     for step in (2, 100):
-        monkeypatch.setattr(search, "STEP", step)
+        monkeypatch.setattr(gathered, "STEP", step)
         walked = there_and_back(fhir, "Patient?_has:Condition:patient:code=cold&_count=1000")
         assert walked == [f"Patient/{name}" for name in NAMES]
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhirserver.interactions import resolve, search, walk
+from fhirserver.interactions import pages as gathered
+from fhirserver.interactions import resolve, walk
 
 UCUM = "http://unitsofmeasure.org"
 STRICT = {"Prefer": "handling=strict"}
@@ -252,7 +253,7 @@ WALKED = {
 )
 @pytest.mark.parametrize(("url", "found"), WALKED.items(), ids=[*WALKED])
 def test_pages_are_the_same_walked_or_listed(world, monkeypatch, url, found, step, dense, sparse, short):
-    monkeypatch.setattr(search, "STEP", step)
+    monkeypatch.setattr(gathered, "STEP", step)
     for name, number in (("DENSE", dense), ("SPARSE", sparse), ("SHORT", short)):
         monkeypatch.setattr(walk, name, number)
     assert world.ids(url) == found.split()
