@@ -99,8 +99,9 @@ class Live:
             if state != self._state:
                 self._take(state)
                 self._attended = False
-                await self._beat()
             if not self._attended:
+                if self._said != self._oldest:  # also where a write came to its end since others were told
+                    await self._beat()
                 self._attended = await self._attend()
         return self.rules
 
@@ -135,7 +136,8 @@ class Live:
     async def pulse(self) -> None:
         """Look whether there is something new, and let the others know."""
         await self._settle()
-        await self._beat()
+        async with self._lock:  # so that nobody is told of an older generation after a newer one
+            await self._beat()
         if self._late is not None:
             await self._make_good(self._late)
 

@@ -136,6 +136,16 @@ class Begun(Live):
         self.rules = ctx.rules
 
 
+def test_a_write_that_ends_is_waited_for_no_longer(told: Callable[[Story], None]) -> None:
+    async def story(here: Context, there: Context) -> None:
+        with here.indexer.in_use():
+            await put(there, NICKNAME)
+            assert await found(here) == "503"
+        assert await found(here) == ""  # nothing is behind, and nobody can write what is
+
+    told(story)
+
+
 def test_a_job_that_could_not_be_asked_for_is_asked_for_again(
     told: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
