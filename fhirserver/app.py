@@ -118,7 +118,7 @@ async def contexts(settings: Settings, post: Post = left, *, asked: bool = True)
 async def _kept(opened: Sequence[Context]) -> AsyncIterator[None]:
     """Audit events are made, and kept as long as they are to be; where their strands stand is noted at the end."""
     ledgers = [ctx.ledger for ctx in opened if ctx.ledger is not None]
-    tasks = [asyncio.create_task(ledger.outstanding.run()) for ledger in ledgers]
+    tasks = [asyncio.create_task(each) for ledger in ledgers for each in (ledger.run(), ledger.outstanding.run())]
     tasks += [asyncio.create_task(_forgetting(ctx, days)) for ctx in opened if (days := ctx.settings.audit_days)]
     try:
         yield
@@ -140,7 +140,7 @@ def _making(live: Live) -> Iterator[Callable[[bytes], Event]]:
 async def _forgetting(ctx: Context, days: int) -> None:
     while True:
         try:
-            gone = await forget(ctx.store, ctx.now() - timedelta(days=days))
+            gone = await forget(ctx.store, audit_key(ctx.secret), ctx.now() - timedelta(days=days))
         except PyMongoError as error:
             log.warning("old audit events could not be taken away: %s", error)
         else:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from secrets import token_hex
 from typing import Any, NamedTuple
 
 from fhirserver.access.audit_events import Author, Deed, Resource, event
@@ -23,8 +24,9 @@ from fhirserver.store.schema import AUDIT_EVENT
 
 MILLISECOND = timedelta(milliseconds=1)
 
-# what stands in a form where an event has its own
-ID, REQUEST, QUERY, PATIENT, DATA = "audit-own-id", "audit-request", "audit-query", "audit-patient", "audit-data-"
+# what stands in a form where an event has its own: nobody can be called so
+GAP = f"audit-{token_hex(8)}-"
+ID, REQUEST, QUERY, PATIENT, DATA = (f"{GAP}{name}" for name in ("id", "request", "query", "patient", "data-"))
 TIME = datetime.fromisoformat("1900-01-01T00:00:00.000+00:00")
 THEN = instant(TIME)
 _gap = re.compile("|".join([*map(re.escape, (ID, REQUEST, QUERY, PATIENT, THEN)), DATA + "[0-9]{3}"]))

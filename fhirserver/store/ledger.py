@@ -10,9 +10,10 @@ AuditEvents that are made of the lines take their places and seals (store/outsta
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from time import monotonic
+from typing import NamedTuple
 from uuid import uuid4
 
 from pymongo.errors import DocumentTooLarge
@@ -33,20 +34,36 @@ LARGEST_GROUP = 4_000_000  # bytes of lines in one document, unless it is one li
 log = logging.getLogger(__name__)
 
 
+class Place(NamedTuple):
+    """How far something goes in a strand, with the seal there."""
+
+    number: int
+    seal: bytes
+
+
 class Ledger:
-    """Of one process. `add` returns when the lines are stored by a majority."""
+    """Of one process. `add` returns when the lines are stored by a majority; `run` notes where it stands."""
 
     def __init__(self, store: Store, key: bytes, outstanding: Outstanding) -> None:
         self.outstanding = outstanding
         self._store = store
         self._key = key
         self._lines: Shared[str, Sequence[bytes], bool] = Shared(self._write, store.timeout, pause=PAUSE)
+        self._stands: dict[str, Place] = {}  # strands of which more is stored than was noted
         self._begin()
 
     def _begin(self) -> None:
-        self._strand, self._number = uuid4().hex, 0
+        self._strand, self._number, self._noted = uuid4().hex, 0, 0
         self._seal = beginning(self._key, self._strand)
-        self._noted, self._since = 0, monotonic()
+
+    async def run(self) -> None:
+        """Note where strands stand, in turn with what is written; it asks for no lines."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            try:
+                await self._lines(LINES, ())
+            except Exception as error:  # of whoever wrote together with it, too
+                log.warning("where the strands of the audit ledger stand is not noted yet: %s", error)
 
     async def add(self, lines: Sequence[bytes]) -> None:
         if any(len(line) > LARGEST_LINE for line in lines):  # before others go with it
@@ -60,11 +77,13 @@ class Ledger:
         try:
             for group in _groups(lines):
                 await self._store[collection].insert_one(self._sealed(group))
+                self._stands[self._strand] = Place(self._number, self._seal)
         except BaseException:  # what became of the lines is not known: the strand ends here, whatever the error
             self._begin()
             raise
-        self.outstanding.added(len(lines))
-        if self._number - self._noted >= CHECKPOINT_LINES or monotonic() - self._since >= CHECKPOINT_SECONDS:
+        if lines:
+            self.outstanding.added(len(lines))
+        if self._number - self._noted >= CHECKPOINT_LINES or () in asked:
             await self.checkpoint()
         return [True] * len(asked)
 
@@ -78,13 +97,12 @@ class Ledger:
         return encoded({"_id": place, "before": before, "lines": lines, "seals": seals})
 
     async def checkpoint(self) -> None:
-        """Note where the strand stands; called too when the server ends."""
-        if self._number == self._noted:
-            return
-        stands = {"number": self._number, "seal": self._seal}
-        await self._store[CHECKPOINTS].update_one({"_id": self._strand}, {"$set": stands}, upsert=True)
-        log.info("audit strand %s stands at %d with seal %s", self._strand, self._number, self._seal.hex())
-        self._noted, self._since = self._number, monotonic()
+        """Note where strands stand; called too when the server ends."""
+        for strand, place in [*self._stands.items()]:
+            await self._store[CHECKPOINTS].update_one({"_id": strand}, {"$set": place._asdict()}, upsert=True)
+            log.info("audit strand %s stands at %d with seal %s", strand, place.number, place.seal.hex())
+            del self._stands[strand]
+        self._noted = self._number
 
 
 def _groups(lines: list[bytes]) -> Iterator[list[bytes]]:

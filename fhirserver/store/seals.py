@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 
-OF_EVENT = b"event"
+OF_EVENT, FORGOTTEN = b"event", b"forgotten"
 
 
 def audit_key(secret: bytes) -> bytes:
@@ -30,3 +30,8 @@ def sealed(key: bytes, before: bytes, number: int, digest: bytes) -> bytes:
 def sealed_event(key: bytes, seal: bytes, body: bytes) -> bytes:
     """The seal of the event that was made of a line, by the seal of that."""
     return hmac.digest(key, OF_EVENT + seal + body, sha256)
+
+
+def sealed_forgotten(key: bytes, strand: str, number: int, seal: bytes) -> bytes:
+    """That retention took a strand up to this number, whose seal this is."""
+    return hmac.digest(key, FORGOTTEN + number.to_bytes(8, "big") + seal + strand.encode(), sha256)

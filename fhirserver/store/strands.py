@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator, Container, Iterator, Mapping, Sequenc
 from datetime import datetime
 from typing import NamedTuple
 
+from fhirserver.fhir import dates, json
 from fhirserver.store.blobs import unpack
-from fhirserver.store.ledger import CHECKPOINTS
+from fhirserver.store.ledger import CHECKPOINTS, Place
 from fhirserver.store.lines import Row, rows
 from fhirserver.store.outstanding import LINES
 from fhirserver.store.resources import Store
 from fhirserver.store.schema import AUDIT_EVENT
-from fhirserver.store.seals import beginning, sealed, sealed_event
+from fhirserver.store.seals import beginning, sealed, sealed_event, sealed_forgotten
 from fhirserver.store.versions import Document
+
+AROUND = ("version", "updated", "deleted")  # what of an event's document says which version it is
 
 
 class Break(NamedTuple):
@@ -54,17 +57,34 @@ async def verify(store: Store, key: bytes) -> Verdict:
     lines, breaks = 0, list[Break]()
     strands = dict.fromkeys([*notes, *unmade, *ends])
     for strand in strands:
-        walk = _Walk(key, strand, notes.get(strand, {}), unmade.get(strand, {}))
-        async for document in _of(store, strand, max(ends.get(strand, 0), walk.noted)):
-            breaks += walk.over(document["ledger"]["number"])
-            if (found := walk.step(document)) is not None:
-                breaks.append(found)
-                break
-        else:
-            breaks += walk.end()
-        breaks += walk.rest()
+        note = notes.get(strand, {})
+        walk, found = await _walked(store, key, note, strand, unmade.get(strand, {}), ends.get(strand, 0))
+        while found and (now := await _note(store, strand)).get("forgotten") != note.get("forgotten"):  # meanwhile
+            note = {**note, "forgotten": now["forgotten"]}
+            walk, found = await _walked(store, key, note, strand, unmade.get(strand, {}), ends.get(strand, 0))
+        breaks += found
         lines += walk.lines
     return Verdict(lines, len(strands), tuple(breaks))
+
+
+async def _walked(
+    store: Store, key: bytes, note: Document, strand: str, unmade: Mapping[int, _Without], end: int
+) -> tuple[_Walk, list[Break]]:
+    walk = _Walk(key, strand, note, unmade)
+    breaks = [*walk.begin()]
+    async for document in _of(store, strand, walk.forgotten, max(end, walk.noted)):
+        breaks += walk.over(document["ledger"]["number"])
+        if (found := walk.step(document)) is not None:
+            breaks.append(found)
+            break
+    else:
+        breaks += walk.end()
+    breaks += walk.rest()
+    return walk, breaks
+
+
+async def _note(store: Store, strand: str) -> Document:
+    return await store[CHECKPOINTS].find_one({"_id": strand}) or {}
 
 
 async def _ends(store: Store) -> dict[str, int]:
@@ -90,9 +110,10 @@ async def _unmade(store: Store, key: bytes) -> dict[str, dict[int, _Without]]:
     return found
 
 
-def _of(store: Store, strand: str, end: int) -> AsyncIterator[Document]:
-    here = {"ledger.strand": strand, "ledger.number": {"$lte": end}}
-    found = store[AUDIT_EVENT].find(here, {"body": 1, "ledger": 1})
+def _of(store: Store, strand: str, forgotten: int, end: int) -> AsyncIterator[Document]:
+    """What retention was about to take when it was cut off is taken the next time."""
+    here = {"ledger.strand": strand, "ledger.number": {"$gt": forgotten, "$lte": end}}
+    found = store[AUDIT_EVENT].find(here, {"body": 1, "ledger": 1, **dict.fromkeys(AROUND, 1)})
     return found.sort([("ledger.strand", 1), ("ledger.number", 1)])
 
 
@@ -106,6 +127,15 @@ class _Walk:
         left = note.get("forgotten") or {"number": 0, "seal": beginning(key, strand)}
         self._number: int = left["number"]
         self._seal: bytes = left["seal"]
+        self.forgotten = self._number
+
+    def begin(self) -> Iterator[Break]:
+        """Whether retention took what lies before."""
+        if self.forgotten:
+            left = self._note["forgotten"]
+            if left.get("taken") != sealed_forgotten(self._key, self._strand, self._number, self._seal):
+                reason = f"and all up to {self.forgotten} are missing, and no retention with this key took them"
+                yield Break(self._strand, 1, reason)
 
     def over(self, number: int) -> Iterator[Break]:
         """What lies before this number and has no event."""
@@ -125,6 +155,12 @@ class _Walk:
         event = sealed_event(self._key, seal, unpack(document["body"]))
         if seal != place["seal"] or event != place["event"]:
             return Break(self._strand, self._number, "is not as it was written, or the key is another one")
+        if not _is_around(document):
+            return Break(
+                self._strand,
+                self._number,
+                "is as it was written, and its document gives it another id, version or time",
+            )
         self._seal = seal
         self.lines += 1
         differs = self.noted == self._number and self._note["seal"] != seal
@@ -155,37 +191,47 @@ class _Walk:
         return Break(self._strand, found.row.number, reason)
 
 
-class _Place(NamedTuple):
-    """How far something goes in a strand, with the seal there."""
+def _is_around(document: Document) -> bool:
+    """Whether the document of an event has the id, the version and the time that its body says.
 
-    number: int
-    seal: bytes
+    Index values are not compared: they are made again by who indexes again.
+    """
+    said = json.resource(unpack(document["body"]))
+    time = dates.parse(said["meta"]["lastUpdated"]).low
+    around = {"_id": said["id"], "version": 1, "updated": time}
+    return {key: value for key, value in document.items() if key not in ("body", "ledger")} == around
 
 
-async def forget(store: Store, before: datetime) -> int:
+async def forget(store: Store, key: bytes, before: datetime) -> int:
     """Retention: take away the lines that are older, from the beginnings of their strands. How many events.
 
+    What comes after something younger stays, whatever its time: a clock may have gone wrong for a while.
     Lines without an event go with the events after them, or by their own time, where they are as they were written. A
     group of lines goes whole: while it is here, events of its lines are made again where there are none.
     """
     await store.caught_up(AUDIT_EVENT)
-    unmade: dict[str, set[int]] = defaultdict(set)
+    unmade: dict[str, dict[int, bool]] = defaultdict(dict)  # whether each is old
     for each in store.late[AUDIT_EVENT].unmade if AUDIT_EVENT in store.late else ():
-        if each.intact and each.mark.at is not None and each.mark.at < before:
-            unmade[each.strand].add(each.number)
+        if each.intact and each.mark.at is not None:
+            unmade[each.strand][each.number] = each.mark.at < before
     old = {"updated": {"$lt": before}}
     strands = dict.fromkeys([*await store[AUDIT_EVENT].distinct("ledger.strand", old), *unmade])
-    return sum([await _forget(store, strand, old, unmade.get(strand, set())) for strand in strands])
+    return sum([await _forget(store, key, strand, before, unmade.get(strand, {})) for strand in strands])
 
 
-async def _forget(store: Store, strand: str, old: Document, unmade: Container[int]) -> int:
+async def _forget(store: Store, key: bytes, strand: str, before: datetime, lacking: Mapping[int, bool]) -> int:
     groups = [[*rows(b"", group)] async for group in store[LINES].find({"_id.strand": strand}).sort("_id", 1)]
-    left = await _left(store, strand, old, unmade, groups)
+    unmade = {number for number, old in lacking.items() if old}
+    young = {"ledger.strand": strand, "updated": {"$gte": before}}
+    first = await store[AUDIT_EVENT].find_one(young, {"ledger": 1}, sort=[("ledger.number", 1)])
+    below = min([sys.maxsize if first is None else first["ledger"]["number"], *(lacking.keys() - unmade)])
+    left = await _left(store, strand, unmade, groups, below)
     while left is not None and (split := _split(groups, left.number)) is not None:
-        left = await _left(store, strand, old, unmade, groups[:split], below=groups[split][0].number)
+        left = await _left(store, strand, unmade, groups[:split], min(below, groups[split][0].number))
     if left is None:
         return 0
-    await store[CHECKPOINTS].update_one({"_id": strand}, {"$set": {"forgotten": left._asdict()}}, upsert=True)
+    taken = {**left._asdict(), "taken": sealed_forgotten(key, strand, left.number, left.seal)}
+    await store[CHECKPOINTS].update_one({"_id": strand}, {"$set": {"forgotten": taken}}, upsert=True)
     await store[LINES].delete_many({"_id.strand": strand, "_id.number": {"$lte": left.number}})
     beyond = {"ledger.strand": strand, "ledger.number": {"$lte": left.number}}
     return (await store[AUDIT_EVENT].delete_many(beyond)).deleted_count
@@ -200,18 +246,17 @@ def _split(groups: Sequence[Sequence[Row]], number: int) -> int | None:
 async def _left(
     store: Store,
     strand: str,
-    old: Document,
     unmade: Container[int],
     groups: Sequence[Sequence[Row]],
-    below: int = sys.maxsize,
-) -> _Place | None:
-    """Up to where a strand is old: its last old event below a number, and what follows that and has none."""
-    wanted = {**old, "ledger.strand": strand, "ledger.number": {"$lt": below}}
+    below: int,
+) -> Place | None:
+    """Up to where a strand is old: its last event below a number, and what follows that and has none."""
+    wanted = {"ledger.strand": strand, "ledger.number": {"$lt": below}}
     last = await store[AUDIT_EVENT].find_one(wanted, {"ledger": 1}, sort=[("ledger.number", -1)])
-    place = None if last is None else _Place(last["ledger"]["number"], last["ledger"]["seal"])
-    note = await store[CHECKPOINTS].find_one({"_id": strand}) or {}
+    place = None if last is None else Place(last["ledger"]["number"], last["ledger"]["seal"])
+    note = await _note(store, strand)
     number = place.number if place is not None else note.get("forgotten", {"number": 0})["number"]
     for row in [each for group in groups for each in group]:
         if row.number == number + 1 and row.number in unmade and row.seal is not None:
-            number, place = row.number, _Place(row.number, row.seal)
+            number, place = row.number, Place(row.number, row.seal)
     return place

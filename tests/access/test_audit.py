@@ -15,7 +15,10 @@ from ledgers import inside
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4, required_codes
+from fhirserver.store import strands
 from fhirserver.store.blobs import pack, unpack
+from fhirserver.store.ledger import CHECKPOINTS
+from fhirserver.store.resources import Store
 from fhirserver.store.seals import audit_key
 from fhirserver.store.strands import Verdict, forget, verify
 from fhirserver.validation.validate import Validator
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 SECRET = "of the ledger"
+KEY = audit_key(SECRET.encode())
 HEALTHMATE = [sys.executable, "-c", "from fhirserver.cli import main; main()"]
 VALIDATOR = Validator(r4(), required_codes())
 
@@ -185,6 +189,14 @@ def test_what_is_not_sent_again_or_was_there_already_is_told(
     assert [about(each) for each in told(world, name)] == [["Observation/o", "Patient/p"]]
 
 
+def test_an_app_is_told_by_its_name_whatever_that_is(world: World, apps: Apps) -> None:
+    names = ("audit-own-id", "audit-patient", "audit-request", "audit-data-000")
+    for name in names:
+        apps(world.served, "system/*.rs", client=name).get("Patient/p", headers={"X-Request-Id": f"by-{name}"})
+        (event,) = told(world, f"by-{name}")
+        assert event["agent"][0]["who"]["identifier"]["value"] == name
+
+
 def test_no_name_hides_what_was_done_to_whom(world: World) -> None:
     written = ("audit-data-001", "audit-patient", "audit-own-id")
     entries = [
@@ -272,7 +284,7 @@ def test_where_no_event_can_be_kept_the_request_fails(world: World, monkeypatch:
 
 def checked(world: World) -> Verdict:
     async def work(ctx: Context) -> Verdict:
-        return await verify(ctx.store, audit_key(SECRET.encode()))
+        return await verify(ctx.store, KEY)
 
     verdict: Verdict = inside(world.served, work)
     return verdict
@@ -333,7 +345,55 @@ async def all_gone(ctx: Context) -> None:
     await ctx.store["AuditEvent"].delete_many({})
 
 
-@pytest.mark.parametrize(("harm", "number"), [(changed, 7), (taken_out, 7), (swapped, 7), (cut_off, 21), (all_gone, 1)])
+async def _seventh(ctx: Context) -> Event:
+    found = await ctx.store["AuditEvent"].find_one({"ledger.number": 7})
+    assert found is not None
+    return found
+
+
+async def deleted(ctx: Context) -> None:
+    await ctx.store["AuditEvent"].update_one({"ledger.number": 7}, {"$set": {"deleted": True}})
+
+
+async def dated(ctx: Context) -> None:
+    """So that retention takes it, with all before."""
+    time = ctx.now() - timedelta(days=9_999)
+    await ctx.store["AuditEvent"].update_one({"ledger.number": 7}, {"$set": {"updated": time}})
+
+
+async def renamed(ctx: Context) -> None:
+    found = await _seventh(ctx)
+    await ctx.store["AuditEvent"].delete_one({"_id": found["_id"]})
+    await ctx.store["AuditEvent"].insert_one(found | {"_id": "another"})
+
+
+async def copied(ctx: Context) -> None:
+    await ctx.store["AuditEvent"].insert_one(await _seventh(ctx) | {"_id": "another"})
+
+
+async def taken_as_old(ctx: Context) -> None:
+    """As if retention had."""
+    place = (await _seventh(ctx))["ledger"]
+    note = {"forgotten": {"number": 7, "seal": place["seal"], "taken": b"x" * 32}}
+    await ctx.store[CHECKPOINTS].update_one({"_id": place["strand"]}, {"$set": note})
+    await ctx.store["AuditEvent"].delete_many({"ledger.number": {"$lte": 7}})
+
+
+HARM = [
+    (changed, 7),
+    (taken_out, 7),
+    (swapped, 7),
+    (cut_off, 21),
+    (all_gone, 1),
+    (deleted, 7),
+    (dated, 7),
+    (renamed, 7),
+    (copied, 8),
+    (taken_as_old, 1),
+]
+
+
+@pytest.mark.parametrize(("harm", "number"), HARM, ids=[harm.__name__ for harm, _ in HARM])
 def test_harm_is_found(kept: World, harm: Callable[[Context], Awaitable[None]], number: int) -> None:
     inside(kept.served, harm)
     assert [found.number for found in checked(kept).breaks] == [number]
@@ -343,14 +403,47 @@ def test_retention_takes_the_beginning_and_the_rest_is_whole(kept: World) -> Non
     async def older(ctx: Context) -> int:
         line = await ctx.store["AuditEvent"].find_one({"ledger.number": 11})
         assert line is not None
-        return await forget(ctx.store, line["updated"])
+        return await forget(ctx.store, KEY, line["updated"])
 
     gone = inside(kept.served, older)
     assert 0 < gone <= 10
     assert checked(kept) == Verdict(30 - gone, 1, ())
 
     async def everything(ctx: Context) -> int:
-        return await forget(ctx.store, ctx.now() + timedelta(days=1))
+        return await forget(ctx.store, KEY, ctx.now() + timedelta(days=1))
 
     assert inside(kept.served, everything) == 30 - gone
     assert checked(kept).breaks == ()
+
+
+def test_retention_that_was_cut_off_leaves_a_ledger_that_is_whole(kept: World) -> None:
+    """Killed after it was noted what goes, before that is gone; the next one takes it."""
+
+    async def work(ctx: Context) -> list[tuple[int, int]]:
+        events = await ctx.store["AuditEvent"].find({"ledger.number": {"$lte": 9}}).to_list()
+        gone = await forget(ctx.store, KEY, (await _seventh(ctx))["updated"])
+        await ctx.store["AuditEvent"].insert_many(events[:gone])
+        verdict = await verify(ctx.store, KEY)
+        assert verdict.breaks == ()
+        return [(gone, verdict.lines), (await forget(ctx.store, KEY, (await _seventh(ctx))["updated"]), verdict.lines)]
+
+    first, again = inside(kept.served, work)
+    assert first[0] > 0
+    assert first == again
+    assert first[1] == 30 - first[0]
+
+
+def test_retention_beside_it_spoils_no_verdict(kept: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = strands._ends
+
+    async def meanwhile(store: Store) -> dict[str, int]:
+        found = await ends(store)
+        line = await store["AuditEvent"].find_one({"ledger.number": 11})
+        assert line is not None
+        await forget(store, KEY, line["updated"])
+        return found
+
+    monkeypatch.setattr(strands, "_ends", meanwhile)
+    verdict = checked(kept)
+    assert verdict.breaks == ()
+    assert 20 <= verdict.lines < 30

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from brief import briefly
 from ledgers import inside, line
+from pymongo.errors import DocumentTooLarge
 from worlds import NEVER
 
 from fhirserver.app import contexts
 from fhirserver.context import Context
-from fhirserver.store.ledger import Ledger
+from fhirserver.store.ledger import CHECKPOINTS, Ledger
 from fhirserver.store.outstanding import LINES, Pace
 from fhirserver.store.schema import AUDIT_EVENT
 from fhirserver.store.seals import audit_key
@@ -208,7 +209,7 @@ def test_harm_to_lines_is_found(killed: World, harm: Callable[[Context], Awaitab
 
 def test_retention_takes_lines_too(killed: World) -> None:
     async def everything(ctx: Context) -> tuple[int, int, Verdict]:
-        gone = await forget(ctx.store, ctx.now())
+        gone = await forget(ctx.store, audit_key(SECRET.encode()), ctx.now())
         return gone, await lines(ctx), await checked(ctx)
 
     assert inside(killed.served, everything) == (30, 0, Verdict(0, 1, ()))
@@ -289,6 +290,28 @@ def test_where_no_events_can_be_made_requests_go_on_and_who_reads_events_is_refu
 async def named(ctx: Context) -> list[str]:
     await ctx.store.caught_up(AUDIT_EVENT)
     return [each["_id"] async for each in ctx.store[AUDIT_EVENT].find({})]
+
+
+def test_an_end_that_is_cut_off_after_a_silence_is_found(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a strand stands is noted in time, whether anything is asked or not; that of one that ended early, too."""
+    monkeypatch.setattr("fhirserver.store.ledger.CHECKPOINT_SECONDS", 0.05)
+    monkeypatch.setattr("fhirserver.store.ledger.LARGEST_LINE", 99_000_000)
+
+    async def work(ctx: Context, ledger: Ledger) -> list[int]:
+        await ledger.add([line(1), line(2)])
+        with pytest.raises(DocumentTooLarge):  # the strand ends, and another one goes on
+            await ledger.add([b"x" * 17_000_000])
+        await ledger.add([line(3)])
+
+        async def noted() -> bool:
+            return await ctx.store[CHECKPOINTS].count_documents({}) == 2
+
+        await until(noted)
+        await ctx.store.caught_up(AUDIT_EVENT)
+        await ctx.store[AUDIT_EVENT].delete_many({"_id": {"$in": ["line-2", "line-3"]}})
+        return sorted(found.number for found in (await verify(ctx.store, audit_key(SECRET.encode()))).breaks)
+
+    assert paced(serve(open=False, secret=SECRET), NEVER, work) == [1, 2]
 
 
 def test_what_is_too_long_fails_alone(serve: Serve) -> None:

@@ -415,7 +415,7 @@ def test_retention_takes_a_group_whole_or_not_at_all(left: Served) -> None:
         await write(ctx, *range(7, 13))
         found = []
         for number in (5, 9, 30):
-            gone = await forget(ctx.store, second(number))
+            gone = await forget(ctx.store, audit_key(SECRET.encode()), second(number))
             verdict = await checked(ctx)
             found.append((gone, verdict.lines, [each.number for each in verdict.breaks]))
         return found
@@ -435,6 +435,11 @@ KEPT: list[tuple[list[list[int]], dict[str, int], tuple[int, int, list[int]]]] =
     ([[1, 2, 30]], {"not": 2}, (0, 1, [2])),
     ([[1], [2], [3, 30]], {"not": 2}, (2, 0, [])),
     ([[1], [2, 30]], {"not": 30}, (1, 1, [3])),
+    # a clock that went wrong for a while: what is younger stays, and so does what comes after it
+    ([[30], [2], [31]], {}, (0, 0, [])),
+    ([[1], [30], [2, 3]], {}, (1, 0, [])),
+    ([[30], [2]], {"not": 30}, (0, 1, [1])),
+    ([[1], [2, 30, 3]], {"not": 30}, (1, 1, [3])),
 ]
 
 
@@ -453,7 +458,7 @@ def test_retention_of_lines_without_an_event(
             await write(ctx, *numbers)
         if "changed" in lacking:
             await change(ctx, lacking["changed"])
-        gone = await forget(ctx.store, second(20))
+        gone = await forget(ctx.store, audit_key(SECRET.encode()), second(20))
         breaks = [each.number for each in (await checked(ctx)).breaks]
         return gone, await ctx.store[LINES].count_documents({}), breaks
 
