@@ -14,8 +14,9 @@ STATUSES = {"POST": "201 Created", "PUT": "200 OK", "DELETE": "204 No Content"}
 
 
 def instant(time: datetime) -> str:
-    """A FHIR instant in UTC with milliseconds."""
-    return time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"  # a zone costs four times as much
+    """A FHIR instant in UTC, which the time is in, with milliseconds."""
+    naive = time if time.tzinfo is None else time.replace(tzinfo=None)  # to write a zone costs four times as much
+    return naive.isoformat(timespec="milliseconds") + "Z"
 
 
 def entry(

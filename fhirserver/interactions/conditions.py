@@ -17,7 +17,7 @@ from fhirserver.interactions.resolve import Found, resolve, staying
 from fhirserver.search.filters import query_filter
 from fhirserver.search.query import Query
 from fhirserver.search.query_string import parse
-from fhirserver.store.hops import one_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.versions import Stored
 
 MATCHES = 1_000
@@ -90,7 +90,7 @@ def claim_key(query: Query) -> str:
 async def matches(ctx: Context, query: Query, limit: int = 2, *, deleting: bool = True) -> list[Stored]:
     """What a condition matches now, at most `limit`; `deleting`: what the same transaction deletes, too."""
     authorize(ctx.caller, "search", query.type_)
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         found = Found()
         query = await resolve(ctx, restrict(ctx.caller, query), found)
         refuse_lacks(found.lacks)

@@ -14,7 +14,7 @@ from fhirserver.access.policy import authorize_explanation
 from fhirserver.context import Context
 from fhirserver.search.explain import hints, plan, step, understood
 from fhirserver.search.query import Query
-from fhirserver.store.hops import one_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.trace import Trace, explained, traced
 
 
@@ -28,7 +28,7 @@ async def explanation(ctx: Context, queries: Sequence[Query]) -> dict[str, Any]:
     """Parameters: the criteria, what was ignored, each step in the order of the search, times and hints."""
     trace = ctx.store.trace or Trace()
     total = trace.milliseconds()
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         plans = [(each.type, plan(await explained(ctx.store, each))) for each in trace.asked]
     steps = [
         step((each.type, each.command), each.milliseconds, each.returned, found)

@@ -21,9 +21,9 @@ from fhirserver.interactions.summary import Part, part, trim
 from fhirserver.interactions.unmade import absent, lacking_tags
 from fhirserver.search.joined import NOTHING
 from fhirserver.store.blobs import size_of
+from fhirserver.store.budget import Budget
 from fhirserver.store.history import Bounds, Place, Span, history_of_one, newest_of_one
 from fhirserver.store.history import history as versions
-from fhirserver.store.hops import one_budget
 from fhirserver.store.versions import Stored
 
 PARAMETERS = ("_since", "_at", "_count", "_cursor", "_summary", "_elements")
@@ -81,10 +81,12 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
 
 async def _of_one(ctx: Context, type_: str, id_: str, count: int, led: Found) -> list[Stored]:
     """One version more than a page, if there are so many: of what the caller may read, whatever it is."""
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         newest = await newest_of_one(ctx.store, type_, id_, count + 1)
     if not newest:
         raise await absent(ctx, type_, id_, f"{type_}/{id_}")
+    if ctx.caller.open:
+        return newest
 
     async def ask(after: Place | None) -> list[Stored]:
         return newest if after is None else await history_of_one(ctx.store, newest[0], count + 1, after=after)
@@ -101,7 +103,7 @@ Ask = Callable[..., Awaitable[list[Stored]]]
 async def _seen(ctx: Context, ask: Ask, count: int, after: Place | None, permission: str, led: Found) -> list[Stored]:
     """One version more than a page, if there are so many that the caller may see."""
     kept: list[Stored] = []
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         while True:
             rows = await ask(after=after)
             kept += rows if ctx.caller.open else await seen_now(ctx, rows, permission, led)
@@ -153,8 +155,7 @@ def _place(row: object) -> Place:
 
 def _entry(ctx: Context, version: Stored, wanted: Part, beginning: str) -> bytes:
     """https://hl7.org/fhir/R4/http.html#history: `POST` made it, `PUT` changed it, `DELETE` ended it."""
-    request = ("DELETE" if version.deleted else "PUT", version.reference)
-    if version.version == 1:
-        request = ("POST", version.type)
+    reference = version.reference
+    request = ("POST", version.type) if version.version == 1 else ("DELETE" if version.deleted else "PUT", reference)
     body = version.body if version.deleted or wanted.whole else trim(ctx.definitions, version.body, wanted)
-    return version_entry(beginning + version.reference, body, request, version.version, version.updated)
+    return version_entry(beginning + reference, body, request, version.version, version.written)

@@ -24,7 +24,7 @@ from fhirserver.search.index import EDITION
 from fhirserver.store.editions import renewed
 from fhirserver.store.faults import refusal
 from fhirserver.store.generations import behind, cover, lagging
-from fhirserver.store.mirror import CODECS
+from fhirserver.store.mirror import CODECS, NAIVE
 from fhirserver.store.versions import BODY, Change, Document, Stored, stored
 
 ATTEMPTS = 12
@@ -212,7 +212,7 @@ async def again(ctx: Context, type_: str, id_: str) -> list[str]:
 
 def _as_stored(search: Document) -> Document:
     """As it is read back: a decimal becomes a Decimal128, a time one of the codec's."""
-    return bson.decode(bson.encode(search, codec_options=CODECS), CODECS)
+    return bson.decode(bson.encode(search, codec_options=CODECS), NAIVE)
 
 
 def _differing(before: Document, now: Document) -> list[str]:

@@ -46,8 +46,9 @@ from fhirserver.search.plans import Plan, plan
 from fhirserver.search.query import Query
 from fhirserver.search.query_string import parse_each
 from fhirserver.store.blobs import size_of, unpack
+from fhirserver.store.budget import Budget
 from fhirserver.store.estimates import Estimate, estimate
-from fhirserver.store.hops import one_budget, together
+from fhirserver.store.hops import together
 from fhirserver.store.versions import Document
 
 INCLUDED = 5_000
@@ -150,7 +151,7 @@ def _parsed_each(ctx: Context, request: Request, types: Sequence[str], pairs: Pa
 
 
 async def filter_of(ctx: Context, query: Query) -> Document:
-    """What a query matches, as the database is asked for it. Inside `one_budget`."""
+    """What a query matches, as the database is asked for it. Inside a `Budget`."""
     refuse_unfinished(ctx, query)
     found = Found()
     query = await resolve(ctx, query, found)
@@ -168,7 +169,7 @@ class Result(NamedTuple):
 
 async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> Answer:
     """Chains, page, inclusions and total, all in the time of one search. The first query says how to answer."""
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         queries = await marked(ctx, queries, request.strict)
         first = queries[0]
         queries = await existing(ctx, queries)

@@ -10,7 +10,7 @@ encounter's patient) comes with that page, but nothing of other patients.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from fhirserver.access.policy import authorize
@@ -36,7 +36,7 @@ from fhirserver.search.filters import in_a_record, in_no_record
 from fhirserver.search.mongo import conjunction
 from fhirserver.search.query import Query
 from fhirserver.store.blobs import size_of, unpack
-from fhirserver.store.hops import one_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.record import Kept, Place, record, records, referred
 from fhirserver.store.versions import Document
 
@@ -110,7 +110,7 @@ async def everything_of_all(ctx: Context, request: Request, type_: str, _: None)
     about = About(type_)
     asked = _asked(ctx, leniently(ctx, request, "$everything", PARAMETERS[type_]), type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, f"{type_}/$everything"))
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         filters = await _filters(ctx, about, asked)
         rows = await records(ctx.store, filters, asked.most + 1, after, owned=ctx.trail is not None)
         fits = _fitting(ctx, rows, asked)
@@ -130,7 +130,7 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     reference = f"{type_}/{id_}"
     asked = _asked(ctx, leniently(ctx, request, "$everything", PARAMETERS[type_]), type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, reference))
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         whole = await sees_all(ctx, type_)
         if not whole and await current(ctx, type_, id_) is None:
             raise not_found(reference)
@@ -142,7 +142,7 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
             ctx.touched(reference, focus.get("compartments") or focus.get("belonged", ()))
         if "deleted" in focus:
             raise gone(reference)
-        since = asked.since is None or focus["updated"] >= asked.since
+        since = asked.since is None or focus["updated"].replace(tzinfo=UTC) >= asked.since
         if after is None and since and type_ in _looked_at(type_, asked):
             rows.insert(0, Kept(type_, id_, focus["body"]))
         fits = _fitting(ctx, rows, asked)

@@ -26,7 +26,7 @@ from fhirserver.operations.parameters import given, left_out, once, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.query import RESULT, Query
 from fhirserver.store.blobs import unpack
-from fhirserver.store.hops import one_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.versions import Document, Stored, stored
 
 CONSIDERED = 100_000  # observations whose codes are compared
@@ -59,7 +59,7 @@ async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     most, pairs, ignored = _asked(ctx, request)
     _check_asked([name for name, _ in pairs])
     query = parsed(ctx, request, type_, pairs)
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         rows = await _rows(ctx, await filter_of(ctx, query))
         texts = await _texts(ctx, [row["_id"] for row in rows if not _codes(row)])
         chosen = newest((Seen(row["_id"], row.get("time"), _names(row, texts), _subject(row)) for row in rows), most)

@@ -26,7 +26,7 @@ from fhirserver.operations.measurements import Stage, matching, measurements, on
 from fhirserver.operations.parameters import leniently, once, outcome, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.readers import split, unescape
-from fhirserver.store.hops import one_budget
+from fhirserver.store.budget import Budget
 
 PARAMETERS = ("patient", "subject", "code", "date", "unit", "points", "method")
 METHODS = ("lttb", "minmax", "mean")
@@ -80,7 +80,7 @@ async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
         raise invalid(f"method={method[:80]} is none of {', '.join(METHODS)}", "method")
     points = whole(values, "points", DEFAULT_POINTS, MOST_POINTS)
     codes = [unescape(code) for code in split(once(values, "code") or "", ",")]
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         dates = [str(date) for date in values.get("date", ())]
         asked = await matching(ctx, request, _subject(values), _codes(codes), dates)
         stages = [*measurements(asked.filter, codes), {"$match": {"time": {"$exists": True}}}]

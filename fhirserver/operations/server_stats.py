@@ -16,7 +16,7 @@ from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.operations.parameters import given, taken
 from fhirserver.operations.registry import operation
-from fhirserver.store.hops import one_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.sizes import Held, held, whole
 
 PARAMETERS = ("_type",)
@@ -50,7 +50,7 @@ async def server_stats(ctx: Context, request: Request, _type: str, _: None) -> A
     asked = frozenset(name for text in values.get("_type", ()) for name in str(text).split(","))
     if unknown := asked - ctx.definitions.resource_types:
         raise invalid(f"_type: {', '.join(sorted(unknown))[:200]} is not a resource type", "_type")
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         here = ctx.definitions.resource_types.intersection(await ctx.store.types())
         found = await held(ctx.store, here & asked if asked else here)
         data, indexes = await whole(ctx.store)

@@ -35,7 +35,8 @@ from fhirserver.operations.measurements import (
 from fhirserver.operations.parameters import leniently, once, outcome, whole
 from fhirserver.operations.registry import operation
 from fhirserver.operations.statistics import STATISTICS, WITHOUT_UNIT, Precision, Sample, daily, regression, squared
-from fhirserver.store.hops import one_budget, referred_ids
+from fhirserver.store.budget import Budget
+from fhirserver.store.hops import referred_ids
 
 PARAMETERS = (
     "subject",
@@ -79,7 +80,7 @@ async def stats(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     if include not in (None, "true", "false"):
         raise invalid(f"include={include[:80]} is neither true nor false", "include")
     sources: list[bytes] = []
-    async with one_budget(ctx.store):
+    async with Budget(ctx.store):
         limits = [f"{prefix}{time}" for prefix, time in zip(("ge", "le"), period, strict=True) if time]
         everything, told = await matching(ctx, request, subject, (), limits)
         groups = [await _group(ctx, everything, code) for code in codes]

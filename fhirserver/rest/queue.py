@@ -11,11 +11,10 @@ waits is refused too: their turn would be no better.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from heapq import heapify, heappop, heappush
 from itertools import count
 from time import monotonic
+from types import TracebackType
 
 from pymongo.errors import PyMongoError
 from starlette.types import Receive
@@ -64,25 +63,26 @@ class Queue:
         self._rounds: dict[str, int] = {}  # the last one in which a client is served
         self._answered = monotonic()
 
-    @asynccontextmanager
-    async def turn(self, wide: bool, receive: Receive, client: str = "") -> AsyncIterator[None]:
+    def turn(self, wide: bool, receive: Receive, client: str = "") -> Turn:
         """Inside is at work. 503 when too many wait, or this one for too long; Gone when the client does not wait."""
+        return Turn(self, wide, receive, client)
+
+    async def enter(self, wide: bool, receive: Receive, client: str) -> None:
+        """Be at work, once it is its turn."""
         if self._room > 0 and (not wide or self._wide_room > 0):  # then nobody waits who could go first
             self._enter(wide)
         else:
             await self._wait(wide, receive, client)
-        began = monotonic()
         if self._room == self._places - 1:  # before, there was nobody to answer
-            self._answered = began
-        try:
-            yield
             self._answered = monotonic()
-        except PyMongoError:
-            if monotonic() - self._answered > self._silence:
-                self._dismiss()
-            raise
-        finally:
-            self._leave(wide)
+
+    def leave(self, wide: bool, error: BaseException | None) -> None:
+        """It was done, or failed."""
+        if error is None:
+            self._answered = monotonic()
+        elif isinstance(error, PyMongoError) and monotonic() - self._answered > self._silence:
+            self._dismiss()
+        self._leave(wide)
 
     def _enter(self, wide: bool) -> None:
         self._room -= 1
@@ -144,6 +144,26 @@ class Queue:
             heapify(lane)
         elif turn.exception() is None:
             self._leave(lane is self._wide_lane)
+
+
+class Turn:
+    """A class, for a generator costs every request a hundredth of its time."""
+
+    __slots__ = ("_client", "_queue", "_receive", "_wide")
+
+    def __init__(self, queue: Queue, wide: bool, receive: Receive, client: str) -> None:
+        self._queue = queue
+        self._wide = wide
+        self._receive = receive
+        self._client = client
+
+    async def __aenter__(self) -> None:
+        await self._queue.enter(self._wide, self._receive, self._client)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._queue.leave(self._wide, error)
 
 
 async def _left(receive: Receive) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-async def documents(store: Store, command: Document, *, zoned: bool = False) -> list[Document]:
-    """Times in them are in UTC, naive unless `zoned`: enough for what is only handed back."""
-    database = store.database if zoned else store.naive
+async def documents(store: Store, command: Document) -> list[Document]:
+    """Times in them are in UTC, and naive."""
+    database = store.naive
     if store.comment is not None:
         command = {**command, "comment": store.comment}
     concern = database.read_concern.document  # what its URL asks for; a command by itself does not

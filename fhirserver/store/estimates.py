@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import pymongo
-
-from fhirserver.store.faults import within_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.resources import Store
 from fhirserver.store.trace import timed
 from fhirserver.store.versions import Document
@@ -35,7 +33,7 @@ async def estimate(store: Store, type_: str, filter_: Document) -> Estimate:
     await store.caught_up(type_)
     if store.session is not None:
         return Estimate(await store.count(type_, filter_))
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
+    with Budget(store):
         known = await store[type_].estimated_document_count()
         if filter_ == EVERYTHING:
             return Estimate(known, f"every {type_} that is stored, those that were deleted too")

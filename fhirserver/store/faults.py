@@ -5,9 +5,6 @@ https://www.mongodb.com/docs/manual/reference/error-codes/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from bson.errors import InvalidDocument
 from pymongo.errors import (
     BulkWriteError,
@@ -22,7 +19,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from fhirserver.fhir.outcome import Outcome, too_costly
+from fhirserver.fhir.outcome import Outcome
 
 TOO_LARGE = {10334, 17419, 17420}
 DISK_FULL = {14031}
@@ -90,12 +87,3 @@ def of_bulk_write(error: BulkWriteError) -> OperationFailure:
 def of_the_document(code: int) -> bool:
     """Whether a write was refused for what was to be written, and not for how it is with the database."""
     return code not in DISK_FULL | PASSING
-
-
-@contextmanager
-def within_budget() -> Iterator[None]:
-    """A search that the database is still busy with at the end of its time is too costly; a silent one is not."""
-    try:
-        yield
-    except ExecutionTimeout as error:
-        raise too_costly("the search takes too long; narrow it, by patient, code or date say") from error

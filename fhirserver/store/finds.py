@@ -30,6 +30,7 @@ Branch = tuple[str, list[Document]]  # a collection, and a pipeline
 QUICK, LONGEST = 0.25, 0.5  # seconds of a round trip: after these a kind goes alone, after those this one is given up
 ALONE, LONGEST_ALONE = 0.5, 60.0  # seconds, the first time and at most; they double until a round trip is quick
 TOGETHER = 16  # in one round trip
+FINDS_GATHER = 0.002  # seconds that a find waits for others where several wait anyway
 FEW = 101  # values of one condition, and rows
 NEVER = (0.0, 0.0)
 KINDS = 1_000  # that are remembered as slow
@@ -52,9 +53,6 @@ class Kind(Hashable, Protocol):
     @property
     def sort(self) -> Sort: ...
 
-    @property
-    def zoned(self) -> bool: ...
-
     def shares(self, find: Find) -> bool:
         """Whether it gives few rows, in an order of what is shown, and asks about fields with a few values each."""
         ...
@@ -75,7 +73,6 @@ class Ordinary(NamedTuple):
     fields: tuple[str, ...]
     sort: tuple[tuple[str, int], ...]
     shown: tuple[str, ...]
-    zoned: bool
 
     def shares(self, find: Find) -> bool:
         if find.limit > FEW and "$in" not in find.filter.get("_id", ()):
@@ -113,7 +110,7 @@ class Finds:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._shared: Shared[Kind, Find, list[Document]] = Shared(self._together, LONGEST, TOGETHER)
+        self._shared: Shared[Kind, Find, list[Document]] = Shared(self._together, LONGEST, TOGETHER, pause=FINDS_GATHER)
         self._slow: dict[Kind, tuple[float, float]] = {}  # until when they go alone, and how long that is
 
     async def ask(self, kind: Kind, find: Find) -> list[Document]:
@@ -141,7 +138,7 @@ class Finds:
         most = sum(find.limit * len(each) for find, each in zip(finds, marked, strict=True))
         command = joined(branches, {ASKED: 1, **dict(kind.sort)}, most)
         found: list[list[Document]] = [[] for _ in finds]
-        for document in await documents(self._store, command, zoned=kind.zoned):
+        for document in await documents(self._store, command):
             found[document.pop(ASKED)].append(document)
         return found
 
@@ -156,11 +153,9 @@ class Finds:
         self._slow[kind] = now + seconds, seconds
 
 
-async def rows(
-    store: Store, collection: str, find: Find, sort: Sort, shown: Iterable[str], *, zoned: bool = False
-) -> list[Document]:
+async def rows(store: Store, collection: str, find: Find, sort: Sort, shown: Iterable[str]) -> list[Document]:
     """The documents of one find with `_id` and what is to be shown, in order."""
-    return await asked(store, Ordinary(collection, tuple(find.filter), tuple(sort), tuple(shown), zoned), find)
+    return await asked(store, Ordinary(collection, tuple(find.filter), tuple(sort), tuple(shown)), find)
 
 
 async def asked(store: Store, kind: Kind, find: Find) -> list[Document]:
@@ -171,7 +166,7 @@ async def asked(store: Store, kind: Kind, find: Find) -> list[Document]:
 
 
 async def _alone(store: Store, kind: Kind, find: Find) -> list[Document]:
-    return await documents(store, kind.alone(find), zoned=kind.zoned)
+    return await documents(store, kind.alone(find))
 
 
 def joined(branches: Sequence[Branch], sort: Document, most: int) -> Document:

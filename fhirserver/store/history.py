@@ -13,11 +13,10 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import pymongo
 from bson import MaxKey, MinKey
 
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.store.faults import within_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.finds import FEW, Branch, Find, asked, joined, rows
 from fhirserver.store.resources import Store
 from fhirserver.store.schema import history_of
@@ -80,7 +79,7 @@ async def history(
         if after is not None:
             merge.append({"$match": {"$expr": {"$lt": [["$updated", "$id", "$version", "$type"], list(after)]}}})
     merge += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": 2 * limit}]
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
+    with Budget(store):
         rows = await union(store, branches, merge)
     if store.session is not None:
         rows.sort(key=itemgetter("updated", "id", "version", "type"), reverse=True)
@@ -93,7 +92,6 @@ class _Newest(NamedTuple):
 
     collection: str
     sort: tuple[tuple[str, int], ...] = (("version", -1),)
-    zoned: bool = True
 
     def shares(self, find: Find) -> bool:
         return find.limit <= FEW
@@ -112,10 +110,12 @@ class _Newest(NamedTuple):
 
 
 async def newest_of_one(store: Store, type_: str, id_: str, limit: int) -> list[Stored]:
-    """At most `limit` versions of a resource, newest first; none where there is no such. In no transaction."""
+    """At most `limit` versions of a resource, newest first; none where there is no such.
+
+    In no transaction, and in a `Budget`.
+    """
     await store.caught_up(type_)
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
-        found = await asked(store, _Newest(type_), Find({"_id": id_}, limit))
+    found = await asked(store, _Newest(type_), Find({"_id": id_}, limit))
     unique = {row["version"]: row for row in found}  # a copy of the current one may lie there since a crash
     return [stored(type_, row) for row in unique.values()][:limit]
 
@@ -146,8 +146,8 @@ async def _earlier(store: Store, current: Stored, below: int, limit: int, span: 
     type_, id_ = current.type, current.id
     filter_: Document = {"_id": {"$gte": _version(id_, MinKey()), "$lt": _version(id_, below)}}
     filter_ |= _written(span)
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
-        found = await rows(store, history_of(type_), Find(filter_, limit), (("_id", -1),), BODY, zoned=True)
+    with Budget(store):
+        found = await rows(store, history_of(type_), Find(filter_, limit), (("_id", -1),), BODY)
     return [stored(type_, row | {"_id": id_, "version": row["_id"]["version"]}) for row in found]
 
 

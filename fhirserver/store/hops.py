@@ -1,18 +1,13 @@
-"""One hop of a chain, in the database: the ids of what matches, and of what that refers to. Asked in `one_budget`."""
+"""One hop of a chain, in the database: the ids of what matches, and of what that refers to. Asked in a `Budget`."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-import pymongo
-from pymongo.errors import PyMongoError, WaitQueueTimeoutError
-
-from fhirserver.fhir.outcome import too_costly
-from fhirserver.store.faults import within_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.resources import Store
 from fhirserver.store.trace import finding, timed
 from fhirserver.store.union import union
@@ -20,31 +15,7 @@ from fhirserver.store.versions import Document
 
 T = TypeVar("T")
 
-PING_SECONDS = 0.5
 TOGETHER = 8  # of the connections of a process that one search may take
-
-
-@asynccontextmanager
-async def one_budget(store: Store) -> AsyncIterator[None]:
-    """All that is asked inside has the time of one search. A database that answers after it was busy, not silent."""
-    try:
-        with pymongo.timeout(store.search_ms / 1000), within_budget():
-            yield
-    except WaitQueueTimeoutError:  # it was never asked
-        raise
-    except PyMongoError as error:
-        if error.timeout and await _answers(store):
-            raise too_costly("the search takes too long; narrow it, by patient, code or date say") from error
-        raise
-
-
-async def _answers(store: Store) -> bool:
-    try:
-        with pymongo.timeout(PING_SECONDS):
-            await store.database.command("ping")
-    except PyMongoError:
-        return False
-    return True
 
 
 async def together(store: Store, asks: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
@@ -157,6 +128,6 @@ async def numbers_of(store: Store, documents_: Sequence[Document], filter_: Docu
         {"$match": filter_},
         {"$project": {"number": 1}},
     ]
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
+    with Budget(store):
         cursor = await store.database.aggregate(stages)
         return {document["number"] async for document in cursor}

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import pymongo
-
-from fhirserver.store.faults import within_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.resources import Store
 from fhirserver.store.union import union
 from fhirserver.store.versions import Document
@@ -75,7 +73,7 @@ async def _found(store: Store, asked: _Asked, focus: _Branch | None = None) -> R
     found: list[Document] = []
     about: Document | None = None
     at, ahead = 0, min(max(FEW, asked.limit // OF_A_TYPE), TOGETHER)
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
+    with Budget(store):
         while first or at < len(types):
             room = asked.limit - len(found)
             branches = [asked.branch(type_, room) for type_ in types[at : at + ahead]]
@@ -94,7 +92,7 @@ async def _found(store: Store, asked: _Asked, focus: _Branch | None = None) -> R
 async def referred(store: Store, filters: Mapping[str, Document], limit: int) -> list[Kept]:
     """At most `limit` that match the filter of their type, in one round trip."""
     asked = _Asked(filters, limit)
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
+    with Budget(store):
         documents = await union(store, [asked.branch(type_, limit) for type_ in sorted(filters)], [{"$limit": limit}])
     return _kept(documents)
 

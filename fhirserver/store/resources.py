@@ -19,12 +19,13 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.results import BulkWriteResult
 
 from fhirserver.epochs import KEPT
+from fhirserver.store.budget import Budget
 from fhirserver.store.commit import DUPLICATE_KEY, Write, Written, write_together
 from fhirserver.store.documents import documents
-from fhirserver.store.faults import of_bulk_write, within_budget
+from fhirserver.store.faults import of_bulk_write
 from fhirserver.store.finds import Find, Finds, rows
 from fhirserver.store.late import Late
-from fhirserver.store.mirror import CODECS, encoded, mirrored
+from fhirserver.store.mirror import CODECS, NAIVE, encoded, mirrored
 from fhirserver.store.present import Present
 from fhirserver.store.schema import CLAIMS, ensure, history_of
 from fhirserver.store.shared import Shared
@@ -64,7 +65,7 @@ class Store:
         space: Space | None = None,
     ) -> None:
         self.database = database.with_options(codec_options=CODECS)
-        self.naive = database.with_options(codec_options=CODECS.with_options(tz_aware=False))
+        self.naive = database.with_options(codec_options=NAIVE)
         self.mirror = mirror
         self.timeout = timeout
         self.search_ms = search_ms
@@ -128,7 +129,7 @@ class Store:
     async def _one(self, name: str, key: Any) -> Document | None:
         """By its `_id`, a version with its body."""
         command = {"find": name, "filter": {"_id": key}, "projection": BODY, "limit": 1}
-        return next(iter(await documents(self, command, zoned=True)), None)
+        return next(iter(await documents(self, command)), None)
 
     async def read_many(self, type_: str, ids: Iterable[str], fields: Iterable[str] = ()) -> list[Document]:
         """Current documents by id, in no order; `fields` names more of the document than the body."""
@@ -140,7 +141,7 @@ class Store:
         if not wanted:
             return []
         command = {"find": type_, "filter": {"_id": {"$in": wanted}}, "projection": BODY | dict.fromkeys(fields, 1)}
-        return await documents(self, command | {"limit": len(wanted), "batchSize": len(wanted)}, zoned=True)
+        return await documents(self, command | {"limit": len(wanted), "batchSize": len(wanted)})
 
     async def read_stored(self, type_: str, ids: Iterable[str]) -> list[Stored]:
         return [stored(type_, document) for document in await self.read_many(type_, ids)]
@@ -181,33 +182,32 @@ class Store:
         fields: Iterable[str] = (),
         stages: Sequence[Document] = (),
     ) -> list[Document]:
-        """Current documents with `_id`, body and the named fields, within the search budget; times are naive.
+        """Current documents with `_id`, body and the named fields. Asked in a `Budget`.
 
         `stages` make of what matches what is sorted.
         """
         await self.caught_up(type_)
         shown = dict.fromkeys(("body", *fields))
-        with pymongo.timeout(self.search_ms / 1000), within_budget():
-            if not stages:
-                asking = rows(self, type_, Find(filter_, limit), sort, shown)
-                return await timed(self, type_, finding(filter_, dict(sort), limit), asking)
-            making: list[Document] = [{"$sort": dict(sort)}, {"$limit": limit}, {"$project": dict.fromkeys(shown, 1)}]
-            pipeline = [{"$match": filter_}, *stages, *making]
-            command = {"aggregate": type_, "pipeline": pipeline, "cursor": {"batchSize": limit + 1}}
-            return await timed(self, type_, {"pipeline": pipeline}, documents(self, command))
+        if not stages:
+            asking = rows(self, type_, Find(filter_, limit), sort, shown)
+            return await timed(self, type_, finding(filter_, dict(sort), limit), asking)
+        making: list[Document] = [{"$sort": dict(sort)}, {"$limit": limit}, {"$project": dict.fromkeys(shown, 1)}]
+        pipeline = [{"$match": filter_}, *stages, *making]
+        command = {"aggregate": type_, "pipeline": pipeline, "cursor": {"batchSize": limit + 1}}
+        return await timed(self, type_, {"pipeline": pipeline}, documents(self, command))
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
         await self.caught_up(type_)
-        asking = rows(self, type_, Find(filter_, limit), (("_id", 1),), BODY, zoned=True)
-        with pymongo.timeout(self.search_ms / 1000), within_budget():
+        asking = rows(self, type_, Find(filter_, limit), (("_id", 1),), BODY)
+        with Budget(self):
             found = await timed(self, type_, finding(filter_, {"_id": 1}, limit), asking)
         return [stored(type_, document) for document in found]
 
     async def aggregate(self, type_: str, stages: Sequence[Document], comment: str | None = None) -> list[Document]:
         """What a pipeline makes of the current documents, within the search budget."""
         await self.caught_up(type_)
-        with pymongo.timeout(self.search_ms / 1000), within_budget():
+        with Budget(self):
             asked = self[type_].aggregate(list(stages), session=self.session, allowDiskUse=True, comment=comment)
             return await (await asked).to_list()
 
@@ -220,7 +220,7 @@ class Store:
             return await self._count_made(type_, filter_, limit, stages)
         bounded = {} if limit is None else {"limit": limit}
         command = {"query": filter_, **bounded}
-        with pymongo.timeout(self.search_ms / 1000), within_budget():
+        with Budget(self):
             number = await counted(self, type_, command)
             if number is not None:
                 return number
@@ -230,7 +230,7 @@ class Store:
     async def _count_made(self, type_: str, filter_: Document, limit: int | None, stages: Sequence[Document]) -> int:
         bounded = [] if limit is None else [{"$limit": limit}]
         pipeline: list[Document] = [{"$match": filter_}, *stages, *bounded, {"$count": "found"}]
-        with pymongo.timeout(self.search_ms / 1000), within_budget():
+        with Budget(self):
             found = await self[type_].aggregate(pipeline, session=self.session)
             counted = await timed(self, type_, {"pipeline": pipeline}, found.to_list())
         return counted[0]["found"] if counted else 0

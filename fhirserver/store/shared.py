@@ -30,11 +30,26 @@ class _Waiting(NamedTuple, Generic[Q, A]):
     answer: asyncio.Future[A]
 
 
+class _Company(NamedTuple):
+    """How many asked together, waiting or just answered, and when."""
+
+    number: int
+    time: float
+
+
+class _Gathering(NamedTuple):
+    """Ends when so many wait."""
+
+    number: int
+    end: asyncio.Future[None]
+
+
 class Shared(Generic[L, Q, A]):
     """`ask` answers questions of a lane (a collection, say) in one round trip, in order; each has so many seconds.
 
-    Where several have gathered, the next round trip waits `pause` seconds for more: those who were just answered. So
-    does the first one to ask where the last trip had company: who follow soon would wait for it to come back.
+    Where several have gathered, the next round trip waits for more, `pause` seconds at most: until those who were just
+    answered have asked again. So does the first one to ask where the last trip had company: who follow soon would wait
+    for it to come back.
     """
 
     def __init__(
@@ -50,46 +65,65 @@ class Shared(Generic[L, Q, A]):
         self._pause = pause
         self._waiting: dict[L, list[_Waiting[Q, A]]] = {}  # by lane, while a round trip is under way there
         self._tasks: dict[L, asyncio.Task[None]] = {}
-        self._company: dict[L, float] = {}  # when a round trip with several questions was last sent there
+        self._company: dict[L, _Company] = {}  # of the last round trip with several questions
+        self._gathering: dict[L, _Gathering] = {}
 
     async def __call__(self, lane: L, question: Q) -> A:
         if lane in self._waiting:
             return await self._enlisted(lane, question)
         waiting = self._waiting[lane] = []
-        pause = self._pause if self._expects(lane) else 0.0
+        answered = 0
         try:
-            await asyncio.sleep(pause)  # those who were answered together ask together: this turn of the loop ends
+            if (company := self._expected(lane)) > 1:
+                await self._gather(lane, company - 1)
+            else:
+                await asyncio.sleep(0)  # those who were answered together ask together: this turn of the loop ends
             if not waiting:
                 self._company.pop(lane, None)
                 with pymongo.timeout(self._seconds):
                     (answer,) = await self._ask(lane, [question])
+                answered = 1
                 return answer
             turn = self._enlisted(lane, question)
         finally:
             if waiting:  # in no request's context, for it belongs to all of them
-                self._tasks[lane] = asyncio.create_task(self._together(lane, gathered=pause > 0), context=Context())
+                self._tasks[lane] = asyncio.create_task(self._together(lane, answered), context=Context())
             else:
                 del self._waiting[lane]
         return await turn
 
-    def _expects(self, lane: L) -> bool:
-        return lane in self._company and monotonic() - self._company[lane] < COMPANY_SECONDS
+    def _expected(self, lane: L) -> int:
+        company = self._company.get(lane)
+        return company.number if company is not None and monotonic() - company.time < COMPANY_SECONDS else 1
 
     def _enlisted(self, lane: L, question: Q) -> asyncio.Future[A]:
         turn: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        self._waiting[lane].append(_Waiting(question, monotonic(), turn))
+        waiting = self._waiting[lane]
+        waiting.append(_Waiting(question, monotonic(), turn))
+        gathering = self._gathering.get(lane)
+        if gathering is not None and len(waiting) >= gathering.number:
+            _end(gathering.end)
         return turn
 
-    async def _together(self, lane: L, *, gathered: bool) -> None:
+    async def _gather(self, lane: L, number: int) -> None:
+        """Until so many wait; not for ever."""
+        loop = asyncio.get_running_loop()
+        gathering = self._gathering[lane] = _Gathering(min(number, self._most), loop.create_future())
+        late = loop.call_later(self._pause, _end, gathering.end)
+        try:
+            await gathering.end
+        finally:
+            late.cancel()
+            del self._gathering[lane]
+
+    async def _together(self, lane: L, answered: int) -> None:
+        """Round trips until nobody waits; so many were just answered, who may ask again."""
         while waiting := self._waiting[lane]:
             # who waits alone gains nothing by company
-            if self._pause and not gathered and 1 < len(waiting) < self._most:
-                await asyncio.sleep(self._pause)
+            if self._pause and answered and 1 < len(waiting) < self._most:
+                await self._gather(lane, len(waiting) + answered)
                 waiting = self._waiting[lane]
-            gathered = False
             asked, self._waiting[lane] = waiting[: self._most], waiting[self._most :]
-            if self._pause and len(asked) > 1:
-                self._company[lane] = monotonic()
             left = asked[0].since + self._seconds - monotonic()
             try:
                 with pymongo.timeout(max(left, LEAST_SECONDS)):
@@ -102,4 +136,12 @@ class Shared(Generic[L, Q, A]):
                 for each, answer in zip(asked, answers, strict=True):
                     if not each.answer.done():  # its request was cancelled
                         each.answer.set_result(answer)
+            answered = len(asked)
+            if self._pause and answered > 1:
+                self._company[lane] = _Company(answered + len(self._waiting[lane]), monotonic())
         del self._waiting[lane], self._tasks[lane]
+
+
+def _end(gathering: asyncio.Future[None]) -> None:
+    if not gathering.done():
+        gathering.set_result(None)

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import pymongo
-
-from fhirserver.store.faults import within_budget
+from fhirserver.store.budget import Budget
 from fhirserver.store.resources import Store
 from fhirserver.store.schema import history_of
 from fhirserver.store.union import union
@@ -45,7 +43,7 @@ class Held(NamedTuple):
 
 async def held(store: Store, types: Iterable[str]) -> dict[str, Held]:
     types = sorted(types)
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
+    with Budget(store):
         sizes = await _sizes(store, [name for type_ in types for name in (type_, history_of(type_))])
         gone = {
             type_: await store[type_].count_documents(GONE, hint="compartments")

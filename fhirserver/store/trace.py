@@ -12,9 +12,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import bson
-import pymongo
 
-from fhirserver.store.faults import within_budget
+from fhirserver.store.budget import Budget
 
 if TYPE_CHECKING:
     from fhirserver.store.resources import Store
@@ -99,6 +98,6 @@ async def _explanation(store: Store, type_: str, asked: dict[str, Any]) -> dict[
         command = {"aggregate": type_, **asked, "cursor": {}}
     else:
         command = {"count" if "query" in asked else "find": type_, **asked}
-    with pymongo.timeout(store.search_ms / 1000), within_budget():
+    with Budget(store):
         said: dict[str, Any] = await store.database.command("explain", command, verbosity="executionStats")
     return said

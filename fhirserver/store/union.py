@@ -35,4 +35,4 @@ async def union(
 async def _aggregated(store: Store, collection: str, pipeline: list[Document]) -> list[Document]:
     cursor = {"batchSize": IN_ONE_BATCH}
     command = {"aggregate": collection, "pipeline": pipeline, "cursor": cursor, "allowDiskUse": True}
-    return await documents(store, command, zoned=True)
+    return await documents(store, command)

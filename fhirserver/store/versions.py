@@ -27,16 +27,21 @@ class Behind(Conflict):
 class Stored(NamedTuple):
     """One version of a resource as it lies in the store. A deleted one has no body.
 
-    `compartments` are those that it is in or, of a deleted one, was in before.
+    `compartments` are those that it is in or, of a deleted one, was in before. `written` is in UTC, and naive, as it is
+    read: to say the zone of each version of a page costs as much as to read it.
     """
 
     type: str
     id: str
     version: int
-    updated: datetime
+    written: datetime
     deleted: bool
     packed: bytes
     compartments: tuple[str, ...] = ()
+
+    @property
+    def updated(self) -> datetime:
+        return self.written.replace(tzinfo=UTC)
 
     @property
     def body(self) -> bytes:
@@ -71,15 +76,24 @@ class Change(NamedTuple):
     @property
     def stored(self) -> Stored:
         deleted, packed = self.body is None, pack(self.body or b"")
-        return Stored(self.type, self.id, self.version, self.updated, deleted, packed, tuple(self.compartments))
+        return Stored(
+            self.type,
+            self.id,
+            self.version,
+            self.updated.replace(tzinfo=None),
+            deleted,
+            packed,
+            tuple(self.compartments),
+        )
 
 
 def stored(type_: str, document: Document) -> Stored:
+    written: datetime = document["updated"]
     return Stored(
         type_,
         document["_id"],
         document["version"],
-        document["updated"],
+        written if written.tzinfo is None else written.replace(tzinfo=None),
         "deleted" in document,
         document.get("body", b""),
         tuple(document.get("compartments") or document.get("belonged", ())),

@@ -104,6 +104,26 @@ def test_where_several_wait_more_may_join_them() -> None:
     story(tell)
 
 
+def test_nobody_waits_longer_than_until_those_who_were_just_answered_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhirserver.store.shared.COMPANY_SECONDS", 3_600)
+
+    async def tell() -> None:
+        database = Database()
+        shared = Shared(database.ask, 5, pause=3_600)
+        for _ in range(4):
+            database.go_on.release()
+        assert await asyncio.gather(*await at_once(shared, range(3))) == [0, 1, 2]
+        several = await at_once(shared, range(3, 5))  # two of the three
+        assert database.trips[1:] == []
+        assert await asyncio.gather(*several, *await at_once(shared, range(5, 6))) == [3, 4, 5]
+        gone = await at_once(shared, range(6, 7))  # who waits for its company, and leaves
+        gone[0].cancel()
+        await settled()
+        assert [sorted(trip) for trip in database.trips] == [[0, 1, 2], [3, 4, 5]]
+
+    story(tell)
+
+
 def test_who_waits_alone_waits_for_nobody_else() -> None:
     async def tell() -> None:
         database = Database()
