@@ -124,12 +124,9 @@ def test_together_they_find_what_each_finds_alone(
         store = Store(client[f"finds-{uuid4().hex[:8]}"])
         for number, (code, date) in enumerate(kept):
             await store["Observation"].insert_one(observation(f"{number:02}", code, date))
-        each = [
-            await rows(store, "Observation", Find(coded(code), limit), sort, SHOWN, zoned=True)
-            for code, limit in wanted
-        ]
+        each = [await rows(store, "Observation", Find(coded(code), limit), sort, SHOWN) for code, limit in wanted]
         together = await asyncio.gather(
-            *(rows(store, "Observation", Find(coded(code), limit), sort, SHOWN, zoned=True) for code, limit in wanted)
+            *(rows(store, "Observation", Find(coded(code), limit), sort, SHOWN) for code, limit in wanted)
         )
         assert together == each
         await client.drop_database(store.database.name)
