@@ -5,15 +5,43 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 as uvicorn speaks it."""
+    """HTTP/1.1 as uvicorn speaks it, and nothing else: an offer to upgrade is passed over, its body is a body.
+
+    The parser would skip that, and take it for the next request. https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+    """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         together = _Together(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, together))
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            if self._should_upgrade():
+                self.data_received(self._without_offer() + data[offer.args[0] :])
+        except httptools.HttpParserError:
+            said = "Invalid HTTP request received."
+            self.logger.warning(said)
+            self.send_400_response(said)
+
+    def _should_upgrade(self) -> bool:
+        """Whether the request is to be read again. Of CONNECT, nothing follows."""
+        return bool(self.parser.get_method() != b"CONNECT")
+
+    def _without_offer(self) -> bytes:
+        """The head again, for a parser that knows of none."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        lines = [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(lines))
 
 
 class _Together:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -80,3 +81,28 @@ def test_requests_in_one_packet_are_answered_in_order(fhir: Fhir) -> None:
         said = b"".join(iter(lambda: wire.recv(65536), b""))
     heads = [each.split(b" ", 1)[0] for each in said.split(b"HTTP/1.1 ")[1:]]
     assert heads == [status for _, _, status in asked]
+
+
+@pytest.mark.parametrize("offer", ["h2c", "websocket"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("apart", [False, True], ids=["one packet", "body apart"])
+def test_an_offer_to_upgrade_is_passed_over(fhir: Fhir, offer: str, chunked: bool, apart: bool) -> None:
+    """Its body is a body, and never the next request."""
+    where: Any = urlsplit(fhir.base_url)
+    host = f"Host: {where.netloc}\r\n"
+    body = f"GET /healthz HTTP/1.1\r\n{host}\r\n"
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    sent = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n" if chunked else body
+    head = f"PUT /fhir/Patient/o HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: {offer}\r\n{length}\r\n"
+    head += "Content-Type: application/fhir+json\r\n\r\n"
+    last = f"GET /fhir/metadata HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
+    with socket.create_connection((where.hostname, where.port), timeout=10) as wire:
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for packet in (head, sent + last) if apart else (head + sent + last,):
+            wire.sendall(packet.encode())
+            time.sleep(0.05)
+        said = b"".join(iter(lambda: wire.recv(65536), b""))
+    refused, answered = said.split(b"HTTP/1.1 ")[1:]
+    assert refused.startswith(b"400")
+    assert b"JSON" in refused
+    assert answered.startswith(b"200")
