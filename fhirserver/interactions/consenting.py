@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fhirserver.access.narrowing import Party, accounts, shown_to, within
-from fhirserver.access.reach import caring
+from fhirserver.access.reach import caring, reach
 from fhirserver.consents.kept import Consents
 from fhirserver.consents.labels import WITHHELD, confidential
 from fhirserver.consents.ruling import Asked
@@ -176,6 +176,16 @@ async def may_be_narrowed(ctx: Context, type_: str) -> bool:
     if type_ == AUDIT_EVENT:
         return bool(await labelled_types(ctx))
     return type_ == BINARY and await any_labelled(ctx, DOCUMENT)
+
+
+async def narrowed_for_caller(ctx: Context, type_: str) -> bool:
+    """The same, where it is asked for a caller that is held to Consents and labels at all."""
+    return not ctx.caller.open and await may_be_narrowed(ctx, type_)
+
+
+async def sees_all(ctx: Context, type_: str) -> bool:
+    """Whether the caller may read all that there is of a type now. Earlier versions may be kept back all the same."""
+    return reach(ctx.caller, type_, "r") is EVERYTHING and not await narrowed_for_caller(ctx, type_)
 
 
 async def contents_left(ctx: Context, type_: str, ids: Iterable[str]) -> set[str]:

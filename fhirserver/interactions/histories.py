@@ -12,10 +12,11 @@ from fhirserver.fhir import dates, json
 from fhirserver.fhir.bundles import bundle, version_entry
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.interactions.consenting import sees_all
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found
-from fhirserver.interactions.sight import current, outline, seen_now, sees_all, within
+from fhirserver.interactions.sight import current, outline, seen_now, within
 from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, part, trim
 from fhirserver.interactions.unmade import absent, lacking_tags

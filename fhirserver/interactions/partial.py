@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome, in_query
+from fhirserver.interactions.consenting import sees_all
 from fhirserver.search.generated import FROM_DOCUMENT
 from fhirserver.search.mentioned import Named, mentioned
 from fhirserver.search.mentioned import named as named_in
 from fhirserver.search.query import Query
 from fhirserver.search.readers import shown
-from fhirserver.store.jobs import Job
 
 RETRY = (("retry-after", "5"),)
 
@@ -81,7 +81,7 @@ async def marked(ctx: Context, queries: Sequence[Query], strict: bool) -> Sequen
     if unfinished:  # whoever waited for the job finds all, though this server was not told of its end yet
         building = (await ctx.live.renew()).building
         unfinished = dict.fromkeys(named for named in unfinished if named in building)
-    issues = [_warning(named, _name(queries, named), await ctx.live.job(named[0])) for named in unfinished]
+    issues = [await _warning(ctx, named, _name(queries, named)) for named in unfinished]
     if not issues:
         return queries
     if strict:
@@ -138,14 +138,16 @@ def _name(queries: Iterable[Query], named: Named) -> str:
     return named[1]
 
 
-def _warning(named: Named, name: str, job: Job | None) -> Issue:
+async def _warning(ctx: Context, named: Named, name: str) -> Issue:
+    """How many there are is said to who may see them all."""
     type_, code = named
-    done, total = job.progress if job else (0, None)
+    job = await ctx.live.job(type_)
+    done, total = job.progress if job and await sees_all(ctx, type_) else (0, None)
     if job is not None and job.state in ("failed", "cancelled"):
         state = f"and the indexing was {job.state}; POST {type_}/$reindex starts it again"
     elif total:
         state = f"for which {100 * done // total} % of {total:,} {type_} resources are indexed"
     else:
-        state = f"for which the {type_} resources are not indexed yet"
+        state = f"for which not all {type_} resources are indexed yet"
     said = f"{code} is a new search parameter, {state}: what it finds may be partial"
     return Issue("warning", "incomplete", said, in_query(name))

@@ -203,7 +203,8 @@ class _Resolution:
         for other, criterion in chain.others:
             if unasked(criterion) is None:
                 inner = self._inner(other)
-                parts.append(Contained(other, await inner.of(criterion), chain.parameter.code))
+                part = Contained(other, await inner.of(criterion), chain.parameter.code)
+                parts.append(part if self._contained else await self._checked(part))
                 size += inner._size
         if not self._contained and parts:
             filter_ = criterion_filter(AnyOf(tuple(parts)), self._ctx.now())
@@ -212,7 +213,7 @@ class _Resolution:
         self._size += size
         if self._size > LISTED_BYTES:
             raise _too_many(chain)
-        return [*parts] if self._contained else [await self._checked(part) for part in parts]
+        return [*parts]
 
     async def _checked(self, contained: Contained) -> Contained:
         """Whether all that such a type contains is indexed for what is asked."""

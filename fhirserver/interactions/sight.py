@@ -13,7 +13,7 @@ from fhirserver.access.reach import reach
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
-from fhirserver.interactions.consenting import contents_left, left, may_be_narrowed
+from fhirserver.interactions.consenting import contents_left, left, narrowed_for_caller
 from fhirserver.interactions.resolve import Found, resolve
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, Clause, Criterion, Negation, kind
 from fhirserver.search.filters import criterion_filter, in_no_record, in_one_of, query_filter
@@ -38,7 +38,7 @@ async def current_all(ctx: Context, type_: str, ids: Sequence[str], permission: 
 
     What there is and is not seen takes as long as what there is not: the database is asked the same.
     """
-    criterion, narrowed = await within(ctx, type_, permission), await _may_be_narrowed(ctx, type_)
+    criterion, narrowed = await within(ctx, type_, permission), await narrowed_for_caller(ctx, type_)
     told = _told(criterion)
     there = await (_reached(ctx, criterion, type_, ids) if told else _found(ctx, criterion, type_, ids))
     live = [each for each in there if not each.deleted]
@@ -63,15 +63,6 @@ async def _found(ctx: Context, criterion: Criterion, type_: str, ids: Sequence[s
     filter_ = query_filter(Query(type_, criteria=(criterion,)), ctx.now())
     asked = conjunction([{"_id": {"$in": sorted(ids)}}, filter_])
     return await ctx.store.find_stored(type_, asked, len(ids))
-
-
-async def sees_all(ctx: Context, type_: str) -> bool:
-    """Whether the caller may read all that there is of a type now. Earlier versions may be kept back all the same."""
-    return reach(ctx.caller, type_, "r") is EVERYTHING and not await _may_be_narrowed(ctx, type_)
-
-
-async def _may_be_narrowed(ctx: Context, type_: str) -> bool:
-    return not ctx.caller.open and await may_be_narrowed(ctx, type_)
 
 
 async def _left(ctx: Context, type_: str, versions: Sequence[tuple[Stored, Stored]], permission: str) -> list[Stored]:
@@ -136,7 +127,7 @@ async def seen_now(ctx: Context, versions: Sequence[Stored], permission: str, le
     ids: dict[str, set[str]] = {}
     for version in kept:
         beyond = reach(ctx.caller, version.type, permission) is not EVERYTHING
-        if beyond or await _may_be_narrowed(ctx, version.type):
+        if beyond or await narrowed_for_caller(ctx, version.type):
             ids.setdefault(version.type, set()).add(version.id)
     now = [each for type_, wanted in ids.items() for each in await ctx.store.read_stored(type_, wanted)]
     left = {(each.type, each.id) for each in await seen(ctx, now, permission, led)}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from fhirserver.access.reach import reach
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome, not_found
-from fhirserver.interactions.sight import sees_all
+from fhirserver.interactions.consenting import sees_all
 from fhirserver.search.joined import NOTHING
 from fhirserver.store.late import Unmade
 from fhirserver.store.schema import AUDIT_EVENT

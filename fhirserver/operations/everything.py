@@ -20,11 +20,12 @@ from fhirserver.fhir.bundles import bundle, entry, search_entries
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Issue, gone, invalid, not_found, operation_outcome, too_costly
 from fhirserver.fhir.references import mentioned, parse
+from fhirserver.interactions.consenting import sees_all
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url, signed, verified
 from fhirserver.interactions.resolve import Found as Led
 from fhirserver.interactions.resolve import visible
-from fhirserver.interactions.sight import current, sees_all
+from fhirserver.interactions.sight import current
 from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, part_of, trim
 from fhirserver.interactions.unmade import lacking

@@ -265,7 +265,10 @@ def _components(name: str, result: Result) -> list[Json]:
 
 
 def _regression(result: Result) -> list[Json]:
-    line = regression(result.sample)
+    try:
+        line = regression(result.sample)
+    except (OverflowError, ValueError):  # numbers beyond what a float holds
+        line = None
     if line is None:
         return [_component(REGRESSION, None, None, result)]
     gradient = _component(REGRESSION, line.gradient, daily(result.unit), result)

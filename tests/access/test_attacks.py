@@ -19,6 +19,8 @@ from test_paths import answer
 from fhirserver.access.reach import EVERYTHING, OF_SOMEBODY, in_records, reach
 from fhirserver.context import Caller
 from fhirserver.fhir.definitions import r4
+from fhirserver.search.live import Live
+from fhirserver.store.jobs import Job, Progress
 from smart_auth.scopes import Scope
 
 if TYPE_CHECKING:
@@ -619,6 +621,25 @@ def test_totals_and_guesses_are_of_ones_own(clinic: Clinic) -> None:
     assert clinic.app.bundle("Observation?_total=estimate&_count=1")["total"] == mine
     assert clinic.app.bundle("Observation?_summary=count")["total"] == mine
     assert clinic.open.bundle("Observation?_summary=count")["total"] > mine
+
+
+def test_how_far_an_index_is_is_no_count_of_others(serve: Serve, apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serve()
+    served.client.put("Patient/p", {"resourceType": "Patient", "id": "p"})
+    nickname = resource("SearchParameter/nickname", url="http://example.org/nickname", name="N", status="active")
+    nickname |= {"description": "x", "base": ["Patient"], "code": "nickname", "type": "string"}
+    put(served.client, nickname | {"expression": "Patient.name.given"})
+    asked = Live.job
+
+    async def half_done(live: Live, type_: str) -> Job | None:
+        job = await asked(live, type_)
+        return job and job._replace(progress=Progress(321, 642))
+
+    monkeypatch.setattr(Live, "job", half_done)
+    for fhir, told in ((served.client, True), (apps(served, "patient/*.cruds", "p"), False)):
+        said = fhir.get("Patient?nickname=x").text
+        assert "nickname is a new search parameter" in said
+        assert ("50 % of 642 Patient resources are indexed" in said) is told
 
 
 def test_the_server_is_not_told_what_to_do(clinic: Clinic) -> None:

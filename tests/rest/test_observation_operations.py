@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -511,6 +512,16 @@ def test_regression_is_that_of_python(rows: list[tuple[int, Decimal]]) -> None:
     slope, intercept = statistics.linear_regression(days, [float(value) for _, value in rows])
     assert (line.gradient, line.intercept) == (pytest.approx(slope, abs=1e-6), pytest.approx(intercept, abs=1e-6))
     assert line.origin == START + timedelta(hours=first)
+
+
+def test_a_regression_beyond_what_a_float_holds_is_not_a_number(serve: Serve) -> None:
+    fhir = serve().client
+    for day, value in enumerate(("3e400", "-1e401", "-1e401", "3e400")):
+        body = json.dumps(observation(f"o{day}", coded("x"), day, 0)).replace('"value": 0', f'"value": {value}')
+        headers = {"Content-Type": "application/fhir+json"}
+        assert fhir.request("PUT", f"Observation/o{day}", content=body, headers=headers).status_code == 201
+    answer = fhir.get("Observation/$stats?subject=Patient/ada&code=x&statistic=regression")
+    assert (answer.status_code, "not-a-number" in answer.text) == (200, True)
 
 
 @pytest.mark.parametrize("values", [[], ["5"], ["5", "5", "5"]])
