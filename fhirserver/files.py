@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple, cast
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.fhir.references import Target, parse, rewrite
+from fhirserver.fhir.references import Target, linked, parse, rewrite
 
 Resource = dict[str, Any]
 
@@ -111,7 +111,7 @@ def entries(
         if (id_ := _identity(entry, resource, full_url)) is not None:
             resource["id"] = id_
             if isinstance(full_url, str):
-                targets[full_url] = Target(f"{resource['resourceType']}/{id_}", 1)
+                targets[full_url] = linked(full_url, resource, id_)
         found.append(resource)
     for resource in found:
         yield rewrite(resource, targets, definitions)

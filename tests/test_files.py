@@ -72,6 +72,16 @@ def test_links_between_entries_become_local(tmp_path: Path) -> None:
     assert not unread
 
 
+def test_a_definition_under_its_own_url_keeps_it(tmp_path: Path) -> None:
+    url = "http://acme.example/fhir/CodeSystem/colours"
+    system = {"fullUrl": url, "resource": {"resourceType": "CodeSystem", "id": "colours", "url": url}}
+    red = {"resource": {"resourceType": "Basic", "code": {"coding": [{"system": url}]}, "subject": {"reference": url}}}
+    (tmp_path / "b.json").write_text(json.dumps(bundle(system, red)))
+    found, _ = read(tmp_path / "b.json")
+    assert found[0]["url"] == found[1]["code"]["coding"][0]["system"] == url
+    assert found[1]["subject"]["reference"] == "CodeSystem/colours"
+
+
 @pytest.mark.parametrize(
     ("text", "place", "reason"),
     [

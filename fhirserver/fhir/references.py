@@ -36,16 +36,24 @@ def parse(reference: str) -> Literal | None:
 
 
 class Target(NamedTuple):
-    """What a link of the Bundle becomes."""
+    """What a link of the Bundle becomes; `names` where values of type uri name a definition by it, and stay."""
 
     reference: str
     version: int
+    names: bool = False
+
+
+def linked(full_url: str, resource: Mapping[str, Any], id_: str, version: int = 1) -> Target:
+    """What links to an entry become. The fullUrl of a definition may be its own URL, which `Coding.system`,
+    `Extension.url` and the definition itself keep; no server has it by another name."""
+    return Target(f"{resource['resourceType']}/{id_}", version, names=resource.get("url") == full_url)
 
 
 def rewrite(resource: dict[str, Any], targets: Mapping[str, Target], definitions: Definitions) -> dict[str, Any]:
     """The resource with every link to a key of `targets` replaced: references, uri, url, oid, uuid, narrative.
 
-    Elements of type canonical stay. A version-specific link stays version-specific. The input is not changed.
+    Elements of type canonical stay, and those of type uri where the key names a definition. A version-specific link
+    stays version-specific. The input is not changed.
     """
     if not targets:
         return resource
@@ -153,10 +161,14 @@ class _Rewriter:
         if isinstance(value, (dict, list)) and type_ not in self.linking:
             return self.children(value, type_)
         if type_ in self.linking:
-            return [self.link(link) for link in value] if isinstance(value, list) else self.link(value)
+            return [self.uri(link) for link in value] if isinstance(value, list) else self.uri(value)
         if type_ == "xhtml" and isinstance(value, str):
             return _link.sub(self.narrative, value)
         return value
+
+    def uri(self, link: Any) -> Any:
+        target = self.targets.get(link) if isinstance(link, str) else None
+        return link if target and target.names else self.link(link)
 
     def link(self, link: Any) -> Any:
         if not isinstance(link, str):

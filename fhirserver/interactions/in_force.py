@@ -19,7 +19,7 @@ from fhirserver.context import Context
 from fhirserver.epochs import KEPT
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Issue
-from fhirserver.fhir.references import Target, rewrite
+from fhirserver.fhir.references import linked, rewrite
 from fhirserver.search.filters import criterion_filter
 from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, together, values_of
@@ -125,7 +125,7 @@ def unclear_once_done(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ..
         return unclear(ctx, resource)
     entries = enumerate(resource.get("entry", ()))
     named = [(at, each) for at, each in entries if "fullUrl" in each and "resource" in each]
-    here = {each["fullUrl"]: Target(f"{each['resource']['resourceType']}/{at}", 1) for at, each in named}
+    here = {each["fullUrl"]: linked(each["fullUrl"], each["resource"], str(at)) for at, each in named}
     found = []
     for at, consent in _consents(resource):
         issues = unclear(ctx, rewrite(consent, here, ctx.definitions))

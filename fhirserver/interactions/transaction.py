@@ -15,7 +15,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.fhir.references import Target, is_conditional, links, parse, place_of, rewrite
+from fhirserver.fhir.references import Target, is_conditional, linked, links, parse, place_of, rewrite
 from fhirserver.interactions.changes import Resource, accepted, deleted, written
 from fhirserver.interactions.conditions import check_absent, check_version, claim_key, criteria, match
 from fhirserver.interactions.entries import Perform, answered, parsed
@@ -279,10 +279,10 @@ class _Attempt:
     def _link(self, steps: list[Step]) -> None:
         """What links to the entries become: https://hl7.org/fhir/R4/bundle.html#references"""
         for step in steps:
-            if not step.full_url or not step.id or step.request.method not in ("POST", "PUT"):
+            if not step.full_url or not step.id or step.resource is None:
                 continue
             version = step.found.version if step.found else step.current.version + 1 if step.current else 1
-            target = Target(f"{step.type}/{step.id}", version)
+            target = linked(step.full_url, step.resource, step.id, version)
             self.targets[step.full_url] = target
             literal = parse(step.full_url)
             if literal and f"{literal.type}/{literal.id}" != target.reference:

@@ -71,6 +71,32 @@ def test_links_between_entries_become_links_between_resources(fhir):
     assert f"{who}</div>" in stored["text"]["div"]
 
 
+def test_a_definition_under_its_own_url_keeps_it_and_so_does_what_names_it(fhir):
+    url = f"http://acme.example/fhir/CodeSystem/{uuid4().hex}"
+    system = {"resourceType": "CodeSystem", "status": "active", "content": "complete", "url": url}
+    coded = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": url, "code": "a"}]},
+        "extension": [{"url": url, "valueUri": url}],
+    }
+    linking = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": url}}
+    answer = fhir.post(
+        "",
+        bundle(
+            "transaction",
+            entry("POST", "CodeSystem", system, url),
+            entry("POST", "Observation", coded),
+            entry("POST", "Basic", linking),
+        ),
+    )
+    assert answer.status_code == 200, answer.text
+    stored, observed, basic = (fhir.get(e["response"]["location"]).json() for e in answer.json()["entry"])
+    assert stored["url"] == observed["code"]["coding"][0]["system"] == url
+    assert observed["extension"] == [{"url": url, "valueUri": url}]
+    assert basic["subject"]["reference"] == f"CodeSystem/{stored['id']}"
+
+
 def test_version_specific_links_stay_version_specific(fhir):
     id_ = fhir.create(patient())["id"]
     full = f"http://elsewhere.org/fhir/Patient/{id_}"
