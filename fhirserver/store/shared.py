@@ -21,6 +21,7 @@ A = TypeVar("A")
 
 MOST = 100  # questions in one round trip
 LEAST_SECONDS = 0.001
+KEEPS = 0.9  # how slowly the number of those who ask at the same time falls
 COMPANY_SECONDS = 0.1  # after a round trip with several questions: whoever asks next is hardly alone
 
 
@@ -31,7 +32,7 @@ class _Waiting(NamedTuple, Generic[Q, A]):
 
 
 class _Company(NamedTuple):
-    """How many asked together, waiting or just answered, and when."""
+    """How many asked at the same time, and when; a number that falls slowly, for not all of them are back each time."""
 
     number: int
     time: float
@@ -47,9 +48,8 @@ class _Gathering(NamedTuple):
 class Shared(Generic[L, Q, A]):
     """`ask` answers questions of a lane (a collection, say) in one round trip, in order; each has so many seconds.
 
-    Where several have gathered, the next round trip waits for more, `pause` seconds at most: until those who were just
-    answered have asked again. So does the first one to ask where the last trip had company: who follow soon would wait
-    for it to come back.
+    Where several have gathered, the next round trip waits for more: until as many ask as did lately, `pause` seconds at
+    most. So does the first one to ask where the last trip had company: who follow soon would wait for it to come back.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Shared(Generic[L, Q, A]):
         while waiting := self._waiting[lane]:
             # who waits alone gains nothing by company
             if self._pause and answered and 1 < len(waiting) < self._most:
-                await self._gather(lane, len(waiting) + answered)
+                await self._gather(lane, max(len(waiting) + answered, self._expected(lane)))
                 waiting = self._waiting[lane]
             asked, self._waiting[lane] = waiting[: self._most], waiting[self._most :]
             left = asked[0].since + self._seconds - monotonic()
@@ -138,7 +138,8 @@ class Shared(Generic[L, Q, A]):
                         each.answer.set_result(answer)
             answered = len(asked)
             if self._pause and answered > 1:
-                self._company[lane] = _Company(answered + len(self._waiting[lane]), monotonic())
+                number = max(answered + len(self._waiting[lane]), int(KEEPS * self._expected(lane)))
+                self._company[lane] = _Company(number, monotonic())
         del self._waiting[lane], self._tasks[lane]
 
 

@@ -104,7 +104,7 @@ def test_where_several_wait_more_may_join_them() -> None:
     story(tell)
 
 
-def test_nobody_waits_longer_than_until_those_who_were_just_answered_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_longer_than_until_as_many_ask_as_did_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fhirserver.store.shared.COMPANY_SECONDS", 3_600)
 
     async def tell() -> None:
