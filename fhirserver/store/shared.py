@@ -46,7 +46,10 @@ class _Gathering(NamedTuple):
 
 
 class Shared(Generic[L, Q, A]):
-    """`ask` answers questions of a lane (a collection, say) in one round trip, in order; each has so many seconds.
+    """`ask` answers questions of a lane (a collection, say) in one round trip, in order, within so many seconds.
+
+    A round trip has as long as who asked last in it has left: nobody fails because another has waited longer. So nobody
+    waits for more than two of them, but where more ask than one carries.
 
     Where several have gathered, the next round trip waits for more: until as many ask as did lately, `pause` seconds at
     most. So does the first one to ask where the last trip had company: who follow soon would wait for it to come back.
@@ -124,7 +127,7 @@ class Shared(Generic[L, Q, A]):
                 await self._gather(lane, max(len(waiting) + answered, self._expected(lane)))
                 waiting = self._waiting[lane]
             asked, self._waiting[lane] = waiting[: self._most], waiting[self._most :]
-            left = asked[0].since + self._seconds - monotonic()
+            left = asked[-1].since + self._seconds - monotonic()
             try:
                 with pymongo.timeout(max(left, LEAST_SECONDS)):
                     answers = await self._ask(lane, [each.question for each in asked])

@@ -12,7 +12,7 @@ import pymongo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymongo.errors import DocumentTooLarge, OperationFailure
+from pymongo.errors import DocumentTooLarge, ExecutionTimeout, OperationFailure
 
 from fhirserver.store.commit import Write, write_together
 from fhirserver.store.connect import connect
@@ -233,6 +233,30 @@ def test_the_time_of_a_question_runs_while_it_waits() -> None:
         await asyncio.gather(*tasks)
         assert left[0] <= 5
         assert left[1] <= 4.85
+
+    story(tell)
+
+
+def test_nobody_fails_because_another_has_waited_longer() -> None:
+    async def tell() -> None:
+        trips: list[list[int]] = []
+
+        async def ask(collection: str, questions: list[int]) -> list[int]:
+            """Silent at first, as in an election; then it takes a moment."""
+            trips.append(questions)
+            try:
+                await asyncio.wait_for(asyncio.sleep(60 if len(trips) == 1 else 0.1), pymongo._csot.remaining())
+            except TimeoutError as error:
+                raise ExecutionTimeout("too late", 50) from error
+            return questions
+
+        shared = Shared(ask, 1)
+        tasks = await asked(shared, range(2))
+        await asyncio.sleep(0.5)
+        tasks += await at_once(shared, range(2, 3))
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(results[0], ExecutionTimeout)
+        assert results[1:] == [1, 2]
 
     story(tell)
 
