@@ -24,6 +24,7 @@ from fhirserver.store.hops import matching_ids, values_of
 HOPS = 3  # from the record on: an observation, the role of its performer, the organization of that
 MOST = 100_000  # references
 BINARIES = "DocumentReference", "location"  # content.attachment.url
+ASKED_FOR = "AuditEvent", "entity"  # whoever asks is in their own record by that: it must not show what they asked for
 
 
 Named = Mapping[str, frozenset[str]]  # ids by type
@@ -108,5 +109,5 @@ def shared_in(ctx: Context, type_: str, search: Mapping[str, Any]) -> dict[str, 
 def _codes(registry: Registry, type_: str) -> Iterator[str]:
     for code, parameter in registry[type_].items():
         leads = parameter.type == "reference" and not SHARED.isdisjoint(registry.reference_targets(type_, code))
-        if leads or (type_, code) == BINARIES:
+        if (leads and (type_, code) != ASKED_FOR) or (type_, code) == BINARIES:
             yield code
