@@ -143,10 +143,38 @@ def in_records(type_: str) -> bool:
 def keeps_to_records(caller: Caller, type_: str, permission: str) -> bool:
     """Whether a caller sees what records refer to, and no more than that, of what is about nobody."""
     return not caller.open and not any(
-        scope.level == "system" or not caller.roles.isdisjoint(("practitioner", "admin"))
-        for scope in caller.scopes
-        if scope.permits(type_, permission)
+        _looks_up(caller, scope) for scope in caller.scopes if scope.permits(type_, permission)
     )
+
+
+def sees_what_is_named(caller: Caller, type_: str) -> bool:
+    """Whether a caller sees some of a type because a record refers to it."""
+    return not caller.open and any(
+        _by_records(caller, scope) for scope in caller.scopes if any(scope.permits(type_, each) for each in "rs")
+    )
+
+
+def looking_up(caller: Caller) -> Caller:
+    """The same, without what it sees because records refer to it."""
+    scopes = tuple(scope for scope in caller.scopes if _looks_up(caller, scope))
+    person = None if _keeps_for_others(caller) else caller.fhir_user
+    return caller._replace(scopes=scopes, records=(), fhir_user=person)
+
+
+def _looks_up(caller: Caller, scope: Scope) -> bool:
+    """A practitioner does, with an app that may what they may; one about a patient keeps to that, whoever uses it."""
+    return scope.level == "system" or (scope.level == "user" and not caller.roles.isdisjoint(("practitioner", "admin")))
+
+
+def _by_records(caller: Caller, scope: Scope) -> bool:
+    """A practitioner may have a record of their own, or keep one, too."""
+    keeps = bool(caller.records) or _keeps_for_others(caller)
+    return not _looks_up(caller, scope) or (scope.level == "user" and keeps)
+
+
+def _keeps_for_others(caller: Caller) -> bool:
+    """Whether records may entrust themselves to the person."""
+    return caller.fhir_user is not None and caller.fhir_user.startswith(PROXIES)
 
 
 def _may_open(caller: Caller, patient: str, type_: str, permission: str) -> Criterion:

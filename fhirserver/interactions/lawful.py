@@ -6,9 +6,10 @@ Who sees a part of the data only cannot choose ids: whether one is taken would t
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from fhirserver.access.policy import authorize, beyond
-from fhirserver.access.reach import keeps_to_records, reach
+from fhirserver.access.reach import SHARED, keeps_to_records, looking_up, reach, sees_what_is_named
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
@@ -90,13 +91,20 @@ async def check_written(ctx: Context, change: Change, permission: str, arriving:
         said = f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}"
         raise beyond(f"{said}, or a consent of the patient or a security label is against it")
     await check_permitting(ctx, change)
-    if keeps_to_records(ctx.caller, change.type, permission):
-        await _check_named(ctx, change, records, arriving)
+    keeps = keeps_to_records(ctx.caller, change.type, permission)
+    shown = {type_ for type_ in SHARED if keeps or sees_what_is_named(ctx.caller, type_)}
+    if shown:
+        await _check_named(ctx, change, records, arriving, shown)
 
 
-async def _check_named(ctx: Context, change: Change, records: Sequence[str], arriving: Set[str]) -> None:
-    """What a record refers to can be seen with it: so who sees nothing else cannot add to that, not even a guess."""
-    added = shared_in(ctx, change.type, change.search)
+async def _check_named(
+    ctx: Context, change: Change, records: Sequence[str], arriving: Set[str], shown: Set[str]
+) -> None:
+    """What a record refers to can be seen with it: so who sees it by nothing else cannot add to that, not even a guess.
+
+    `shown` are the types of which that is so. Everybody may name who they are themselves.
+    """
+    added = {type_: ids for type_, ids in shared_in(ctx, change.type, change.search).items() if type_ in shown}
     if change.previous is not None and not change.previous.deleted and added:
         before = shared_in(ctx, change.type, ctx.indexer.entry(json.resource(change.previous.body)).search)
         added = {type_: ids - before.get(type_, set()) for type_, ids in added.items()}
@@ -108,8 +116,18 @@ async def _check_named(ctx: Context, change: Change, records: Sequence[str], arr
         left = ids - known.get(type_, frozenset())
         there = await ctx.store.read_stored(type_, left)
         own = {each.id for each in there if not {*records}.isdisjoint(each.compartments)}
-        for id_ in sorted(left - own):
+        own |= {id_ for id_ in left if f"{type_}/{id_}" == ctx.caller.fhir_user}
+        for id_ in sorted(left - own - await _looked_up(ctx, type_, left - own)):
             raise beyond(f"{type_}/{id_} is not known to this record, so that this app cannot refer to it")
+
+
+async def _looked_up(ctx: Context, type_: str, ids: Set[str]) -> set[str]:
+    """Those that the caller sees whatever records refer to."""
+    looking, found = replace(ctx, caller=looking_up(ctx.caller)), set[str]()
+    for permission in "rs":
+        if ids and reach(looking.caller, type_, permission) != NOTHING:
+            found |= (await current_all(looking, type_, sorted(ids), permission)).keys()
+    return found
 
 
 def _records(version: Stored) -> list[str]:
