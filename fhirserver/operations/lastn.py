@@ -57,8 +57,8 @@ async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     """A searchset of the `max` newest of each subject and code (1 where not said), newest first; ties are included."""
     authorize(ctx.caller, "lastn", type_)
     most, pairs, ignored = _asked(ctx, request)
-    _check_asked([name for name, _ in pairs])
     query = parsed(ctx, request, type_, pairs)
+    _check_asked([name for name, _ in query.used])
     async with Budget(ctx.store):
         rows = await _rows(ctx, await filter_of(ctx, query))
         texts = await _texts(ctx, [row["_id"] for row in rows if not _codes(row)])
@@ -103,7 +103,7 @@ def _entries(ctx: Context, query: Query, found: Iterable[Stored], issues: Sequen
 
 
 def _check_asked(names: Sequence[str]) -> None:
-    """The request must name whose observations, and of which kind."""
+    """What is searched by must name whose observations, and of which kind: what was ignored does not count."""
     heads = {name.partition(".")[0].partition(":")[0] for name in names}
     if heads.isdisjoint(SUBJECTS):
         raise invalid("$lastn needs a patient or a subject", "patient", code="required")

@@ -117,7 +117,10 @@ def _subject(values: dict[str, list[Any]]) -> str:
         raise invalid("$series needs a patient or a subject", "patient", code="required")
     if subject is not None:
         return one_subject(subject, "subject")
-    return one_subject(f"Patient/{(patient or '').removeprefix('Patient/')}", "patient")
+    id_ = (patient or "").removeprefix("Patient/")
+    if "/" in id_:
+        raise invalid(f"patient={id_[:80]} is no patient here: write an id or Patient/id", "patient")
+    return one_subject(f"Patient/{id_}", "patient")
 
 
 def _codes(codes: list[str]) -> list[str]:

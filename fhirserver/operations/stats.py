@@ -115,8 +115,14 @@ def _statistics(values: dict[str, list[Any]]) -> list[str]:
 def _codes(values: dict[str, list[Any]]) -> list[str]:
     """As the index stores them: from `code` with `system`, from `code=system|code`, or from `coding`."""
     system = once(values, "system")
-    codes = [f"{system}|{code}" if system and "|" not in code else code for code in map(str, values.get("code", ()))]
+    codes = []
+    for code in values.get("code", ()):
+        if not isinstance(code, str):
+            raise invalid("code: a code is expected; send a Coding as coding", "code")
+        codes.append(f"{system}|{code}" if system and "|" not in code else code)
     for coding in values.get("coding", ()):
+        if isinstance(coding, list):
+            raise invalid("coding: a Coding is expected", "coding")
         if isinstance(coding, dict):
             coding = f"{coding['system']}|{coding.get('code', '')}" if "system" in coding else coding.get("code", "")
         codes.append(coding)

@@ -354,6 +354,7 @@ REFUSED = [
     ("$series?patient=ada&code=mix&unit=cm", 422, "there are no values in cm"),
     ("$series?patient=ada,bob&code=pulse", 400, "patient: one is expected"),
     ("$series?subject=Patient/ada,Patient/bob&code=pulse", 400, "subject: one is expected"),
+    ("$series?patient=Device/ada&code=pulse", 400, "patient=Device/ada is no patient here"),
     ("$stats?subject=Patient/ada,Patient/bob&code=pulse&statistic=count", 400, "subject: one is expected"),
     ("$stats?code=pulse&statistic=average", 400, "needs a subject"),
     ("$stats?subject=Patient/ada&statistic=average", 400, "needs a code"),
@@ -373,6 +374,34 @@ def test_refusals(record: Fhir, path: str, status: int, sentence: str) -> None:
     answer = record.get(f"Observation/{path}", headers={"Prefer": "handling=strict"})
     assert answer.status_code == status, answer.text
     assert sentence in answer.json()["issue"][0]["diagnostics"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "lack"),
+    [("patient=&code=pulse", "patient"), ("patient.nme=x&code=pulse", "patient"), ("patient=ada&code=", "code")],
+)
+def test_what_was_ignored_names_nobodys_observations(record: Fhir, asked: str, lack: str) -> None:
+    answer = record.get(f"Observation/$lastn?{asked}")
+    (issue,) = answer.json()["issue"]
+    assert (answer.status_code, issue["code"]) == (400, "required")
+    assert issue["expression"][-1].removeprefix("http.") == lack
+
+
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ({"name": "code", "valueCodeableConcept": {"text": "pulse"}}, "code: a code is expected"),
+        ({"name": "coding", "part": [{"name": "code", "valueString": "pulse"}]}, "coding: a Coding is expected"),
+    ],
+    ids=["code", "coding"],
+)
+def test_a_code_of_another_type_is_refused(record: Fhir, named: dict[str, Any], sentence: str) -> None:
+    others = {"subject": "Patient/ada", "statistic": "count"}
+    sent = [named, *({"name": name, "valueString": value} for name, value in others.items())]
+    answer = record.post("Observation/$stats", {"resourceType": "Parameters", "parameter": sent})
+    (issue,) = answer.json()["issue"]
+    assert (answer.status_code, issue["expression"]) == (400, ["Parameters.parameter[0]"])
+    assert sentence in issue["diagnostics"]
 
 
 IGNORED = [
