@@ -21,11 +21,12 @@ from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.links import page_url
 from fhirserver.interactions.search import filter_of, parsed
 from fhirserver.interactions.sight import seen
+from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, trim
 from fhirserver.operations.parameters import given, left_out, once, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.query import RESULT, Query
-from fhirserver.store.blobs import unpack
+from fhirserver.store.blobs import size_of, unpack
 from fhirserver.store.budget import Budget
 from fhirserver.store.versions import Document, Stored, stored
 
@@ -69,6 +70,9 @@ async def lastn(ctx: Context, request: Request, type_: str, _: None) -> Answer:
         now = await seen(ctx, [stored(type_, document) for document in documents], "s")
     versions = {version.id: version for version in now if not version.deleted}
     found = [versions[each.id] for each in chosen if each.id in versions]
+    if fitting([size_of(each.packed) for each in found], ctx.settings.max_response_bytes) < len(found):
+        allowed = f"{ctx.settings.max_response_bytes:,} bytes"
+        raise too_costly(f"these observations take more than {allowed}; lower max, or narrow it, by code or date say")
     links = [("self", page_url(ctx.base_url, "/".join(request.path), (*query.used, ("max", str(most)))))]
     entries = _entries(ctx, query, found, (*ignored, *query.ignored))
     body = bundle("searchset", entries, id_=new_id(), updated=ctx.now(), total=len(found), links=links)

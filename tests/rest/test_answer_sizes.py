@@ -133,6 +133,13 @@ def test_what_comes_with_a_page_and_does_not_fit_is_refused(small: Fhir, url: st
     assert "20,000 bytes; lower _count" in issue["diagnostics"]
 
 
+def test_the_newest_of_all_codes_are_refused_where_they_do_not_fit(small: Fhir) -> None:
+    answer = small.get("Observation/$lastn?patient=Patient/p&code:text=x")
+    issue = answer.json()["issue"][0]
+    assert (answer.status_code, issue["code"]) == (422, "too-costly")
+    assert "more than 20,000 bytes; lower max" in issue["diagnostics"]
+
+
 def reading(kind: str, *urls: str) -> dict[str, Any]:
     entries = [{"request": {"method": "GET", "url": url}} for url in urls]
     return {"resourceType": "Bundle", "type": kind, "entry": entries}
