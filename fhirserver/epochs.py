@@ -23,9 +23,9 @@ class Epochs:
         """Something that is stored is another now."""
         self.epoch += 1
 
-    def heard(self) -> None:
-        """Whatever was changed before this moment was told."""
-        self._heard = monotonic()
+    def heard(self, at: float | None = None) -> None:
+        """Whatever was changed before this moment (of `monotonic`), or until now, was told."""
+        self._heard = monotonic() if at is None else at
 
     def lost(self) -> None:
         """Changes are not told any more, and those that were not are unknown."""

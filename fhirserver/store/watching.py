@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from pymongo.asynchronous.change_stream import AsyncChangeStream
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from fhirserver.epochs import Epochs
@@ -24,7 +25,9 @@ Stream = AsyncChangeStream[dict[str, Any]]
 SILENT_MS = 500
 AT_ONCE = 0.0005  # seconds: what the driver has already comes faster
 GATHERING, LONGER, MANY = 0.02, 0.05, 8  # seconds in which events gather, and where so many came in the last trip
+MOST = 500  # events in a trip: nobody else has a turn while they are told
 AGAIN_SECONDS = 1.0
+BEHIND_SECONDS = 1  # as near as times of the oplog tell
 WRITES = ("insert", "replace", "update", "delete")
 WHOLE = ("create", "drop", "rename", "dropDatabase")  # of whole collections
 
@@ -87,26 +90,35 @@ async def watch(store: Store, listeners: Sequence[Listener]) -> None:
     kept = [each for listener in listeners for each in listener.kept]
     stages: list[Document] = [
         {"$match": {"$or": [event for listener in listeners for event in listener.events]}},
-        {"$project": {"ns.coll": 1, "documentKey._id": 1, f"fullDocument.search.{LABELS}": 1}},
+        {"$project": {"ns.coll": 1, "documentKey._id": 1, f"fullDocument.search.{LABELS}": 1, "clusterTime": 1}},
     ]
     while True:
         try:
-            asked = store.database.watch(stages, max_await_time_ms=SILENT_MS, show_expanded_events=True)
-            async with await asked as stream:
+            async with (
+                store.database.client.start_session() as session,
+                await _stream(store, stages, session) as stream,
+            ):
                 for each in kept:
                     each.lost()  # what was read before this began
                 for listener in listeners:
                     await listener.begin()
-                async for told in _gathered(stream):
+                async for told, until in _gathered(stream, session):
                     if told is not None:
                         _tell(listeners, told)
-                    for each in kept:
-                        each.heard()
+                    if until is not None:
+                        for each in kept:
+                            each.heard(until)
         except PyMongoError as error:
             log.debug("writes are not watched for a while: %s", error)
         for each in kept:
             each.lost()
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _stream(store: Store, stages: Sequence[Document], session: AsyncClientSession) -> Stream:
+    return await store.database.watch(
+        stages, max_await_time_ms=SILENT_MS, batch_size=MOST, session=session, show_expanded_events=True
+    )
 
 
 def _tell(listeners: Sequence[Listener], told: Told) -> None:
@@ -119,17 +131,27 @@ def _tell(listeners: Sequence[Listener], told: Told) -> None:
                 listener.hear(told)
 
 
-async def _gathered(stream: Stream) -> AsyncIterator[Told | None]:
-    """Each event, or None after silence. After one that took a trip to the database the next gather for a while."""
-    came = 0
+async def _gathered(stream: Stream, session: AsyncClientSession) -> AsyncIterator[tuple[Told | None, float | None]]:
+    """Each event, or None after silence, and until when all was told: None where this is far behind what is written.
+
+    After an event that took a trip to the database the next gather for a while, but where more wait there.
+    """
+    came, sent, written = 0, monotonic(), session.operation_time  # when the last trip began, and what it knew
     while stream.alive:
         asked = monotonic()
         event = await stream.try_next()
-        trip = event is not None and monotonic() - asked > AT_ONCE
-        yield None if event is None else _told(event)
-        came = 0 if event is None else came + 1
-        if trip:
-            await asyncio.sleep(GATHERING if came < MANY else LONGER)
+        now = monotonic()
+        if event is None:
+            came = 0
+            yield None, min(asked + SILENT_MS / 1000, now)
+            continue
+        if session.operation_time is not written:
+            sent, written = asked, session.operation_time
+        behind = written is not None and event["clusterTime"].time + BEHIND_SECONDS < written.time
+        yield _told(event), None if behind else sent
+        came += 1
+        if now - asked > AT_ONCE:
+            await asyncio.sleep(0 if came >= MOST else GATHERING if came < MANY else LONGER)
             came = 0
 
 

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
+from bson.timestamp import Timestamp
+
 from fhirserver.epochs import Epochs
 from fhirserver.store.connect import connect
 from fhirserver.store.ending import ended
 from fhirserver.store.resources import Store
-from fhirserver.store.watching import Listener, Told, nobody, watch
+from fhirserver.store.watching import Listener, Told, _gathered, nobody, watch
 
 SECRET = "secret|"
 
@@ -117,3 +119,46 @@ def test_a_type_that_another_server_writes_first_is_known_soon(mongodb: str) -> 
                 assert await here.known_types() == ["Basic", "Observation", "Patient"]
 
     asyncio.run(story())
+
+
+class Oplog:
+    """A stream and its session: of each event the second of its write, and to which second the trip with it knew."""
+
+    alive = True
+
+    def __init__(self, *events: tuple[int, Timestamp] | None) -> None:
+        self.events = [*events]
+        self.operation_time: Timestamp | None = None
+
+    async def try_next(self) -> dict[str, Any] | None:
+        event = self.events.pop(0)
+        self.alive = bool(self.events)
+        if event is None:
+            return None
+        written, self.operation_time = event
+        return {"ns": {"coll": "Patient"}, "documentKey": {"_id": written}, "clusterTime": Timestamp(written, 1)}
+
+
+def test_what_is_told_long_after_it_was_written_keeps_nothing() -> None:
+    """A bulk load writes faster than anybody is told: what came after it and was not told yet must not be trusted."""
+    first, second = Timestamp(10, 1), Timestamp(99, 1)
+    oplog: Any = Oplog((10, first), (9, first), (11, second), (97, second), (98, second), None)
+
+    async def tell() -> list[tuple[Any, float | None]]:
+        found = []
+        async for told, until in _gathered(oplog, oplog):
+            found.append((told and told.id, until))
+            await asyncio.sleep(0.01)
+        return found
+
+    found = asyncio.run(tell())
+    assert [(id_, until is not None) for id_, until in found] == [
+        (10, True),
+        (9, True),
+        (11, False),
+        (97, False),
+        (98, True),
+        (None, True),
+    ]
+    untils = [until for _, until in found if until is not None]
+    assert untils[0] == untils[1] < untils[2] < untils[3]  # as of when a trip began, however long it takes to tell
