@@ -208,7 +208,8 @@ class _Resolution:
                 size += inner._size
         if not self._contained and parts:
             filter_ = criterion_filter(AnyOf(tuple(parts)), self._ctx.now())
-            if not await matching_ids(self._ctx.store, self._type, filter_, 1):
+            seen = conjunction([await self._far(self._type, EVERYTHING), filter_])
+            if not await matching_ids(self._ctx.store, self._type, seen, 1):
                 return []
         self._size += size
         if self._size > LISTED_BYTES:
@@ -216,11 +217,12 @@ class _Resolution:
         return [*parts]
 
     async def _checked(self, contained: Contained) -> Contained:
-        """Whether all that such a type contains is indexed for what is asked."""
+        """Whether all that such a type contains, where the caller may see it, is indexed for what is asked."""
         behind = self._ctx.live.behind(self._type, named_in(self._type, contained))
         if behind:
             older = {f"search.{contained_key(contained.type_)}": {"$exists": True}, **older_than(max(behind.values()))}
-            if await matching_ids(self._ctx.store, self._type, older, 1):
+            seen = conjunction([await self._far(self._type, EVERYTHING), older])
+            if await matching_ids(self._ctx.store, self._type, seen, 1):
                 for code in behind:
                     self._found.lacks.setdefault(Unindexed(code, self._type))
         return contained

@@ -642,6 +642,27 @@ def test_how_far_an_index_is_is_no_count_of_others(serve: Serve, apps: Apps, mon
         assert ("50 % of 642 Patient resources are indexed" in said) is told
 
 
+def test_what_others_contain_and_is_not_indexed_yet_is_nobody_elses_lack(serve: Serve, apps: Apps) -> None:
+    served = serve()
+    lot = resource("SearchParameter/lot", url="http://example.org/lot", name="Lot", status="active", description="x")
+    lot |= {"base": ["Medication"], "code": "lot", "type": "string", "expression": "Medication.batch.lotNumber"}
+
+    def ordered(name: str, patient: str) -> dict[str, Any]:
+        inside = [{"resourceType": "Medication", "id": "m", "batch": {"lotNumber": "L7"}}]
+        what = {"medicationReference": to("#m"), "contained": inside, "subject": to(f"Patient/{patient}")}
+        return resource(f"MedicationRequest/{name}", status="active", intent="order") | what
+
+    for each in (resource("Patient/p"), resource("Patient/q"), ordered("other", "q"), lot):
+        put(served.client, each)
+    served.work()
+    put(served.client, ordered("mine", "p"))
+    app = apps(served, "patient/*.rs", "p")
+    for search in ("MedicationRequest?medication.lot=l7", "Medication?lot=l7&_contained=true"):
+        assert '"incomplete"' in served.client.get(search).text
+        found = app.bundle(search)
+        assert (entries(found), found["total"]) == (["MedicationRequest/mine"], 1)
+
+
 def test_the_server_is_not_told_what_to_do(clinic: Clinic) -> None:
     """What is for administrators, and what would change it for everybody."""
     for name in ("_jobs", "$stats", "Observation/$explain", "Observation?_explain=true"):
