@@ -19,6 +19,7 @@ import httpx
 SECONDS = 5.0
 MOST_BYTES = 200_000
 _nat64 = ipaddress.ip_network("64:ff9b::/96")
+_unicast = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out: the rest may lead into a network of ours
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -67,7 +68,10 @@ async def _resolved(asked: httpx.URL, allowed: bool) -> str:
 
 
 def is_public(address: str) -> bool:
-    return all(each.is_global and not each.is_multicast for each in _meant(ipaddress.ip_address(address)))
+    return all(
+        each.is_global and not each.is_multicast and (each.version == 4 or each in _unicast)
+        for each in _meant(ipaddress.ip_address(address))
+    )
 
 
 def _meant(address: Address) -> list[Address]:
@@ -76,7 +80,7 @@ def _meant(address: Address) -> list[Address]:
         return [address]
     inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in _nat64:
-        inside.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
     if address.ipv4_mapped is not None:
         return [address.ipv4_mapped]
     return [address, *(each for each in inside if each is not None)]

@@ -84,15 +84,14 @@ async def _end_session(visit: Visit) -> Response:
 
 
 async def _end_app(visit: Visit) -> Response:
-    """All that an app may do and what is remembered of it, or one of its accesses: that of a lost phone."""
+    """All that an app may do, or one of its accesses, as of a lost phone. Either way it asks for the next."""
     person, client, grant = visit.person().user, visit.text("client", 200, needed=True), visit.text("grant", 64)
     which = {"user": person.id, "client": client}
     if grant:
         which |= {"_id": grant}
         if await visit.auth["grants"].find_one(which | {"revoked": None}) is None:
             raise Refused("not_found", "there is no such access, or it ended", 404)
-    else:
-        await visit.auth["approvals"].delete_one({"_id": f"{person.id} {client}"})
+    await visit.auth["approvals"].delete_one({"_id": f"{person.id} {client}"})
     await tokens.revoke_all(visit.auth, which, "taken back by the user")
     await events.record(visit.auth, "app-removed", person.id, person.id, client=client)
     return visit.done({"ended": True}, "/account")

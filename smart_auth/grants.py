@@ -65,6 +65,8 @@ async def code(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
         if name not in asked:
             raise invalid_request(f"{name} is missing")
     claimed = await codes.claim(auth, client, asked["code"], asked["redirect_uri"], asked["code_verifier"])
+    if not await tokens.stands(auth, claimed["grant"]):
+        raise invalid_grant("what the person allowed was taken back since")
     user, scope, context, nonce, at = (claimed["more"][name] for name in ("user", "scope", "context", "nonce", "at"))
     answer = await _given(auth, claimed["grant"], scope, scope, context)
     signed = await id_token(auth, client.id, user, scope, nonce, at)

@@ -5,11 +5,13 @@ https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey, import_key
@@ -42,9 +44,15 @@ class KeySets:
 
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def keys(self, url: str, kid: str, trusted: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-        """Those at the URL. Asked again when they are old, or when `kid` is not among them."""
+        """Those at the URL. Asked again when they are old, or when `kid` is not among them; one after the other."""
+        turn = self._turns.setdefault(url, asyncio.Lock())
+        async with turn:
+            return await self._keys(url, kid, trusted)
+
+    async def _keys(self, url: str, kid: str, trusted: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         now, kept = monotonic(), self._kept.get(url, NEVER)
         age = now - kept.asked
         has = any(key.get("kid") == kid for key in kept.keys)

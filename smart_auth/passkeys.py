@@ -136,7 +136,7 @@ async def _log_in_options(visit: Visit) -> Response:
 async def _log_in(visit: Visit) -> Response:
     auth, credential = visit.auth, _credential(visit)
     challenge = await _answered(auth, "log-in", credential, None)
-    key = await auth["passkeys"].find_one({"_id": str(credential.get("id"))})
+    key = await auth["passkeys"].find_one({"_id": credential["id"]})
     person = await users.find(auth, key["user"]) if key else None
     if key is None or person is None or person.disabled:
         await failures.failed(auth, visit.request, "passkey-failed", person.id if person else None)
@@ -173,9 +173,9 @@ async def _answered(auth: Auth, purpose: Purpose, credential: Mapping[str, Any],
     """The challenge that is answered, which is used up by it."""
     try:
         said = json.loads(base64url_to_bytes(credential["response"]["clientDataJSON"]))
-        text = said["challenge"]
+        text = str(said["challenge"])
         challenge = base64url_to_bytes(text)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise invalid_request("credential is no answer of an authenticator") from error
     asked = {"_id": digest(text), "purpose": purpose, "user": user, "expires": {"$gt": auth.now()}}
     if await auth["challenges"].find_one_and_delete(asked) is None:
@@ -185,8 +185,9 @@ async def _answered(auth: Auth, purpose: Purpose, credential: Mapping[str, Any],
 
 def _credential(visit: Visit) -> dict[str, Any]:
     found = visit.fields.get("credential")
-    if not isinstance(found, dict):
-        raise invalid_request("credential is missing: the PublicKeyCredential as JSON")
+    id_ = found.get("id") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not isinstance(id_, str) or not id_.isascii():
+        raise invalid_request("credential is missing: the PublicKeyCredential as JSON, with its id in base64url")
     return found
 
 

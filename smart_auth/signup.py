@@ -25,7 +25,7 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
 async def _sign_up(visit: Visit) -> Response:
     auth = visit.auth
     email = mail.checked_address(visit.text("email", needed=True))
-    name = users.checked_name(visit.text("name")) or email
+    name = users.checked_name(visit.text("name"))
     password, invitation = visit.text("password", needed=True), visit.text("invitation", 100).strip()
     if auth.settings.sign_up == "off" or (auth.settings.sign_up == "invited" and not invitation):
         raise Refused("access_denied", "accounts are made by invitation: ask who keeps your record", 403)
@@ -41,7 +41,9 @@ async def _sign_up(visit: Visit) -> Response:
 async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: str) -> None:
     try:
         person = await users.create(auth, email, name=name, email=email, password=hash_)
-    except Refused:
+    except Refused as refused:
+        if refused.error != "conflict":
+            raise
         await _known_already(auth, email, hash_)
         return
     if invitation:

@@ -92,12 +92,10 @@ async def _read(auth: Auth, token: str) -> Grant | None:
 
 async def granted(auth: Auth, token: Document) -> Grant | None:
     """What a token, as it is stored, allows as part of its grant; None where that is over."""
-    grant = await auth["grants"].find_one({"_id": token["grant"], "revoked": None})
-    if grant is None:
+    standing = await _standing(auth, token["grant"])
+    if standing is None:
         return None
-    person = await users.find(auth, grant["user"]) if grant["user"] else None
-    if grant["user"] and (person is None or not _stands(person, grant)):
-        return None
+    grant, person = standing
     return Grant(
         id=grant["_id"],
         token=token["_id"],
@@ -114,6 +112,22 @@ async def granted(auth: Auth, token: Document) -> Grant | None:
         own=person.patient if person else None,
         purposes=frozenset() if grant["user"] else await _purposes(auth, grant["client"]),
     )
+
+
+async def stands(auth: Auth, grant: str) -> bool:
+    """Whether nobody took it back, and the account is in use."""
+    return await _standing(auth, grant) is not None
+
+
+async def _standing(auth: Auth, id_: str) -> tuple[Document, User | None] | None:
+    """A grant, as it is stored, and whose it is; None where it is over."""
+    grant = await auth["grants"].find_one({"_id": id_, "revoked": None})
+    if grant is None:
+        return None
+    person = await users.find(auth, grant["user"]) if grant["user"] else None
+    if grant["user"] and (person is None or not _stands(person, grant)):
+        return None
+    return grant, person
 
 
 async def _purposes(auth: Auth, client: str) -> frozenset[str]:

@@ -31,6 +31,12 @@ from fhirserver.egress import Unreachable, get, is_public
         ("::ffff:127.0.0.1", False),
         ("::ffff:93.184.216.34", True),
         ("64:ff9b::7f00:1", False),
+        ("64:ff9b::5db8:d822", True),
+        ("64:ff9b:1::a00:1", False),
+        ("fec0::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:7f00:1", False),
+        ("5f00::1", False),
         ("2002:7f00:1::", False),
     ],
 )

@@ -303,6 +303,9 @@ def test_what_is_no_passkey_is_refused(browser: Browser) -> None:
         "x",
         {"response": None},
         *({"response": {"clientDataJSON": v}} for v in (1, "e30")),
+        {"id": "AAAA", "response": {"clientDataJSON": "W1tb" * 20_000}},
+        {"id": "AAAA", "response": {"clientDataJSON": "eyJjaGFsbGVuZ2UiOiBudWxsfQ"}},
+        {"id": "\ud800", "response": {"clientDataJSON": "e30"}},
     ):
         for path in ("/login/passkey", "/account/passkeys"):
             assert browser.json(path, {"credential": credential}).status_code == 400, (path, credential)

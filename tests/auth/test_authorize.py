@@ -291,6 +291,23 @@ def alive(app: App, token: str) -> bool:
     return app.smart.http.get("/userinfo", headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
 
+@pytest.mark.parametrize("ended", ["disabled", "taken back"])
+def test_a_code_is_worth_nothing_where_access_ended_meanwhile(registered: Smart, ended: str) -> None:
+    who = person(registered.settings, f"{ended[:3]}-meanwhile", patient="ada", fhir_user="Patient/ada")
+    browser = Browser(registered.settings)
+    with browser.http:
+        browser.log_in(who.login)
+        app = App(registered, "public", browser)
+        code = app.code()
+        if ended == "disabled":
+            registered.inside(lambda auth: users.change(auth, who.id, {"disabled": True}))
+        else:
+            assert browser.json("/account/apps/end", {"client": "public"}).status_code == 200
+        answer = app.exchange(code)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+        assert "taken back" in answer.json()["error_description"]
+
+
 def test_a_code_that_comes_again_ends_what_came_of_it(app: App) -> None:
     code = app.code()
     body = app.exchange(code).json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -24,6 +25,7 @@ class Published:
 
     async def _get(self, url: str, **_: object) -> bytes:
         self.asked += 1
+        await asyncio.sleep(0)
         if not self.kids:
             raise Unreachable("nobody answers")
         return json.dumps({"keys": [{"kid": kid} for kid in self.kids]}).encode()
@@ -64,3 +66,19 @@ def test_old_keys_go_on_for_a_while_where_nobody_answers(published: Published) -
     assert found(sets, "old") == []
     published.kids, published.time = ["old"], published.time + key_sets.AGAIN_SECONDS
     assert found(sets, "old") == ["old"]
+
+
+def test_a_crowd_asks_once(published: Published) -> None:
+    sets = KeySets()
+
+    async def crowd(kid: str) -> list[list[str]]:
+        answers = await asyncio.gather(*(sets.keys(URL, kid, ()) for _ in range(8)))
+        return [[str(key["kid"]) for key in each] for each in answers]
+
+    assert (briefly(crowd("old")), published.asked) == ([["old"]] * 8, 1)
+    published.time += key_sets.AGAIN_SECONDS
+    assert (briefly(crowd("unknown")), published.asked) == ([["old"]] * 8, 2)
+    published.kids, published.time = [], published.time + key_sets.STALE_SECONDS
+    with pytest.raises(Unreachable):
+        briefly(crowd("old"))
+    assert published.asked == 3

@@ -166,6 +166,17 @@ def test_a_lost_phone_is_ended_and_the_laptop_goes_on(open_: Smart, browsers: li
     assert browsers[1].json("/account/apps/end", ended).status_code == 404
 
 
+def test_an_app_that_was_ended_on_one_device_asks_again(open_: Smart, browsers: list[Browser]) -> None:
+    app = registered(open_, browsers[0], redirect_uris=["https://app.example/cb"])
+    app.redirect_uri = "https://app.example/cb"
+    let_in(app)
+    assert "code=" in app.authorize().headers["location"], "remembered"
+    (_, first) = accesses(browsers[0], app)
+    assert browsers[0].json("/account/apps/end", {"client": app.id, "grant": first["grant"]}).status_code == 200
+    assert "/consent?" in app.authorize().headers["location"]
+    assert len(accesses(browsers[0], app)) == 1
+
+
 def test_devices_that_registered_by_themselves_are_apart(open_: Smart, browsers: list[Browser]) -> None:
     apps = [registered(open_, browser) for browser in browsers]
     tokens = [let_in(app) for app in apps]

@@ -137,6 +137,14 @@ def test_a_name_carries_no_link_into_mail(browser: Browser, name: str) -> None:
     assert browser.json("/signup", body).status_code == 400
 
 
+@pytest.mark.parametrize("email", ["www.ada@example.org", "ada@www.example.org", f"{'a' * 64}@{'b' * 60}.example.org"])
+def test_an_address_that_is_no_name_is_an_address(served: Any, browser: Browser, email: str) -> None:
+    assert browser.json("/signup", {"email": email, "password": PASSWORD}).status_code == 200
+    (letter,) = letters(served.settings, email)
+    assert browser.json("/confirm", {"code": code(letter)}).status_code == 200
+    assert browser.log_in(email).status_code == 200
+
+
 def test_who_was_invited_keeps_the_password_of_then(served: Any, browser: Browser) -> None:
     code_ = inside(served.settings, lambda auth: invitations.make(auth, "patient", "8", None, "admin"))
     email = "invited@example.org"
