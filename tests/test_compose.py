@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from fhirserver.cli import main
+from fhirserver.process import GRACE_SECONDS
 from fhirserver.settings import Settings, unknown_variables
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +67,12 @@ def test_whom_others_wait_for_says_that_it_is_healthy(name: str) -> None:
 def test_volumes_are_declared(name: str) -> None:
     for volume in SERVICES[name].get("volumes", ()):
         assert volume.partition(":")[0] in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_are_not_killed_while_they_end(name: str) -> None:
+    """Docker waits ten seconds unless it is told to wait longer. https://docs.docker.com/reference/compose-file/"""
+    assert int(SERVICES[name].get("stop_grace_period", "10s").removesuffix("s")) > GRACE_SECONDS + 5
 
 
 def test_what_is_kept_is_on_disk() -> None:

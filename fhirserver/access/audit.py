@@ -84,11 +84,14 @@ def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> 
         yield Deed(interaction, outcome_of(status), (), query, None)
         query = query_of("/".join(asked.path), "")
     for patient in patients or [""]:
-        references = tuple(dict.fromkeys(touched.get(patient, ())))[:NAMED] if pattern != "Query" else ()
+        references = tuple(dict.fromkeys(touched.get(patient, ()))) if pattern != "Query" else ()
         if not references and query is None and len(asked.path) > 1:
             references = ("/".join(asked.path[:2]),)
         emergency = trail is not None and patient in trail.emergencies
-        yield Deed(interaction, outcome_of(status), references, query, patient or None, emergency)
+        said = len(references) if query is None else NAMED  # the query says the rest
+        for at in range(0, max(said, 1), NAMED):
+            named = references[at : at + NAMED]
+            yield Deed(interaction, outcome_of(status), named, query, patient or None, emergency)
 
 
 async def emergency_audited(ctx: Context, patient: str, reason: str) -> None:

@@ -210,6 +210,21 @@ def test_no_name_hides_what_was_done_to_whom(world: World) -> None:
     assert about(event) == [*(f"Observation/{id_}" for id_ in written), "Patient/p"]
 
 
+def test_all_that_a_transaction_wrote_is_named(world: World) -> None:
+    """Nothing hides behind others: where no query says what was asked, there are as many events as it takes."""
+    written = [f"Observation/many-{number}" for number in range(45)]
+    entries = [
+        {"request": {"method": "PUT", "url": each}, "resource": pulse("p", id=each.partition("/")[2])}
+        for each in written
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    answer = world.system.request("POST", "", json=bundle, headers={"X-Request-Id": "of-many"})
+    assert answer.status_code == 200, answer.text
+    named = [about(each) for each in told(world, "of-many")]
+    assert sorted(len(each) for each in named) == [6, 21, 21]
+    assert sorted({each for every in named for each in every}) == sorted([*written, "Patient/p"])
+
+
 def test_an_event_is_found_by_the_id_of_its_request(world: World) -> None:
     world.doctor.get("Observation/o", headers={"X-Request-Id": "found-by-its-id"})
     (event,) = told(world, "found-by-its-id")
