@@ -68,12 +68,12 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
         raise beyond("audit events stay as they are")
     permission = PERMISSIONS.get(interaction)
     if permission is None:
-        allowed = interaction in KNOWING or _administers(caller)
-    else:
-        allowed = any(
-            permission in scope.permissions and (type_ is None or scope.type in ("*", type_)) for scope in caller.scopes
-        )
-    if not allowed:
+        if interaction not in KNOWING and not _administers(caller):
+            said = "an access token of an administrator's account, with the scope user/*.cruds"
+            raise beyond(f"{interaction} on {type_ or 'the system'} is for administrators: it takes {said}")
+    elif not any(
+        permission in scope.permissions and (type_ is None or scope.type in ("*", type_)) for scope in caller.scopes
+    ):
         raise beyond(f"the scopes of this access token do not reach {interaction} on {type_ or 'the system'}")
 
 

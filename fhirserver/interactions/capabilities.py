@@ -79,7 +79,7 @@ def statement(ctx: Context, profiles: Supported = NONE) -> dict[str, Any]:
             _resource(ctx, type_, profiles.get(type_, ())) for type_ in sorted(ctx.definitions.resource_types)
         ],
         "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
-        "searchParam": [*(_parameter(p) for p in _common(ctx)), FILTER, LIST],
+        "searchParam": [*(_parameter(p, _lacking(ctx, p)) for p in _common(ctx)), FILTER, LIST],
     }
     if operations := _operations(ctx, ""):
         system["operation"] = operations
@@ -157,6 +157,12 @@ def _parameter(parameter: Parameter, modifiers: str = "") -> dict[str, Any]:
 def _common(ctx: Context) -> list[Parameter]:
     """The parameters that a search over several types may use."""
     return [p for code, p in sorted(ctx.registry["Basic"].items()) if code.startswith("_")]
+
+
+def _lacking(ctx: Context, parameter: Parameter) -> str:
+    """Which types it cannot be asked of, so that a search of all types ignores it."""
+    others = sorted(type_ for type_ in ctx.definitions.resource_types if parameter.code not in ctx.registry[type_])
+    return f"not of {', '.join(others)}: name types by _type" if others else ""
 
 
 def _operations(ctx: Context, type_: str) -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ def _ends(definitions: Definitions, expression: str, type_: str) -> frozenset[st
 
 def refers(registry: Registry, parameter: Parameter, type_: str) -> bool:
     """Some parameters of type reference hold canonical URLs or whole resources, not References."""
-    return "Reference" in _ends(registry.definitions, parameter.expression, type_)
+    return not _ends(registry.definitions, parameter.expression, type_).isdisjoint({"Reference", "Extension"})
 
 
 def by_url(registry: Registry, parameter: Parameter, type_: str) -> bool:

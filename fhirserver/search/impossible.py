@@ -2,6 +2,7 @@
 
     Observation?subject=Medication/1    the subject of an Observation is never a Medication
     Patient?_id=a b                     no id has a space
+    Bundle?composition=Composition/1    a Bundle holds its composition, and no reference to it
 
 https://hl7.org/fhir/R4/search.html#errors
 """
@@ -30,6 +31,7 @@ from fhirserver.search.readers import shown
 
 _id = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _ANY = frozenset({"Resource", "Any"})
+_WHOLE = "Bundle.entry[0].resource"  # the expression of what R4 calls a reference, and is a whole resource
 
 
 def impossible(asked: Sequence[tuple[str, Criterion]]) -> list[str]:
@@ -58,6 +60,8 @@ def _said(type_: str, parameter: Parameter, value: Value) -> Iterator[str]:
     match value:
         case str() if kind(parameter) == "id" and not _id.fullmatch(value):
             yield f"{shown(value)!r} is no id, which has 1 to 64 letters, digits, '-' and '.': nothing matches it"
+        case Reference() if parameter.expression == _WHOLE:
+            yield f"{parameter.code} of {type_} is a whole resource and no reference, so that no value matches it"
         case Reference((form,)) if parameter.type == "reference" and (target := _never(parameter, form)):
             known = ", ".join(parameter.targets[:8])
             never = f"{parameter.code} of {type_} never refers to a {target}, so that nothing matches {shown(form)}"

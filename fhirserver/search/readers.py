@@ -39,7 +39,7 @@ MAX_SEGMENTS = 64  # of a URL that others are above
 NEARBY = 50  # kilometres around a place where no distance is said
 
 _escape = re.compile(r"\\([,|$\\])")
-_prefix = re.compile(r"[A-Za-z]{2}")
+_prefix = re.compile(r"[A-Za-z]{2}(?![A-Za-z])")
 _number = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,5})?")
 _distance = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _id = re.compile(r"[A-Za-z0-9.-]{1,64}")

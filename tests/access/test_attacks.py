@@ -666,7 +666,9 @@ def test_what_others_contain_and_is_not_indexed_yet_is_nobody_elses_lack(serve: 
 def test_the_server_is_not_told_what_to_do(clinic: Clinic) -> None:
     """What is for administrators, and what would change it for everybody."""
     for name in ("_jobs", "$stats", "Observation/$explain", "Observation?_explain=true"):
-        assert clinic.app.get(name).status_code == 403, name
+        answer = clinic.app.get(name)
+        assert answer.status_code == 403, name
+        assert "is for administrators: it takes an access token of an administrator's account" in answer.text, name
     for name in ("$reindex", "Observation/$reindex", "Observation/pulse/$reindex"):
         assert clinic.app.post(name).status_code == 403, name
     for type_ in ("SearchParameter", "AuditEvent", "Organization", "Practitioner", "Patient", "Subscription"):

@@ -13,6 +13,7 @@ from fhirserver.interactions import resolve, walk
 
 UCUM = "http://unitsofmeasure.org"
 STRICT = {"Prefer": "handling=strict"}
+ASSESSED = "http://hl7.org/fhir/StructureDefinition/DiagnosticReport-geneticsAssessedCondition"
 
 
 def ref(reference: str) -> dict[str, str]:
@@ -88,6 +89,14 @@ RESOURCES: list[dict[str, Any]] = [
         }
         for id_, target in (("p1", "AuditEvent/a1"), ("p2", "Provenance/p1"))
     ),
+    {"resourceType": "Condition", "id": "c1", "subject": ref("Patient/ada"), "code": {"text": "inherited"}},
+    {
+        "resourceType": "DiagnosticReport",
+        "id": "d1",
+        "status": "final",
+        "code": {"text": "genome"},
+        "extension": [{"url": ASSESSED, "valueReference": ref("Condition/c1")}],
+    },
 ]
 
 
@@ -124,6 +133,10 @@ FOUND = [
     ("Observation?patient._tag=vip", "o1 o2"),
     ("Observation?patient._lastUpdated=gt2020", "o1 o2 o3 o4"),
     ("Observation?subject:Patient.general-practitioner=Practitioner/grace", "o1 o2 o4"),
+    # by a reference in an extension
+    ("DiagnosticReport?assessed-condition:Condition.patient.name=adams", "d1"),
+    ("DiagnosticReport?assessed-condition:Condition.patient.name=brown", ""),
+    ("Condition?_has:DiagnosticReport:assessed-condition:code:text=genome", "c1"),
     # to every type that has the parameter
     ("Observation?subject.name=adams", "o1 o2 o5"),
     ("Observation?subject:Location.name=adams", "o5"),

@@ -141,15 +141,16 @@ def test_an_id_alone_may_be_of_any_target() -> None:
 
 
 REFUSED = [
-    ("Observation", "date=yesterday", "date: 'ye' is not a prefix"),
+    ("Observation", "date=yesterday", "date: 'yesterday' is not a date: write YYYY, YYYY-MM, "),
+    ("Observation", "date=xx", "date: 'xx' is not a prefix"),
     ("Observation", "date=2024-13", "date: '2024-13' is not a date"),
     ("Observation", "date=GE2024", "date: 'GE' is not a prefix"),
     ("Observation", "date=ge", "date: '' is not a date"),
     ("Observation", "_lastUpdated=x", "_lastUpdated: 'x' is not a date"),
     ("RiskAssessment", "probability=xx5", "probability: 'xx' is not a prefix"),
-    ("RiskAssessment", "probability=high", "probability: 'hi' is not a prefix"),
+    ("RiskAssessment", "probability=high", "probability: 'high' is not a number"),
     ("RiskAssessment", "probability=1,x", "probability: 'x' is not a number"),
-    ("RiskAssessment", "probability=NaN", "probability: 'Na' is not a prefix"),
+    ("RiskAssessment", "probability=NaN", "probability: 'NaN' is not a number"),
     ("RiskAssessment", "probability=" + "1" * 34, "more than 33 digits"),
     ("RiskAssessment", "probability=1e99999", "an exponent beyond"),
     ("RiskAssessment", "probability=1e-99999", "an exponent beyond"),
@@ -235,6 +236,8 @@ IMPOSSIBLE = [
     ("Observation", "subject=Medication/1", "subject: subject of Observation never refers to a Medication, so that"),
     ("Observation", "subject=Patient/1,Medication/1", "nothing matches Medication/1; it may refer to Group, Device"),
     ("Observation", f"subject={BASE}/Medication/1", "never refers to a Medication"),
+    ("Bundle", "composition=1", "composition: composition of Bundle is a whole resource and no reference"),
+    ("Bundle", "message=MessageHeader/1", "message of Bundle is a whole resource and no reference, so that no value"),
     ("Observation", "patient=Group/1/_history/2", "patient: patient of Observation never refers to a Group"),
     ("Observation", "encounter.subject=Medication/1", "encounter.subject: subject of Encounter never refers to a Me"),
     ("Patient", "_has:Observation:patient:encounter=Patient/1", "encounter of Observation never refers to a Patient"),
