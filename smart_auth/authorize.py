@@ -256,8 +256,8 @@ def _after_login(asked: Asked) -> str:
 
 
 def _check_launch(asked: Asked, session: Session) -> None:
-    if asked.launch is not None and asked.launch.user != session.user.id:
-        raise _refused(asked, "access_denied", "this launch was begun by somebody else")
+    if asked.launch is not None and not asked.launch.is_for(session.user.id, asked.client.id):
+        raise _refused(asked, "access_denied", "this launch was begun by somebody else, or for another app")
 
 
 def _refused(asked: Asked, error: str, description: str) -> Back:

@@ -40,19 +40,23 @@ _reference = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
 class Launch(NamedTuple):
-    """`context` is what the app is told beside patient and encounter."""
+    """`context` is what the app is told beside patient and encounter; `client` is the app, where it was said which."""
 
     id: str
     user: str
     patient: str | None
     encounter: str | None
     context: Mapping[str, Any]
+    client: str | None = None
+
+    def is_for(self, user: str, client: str) -> bool:
+        return self.user == user and self.client in (None, client)
 
 
-async def begin(auth: Auth, user: str, context: Mapping[str, Any]) -> str:
+async def begin(auth: Auth, user: str, context: Mapping[str, Any], client: str | None = None) -> str:
     """A launch, by the secret that the app is opened with: ?iss=…&launch=…"""
     secret, now = new_secret(), auth.now()
-    launch = {"_id": digest(secret), "user": user, "context": dict(context), "used": None}
+    launch = {"_id": digest(secret), "user": user, "client": client, "context": dict(context), "used": None}
     await auth["launches"].insert_one(launch | {"issued": now, "expires": now + LIFE})
     return secret
 
@@ -64,7 +68,8 @@ async def find(auth: Auth, secret: str) -> Launch | None:
     if found is None:
         return None
     context = found["context"]
-    return Launch(found["_id"], found["user"], context.get("patient"), context.get("encounter"), context)
+    patient, encounter = context.get("patient"), context.get("encounter")
+    return Launch(found["_id"], found["user"], patient, encounter, context, found.get("client"))
 
 
 async def claim(auth: Auth, launch: Launch) -> bool:
@@ -80,7 +85,7 @@ async def _launch(visit: Visit) -> Response:
     if (wrong := await about_others(auth, user, context)) is not None:
         raise Refused("access_denied", f"{wrong} you may open", 403)
     client = visit.text("client_id", 100)
-    secret = await begin(auth, user.id, context)
+    secret = await begin(auth, user.id, context, client or None)
     answer = await opened(auth, secret, client or None)
     await tell(auth, user, patient, client)
     return JSONResponse(answer, 201, NO_STORE)

@@ -29,7 +29,7 @@ async def _open(visit: Visit) -> Response:
     client, patient = visit.text("client_id", 100, needed=True), visit.text("patient", 64, needed=True)
     if await visit.auth.choices.patient(user, patient) is None:
         raise Refused("access_denied", "this patient is not among those whose record you may open", 403)
-    launch = await launches.begin(visit.auth, user.id, launches.checked({"patient": patient}))
+    launch = await launches.begin(visit.auth, user.id, launches.checked({"patient": patient}), client)
     opened = await launches.opened(visit.auth, launch, client)
     await launches.tell(visit.auth, user, patient, client)
     return RedirectResponse(opened["url"], 303, NO_STORE)

@@ -36,7 +36,7 @@ def launch_token(
         offering = replace(ctx.auth, choices=Offered(ctx))
         if (wrong := await launches.about_others(offering, person, checked)) is not None:
             raise click.ClickException(f"{wrong} {user} may open")
-        secret = await launches.begin(ctx.auth, person.id, checked)
+        secret = await launches.begin(ctx.auth, person.id, checked, client_id)
         return await launches.opened(ctx.auth, secret, client_id)
 
     print_json(with_context(record_settings(data, tenant), run))

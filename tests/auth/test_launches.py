@@ -96,6 +96,13 @@ def test_a_launch_is_for_who_began_it(app: App, smart: Smart) -> None:
         assert browser.json("/launch", {"patient": "ada"}).status_code == 403
 
 
+def test_a_launch_of_an_app_is_for_no_other(app: App, smart: Smart) -> None:
+    launch = begun(app, client_id="growth")["launch"]
+    answer = App(smart, "plain", app.browser).authorize(scope=SCOPE, launch=launch)
+    assert landed(answer)["error"] == "access_denied"
+    assert app.tokens(scope=SCOPE, launch=launch)["patient"] == "ada"
+
+
 @pytest.mark.parametrize("visit", ["of-eve", "gone"])
 def test_a_launch_is_about_a_visit_of_its_patient(app: App, visit: str) -> None:
     """Which visits others have is not told."""
