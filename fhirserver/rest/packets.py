@@ -8,16 +8,48 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+STALLED_SECONDS = 120.0  # in which a client took nothing of its answer: longer than a slow link needs to show
+
 
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 as uvicorn speaks it, and nothing else: an offer to upgrade is passed over, its body is a body.
 
     The parser would skip that, and take it for the next request. https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+    Who does not take its answer is let go, and the memory that it is kept in.
     """
+
+    _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         together = _Together(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, together))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._look_no_more()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_later()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._look_no_more()
+
+    def _look_later(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._look = self.loop.call_later(STALLED_SECONDS, self._look_whether_less_than, left)
+
+    def _look_whether_less_than(self, left: int) -> None:
+        if self.transport.get_write_buffer_size() < left:
+            self._look_later()
+        else:
+            self.transport.abort()
+
+    def _look_no_more(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()

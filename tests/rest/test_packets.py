@@ -106,3 +106,31 @@ def test_an_offer_to_upgrade_is_passed_over(fhir: Fhir, offer: str, chunked: boo
     assert refused.startswith(b"400")
     assert b"JSON" in refused
     assert answered.startswith(b"200")
+
+
+LARGE = {"resourceType": "Binary", "id": "large", "contentType": "text/plain", "data": "QUJD" * 2_000_000}
+
+
+def received(fhir: Fhir, *pauses: float) -> int:
+    """How much comes of a large answer, where its first pieces are taken with these pauses."""
+    where: Any = urlsplit(fhir.base_url)
+    request = f"GET /fhir/Binary/large HTTP/1.1\r\nHost: {where.netloc}\r\nAccept: application/fhir+json\r\n"
+    found, waits = 0, iter(pauses)
+    with socket.create_connection((where.hostname, where.port), timeout=10) as wire:
+        wire.sendall(f"{request}Connection: close\r\n\r\n".encode())
+        try:
+            while piece := wire.recv(1_000_000):
+                found += len(piece)
+                time.sleep(next(waits, 0))
+        except ConnectionResetError:
+            pass
+    return found
+
+
+def test_who_takes_nothing_of_its_answer_is_let_go(fhir: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
+    fhir.put("Binary/large", LARGE)
+    whole = received(fhir)
+    assert whole > len(LARGE["data"])
+    monkeypatch.setattr("fhirserver.rest.packets.STALLED_SECONDS", 0.3)
+    assert received(fhir, *[0.1] * 6) == whole  # slowly is no harm
+    assert received(fhir, 0.9) < whole
