@@ -30,13 +30,14 @@ NAMED = 20  # resources that one event names
 
 
 class Asked(NamedTuple):
-    """A request as it came: `bundle` is the type of the Bundle in its body, if there is one."""
+    """A request as it came: `bundle` is the type of the Bundle in its body, `searches` the URLs of those in that."""
 
     method: str
     path: tuple[str, ...]
     query: str
     bundle: str | None
     request_id: str
+    searches: tuple[str, ...] = ()
 
 
 class Answered(Protocol):
@@ -78,6 +79,8 @@ def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> 
     query = None
     if pattern in ("Query", None) and (asked.path or asked.query):
         query = query_of("/".join(asked.path), asked.query)
+    for url in asked.searches:  # whoever was found is named below, and must not read whom else was asked for
+        yield Deed(interaction, outcome_of(status), (), query_of(*url.partition("?")[::2]), None)
     patients = [each for each in touched if each]
     if len(patients) > 1 and query is not None and asked.query:
         # whom else was asked for is not for each of them to read

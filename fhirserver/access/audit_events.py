@@ -98,6 +98,15 @@ def query_of(path: str, query: str) -> str:
     return b64encode((f"{path}?{query}" if query else path).encode()).decode()
 
 
+def searches_of(bundle: Resource) -> tuple[str, ...]:
+    """The URLs of the searches in a batch or transaction, which may not be a Bundle at all; what is read has an id."""
+    entries = bundle.get("entry")
+    requests = [each.get("request") for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    urls = [each.get("url") for each in requests if isinstance(each, dict) and each.get("method") == "GET"]
+    found = (url for url in urls if isinstance(url, str) and ("?" in url or "/" not in url.strip("/")))
+    return tuple(dict.fromkeys(found))
+
+
 def event(deed: Deed, author: Author, *, recorded: str, request_id: str, site: str) -> Resource:
     action, pattern = DONE[deed.interaction]
     profile = [f"{PROFILES}{'Patient' if deed.patient else ''}{pattern}"] if pattern else []

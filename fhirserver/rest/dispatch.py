@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from starlette.types import Receive, Scope, Send
 
 from fhirserver.access.audit import Asked, audited
+from fhirserver.access.audit_events import searches_of
 from fhirserver.access.policy import authorize_sending
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome, in_query, invalid
@@ -163,8 +164,11 @@ async def _answer(
     if ctx.trail is None:
         answer = await run()
     else:
-        bundle = asked.body.get("type") if isinstance(asked.body, dict) and not asked.path else None
-        answer = await audited(ctx, Asked(asked.method, asked.path, urlencode(asked.pairs), bundle, name), run)
+        bundle = asked.body if isinstance(asked.body, dict) and not asked.path else {}
+        as_asked = Asked(
+            asked.method, asked.path, urlencode(asked.pairs), bundle.get("type"), name, searches_of(bundle)
+        )
+        answer = await audited(ctx, as_asked, run)
     status, content = preferred(answer, returned)
     return status, content, headers(ctx, answer)
 

@@ -225,6 +225,29 @@ def test_all_that_a_transaction_wrote_is_named(world: World) -> None:
     assert sorted({each for every in named for each in every}) == sorted([*written, "Patient/p"])
 
 
+@pytest.mark.parametrize("type_", ["batch", "transaction"])
+def test_what_a_bundle_searched_for_is_told(world: World, type_: str) -> None:
+    searches = ["Patient?_id=p,q", "Observation?code=http://loinc.org|8867-4&_id=nothing", "Organization"]
+    asked = [{"request": {"method": "GET", "url": url}} for url in (*searches, "Patient/p")]
+    bundle = {"resourceType": "Bundle", "type": type_, "entry": asked}
+    answer = world.system.request("POST", "", json=bundle, headers={"X-Request-Id": f"bundled-{type_}"})
+    assert answer.status_code == 200, answer.text
+    events = told(world, f"bundled-{type_}")
+    queries = {
+        b64decode(of["query"]).decode(): about(each) for each in events for of in each["entity"] if "query" in of
+    }
+    assert queries == {each: [] for each in searches}  # for no patient to read
+    assert {"Patient/p", "Patient/q"} <= {each for event in events for each in about(event)}
+
+
+@pytest.mark.parametrize("entry", ["x", [3], [{"request": 3}], [{"request": {"method": "GET", "url": 3}}]])
+def test_what_is_no_bundle_is_told_too(world: World, entry: Any) -> None:
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": entry}
+    answer = world.system.request("POST", "", json=bundle, headers={"X-Request-Id": "no-bundle"})
+    assert answer.status_code in (200, 400, 422)
+    assert told(world, "no-bundle")
+
+
 def test_an_event_is_found_by_the_id_of_its_request(world: World) -> None:
     world.doctor.get("Observation/o", headers={"X-Request-Id": "found-by-its-id"})
     (event,) = told(world, "found-by-its-id")
