@@ -68,7 +68,7 @@ async def walked(ctx: Context, first: Query, queries: Sequence[Query], led: Foun
         referred = await way.referred(ctx, led, [row.document["_id"] for row in found])
         rows = (rows + [row for row in found if row.document["_id"] in referred])[:wanted]
         fits = fitting([size_of(row.document["body"]) for row in rows], most)
-        if len(rows) == wanted or len(found) < step or fits < len(rows):
+        if len(rows) == wanted or fits < len(rows) or (len(found) < step and _size(found) <= most):
             return page(rows, first, cursor, fits)
         looked_at += len(found)
         if not await way.pays(ctx, led, len(rows), looked_at):
@@ -80,7 +80,8 @@ async def walked(ctx: Context, first: Query, queries: Sequence[Query], led: Foun
 async def _stretch(ctx: Context, first: Query, plans: Sequence[Plan], cursor: Cursor | None, limit: int) -> list[Row]:
     """At most so many rows from a place on: bands one after the other.
 
-    Twice as many at a time: a page that the first types fill costs the others nothing.
+    Twice as many at a time: a page that the first types fill costs the others nothing. Of what is larger than an answer
+    there are at least two rows, and so many that they do not fit.
     """
     rows: list[Row] = []
     waiting, ahead = bands_of(plans, cursor), 1
@@ -89,7 +90,13 @@ async def _stretch(ctx: Context, first: Query, plans: Sequence[Plan], cursor: Cu
         found = await _rows(ctx, first, parts, missing)
         rows += (merged(found, first, cursor) if len(parts) > 1 else found)[:missing]
         waiting, ahead = waiting[ahead:], ahead * 2
+        if waiting and len(rows) > 1 and _size(rows) > ctx.settings.max_response_bytes:
+            break
     return rows
+
+
+def _size(rows: Sequence[Row]) -> int:
+    return sum(size_of(row.document["body"]) for row in rows)
 
 
 async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) -> list[Row]:
@@ -103,6 +110,7 @@ async def _rows(ctx: Context, first: Query, parts: Sequence[Slice], limit: int) 
             limit,
             (*sorted_by, *_referring(ctx, first, part), *owners(ctx)),
             part.stages,
+            ctx.settings.max_response_bytes,
         )
         for part in parts
     ]

@@ -266,7 +266,7 @@ async def _count(ctx: Context, query: Query, filter_: Document, most: int | None
 
 async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[Row]:
     """_include and _revinclude of the matches and, where they iterate, of what that brings: each resource once."""
-    if not query.includes and not query.revincludes:
+    if not matches or not (query.includes or query.revincludes):
         return []
     seen = {(row.type, row.document["_id"]) for row in matches}
     found: list[Row] = []
@@ -276,7 +276,9 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
         start = {"search": row.document.get(INSIDE, {})} if inner else row.document
         fresh.setdefault(inner or row.type, []).append(start)
     led = Found()
-    left = ctx.settings.max_response_bytes - sum(size_of(row.document["body"]) for row in matches[1:])
+    first, *others = (size_of(row.document["body"]) for row in matches)
+    most = ctx.settings.max_response_bytes + first  # of which what is in the answer already takes its part
+    left = most - first - sum(others)
     includes, revincludes = query.includes, await _written(ctx, query.revincludes)
     again, back = (tuple(each for each in asked if each.iterate) for asked in (includes, revincludes))
     while fresh and (includes or revincludes):
@@ -292,7 +294,7 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
             room = INCLUDED + 1 - len(found)
             here = sum(each == type_ for each, _ in seen)
             wanted = (*fields(type_, again, back, ctx.registry), *owners(ctx))
-            rows = await ctx.store.find(type_, filter_, [("_id", 1)], room + here, wanted)
+            rows = await ctx.store.find(type_, filter_, [("_id", 1)], room + here, wanted, most=most)
             new = [row for row in rows if (type_, row["_id"]) not in seen]
             seen.update((type_, row["_id"]) for row in new)
             found += (Row(type_, row) for row in new)
@@ -302,8 +304,8 @@ async def _included(ctx: Context, query: Query, matches: Sequence[Row]) -> list[
                 raise too_costly(f"more than {INCLUDED:,} resources would be included; ask for a smaller page")
             left -= sum(size_of(row["body"]) for row in new)
             if left < 0:
-                most = f"{ctx.settings.max_response_bytes:,} bytes"
-                raise too_costly(f"with what is included the page is larger than {most}; lower _count, or include less")
+                said = f"{ctx.settings.max_response_bytes:,} bytes"
+                raise too_costly(f"with what is included the page is larger than {said}; lower _count, or include less")
         includes, revincludes = again, back
     return found
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.errors import AutoReconnect
+
+from fhirserver.store.blobs import size_of
 
 if TYPE_CHECKING:
     from fhirserver.store.resources import Store
@@ -16,8 +19,14 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-async def documents(store: Store, command: Document) -> list[Document]:
-    """Times in them are in UTC, and naive."""
+async def documents(
+    store: Store, command: Document, *, most: int | None = None, at_once: bool = False
+) -> list[Document]:
+    """Times in them are in UTC, and naive.
+
+    Where there are more than one batch holds: of bodies that are together larger than `most`, at least two come, and no
+    more than tell that they are. `at_once`: OverflowError instead.
+    """
     database = store.naive
     if store.comment is not None:
         command = {**command, "comment": store.comment}
@@ -38,7 +47,21 @@ async def documents(store: Store, command: Document) -> list[Document]:
     if cursor["id"] == 0:
         return found
     await database.command({"killCursors": command[next(iter(command))], "cursors": [cursor["id"]]})
+    if at_once:
+        raise OverflowError("more than one batch holds")
     batches = await database.cursor_command(
         {**command}, codec_options=database.codec_options, session=store.session
     )  # of more than fits one answer: the driver asks the server that has the cursor for the rest
-    return await batches.to_list()
+    return await batches.to_list() if most is None else await _up_to(batches, most)
+
+
+async def _up_to(batches: AsyncCommandCursor[Document], most: int) -> list[Document]:
+    found: list[Document] = []
+    size = 0
+    async for document in batches:
+        found.append(document)
+        size += size_of(document["body"])
+        if size > most and len(found) > 1:
+            break
+    await batches.close()
+    return found

@@ -40,8 +40,11 @@ log = logging.getLogger(__name__)
 
 
 class Find(NamedTuple):
+    """`most` bytes of bodies are enough (`store.documents`)."""
+
     filter: Document
     limit: int
+    most: int | None = None
 
 
 class Kind(Hashable, Protocol):
@@ -138,7 +141,7 @@ class Finds:
         most = sum(find.limit * len(each) for find, each in zip(finds, marked, strict=True))
         command = joined(branches, {ASKED: 1, **dict(kind.sort)}, most)
         found: list[list[Document]] = [[] for _ in finds]
-        for document in await documents(self._store, command):
+        for document in await documents(self._store, command, at_once=True):
             found[document.pop(ASKED)].append(document)
         return found
 
@@ -166,7 +169,7 @@ async def asked(store: Store, kind: Kind, find: Find) -> list[Document]:
 
 
 async def _alone(store: Store, kind: Kind, find: Find) -> list[Document]:
-    return await documents(store, kind.alone(find))
+    return await documents(store, kind.alone(find), most=find.most)
 
 
 def joined(branches: Sequence[Branch], sort: Document, most: int) -> Document:

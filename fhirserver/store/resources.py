@@ -181,20 +181,21 @@ class Store:
         limit: int,
         fields: Iterable[str] = (),
         stages: Sequence[Document] = (),
+        most: int | None = None,
     ) -> list[Document]:
         """Current documents with `_id`, body and the named fields. Asked in a `Budget`.
 
-        `stages` make of what matches what is sorted.
+        `stages` make of what matches what is sorted. More than `most` bytes of bodies tell that there are more.
         """
         await self.caught_up(type_)
         shown = dict.fromkeys(("body", *fields))
         if not stages:
-            asking = rows(self, type_, Find(filter_, limit), sort, shown)
+            asking = rows(self, type_, Find(filter_, limit, most), sort, shown)
             return await timed(self, type_, finding(filter_, dict(sort), limit), asking)
         making: list[Document] = [{"$sort": dict(sort)}, {"$limit": limit}, {"$project": dict.fromkeys(shown, 1)}]
         pipeline = [{"$match": filter_}, *stages, *making]
         command = {"aggregate": type_, "pipeline": pipeline, "cursor": {"batchSize": limit + 1}}
-        return await timed(self, type_, {"pipeline": pipeline}, documents(self, command))
+        return await timed(self, type_, {"pipeline": pipeline}, documents(self, command, most=most))
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""

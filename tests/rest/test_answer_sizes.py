@@ -10,6 +10,9 @@ import pytest
 
 from fhirserver.interactions import pages as gathered
 from fhirserver.interactions.sizes import AROUND, fitting
+from fhirserver.store import finds
+from fhirserver.store.finds import Find, Ordinary
+from fhirserver.store.resources import Store
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
@@ -99,6 +102,46 @@ def test_a_page_that_is_walked_to_ends_early_and_goes_on_there(serve: Serve, mon
         monkeypatch.setattr(gathered, "STEP", step)
         walked = there_and_back(fhir, "Patient?_has:Condition:patient:code=cold&_count=1000")
         assert walked == [f"Patient/{name}" for name in NAMES]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many documents each find read; a batch holds two, as if they were large."""
+    alone, ask, read = Ordinary.alone, finds.documents, []
+
+    async def asked(store: Store, command: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+        found = await ask(store, command, **more)
+        read.append(len(found))
+        return found
+
+    def in_twos(self: Ordinary, find: Find) -> dict[str, Any]:
+        return alone(self, find) | {"batchSize": 2}
+
+    monkeypatch.setattr(finds, "documents", asked)
+    monkeypatch.setattr(Ordinary, "alone", in_twos)
+    return read
+
+
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        ("Binary?_count=1000", [f"Binary/{name}" for name in NAMES]),
+        ("?_type=Binary,Observation&_sort=_id", [f"{type_}/{n}" for n in NAMES for type_ in ("Binary", "Observation")]),
+        ("Observation?_sort=patient,-_id", [f"Observation/{name}" for name in reversed(NAMES)]),
+        ("Observation?_sort=date,_id", [f"Observation/{name}" for name in NAMES]),
+        ("?_type=Binary,Media,Observation", [*(f"Binary/{n}" for n in NAMES), "Media/large",
+                                             *(f"Observation/{n}" for n in NAMES)]),
+    ],
+)  # fmt: skip
+def test_what_has_no_room_is_not_read(small: Fhir, read: list[int], url: str, names: list[str]) -> None:
+    assert there_and_back(small, url) == names
+    assert max(read) == 4
+
+
+@pytest.mark.parametrize("asked", ["_include=Patient:general-practitioner", "_revinclude=Observation:subject"])
+def test_what_would_come_with_a_page_and_does_not_fit_is_not_read(small: Fhir, read: list[int], asked: str) -> None:
+    assert small.get(f"Patient?{asked}").status_code == 422
+    assert max(read) == 4
 
 
 def test_a_total_is_of_all_pages(small: Fhir) -> None:
