@@ -24,7 +24,7 @@ def origin(settings: Settings, scope: Scope) -> str:
     if not settings.trusted_proxies:
         return host
     lines = [value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED]
-    said = [text.strip() for line in lines for text in line.split(",")]
+    said = [_without_port(text.strip()) for line in lines for text in line.split(",")]
     while said and within(host, settings.trusted_proxies):
         host = said.pop()
     return host[:LONGEST]
@@ -37,6 +37,14 @@ def neighbourhood(host: str) -> str:
     if found is None:
         return host
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
+
+
+def _without_port(said: str) -> str:
+    """Some proxies write it along, another one for every connection."""
+    if said.startswith("["):
+        return said[1:].partition("]")[0]
+    host, _, port = said.partition(":")
+    return host if port.isdecimal() else said
 
 
 def within(host: str, names: tuple[str, ...]) -> bool:

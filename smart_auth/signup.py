@@ -30,6 +30,7 @@ async def _sign_up(visit: Visit) -> Response:
     if auth.settings.sign_up == "off" or (auth.settings.sign_up == "invited" and not invitation):
         raise Refused("access_denied", "accounts are made by invitation: ask who keeps your record", 403)
     await throttle.admit(auth, throttle.key("sign-up", throttle.address(visit.auth, visit.request)), throttle.MAILS)
+    await throttle.admit(auth, throttle.key("sign-up of", users.folded(email)))  # it gets a mail each time
     await passwords.check_new(auth, password, [name, email])
     hash_ = await passwords.hashed(password)
     if invitation:
@@ -72,8 +73,8 @@ async def send_confirmation(auth: Auth, person: User, hash_: str | None) -> None
     if person.email is None:
         return
     link = await links.make(auth, "confirm", person.id, hash_)
-    text = (
-        f"Hello {person.name},\n\nplease confirm that this is your address:\n\n{link}\n\n"
+    text = (  # without a name: somebody else may have typed it, and an advertisement with it
+        f"Hello,\n\nplease confirm that this is your address:\n\n{link}\n\n"
         "The link is good for two days. If you did not ask for an account, do nothing.\n"
     )
     mail.post(auth, Mail(person.email, "Confirm your e-mail address", text))

@@ -87,8 +87,11 @@ def test_who_took_an_address_before_its_owner_does_not_keep_a_key(served: Any, b
     assert browser.log_in(email, OTHER).status_code == 200
 
 
-def test_nobody_has_one_address_flooded_by_logging_in(served: Any, browser: Browser) -> None:
+def test_nobody_has_one_address_flooded(served: Any, browser: Browser) -> None:
     email = "flooded@example.org"
+    answers = [browser.json("/signup", {"email": email, "password": PASSWORD}).status_code for _ in range(8)]
+    assert answers == [200] * 5 + [429] * 3
+    forget(served)
     browser.json("/signup", {"email": email, "password": PASSWORD})
     letters(served.settings, email)
     answers = [browser.log_in(email).status_code for _ in range(8)]
@@ -143,6 +146,13 @@ def test_an_address_that_is_no_name_is_an_address(served: Any, browser: Browser,
     (letter,) = letters(served.settings, email)
     assert browser.json("/confirm", {"code": code(letter)}).status_code == 200
     assert browser.log_in(email).status_code == 200
+
+
+def test_what_a_stranger_typed_is_not_in_the_mail(served: Any, browser: Browser) -> None:
+    body = {"email": "stranger@example.org", "password": PASSWORD, "name": "You won, see win.example"}
+    assert browser.json("/signup", body).status_code == 200
+    (letter,) = letters(served.settings, "stranger@example.org")
+    assert "win.example" not in letter
 
 
 def test_who_was_invited_keeps_the_password_of_then(served: Any, browser: Browser) -> None:
