@@ -20,6 +20,7 @@ from fhirserver.interactions.hierarchies import along
 from fhirserver.interactions.own_operations import canonical
 from fhirserver.interactions.profiles import Supported, supported
 from fhirserver.interactions.terminology_capabilities import terminology_capabilities
+from fhirserver.search.canonicals import leads
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.uses import said
 from smart_auth.discovery import security
@@ -105,7 +106,7 @@ def statement(ctx: Context, profiles: Supported = NONE) -> dict[str, Any]:
 
 def _resource(ctx: Context, type_: str, profiles: Collection[str]) -> dict[str, Any]:
     parameters = ctx.registry[type_]
-    includes = sorted(f"{type_}:{p.code}" for p in parameters.values() if p.type == "reference")
+    includes = sorted(f"{type_}:{p.code}" for p in parameters.values() if leads(ctx.registry, p, type_))
     out: dict[str, Any] = {
         "type": type_,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
@@ -143,7 +144,7 @@ def _reverse_of(registry: Any, types: frozenset[str]) -> dict[str, set[str]]:
     out: dict[str, set[str]] = {}
     for source in types:
         for parameter in registry[source].values():
-            if parameter.type == "reference" and len(parameter.targets) < len(types):
+            if leads(registry, parameter, source) and len(parameter.targets) < len(types):
                 for target in parameter.targets:
                     out.setdefault(target, set()).add(f"{source}:{parameter.code}")
     return out

@@ -37,6 +37,11 @@ def by_url(registry: Registry, parameter: Parameter, type_: str) -> bool:
     return not _ends(registry.definitions, parameter.expression, type_).isdisjoint({"canonical", "uri"})
 
 
+def leads(registry: Registry, parameter: Parameter, type_: str) -> bool:
+    """Whether a parameter leads to resources of their own: `Bundle.composition` is of type reference, and holds one."""
+    return parameter.type == "reference" and (refers(registry, parameter, type_) or by_url(registry, parameter, type_))
+
+
 def canonicals(values: Sequence[str]) -> set[str]:
     """With the version where one was said; the index holds both forms then."""
     versioned = {value.partition("|")[0] for value in values if "|" in value}

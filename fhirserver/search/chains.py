@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fhirserver.fhir.outcome import Outcome, invalid
-from fhirserver.search.canonicals import by_url, refers
+from fhirserver.search.canonicals import leads, refers
 from fhirserver.search.criteria import LIST, Chain, Criterion
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.readers import Unfit, Unknown, shown, unknown_parameter
@@ -128,7 +128,7 @@ class Chains:
             raise unknown_parameter(type_, code, known)
         if parameter.type != "reference":
             raise Unknown(f"{code} of {type_} is of type {parameter.type}; a chain goes through references")
-        if not refers(self._registry, parameter, type_) and not by_url(self._registry, parameter, type_):
+        if not leads(self._registry, parameter, type_):
             raise Unknown(f"{code} of {type_} holds whole resources; a chain goes through references")
         return parameter
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import invalid, too_costly
-from fhirserver.search.canonicals import DEFINITIONS, LOCAL, by_url, canonicals, leading_to, namings
+from fhirserver.search.canonicals import DEFINITIONS, LOCAL, by_url, canonicals, leading_to, leads, namings
 from fhirserver.search.criteria import AnyOf, Clause, Criterion, Reference
 from fhirserver.search.parameters import Registry
 
@@ -139,6 +139,6 @@ def _by_url(registry: Registry, include: Include) -> bool:
 
 def _leads(registry: Registry, source: str, code: str, target: str | None) -> bool:
     parameter = registry[source].get(code)
-    if parameter is None or parameter.type != "reference":
+    if parameter is None or not leads(registry, parameter, source):
         return False
     return target is None or target in registry.reference_targets(source, code)
