@@ -210,21 +210,26 @@ async def forget(store: Store, key: bytes, before: datetime) -> int:
     group of lines goes whole: while it is here, events of its lines are made again where there are none.
     """
     await store.caught_up(AUDIT_EVENT)
-    unmade: dict[str, dict[int, bool]] = defaultdict(dict)  # whether each is old
+    unmade: dict[str, dict[int, bool | None]] = defaultdict(dict)  # whether each is old, where it can be trusted
     for each in store.late[AUDIT_EVENT].unmade if AUDIT_EVENT in store.late else ():
-        if each.intact and each.mark.at is not None:
-            unmade[each.strand][each.number] = each.mark.at < before
+        at = each.mark.at if each.intact else None
+        unmade[each.strand][each.number] = None if at is None else at < before
     old = {"updated": {"$lt": before}}
     strands = dict.fromkeys([*await store[AUDIT_EVENT].distinct("ledger.strand", old), *unmade])
     return sum([await _forget(store, key, strand, before, unmade.get(strand, {})) for strand in strands])
 
 
-async def _forget(store: Store, key: bytes, strand: str, before: datetime, lacking: Mapping[int, bool]) -> int:
+async def _forget(store: Store, key: bytes, strand: str, before: datetime, lacking: Mapping[int, bool | None]) -> int:
     groups = [[*rows(b"", group)] async for group in store[LINES].find({"_id.strand": strand}).sort("_id", 1)]
     unmade = {number for number, old in lacking.items() if old}
     young = {"ledger.strand": strand, "updated": {"$gte": before}}
     first = await store[AUDIT_EVENT].find_one(young, {"ledger": 1}, sort=[("ledger.number", 1)])
-    below = min([sys.maxsize if first is None else first["ledger"]["number"], *(lacking.keys() - unmade)])
+    kept = [number for number, old in lacking.items() if old is False]
+    if first is not None:
+        kept.append(first["ledger"]["number"])
+    # events are not made in the order of their lines: what was written since stays
+    kept += [group[0].number for group in groups if all(row.number not in lacking for row in group)]
+    below = min(kept, default=sys.maxsize)
     left = await _left(store, strand, unmade, groups, below)
     while left is not None and (split := _split(groups, left.number)) is not None:
         left = await _left(store, strand, unmade, groups[:split], min(below, groups[split][0].number))

@@ -20,7 +20,7 @@ from fhirserver.access.audit_forms import event_of
 from fhirserver.context import Context
 from fhirserver.interactions.unmade import KNOWN, LACKING
 from fhirserver.store.ledger import CHECKPOINTS
-from fhirserver.store.outstanding import LINES
+from fhirserver.store.outstanding import LINES, Outstanding
 from fhirserver.store.schema import AUDIT_EVENT
 from fhirserver.store.seals import audit_key
 from fhirserver.store.strands import Verdict, forget, verify
@@ -463,3 +463,23 @@ def test_retention_of_lines_without_an_event(
         return gone, await ctx.store[LINES].count_documents({}), breaks
 
     assert inside(harmed, work) == left
+
+
+def test_retention_takes_no_line_before_its_event_was_made(left: Served) -> None:
+    """Of two groups that are written meanwhile another server makes the later one first; its clock is wrong."""
+
+    async def nothing(_: Outstanding) -> None:
+        pass
+
+    async def work(ctx: Context) -> tuple[int, list[int]]:
+        await write(ctx, 30)
+        await write(ctx, 2)
+        assert ctx.ledger is not None
+        await ctx.ledger.outstanding._make([(await group(ctx))["_id"]])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Outstanding, "catch_up", nothing)
+            gone = await forget(ctx.store, audit_key(SECRET.encode()), second(20))
+        verdict = await checked(ctx)
+        return gone, [verdict.lines, len(verdict.breaks)]
+
+    assert inside(left, work) == (0, [2, 0])
