@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 
-from fhirserver.egress import Unreachable, get, is_public
+from fhirserver.egress import MOST_BYTES, Unreachable, get, is_public
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,42 @@ def test_what_is_not_asked(url: str) -> None:
 def test_who_does_not_answer_is_said() -> None:
     with pytest.raises(Unreachable, match="did not answer"):
         asyncio.run(get("http://127.0.0.1:9/", accept="application/json", trusted=("127.0.0.1",)))
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Answers what its path says: how it is packed, and how many bytes it has then."""
+
+    def do_GET(self) -> None:
+        _, packed, size = self.path.split("/")
+        body = b"0" * int(size)
+        body = zlib.compress(body) if packed == "deflate" else body
+        self.send_response(200)
+        self.send_header("Content-Encoding", packed)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_packed_is_not_unpacked(elsewhere: str) -> None:
+    def asked(path: str) -> bytes:
+        return asyncio.run(get(f"{elsewhere}{path}", accept="application/json", trusted=("127.0.0.1",)))
+
+    assert asked(f"/identity/{MOST_BYTES}") == b"0" * MOST_BYTES
+    with pytest.raises(Unreachable, match="more than 200,000 bytes"):
+        asked(f"/identity/{MOST_BYTES + 1}")
+    for packed in ("deflate", "gzip", "zstd", "br", "deflate, zstd"):
+        with pytest.raises(Unreachable, match="packed by"):
+            asked(f"/{packed.replace(' ', '%20')}/10")
