@@ -18,7 +18,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.bundles import bundle, entry, search_entries
 from fhirserver.fhir.ids import new_id
-from fhirserver.fhir.outcome import Issue, gone, invalid, not_found, operation_outcome, too_costly
+from fhirserver.fhir.outcome import Issue, gone, in_query, invalid, not_found, operation_outcome, too_costly
 from fhirserver.fhir.references import mentioned, parse
 from fhirserver.interactions.consenting import sees_all
 from fhirserver.interactions.exchange import Answer, Pairs, Request
@@ -184,15 +184,20 @@ def _asked(ctx: Context, given: Taken, type_: str) -> Asked:
     since = once(values, "_since")
     largest = ctx.settings.max_count
     part = {name: text for name in ("_elements", "_summary") if (text := once(values, name)) is not None}
+    ignored = given.ignored
+    if (most := whole(values, "_count", largest, 999_999_999)) > largest:
+        said = f"_count: a page has at most {largest} matches"
+        ignored += (Issue("information", "too-costly", said, in_query("_count")),)
+        values = {**values, "_count": [str(largest)]}
     return Asked(
         _types(ctx, values.get("_type", ())),
         None if since is None else dates.given("_since", since).low,
         days(once(values, "start"), once(values, "end")),
-        min(whole(values, "_count", largest, 999_999_999), largest),
+        min(most, largest),
         part_of(part),
         once(values, "_cursor"),
         tuple((name, text) for name in PARAMETERS[type_] for text in values.get(name, ())),
-        given.ignored,
+        ignored,
     )
 
 

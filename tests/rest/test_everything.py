@@ -227,6 +227,13 @@ def test_what_is_ignored_is_told(record: Fhir, path: str, query: str, place: str
     assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (400, [place])
 
 
+def test_a_page_that_is_too_large_is_told(record: Fhir) -> None:
+    whole = record.bundle("Patient/ada/$everything?_count=1001", headers={"Prefer": "handling=strict"})
+    assert whole["link"][0]["url"].endswith("Patient/ada/$everything?_count=1000")
+    (issue,) = whole["entry"][-1]["resource"]["issue"]
+    assert (issue["severity"], issue["diagnostics"]) == ("information", "_count: a page has at most 1000 matches")
+
+
 @pytest.mark.parametrize(("path", "sentence"), REFUSED)
 def test_refusals(record: Fhir, path: str, sentence: str) -> None:
     answer = record.get(path, headers={"Prefer": "handling=strict"})
