@@ -111,9 +111,10 @@ async def everything_of_all(ctx: Context, request: Request, type_: str, _: None)
     about = About(type_)
     asked = _asked(ctx, leniently(ctx, request, "$everything", PARAMETERS[type_]), type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, f"{type_}/$everything"))
+    most = ctx.settings.max_response_bytes
     async with Budget(ctx.store):
         filters = await _filters(ctx, about, asked)
-        rows = await records(ctx.store, filters, asked.most + 1, after, owned=ctx.trail is not None)
+        rows = await records(ctx.store, filters, asked.most + 1, most, after, owned=ctx.trail is not None)
         fits = _fitting(ctx, rows, asked)
         for row in rows[:fits]:
             ctx.touched(f"{row.type}/{row.id}", row.compartments)
@@ -131,12 +132,13 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     reference = f"{type_}/{id_}"
     asked = _asked(ctx, leniently(ctx, request, "$everything", PARAMETERS[type_]), type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, reference))
+    most = ctx.settings.max_response_bytes
     async with Budget(ctx.store):
         whole = await sees_all(ctx, type_)
         if not whole and await current(ctx, type_, id_) is None:
             raise not_found(reference)
         filters = await _filters(ctx, About(type_, reference), asked)
-        focus, rows = await record(ctx.store, (type_, id_), filters, asked.most + 1, after)
+        focus, rows = await record(ctx.store, (type_, id_), filters, asked.most + 1, most, after)
         if focus is None:
             raise not_found(reference)
         if whole:
@@ -254,10 +256,10 @@ async def _referred(ctx: Context, page: Sequence[Found], about: About, asked: As
             known: Document = {"_id": {"$in": missing}}
             elsewhere = about.outside if type_ in paged else {}
             filters[type_] = conjunction([await visible(ctx, Query(type_), led, "r"), known, elsewhere, own])
-    found = await referred(ctx.store, filters, REFERRED + 1)
+    most = ctx.settings.max_response_bytes
+    found = await referred(ctx.store, filters, REFERRED + 1, most)
     if len(found) > REFERRED:
         raise too_costly(f"more than {REFERRED:,} resources would come with a page; lower _count")
-    most = ctx.settings.max_response_bytes
     if sum(len(each.body) for each in page[1:]) + sum(size_of(each.body) for each in found) > most:
         raise too_costly(f"with what it refers to the page is larger than {most:,} bytes; lower _count, or say _type")
     return await _released(ctx, [Found(each.type, each.id, unpack(each.body)) for each in found], own)

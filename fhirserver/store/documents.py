@@ -20,12 +20,12 @@ Document = dict[str, Any]
 
 
 async def documents(
-    store: Store, command: Document, *, most: int | None = None, at_once: bool = False
+    store: Store, command: Document, *, most: int | None = None, besides: int = 0, at_once: bool = False
 ) -> list[Document]:
     """Times in them are in UTC, and naive.
 
     Where there are more than one batch holds: of bodies that are together larger than `most`, at least two come, and no
-    more than tell that they are. `at_once`: OverflowError instead.
+    more than tell that they are; the first few, `besides`, do not count. `at_once`: OverflowError instead.
     """
     database = store.naive
     if store.comment is not None:
@@ -52,16 +52,16 @@ async def documents(
     batches = await database.cursor_command(
         {**command}, codec_options=database.codec_options, session=store.session
     )  # of more than fits one answer: the driver asks the server that has the cursor for the rest
-    return await batches.to_list() if most is None else await _up_to(batches, most)
+    return await batches.to_list() if most is None else await _up_to(batches, most, besides)
 
 
-async def _up_to(batches: AsyncCommandCursor[Document], most: int) -> list[Document]:
+async def _up_to(batches: AsyncCommandCursor[Document], most: int, besides: int) -> list[Document]:
     found: list[Document] = []
     size = 0
     async for document in batches:
         found.append(document)
-        size += size_of(document["body"])
-        if size > most and len(found) > 1:
+        size += size_of(document["body"]) if len(found) > besides else 0
+        if size > most and len(found) > besides + 1:
             break
     await batches.close()
     return found

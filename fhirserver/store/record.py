@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from fhirserver.store.blobs import size_of
 from fhirserver.store.budget import Budget
 from fhirserver.store.resources import Store
 from fhirserver.store.union import union
@@ -34,26 +35,39 @@ class Record(NamedTuple):
 
 
 async def record(
-    store: Store, focus: Place, filters: Mapping[str, Document], limit: int, after: Place | None = None
+    store: Store, focus: Place, filters: Mapping[str, Document], limit: int, most: int, after: Place | None = None
 ) -> Record:
-    """The focus, also a deleted one, and at most `limit` others that match, after (type, id), in that order."""
+    """The focus, also a deleted one, and at most `limit` others that match, after (type, id), in that order.
+
+    More than `most` bytes of these tell that there are more.
+    """
     if focus[0] in filters:
         filters = {**filters, focus[0]: {"$and": [filters[focus[0]], {"_id": {"$ne": focus[1]}}]}}
     shown = FOCUS | {"type": {"$literal": ""}}  # before all types
     first: _Branch = (focus[0], [{"$match": {"_id": focus[1]}}, {"$project": shown}])
-    return await _found(store, _Asked(filters, limit, after), first)
+    return await _found(store, _Asked(filters, limit, most, after), first)
 
 
 async def records(
-    store: Store, filters: Mapping[str, Document], limit: int, after: Place | None = None, *, owned: bool = False
+    store: Store,
+    filters: Mapping[str, Document],
+    limit: int,
+    most: int,
+    after: Place | None = None,
+    *,
+    owned: bool = False,
 ) -> list[Kept]:
-    """At most `limit` that match, after (type, id), in that order; with their compartments if `owned`."""
-    return (await _found(store, _Asked(filters, limit, after, owned))).rows
+    """At most `limit` that match, after (type, id), in that order; with their compartments if `owned`.
+
+    More than `most` bytes of them tell that there are more.
+    """
+    return (await _found(store, _Asked(filters, limit, most, after, owned))).rows
 
 
 class _Asked(NamedTuple):
     filters: Mapping[str, Document]
     limit: int
+    most: int | None = None
     after: Place | None = None
     owned: bool = False
 
@@ -79,22 +93,27 @@ async def _found(store: Store, asked: _Asked, focus: _Branch | None = None) -> R
             branches = [asked.branch(type_, room) for type_ in types[at : at + ahead]]
             at, ahead = at + ahead, min(2 * ahead, TOGETHER)
             merge: list[Document] = [{"$sort": {"type": 1, "_id": 1}}, {"$limit": room + len(first)}]
-            documents = await union(store, [*first, *branches], merge)
+            documents = await union(store, [*first, *branches], merge, most=asked.most, besides=len(first))
             if first and documents and not documents[0]["type"]:
                 about = documents.pop(0)
             found += documents[:room]
             first = []
-            if (focus is not None and about is None) or len(found) == asked.limit:
+            if (focus is not None and about is None) or len(found) == asked.limit or _exceed(found, asked.most):
                 break
     return Record(about, _kept(found))
 
 
-async def referred(store: Store, filters: Mapping[str, Document], limit: int) -> list[Kept]:
-    """At most `limit` that match the filter of their type, in one round trip."""
-    asked = _Asked(filters, limit)
+async def referred(store: Store, filters: Mapping[str, Document], limit: int, most: int | None = None) -> list[Kept]:
+    """At most `limit` that match the filter of their type, in one round trip; more than `most` bytes tell of more."""
+    asked = _Asked(filters, limit, most)
+    branches = [asked.branch(type_, limit) for type_ in sorted(filters)]
     with Budget(store):
-        documents = await union(store, [asked.branch(type_, limit) for type_ in sorted(filters)], [{"$limit": limit}])
+        documents = await union(store, branches, [{"$limit": limit}], most=most)
     return _kept(documents)
+
+
+def _exceed(documents: Sequence[Document], most: int | None) -> bool:
+    return most is not None and len(documents) > 1 and sum(size_of(each["body"]) for each in documents) > most
 
 
 def _kept(documents: Sequence[Document]) -> list[Kept]:

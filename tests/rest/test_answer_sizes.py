@@ -10,7 +10,7 @@ import pytest
 
 from fhirserver.interactions import pages as gathered
 from fhirserver.interactions.sizes import AROUND, fitting
-from fhirserver.store import finds
+from fhirserver.store import finds, union
 from fhirserver.store.finds import Find, Ordinary
 from fhirserver.store.resources import Store
 
@@ -117,8 +117,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def in_twos(self: Ordinary, find: Find) -> dict[str, Any]:
         return alone(self, find) | {"batchSize": 2}
 
-    monkeypatch.setattr(finds, "documents", asked)
+    for module in (finds, union):
+        monkeypatch.setattr(module, "documents", asked)
     monkeypatch.setattr(Ordinary, "alone", in_twos)
+    monkeypatch.setattr(union, "IN_ONE_BATCH", 2)
     return read
 
 
@@ -138,9 +140,17 @@ def test_what_has_no_room_is_not_read(small: Fhir, read: list[int], url: str, na
     assert max(read) == 4
 
 
+@pytest.mark.parametrize("url", ["Patient/p/$everything", "Patient/$everything"])
+def test_what_of_a_record_has_no_room_is_not_read(small: Fhir, read: list[int], url: str) -> None:
+    found = [name for page in pages(small, f"{url}?_type=Patient,Observation,Media") for name in page]
+    assert sorted(found) == sorted([*(f"Observation/{name}" for name in NAMES), "Media/large", "Patient/p"])
+    assert max(read) <= 5  # with the patient
+
+
 @pytest.mark.parametrize("asked", ["_include=Patient:general-practitioner", "_revinclude=Observation:subject"])
 def test_what_would_come_with_a_page_and_does_not_fit_is_not_read(small: Fhir, read: list[int], asked: str) -> None:
     assert small.get(f"Patient?{asked}").status_code == 422
+    assert small.get("Patient/p/$everything?_count=1").status_code == 422
     assert max(read) == 4
 
 
