@@ -36,7 +36,7 @@ WRONG = "no client is registered with these credentials"
 
 
 async def authenticate(auth: Auth, request: Request, form: Mapping[str, str], also: Sequence[str] = ()) -> Client:
-    """The client that sends the form, by the way it registered for and no other.
+    """The client that sends the form, by the way it registered for: a secret, in the header or in the form, or a key.
 
     An assertion is for the token endpoint, or for what it may `also` be for.
     """
