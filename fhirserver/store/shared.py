@@ -21,6 +21,7 @@ A = TypeVar("A")
 
 MOST = 100  # questions in one round trip
 LEAST_SECONDS = 0.001
+LANES = 1_000  # whose company is remembered
 KEEPS = 0.9  # how slowly the number of those who ask at the same time falls
 COMPANY_SECONDS = 0.1  # after a round trip with several questions: whoever asks next is hardly alone
 
@@ -142,6 +143,8 @@ class Shared(Generic[L, Q, A]):
             answered = len(asked)
             if self._pause and answered > 1:
                 number = max(answered + len(self._waiting[lane]), int(KEEPS * self._expected(lane)))
+                if len(self._company) >= LANES:
+                    self._company.clear()
                 self._company[lane] = _Company(number, monotonic())
         del self._waiting[lane], self._tasks[lane]
 

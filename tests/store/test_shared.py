@@ -155,6 +155,21 @@ def test_where_the_last_trip_had_company_who_asks_first_waits_for_it(monkeypatch
     story(tell)
 
 
+def test_lanes_that_nobody_asks_in_again_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhirserver.store.shared.LANES", 3)
+
+    async def tell() -> None:
+        database = Database()
+        shared = Shared(database.ask, 5, pause=0.001)
+        for number in range(10):
+            database.go_on.release()
+            database.go_on.release()
+            await asyncio.gather(*await at_once(shared, range(2), f"lane {number}"))
+        assert 0 < len(shared._company) <= 3
+
+    story(tell)
+
+
 def test_a_round_trip_carries_a_bounded_number() -> None:
     async def tell() -> None:
         database = Database()
