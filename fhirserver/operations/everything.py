@@ -29,13 +29,14 @@ from fhirserver.interactions.sight import current
 from fhirserver.interactions.sizes import fitting
 from fhirserver.interactions.summary import Part, part_of, trim
 from fhirserver.interactions.unmade import lacking
-from fhirserver.operations.parameters import Taken, leniently, once, whole
+from fhirserver.operations.parameters import left_out, leniently, once, whole
 from fhirserver.operations.registry import operation
 from fhirserver.search.care_dates import Days, days, within
 from fhirserver.search.compartments import types_with
 from fhirserver.search.filters import in_a_record, in_no_record
 from fhirserver.search.mongo import conjunction
 from fhirserver.search.query import Query
+from fhirserver.search.unused import Parts, unused
 from fhirserver.store.blobs import size_of, unpack
 from fhirserver.store.budget import Budget
 from fhirserver.store.record import Kept, Place, record, records, referred
@@ -109,7 +110,7 @@ async def everything_of_all(ctx: Context, request: Request, type_: str, _: None)
     authorize(ctx.caller, "everything", type_)
     authorize(ctx.caller, "search", type_)
     about = About(type_)
-    asked = _asked(ctx, leniently(ctx, request, "$everything", PARAMETERS[type_]), type_)
+    asked = _asked(ctx, request, type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, f"{type_}/$everything"))
     most = ctx.settings.max_response_bytes
     async with Budget(ctx.store):
@@ -130,7 +131,7 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
     """A searchset: the resource itself, then the others in the order of type and id."""
     authorize(ctx.caller, "everything", type_)
     reference = f"{type_}/{id_}"
-    asked = _asked(ctx, leniently(ctx, request, "$everything", PARAMETERS[type_]), type_)
+    asked = _asked(ctx, request, type_)
     after = None if asked.cursor is None else _place(verified(ctx.secret, asked.cursor, reference))
     most = ctx.settings.max_response_bytes
     async with Budget(ctx.store):
@@ -181,12 +182,14 @@ async def _answer(
     return Answer(status=200, body=body)
 
 
-def _asked(ctx: Context, given: Taken, type_: str) -> Asked:
-    values = given.values
+def _asked(ctx: Context, request: Request, type_: str) -> Asked:
+    values, ignored = leniently(ctx, request, "$everything", PARAMETERS[type_])
     since = once(values, "_since")
     largest = ctx.settings.max_count
-    part = {name: text for name in ("_elements", "_summary") if (text := once(values, name)) is not None}
-    ignored = given.ignored
+    part = part_of({name: text for name in ("_elements", "_summary") if (text := once(values, name)) is not None})
+    parts = Parts(sorted(part.elements), part.summary, inclusions=False, unmet=False)
+    vain = unused(ctx.definitions, ctx.definitions.resource_types, parts)
+    ignored += left_out(request, [(next(iter(dropped), "_elements"), said) for dropped, said in vain])
     if (most := whole(values, "_count", largest, 999_999_999)) > largest:
         said = f"_count: a page has at most {largest} matches"
         ignored += (Issue("information", "too-costly", said, in_query("_count")),)
@@ -196,7 +199,7 @@ def _asked(ctx: Context, given: Taken, type_: str) -> Asked:
         None if since is None else dates.given("_since", since).low,
         days(once(values, "start"), once(values, "end")),
         min(most, largest),
-        part_of(part),
+        part,
         once(values, "_cursor"),
         tuple((name, text) for name in PARAMETERS[type_] for text in values.get(name, ())),
         ignored,

@@ -94,7 +94,7 @@ def _asked(ctx: Context, request: Request) -> tuple[int, Pairs, tuple[Issue, ...
             most.append(value)
         else:
             left.append((name, "max: has no value"))
-    return whole({"max": [*most]}, "max", 1, MOST), tuple(pairs), left_out(request, left)
+    return whole({"max": [*most]}, "max", 1, MOST), tuple(pairs), (*request.ignored, *left_out(request, left))
 
 
 def _entries(ctx: Context, query: Query, found: Iterable[Stored], issues: Sequence[Issue]) -> Iterator[bytes]:

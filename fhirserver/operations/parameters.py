@@ -67,15 +67,15 @@ def leniently(ctx: Context, request: Request, operation: str, known: Collection[
             left.append((name, f"{name}: has no value"))
         else:
             found.setdefault(name, []).append(value)
-    return Taken(found, left_out(request, left))
+    return Taken(found, (*request.ignored, *left_out(request, left)))
 
 
 def left_out(request: Request, left: Sequence[tuple[str, str]]) -> tuple[Issue, ...]:
-    """A warning for each (name, sentence), with those of the request. Who asked to be refused is."""
+    """A warning for each (name, sentence). Who asked to be refused is."""
     if left and request.strict:
         raise invalid(left[0][1], left[0][0], code="not-supported")
     issues = [Issue("warning", "not-supported", f"{sentence}; it was ignored", name) for name, sentence in left]
-    return (*request.ignored, *located(request, issues))
+    return (*located(request, issues),)
 
 
 def outcome(issues: Sequence[Issue]) -> list[dict[str, Any]]:

@@ -209,6 +209,8 @@ IGNORED = [
     ("_sort=date", "http._sort", "has no parameter '_sort' here"),
     ("_since=", "http._since", "_since: has no value"),
     ("_pretty=foo", "http._pretty", "_pretty: 'foo' is neither true nor false"),
+    ("_elements=name,nmae", "http._elements", "_elements: nmae is no element at the top of what is searched"),
+    ("_elements=code&_summary=true", "http._summary", "_elements says which parts are wanted"),
 ]
 
 
