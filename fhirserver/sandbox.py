@@ -7,7 +7,7 @@ nobody. They come with demo patients alone.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -40,6 +40,7 @@ _A_TO_J = (
 _K_TO_S = ("kelp", "lagoon", "maple", "meadow", "nectar", "opal", "otter", "pebble", "quartz", "raven", "saffron")
 _T_TO_Z = ("thistle", "tundra", "umber", "violet", "willow", "yarrow", "zephyr")
 WORDS = (*_A_TO_J, *_K_TO_S, *_T_TO_Z)
+Who = dict[str, Any]  # what an account is created with
 READS = "launch launch/patient launch/encounter openid fhirUser patient/*.rs offline_access online_access"
 
 
@@ -60,9 +61,12 @@ async def furnish(ctx: Context) -> list[Login]:
     if kept is None:
         raise RuntimeError("an upsert found nothing")
     logins = []
-    async for role, who in _people(ctx):
+    for role, who_is in _WHO.items():
         password = kept["passwords"][role]
         if await users.by_login(ctx.auth, role) is None:
+            who = await who_is(ctx)
+            if who is None:
+                continue
             hash_ = await passwords.hashed(password)
             await users.create(ctx.auth, role, roles=[role], password=hash_, verified=True, **who)
         logins.append(Login(role, role, password))
@@ -70,16 +74,22 @@ async def furnish(ctx: Context) -> list[Login]:
     return logins
 
 
-async def _people(ctx: Context) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-    """(role, who they are): the patient with the most observations, somebody who treats, and an administrator."""
+async def _patient(ctx: Context) -> Who | None:
+    """The patient with the most observations; those that name nobody, or somebody elsewhere, do not count."""
     busiest: list[Document] = [
+        {"$match": {"deleted": None, "sort.patient": {"$regex": "^Patient/"}}},
         {"$group": {"_id": "$sort.patient", "n": {"$sum": 1}}},
         {"$sort": {"n": -1, "_id": 1}},
         {"$limit": 1},
     ]
     for found in await ctx.store.aggregate("Observation", busiest):
         id_ = found["_id"].partition("/")[2]
-        yield "patient", {"name": await _name(ctx, "Patient", id_), "patient": id_, "fhir_user": found["_id"]}
+        return {"name": await _name(ctx, "Patient", id_), "patient": id_, "fhir_user": found["_id"]}
+    return None
+
+
+async def _practitioner(ctx: Context) -> Who | None:
+    """Somebody who treats."""
     first: list[Document] = [
         {"$match": {"deleted": None}},
         {"$sort": {"_id": 1}},
@@ -88,8 +98,15 @@ async def _people(ctx: Context) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     ]
     for found in await ctx.store.aggregate("Practitioner", first):
         who = await _name(ctx, "Practitioner", found["_id"])
-        yield "practitioner", {"name": who, "fhir_user": f"Practitioner/{found['_id']}"}
-    yield "admin", {"name": "Administrator"}
+        return {"name": who, "fhir_user": f"Practitioner/{found['_id']}"}
+    return None
+
+
+async def _administrator(_: Context) -> Who | None:
+    return {"name": "Administrator"}
+
+
+_WHO = {"patient": _patient, "practitioner": _practitioner, "admin": _administrator}
 
 
 async def _name(ctx: Context, type_: str, id_: str) -> str:
