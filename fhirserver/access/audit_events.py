@@ -68,6 +68,19 @@ class Author(NamedTuple):
     person: str | None
     token: str | None
 
+    def about(self, patient: str | None) -> Author:
+        """As an event about a patient names them."""
+        return self if self.person is None or _in_record_of(self.person, patient) else self._replace(person=None)
+
+
+def _in_record_of(person: str, patient: str | None) -> bool:
+    """Whether an event about a patient may refer to who did it.
+
+    Of who is a patient, too, only in their own record: what they did for others would lie there, for their own proxies
+    and apps to read.
+    """
+    return person == patient or not person.startswith("Patient/")
+
 
 def author_of(caller: Caller) -> Author:
     return Author(caller.client or caller.name, caller.user, caller.fhir_user, caller.token)
@@ -129,7 +142,7 @@ def account_event(happening: Happening, *, recorded: str, site: str) -> Resource
     """Of a log-in, a log-out, a launch, a change of an account: who did it, and to whose; of who failed, to whose."""
     code, display = ACCOUNTS.get(happening.kind, OTHER)
     who: Resource = {"identifier": {"value": happening.actor}} if happening.actor else {"display": "not known"}
-    if happening.person:
+    if happening.person and _in_record_of(happening.person, happening.patient and f"Patient/{happening.patient}"):
         who["reference"] = happening.person
     agent: Resource = {"who": who, "requestor": True}
     if happening.address:

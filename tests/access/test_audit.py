@@ -485,3 +485,28 @@ def test_retention_beside_it_spoils_no_verdict(kept: World, monkeypatch: pytest.
     verdict = checked(kept)
     assert verdict.breaks == ()
     assert 20 <= verdict.lines < 30
+
+
+def test_what_a_patient_did_for_another_is_in_the_record_of_the_other_alone(world: World, apps: Apps) -> None:
+    """Their own proxies and apps read what lies in their own."""
+
+    async def made(ctx: Context) -> str:
+        of_two = {"patient": "q", "fhir_user": "Patient/q", "proxy_for": ["p"]}
+        return (await users.create(ctx.auth, "helper", roles=["patient"], **of_two)).id
+
+    user = inside(world.served, made)
+    helper = apps(world.served, "user/*.rs", user=user)
+    own = apps(world.served, "patient/*.rs", patient="q")
+    asked = {
+        f"of-{n}": url
+        for n, url in enumerate(("Observation/o", "Observation?patient=p", "Observation?code=none&patient=p"))
+    }
+    for name, url in asked.items():
+        assert helper.get(url, headers={"X-Request-Id": name}).status_code == 200
+        for event in (events := told(world, name)):
+            assert {each["who"]["identifier"]["value"] for each in event["agent"]} >= {user}
+        assert events
+    assert helper.get("Patient/q", headers={"X-Request-Id": "of-own"}).status_code == 200
+    seen = own.get("AuditEvent?_count=500").text
+    assert [name for name in (*asked, "of-own") if name in seen] == ["of-own"]
+    assert '"reference":"Patient/q"' in json.encode(told(world, "of-own")[0]["agent"]).decode()
