@@ -14,7 +14,7 @@ from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
 from fhirserver.interactions.lifting import check_lifting, check_permitting
-from fhirserver.interactions.referred import named_by, shared_in
+from fhirserver.interactions.referred import named_by, shared_in, shown_by
 from fhirserver.interactions.sight import current_all, held_within, within_reach
 from fhirserver.search.criteria import Criterion
 from fhirserver.search.joined import EVERYTHING, NOTHING
@@ -113,7 +113,7 @@ async def _check_named(
         return
     known = await named_by(ctx, records) if records else {}
     for type_, ids in added.items():
-        left = ids - known.get(type_, frozenset())
+        left = ids - await shown_by(ctx, records, known, type_)
         there = await ctx.store.read_stored(type_, left)
         own = {each.id for each in there if not {*records}.isdisjoint(each.compartments)}
         own |= {id_ for id_ in left if f"{type_}/{id_}" == ctx.caller.fhir_user}

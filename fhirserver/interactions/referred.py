@@ -55,9 +55,16 @@ async def named_by(ctx: Context, references: Sequence[str]) -> Named:
         if {"url", "version"} <= ctx.registry[type_].keys():  # a definition: a device has a URL, and is none
             defined: dict[str, Any] = {"search.url": {"$in": sorted(urls)}, "deleted": None}
             ids.setdefault(type_, set()).update(await matching_ids(ctx.store, type_, defined, MOST))
-    if "Binary" in ids:
-        ids["Binary"] -= await _withheld(ctx, references, sorted(ids["Binary"]))
     return {type_: frozenset(found) for type_, found in ids.items()}
+
+
+async def shown_by(ctx: Context, references: Sequence[str], named: Named, type_: str) -> frozenset[str]:
+    """Of what these records name, the resources of a type that they show.
+
+    Whose a Binary is, is asked for Binaries alone: who reaches none learns nothing by how long that takes.
+    """
+    ids = named.get(type_, frozenset())
+    return ids - await _withheld(ctx, references, sorted(ids)) if type_ == "Binary" and ids else ids
 
 
 async def _left(ctx: Context, type_: str, filter_: dict[str, Any]) -> dict[str, Any]:

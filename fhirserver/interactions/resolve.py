@@ -25,7 +25,7 @@ from fhirserver.interactions.hierarchies import Far, in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.opening import patients_of
 from fhirserver.interactions.partial import Fragment, Lack, Unindexed
-from fhirserver.interactions.referred import Named, named_by
+from fhirserver.interactions.referred import Named, named_by, shown_by
 from fhirserver.interactions.terminology import service
 from fhirserver.search.bounds import narrowed
 from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers, related
@@ -175,7 +175,7 @@ class _Resolution:
     async def _referred_from(self, references: tuple[str, ...]) -> Criterion:
         if references not in self._found.named:
             self._found.named[references] = await named_by(self._ctx, references)
-        ids = self._found.named[references].get(self._type, ())
+        ids = await shown_by(self._ctx, references, self._found.named[references], self._type)
         return Clause(self._ctx.registry[self._type]["_id"], None, tuple(sorted(ids)))
 
     def _inner(self, type_: str) -> _Resolution:
