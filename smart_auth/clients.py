@@ -91,6 +91,8 @@ async def add(auth: Auth, client: Client) -> None:
 
 async def remove(auth: Auth, id_: str) -> bool:
     """Whether there was one. What it holds ends with it, and the next of its name has to ask people anew."""
+    if not _id.fullmatch(id_):  # an API key, say, which holds what it may by a name of this kind
+        return False
     found = await auth["clients"].delete_one({"_id": id_})
     await auth["approvals"].delete_many({"client": id_})
     await revoke_all(auth, {"client": id_}, "client removed")

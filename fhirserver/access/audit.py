@@ -67,9 +67,12 @@ async def _keep(ctx: Context, asked: Asked, status: int) -> None:
         return
     interaction = interaction_of(asked.method, asked.path, asked.bundle)
     if interaction is not None:
-        author, site, now = author_of(ctx.caller), ctx.settings.base_url, ctx.now()
-        deeds = _deeds(ctx.trail, asked, interaction, status)
-        await ctx.ledger.add([text_of(Line(new_id(), now, site, deed, author, asked.request_id)) for deed in deeds])
+        site, now = ctx.settings.base_url, ctx.now()
+        lines = [
+            text_of(Line(new_id(), now, site, deed, author_of(ctx.caller, deed.patient), asked.request_id))
+            for deed in _deeds(ctx.trail, asked, interaction, status)
+        ]
+        await ctx.ledger.add(lines)
 
 
 def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> Iterator[Deed]:
@@ -100,7 +103,7 @@ def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> 
 async def emergency_audited(ctx: Context, patient: str, reason: str) -> None:
     """Keep the event of a record that is opened in an emergency, where the patient sees it."""
     recorded, site = instant(ctx.now()), ctx.settings.base_url
-    await _alone(ctx, emergency_event(author_of(ctx.caller), patient, reason, recorded=recorded, site=site))
+    await _alone(ctx, emergency_event(author_of(ctx.caller, patient), patient, reason, recorded=recorded, site=site))
 
 
 async def account_audited(ctx: Context, happening: Happening) -> None:

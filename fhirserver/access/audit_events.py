@@ -57,6 +57,7 @@ ACCOUNTS = {
 OTHER = ("110137", "User Security Attributes Changed")
 ACTIVITY, AUTHENTICATION = ("110100", "Application Activity"), ("110114", "User Authentication")
 FAILED = frozenset(("log-in-failed", "log-ins-turned-away", "second-factor-failed", "passkey-failed"))
+PATIENTS = "Patient/"
 IP_ADDRESS = "2"  # https://hl7.org/fhir/R4/valueset-network-type.html
 
 
@@ -68,22 +69,19 @@ class Author(NamedTuple):
     person: str | None
     token: str | None
 
-    def about(self, patient: str | None) -> Author:
-        """As an event about a patient names them."""
-        return self if self.person is None or _in_record_of(self.person, patient) else self._replace(person=None)
 
+def author_of(caller: Caller, patient: str | None) -> Author:
+    """Who asks, as an event names them that is about a patient (`Patient/1`), or about nobody.
 
-def _in_record_of(person: str, patient: str | None) -> bool:
-    """Whether an event about a patient may refer to who did it.
-
-    Of who is a patient, too, only in their own record: what they did for others would lie there, for their own proxies
-    and apps to read.
+    Who is a patient, too, is referred to in their own record only: what they did for others would lie there, for their
+    own proxies and apps to read.
     """
-    return person == patient or not person.startswith("Patient/")
-
-
-def author_of(caller: Caller) -> Author:
-    return Author(caller.client or caller.name, caller.user, caller.fhir_user, caller.token)
+    person = caller.fhir_user
+    if person is not None and person != patient and person.startswith(PATIENTS):
+        kept = {f"{PATIENTS}{each}" for each in (*caller.records, caller.patient) if each is not None}
+        if patient is not None or not kept <= {person}:
+            person = None
+    return Author(caller.client or caller.name, caller.user, person, caller.token)
 
 
 class Deed(NamedTuple):
@@ -142,7 +140,8 @@ def account_event(happening: Happening, *, recorded: str, site: str) -> Resource
     """Of a log-in, a log-out, a launch, a change of an account: who did it, and to whose; of who failed, to whose."""
     code, display = ACCOUNTS.get(happening.kind, OTHER)
     who: Resource = {"identifier": {"value": happening.actor}} if happening.actor else {"display": "not known"}
-    if happening.person and _in_record_of(happening.person, happening.patient and f"Patient/{happening.patient}"):
+    whose = f"{PATIENTS}{happening.patient}" if happening.patient else happening.person
+    if happening.person and (happening.person == whose or not happening.person.startswith(PATIENTS)):
         who["reference"] = happening.person
     agent: Resource = {"who": who, "requestor": True}
     if happening.address:
@@ -150,8 +149,9 @@ def account_event(happening: Happening, *, recorded: str, site: str) -> Resource
     subject: Resource = {"identifier": {"value": happening.subject}} if happening.subject else {"display": "no account"}
     entities = [{"what": subject, "type": _of_person(), "description": happening.kind}]
     if happening.patient:
-        patient = {"reference": f"Patient/{happening.patient}"}
-        entities.append({"what": patient, "type": _of_person(), "role": _role("1")})
+        entities.append(
+            {"what": {"reference": f"{PATIENTS}{happening.patient}"}, "type": _of_person(), "role": _role("1")}
+        )
     return {
         "resourceType": "AuditEvent",
         "type": _coding(DICOM, *(ACTIVITY if happening.kind == "launch" else AUTHENTICATION)),

@@ -63,7 +63,7 @@ class Form(NamedTuple):
 def _form_of(indexer: Indexer, line: Line, deed: Deed, author: Author) -> Form:
     types = tuple(reference.partition("/")[0] for reference in deed.references)
     has = deed.query is not None, deed.patient is not None, deed.emergency
-    return _form(indexer, author.about(deed.patient), line.site, deed.interaction, deed.outcome, types, *has)
+    return _form(indexer, author, line.site, deed.interaction, deed.outcome, types, *has)
 
 
 @lru_cache(maxsize=2_000)

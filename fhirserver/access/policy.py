@@ -74,7 +74,8 @@ def authorize(caller: Caller, interaction: str, type_: str | None) -> None:
     elif not any(
         permission in scope.permissions and (type_ is None or scope.type in ("*", type_)) for scope in caller.scopes
     ):
-        raise beyond(f"the scopes of this access token do not reach {interaction} on {type_ or 'the system'}")
+        said = f"the scopes of this access token do not reach {interaction} on {type_ or 'the system'}"
+        raise beyond(f"{said}: that takes one with {permission}, as in user/{type_ or '*'}.{permission}")
 
 
 def authorize_sending(caller: Caller) -> None:

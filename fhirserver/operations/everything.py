@@ -117,11 +117,10 @@ async def everything_of_all(ctx: Context, request: Request, type_: str, _: None)
         filters = await _filters(ctx, about, asked)
         rows = await records(ctx.store, filters, asked.most + 1, most, after, owned=ctx.trail is not None)
         fits = _fitting(ctx, rows, asked)
-        for row in rows[:fits]:
+        page, others = await _page(ctx, rows[:fits], about, asked)
+        for row in rows[: len(page)]:
             ctx.touched(f"{row.type}/{row.id}", row.compartments)
-        page = [Found(row.type, row.id, unpack(row.body)) for row in rows[:fits]]
-        others = await _referred(ctx, page, about, asked)
-    more = signed(ctx.secret, list(page[-1][:2]), f"{type_}/$everything") if len(rows) > fits else None
+    more = signed(ctx.secret, list(page[-1][:2]), f"{type_}/$everything") if len(rows) > len(page) else None
     return await _answer(ctx, request, asked, type_, page, others, more)
 
 
@@ -150,10 +149,9 @@ async def everything(ctx: Context, request: Request, type_: str, id_: str) -> An
         if after is None and since and type_ in _looked_at(type_, asked):
             rows.insert(0, Kept(type_, id_, focus["body"]))
         fits = _fitting(ctx, rows, asked)
-        page = [Found(row.type, row.id, unpack(row.body)) for row in rows[:fits]]
         patients = sorted(each for each in focus["compartments"] if each.startswith("Patient/"))
-        others = await _referred(ctx, page, About(type_, reference, tuple(patients)), asked)
-    more = _next(ctx, page[-1], (type_, id_), reference) if len(rows) > fits else None
+        page, others = await _page(ctx, rows[:fits], About(type_, reference, tuple(patients)), asked)
+    more = _next(ctx, page[-1], (type_, id_), reference) if len(rows) > len(page) else None
     return await _answer(ctx, request, asked, type_, page, others, more)
 
 
@@ -247,6 +245,24 @@ def _next(ctx: Context, last: Found, focus: Place, reference: str) -> str:
     return signed(ctx.secret, ["", ""] if last[:2] == focus else [last.type, last.id], reference)
 
 
+async def _page(
+    ctx: Context, rows: Sequence[Kept], about: About, asked: Asked
+) -> tuple[Sequence[Found], Sequence[Found]]:
+    """The rows of a page and what they refer to: of half as many where that is too much, down to one."""
+    page: Sequence[Found] = [Found(row.type, row.id, unpack(row.body)) for row in rows]
+    while True:
+        try:
+            return page, await _referred(ctx, page, about, asked)
+        except _TooMuch as too_much:
+            if len(page) < 2:
+                raise too_costly(str(too_much)) from None
+            page = page[: len(page) // 2]
+
+
+class _TooMuch(Exception):
+    """What a page refers to does not fit beside it."""
+
+
 async def _referred(ctx: Context, page: Sequence[Found], about: About, asked: Asked) -> list[Found]:
     """What a page refers to outside of the record. What is in the record comes on a page of its own."""
     here, paged = {each[:2] for each in page}, types_with(about.type)
@@ -262,9 +278,9 @@ async def _referred(ctx: Context, page: Sequence[Found], about: About, asked: As
     most = ctx.settings.max_response_bytes
     found = await referred(ctx.store, filters, REFERRED + 1, most)
     if len(found) > REFERRED:
-        raise too_costly(f"more than {REFERRED:,} resources would come with a page; lower _count")
+        raise _TooMuch(f"{page[0].type}/{page[0].id} refers to more than {REFERRED:,} resources; say _type")
     if sum(len(each.body) for each in page[1:]) + sum(size_of(each.body) for each in found) > most:
-        raise too_costly(f"with what it refers to the page is larger than {most:,} bytes; lower _count, or say _type")
+        raise _TooMuch(f"{page[0].type}/{page[0].id} and what it refers to are larger than {most:,} bytes; say _type")
     return await _released(ctx, [Found(each.type, each.id, unpack(each.body)) for each in found], own)
 
 

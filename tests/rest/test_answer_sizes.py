@@ -178,12 +178,34 @@ def test_a_page_of_everything_ends_early(small: Fhir, url: str) -> None:
     assert sorted(found) == sorted([*(f"Observation/{name}" for name in NAMES), "Media/large", "Patient/p"])
 
 
-@pytest.mark.parametrize("url", ["Patient?_include=Patient:general-practitioner", "Patient/p/$everything?_count=1"])
-def test_what_comes_with_a_page_and_does_not_fit_is_refused(small: Fhir, url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("Patient?_include=Patient:general-practitioner", "is larger than 20,000 bytes; lower _count"),
+        ("Patient/p/$everything", "Patient/p and what it refers to are larger than 20,000 bytes; say _type"),
+    ],
+)
+def test_what_comes_with_a_page_and_does_not_fit_is_refused(small: Fhir, url: str, said: str) -> None:
     answer = small.get(url)
     issue = answer.json()["issue"][0]
     assert (answer.status_code, issue["code"]) == (422, "too-costly")
-    assert "20,000 bytes; lower _count" in issue["diagnostics"]
+    assert said in issue["diagnostics"]
+
+
+def test_a_page_of_everything_is_as_small_as_what_it_refers_to_makes_it(serve: Serve) -> None:
+    fhir, rng = serve(max_response_bytes=MOST).client, Random(3)
+    fhir.put("Patient/q", {"resourceType": "Patient", "id": "q"})
+    for name in NAMES:
+        text = b64encode(rng.randbytes(3_000)).decode()
+        fhir.put(f"Practitioner/{name}", {"resourceType": "Practitioner", "id": name, "name": [{"text": text}]})
+        measured = {"resourceType": "Observation", "id": name, "status": "final", "code": {"text": "x"}}
+        who = {"subject": {"reference": "Patient/q"}, "performer": [{"reference": f"Practitioner/{name}"}]}
+        fhir.put(f"Observation/{name}", measured | who | {"note": [{"text": text}]})
+    for url in ("Patient/q/$everything", "Patient/$everything"):
+        found = [name for page in pages(fhir, url) for name in page]
+        assert sorted(found) == sorted(
+            [f"{type_}/{name}" for type_ in ("Observation", "Practitioner") for name in NAMES] + ["Patient/q"]
+        )
 
 
 def test_the_newest_of_all_codes_are_refused_where_they_do_not_fit(small: Fhir) -> None:
