@@ -38,8 +38,10 @@ Resource = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an embedded MongoDB."""
+    """The URL of an embedded MongoDB, which soon lets go of the files of a database that is dropped."""
     with embedded.start(tmp_path_factory.mktemp("mongodb"), cache_gb=0.25) as running:
+        with MongoClient[Resource](running.url) as client:
+            client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=0)
         yield running.url
 
 
