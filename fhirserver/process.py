@@ -25,6 +25,7 @@ from fhirserver.app import contexts, create_app
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir import json
 from fhirserver.interactions.load import Receipt, load
+from fhirserver.open_files import allow_many
 from fhirserver.rest.packets import Protocol
 from fhirserver.settings import Settings, default_base_url
 from fhirserver.store import embedded
@@ -61,6 +62,7 @@ def database(settings: Settings, *, share: bool = True) -> Iterator[Settings]:
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, then finish what is under way and stop the embedded database in order."""
+    allow_many()
     with stopping_in_order(), listening(settings.host, settings.port) as port, database(settings, share=False) as full:
         asyncio.run(prepare(full, say))
         for part in full.partitions().values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from fhirserver.store import embedded, mongod
 from fhirserver.store.connect import DatabaseRefused
 from fhirserver.store.embedded import REPLICA_SET, Embedded, start
 
+MANY = 1_500
 SERVER = """
 import sys, time
 from pathlib import Path
@@ -87,6 +89,19 @@ def test_it_starts_in_five_seconds_keeps_data_and_stops_clean(data: Path) -> Non
         assert ids(again.url) == ["kept"]
         assert again.url == database.url
     again.stop()  # a second time changes nothing
+
+
+def test_it_may_open_as_many_files_as_the_system_allows_though_a_shell_allows_few(data: Path) -> None:
+    few = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, {MANY}))\n"
+    server = subprocess.Popen([sys.executable, "-c", few + SERVER, str(data)], stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        pid = int(server.stdout.readline())
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(rf"Max open files +{MANY} ", limits), limits
+    finally:
+        server.terminate()
+        server.communicate()
 
 
 def test_only_this_user_and_this_machine_can_reach_it(data: Path) -> None:

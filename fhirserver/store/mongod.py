@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from fhirserver.open_files import allow_many
 from fhirserver.store.connect import OLDEST, DatabaseRefused
 
 INSTALL = (
@@ -94,6 +95,7 @@ def launch(
     program: str, data: Path, port: int, replica_set: str, cache_gb: float = CACHE_GB[0]
 ) -> subprocess.Popen[bytes]:
     """In a session of its own: Ctrl-C in the terminal reaches the server, which then stops mongod in order."""
+    allow_many()
     (data / "db").mkdir(exist_ok=True, mode=0o700)
     log = data / "mongod.log"
     if log.exists() and log.stat().st_size > LOG_BYTES:
