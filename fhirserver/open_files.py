@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import resource
 
-WANTED = 64_000
+WANTED, FEW = 64_000, 10_000  # a record with all types has some 2,500
 
 log = logging.getLogger(__name__)
 
 
 def allow_many() -> None:
-    """As many as MongoDB wants, or as the system allows this user."""
+    """As many as MongoDB wants, or as the system allows this user; a warning where these are few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
-    if most < WANTED:
-        log.warning("this system allows %d open files (ulimit -Hn), and MongoDB wants %d", most, WANTED)
+    if most < FEW:
+        log.warning("this system allows %d open files (ulimit -Hn); MongoDB wants %d", most, WANTED)
     if soft < most and soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

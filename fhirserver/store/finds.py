@@ -99,7 +99,7 @@ class Ordinary(NamedTuple):
             "sort": dict(self.sort),
             "limit": find.limit,
             "projection": dict.fromkeys(self.shown, 1),
-            "batchSize": find.limit,
+            "batchSize": find.limit + 1,  # a full one leaves a cursor, which costs two more round trips
         }
 
     def branches(self, find: Find, mark: Document) -> Sequence[Branch]:

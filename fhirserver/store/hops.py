@@ -61,7 +61,7 @@ async def referred_urls(store: Store, type_: str, filter_: Document, field: str,
     """
     await store.caught_up(type_)
     stages: list[dict[str, Any]] = [{"$match": filter_}, {"$group": {"_id": f"${field}"}}, {"$limit": limit}]
-    cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
+    cursor = await store[type_].aggregate(stages, batchSize=limit + 1, session=store.session)
 
     async def values() -> list[list[str]]:
         found: list[list[str]] = []
@@ -95,7 +95,7 @@ async def referred_ids(store: Store, type_: str, filter_: Document, field: str, 
             {"$group": {"_id": "$to"}},
         ]
     stages.append({"$limit": limit})
-    cursor = await store[type_].aggregate(stages, batchSize=limit, session=store.session)
+    cursor = await store[type_].aggregate(stages, batchSize=limit + 1, session=store.session)
     found = await timed(store, type_, {"pipeline": stages}, cursor.to_list())
     return [document["_id"].removeprefix(f"{target}/") for document in found]
 

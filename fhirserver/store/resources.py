@@ -141,7 +141,7 @@ class Store:
         if not wanted:
             return []
         command = {"find": type_, "filter": {"_id": {"$in": wanted}}, "projection": BODY | dict.fromkeys(fields, 1)}
-        return await documents(self, command | {"limit": len(wanted), "batchSize": len(wanted)})
+        return await documents(self, command | {"limit": len(wanted), "batchSize": len(wanted) + 1})
 
     async def read_stored(self, type_: str, ids: Iterable[str]) -> list[Stored]:
         return [stored(type_, document) for document in await self.read_many(type_, ids)]
@@ -154,7 +154,7 @@ class Store:
             return {}
         filter_ = {"_id": {"$in": wanted}, "deleted": None}
         command = {"find": type_, "filter": filter_, "projection": {"version": 1}}
-        found = await documents(self, command | {"limit": len(wanted), "batchSize": len(wanted)})
+        found = await documents(self, command | {"limit": len(wanted), "batchSize": len(wanted) + 1})
         return {document["_id"]: document["version"] for document in found}
 
     async def vread(self, type_: str, id_: str, version: int) -> Stored | None:

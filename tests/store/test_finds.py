@@ -160,6 +160,9 @@ def test_pages_that_are_full_take_one_round_trip(mongodb: str) -> None:
             assert wire.sent == ["aggregate"]
             await store.find("Observation", {}, [("_id", 1)], 3, stages=[{"$match": coded("a")}])
             assert wire.sent == ["aggregate", "aggregate"]
+            assert [len(each) for each in await asked(store, [coded("a")], 3)] == [3]
+            assert len(await store.read_many("Observation", ["00", "01"])) == 2
+            assert wire.sent == ["aggregate", "aggregate", "find", "find"]
 
     story(tell, mongodb)
 
