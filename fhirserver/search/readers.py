@@ -288,11 +288,11 @@ VALUES: Mapping[tuple[str, str | None], Callable[[str, Typed], Value]] = {
 
 def _prefixed(text: str) -> tuple[str, str]:
     """https://hl7.org/fhir/R4/search.html#prefix"""
-    if not _prefix.match(text):
-        return "eq", text
-    if text[:2] not in PREFIXES:
+    if text[:2] in PREFIXES:
+        return text[:2], text[2:]
+    if _prefix.match(text):
         raise invalid(f"{text[:2]!r} is not a prefix; the prefixes are {', '.join(PREFIXES)}")
-    return text[:2], text[2:]
+    return "eq", text
 
 
 def _targets(typed: Typed) -> tuple[str, ...]:

@@ -261,8 +261,18 @@ def test_what_is_gone_has_no_record(record: Fhir) -> None:
     assert record.get("Encounter/nowhere/$everything").status_code == 404
 
 
-def test_too_much_to_come_with_a_page_is_refused(record: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_too_much_would_come_with_a_page_it_is_smaller_or_refused(
+    record: Fhir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fhirserver.operations.everything.REFERRED", 2)
+    matches, url = 0, "Patient/ada/$everything"
+    while url:
+        page = record.bundle(url)
+        matches += sum(each["search"]["mode"] == "match" for each in page["entry"])
+        assert sum(each["search"]["mode"] == "include" for each in page["entry"]) <= 2
+        url = next((link["url"] for link in page["link"] if link["relation"] == "next"), "")
+    assert matches == len(MATCHES)
+    monkeypatch.setattr("fhirserver.operations.everything.REFERRED", 0)
     answer = record.get("Patient/ada/$everything")
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (422, "too-costly")
 
