@@ -14,7 +14,7 @@ from fhirserver.fhir.ids import new_id
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.interactions.consenting import sees_all
 from fhirserver.interactions.exchange import Answer, Request
-from fhirserver.interactions.links import page_url, signed, verified
+from fhirserver.interactions.links import page_after, page_url, signed, verified
 from fhirserver.interactions.resolve import Found
 from fhirserver.interactions.sight import current, outline, seen_now, within
 from fhirserver.interactions.sizes import fitting
@@ -70,9 +70,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     if more:
         last = page[-1]
         place = [last.updated.isoformat(), last.id, last.version, last.type]
-        links.append(
-            ("next", page_url(ctx.base_url, path, [*kept, ("_cursor", signed(ctx.secret, place, "_history"))]))
-        )
+        links.append(("next", page_after(page_url(ctx.base_url, path, kept), signed(ctx.secret, place, "_history"))))
     wanted = part(request)
     beginning = json.encode(f"{ctx.base_url}/").decode()[1:-1]
     entries = [_entry(ctx, version, wanted, beginning) for version in page]
