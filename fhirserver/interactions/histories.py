@@ -40,7 +40,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
     after = _place(verified(ctx.secret, values["_cursor"], "_history")) if "_cursor" in values else None
     total, tags = None, list[dict[str, str]]()
     found: list[Stored] = []
-    led = Found()
+    led, most = Found(), ctx.settings.max_response_bytes
     plain = count > 0 and after is None and span == Span() and ctx.store.session is None
     if id_ and type_ and plain and await sees_all(ctx, type_):
         found = await _of_one(ctx, type_, id_, count, led)
@@ -54,14 +54,14 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
         total = newest.version if span == Span() and ctx.caller.open else None
         if count:
             found = await _seen(
-                ctx, partial(history_of_one, ctx.store, newest, count + 1, span=span), count, after, "r", led
+                ctx, partial(history_of_one, ctx.store, newest, count + 1, most=most, span=span), count, after, "r", led
             )
     elif count:
         types = await _bounds(ctx, [type_] if type_ else await ctx.store.known_types(), led)
-        found = await _seen(ctx, partial(versions, ctx.store, types, count + 1, span=span), count, after, "s", led)
+        ask = partial(versions, ctx.store, types, count + 1, span=span, most=most)
+        found = await _seen(ctx, ask, count, after, "s", led)
         tags = await lacking_tags(ctx, types)
-    sizes = [size_of(each.packed) if each.packed else 0 for each in found]
-    fits = min(count, fitting(sizes, ctx.settings.max_response_bytes))
+    fits = min(count, fitting(_sizes(found), most))
     page, more = found[:fits], len(found) > fits
     path = "/".join((*request.path,))
     used = [*(pair for pair in request.pairs if pair[0] in PARAMETERS), *request.presentation]
@@ -80,15 +80,16 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
 
 async def _of_one(ctx: Context, type_: str, id_: str, count: int, led: Found) -> list[Stored]:
     """One version more than a page, if there are so many: of what the caller may read, whatever it is."""
+    most = ctx.settings.max_response_bytes
     async with Budget(ctx.store):
-        newest = await newest_of_one(ctx.store, type_, id_, count + 1)
+        newest = await newest_of_one(ctx.store, type_, id_, count + 1, most=most)
     if not newest:
         raise await absent(ctx, type_, id_, f"{type_}/{id_}")
-    if ctx.caller.open:
-        return newest
 
     async def ask(after: Place | None) -> list[Stored]:
-        return newest if after is None else await history_of_one(ctx.store, newest[0], count + 1, after=after)
+        if after is None:
+            return newest
+        return await history_of_one(ctx.store, newest[0], count + 1, most=most, after=after)
 
     found = await _seen(ctx, ask, count, None, "r", led)
     if found[:1] != newest[:1]:
@@ -100,16 +101,23 @@ Ask = Callable[..., Awaitable[list[Stored]]]
 
 
 async def _seen(ctx: Context, ask: Ask, count: int, after: Place | None, permission: str, led: Found) -> list[Stored]:
-    """One version more than a page, if there are so many that the caller may see."""
+    """One version more than a page, or than an answer holds, if there are so many that the caller may see."""
+    most = ctx.settings.max_response_bytes
     kept: list[Stored] = []
     async with Budget(ctx.store):
         while True:
             rows = await ask(after=after)
             kept += rows if ctx.caller.open else await seen_now(ctx, rows, permission, led)
-            if len(rows) <= count or len(kept) > count:
+            if len(kept) > count or fitting(_sizes(kept), most) < len(kept):
                 return kept[: count + 1]
+            if len(rows) <= count and sum(_sizes(rows)) <= most:  # of what is larger not all came
+                return kept
             last = rows[-1]
             after = Place(last.updated, last.id, last.version, last.type)
+
+
+def _sizes(found: Sequence[Stored]) -> list[int]:
+    return [size_of(each.packed) if each.packed else 0 for each in found]
 
 
 async def _bounds(ctx: Context, types: Sequence[str], led: Found) -> dict[str, Bounds]:

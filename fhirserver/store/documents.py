@@ -60,7 +60,7 @@ async def _up_to(batches: AsyncCommandCursor[Document], most: int, besides: int)
     size = 0
     async for document in batches:
         found.append(document)
-        size += size_of(document["body"]) if len(found) > besides else 0
+        size += size_of(document["body"]) if "body" in document and len(found) > besides else 0
         if size > most and len(found) > besides + 1:
             break
     await batches.close()

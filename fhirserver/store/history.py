@@ -49,6 +49,7 @@ class Span(NamedTuple):
 
 
 NO_SPAN = Span()
+COPIES = 2  # of a version at most: a crash may leave one behind
 
 
 async def history(
@@ -57,9 +58,13 @@ async def history(
     limit: int,
     *,
     span: Span,
+    most: int,
     after: Place | None = None,
 ) -> list[Stored]:
-    """At most `limit` versions of resources of these types. A copy that a crash left behind shows once."""
+    """At most `limit` versions of resources of these types, or more than `most` bytes of bodies (`store.documents`).
+
+    A copy that a crash left behind shows once.
+    """
     if not types:
         return []
     whole = span.high is not None  # which version was current needs all versions before it
@@ -68,7 +73,7 @@ async def history(
     branches = [
         (
             history_of(type_) if past else type_,
-            list(_branch(type_, past, bounds, span, None if whole else after, 2 * limit)),
+            list(_branch(type_, past, bounds, span, None if whole else after, COPIES * limit)),
         )
         for type_, bounds in types.items()
         for past in (False, True)
@@ -78,9 +83,9 @@ async def history(
         merge += _current_between(span)
         if after is not None:
             merge.append({"$match": {"$expr": {"$lt": [["$updated", "$id", "$version", "$type"], list(after)]}}})
-    merge += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": 2 * limit}]
+    merge += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": COPIES * limit}]
     with Budget(store):
-        rows = await union(store, branches, merge)
+        rows = await union(store, branches, merge, most=COPIES * most)
     if store.session is not None:
         rows.sort(key=itemgetter("updated", "id", "version", "type"), reverse=True)
     unique = {(row["type"], row["id"], row["version"]): row for row in rows}
@@ -97,7 +102,7 @@ class _Newest(NamedTuple):
         return find.limit <= FEW
 
     def alone(self, find: Find) -> Document:
-        return joined(self.branches(find, {}), dict(self.sort), 2 * find.limit)
+        return joined(self.branches(find, {}), dict(self.sort), COPIES * find.limit)
 
     def branches(self, find: Find, mark: Document) -> Sequence[Branch]:
         id_ = find.filter["_id"]
@@ -109,28 +114,28 @@ class _Newest(NamedTuple):
         return (self.collection, current), (history_of(self.collection), earlier)
 
 
-async def newest_of_one(store: Store, type_: str, id_: str, limit: int) -> list[Stored]:
-    """At most `limit` versions of a resource, newest first; none where there is no such.
+async def newest_of_one(store: Store, type_: str, id_: str, limit: int, *, most: int) -> list[Stored]:
+    """At most `limit` versions of a resource, newest first, or more than `most` bytes; none where there is no such.
 
     In no transaction, and in a `Budget`.
     """
     await store.caught_up(type_)
-    found = await asked(store, _Newest(type_), Find({"_id": id_}, limit))
+    found = await asked(store, _Newest(type_), Find({"_id": id_}, limit, COPIES * most))
     unique = {row["version"]: row for row in found}  # a copy of the current one may lie there since a crash
     return [stored(type_, row) for row in unique.values()][:limit]
 
 
 async def history_of_one(
-    store: Store, current: Stored, limit: int, *, span: Span = NO_SPAN, after: Place | None = None
+    store: Store, current: Stored, limit: int, *, most: int, span: Span = NO_SPAN, after: Place | None = None
 ) -> list[Stored]:
-    """At most `limit` versions of one resource, from the current one down or below a place."""
+    """At most `limit` versions of one, from the current one down or below a place, or more than `most` bytes."""
     if after is not None and span.low is not None and after.updated <= span.low:
         return []
     newest = [current] if after is None and _within(span, current.updated) else []
     below = min(after.version if after else current.version, current.version)
     found = newest
     if below > 1 and len(newest) < limit:  # a copy of the current one may lie there since a crash
-        found = newest + await _earlier(store, current, below, limit - len(newest), span)
+        found = newest + await _earlier(store, current, below, limit - len(newest), most, span)
     if span.low is None:
         return found
     at = next((place for place, version in enumerate(found) if version.updated <= span.low), limit)
@@ -141,13 +146,13 @@ def _within(span: Span, time: datetime) -> bool:
     return (span.since is None or time >= span.since) and (span.high is None or time < span.high)
 
 
-async def _earlier(store: Store, current: Stored, below: int, limit: int, span: Span) -> list[Stored]:
+async def _earlier(store: Store, current: Stored, below: int, limit: int, most: int, span: Span) -> list[Stored]:
     """A range of the index on `_id`."""
     type_, id_ = current.type, current.id
     filter_: Document = {"_id": {"$gte": _version(id_, MinKey()), "$lt": _version(id_, below)}}
     filter_ |= _written(span)
     with Budget(store):
-        found = await rows(store, history_of(type_), Find(filter_, limit), (("_id", -1),), BODY)
+        found = await rows(store, history_of(type_), Find(filter_, limit, most), (("_id", -1),), BODY)
     return [stored(type_, row | {"_id": id_, "version": row["_id"]["version"]}) for row in found]
 
 

@@ -12,6 +12,7 @@ from fhirserver.interactions import pages as gathered
 from fhirserver.interactions.sizes import AROUND, fitting
 from fhirserver.store import finds, union
 from fhirserver.store.finds import Find, Ordinary
+from fhirserver.store.history import _Newest
 from fhirserver.store.resources import Store
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def test_a_page_that_is_walked_to_ends_early_and_goes_on_there(serve: Serve, mon
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many documents each find read; a batch holds two, as if they were large."""
-    alone, ask, read = Ordinary.alone, finds.documents, []
+    alone, newest, ask, read = Ordinary.alone, _Newest.alone, finds.documents, []
 
     async def asked(store: Store, command: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
         found = await ask(store, command, **more)
@@ -117,9 +118,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def in_twos(self: Ordinary, find: Find) -> dict[str, Any]:
         return alone(self, find) | {"batchSize": 2}
 
+    def newest_in_twos(self: _Newest, find: Find) -> dict[str, Any]:
+        return newest(self, find) | {"cursor": {"batchSize": 2}}
+
     for module in (finds, union):
         monkeypatch.setattr(module, "documents", asked)
     monkeypatch.setattr(Ordinary, "alone", in_twos)
+    monkeypatch.setattr(_Newest, "alone", newest_in_twos)
     monkeypatch.setattr(union, "IN_ONE_BATCH", 2)
     return read
 
@@ -170,6 +175,28 @@ def test_a_page_of_a_history_ends_early(small: Fhir, url: str) -> None:
     found = [name for page in pages(small, url) for name in page]
     assert len(found) == len(set(found))
     assert {f"Binary/{name}" for name in NAMES} <= set(found)
+
+
+@pytest.mark.parametrize("url", ["Basic/changed/_history?_count=1000", "Basic/_history?_count=50"])
+def test_versions_that_have_no_room_are_not_read(serve: Serve, read: list[int], url: str) -> None:
+    fhir, rng = serve(max_response_bytes=MOST).client, Random(4)
+    for number in range(9):
+        if number == 5:
+            assert fhir.delete("Basic/changed").status_code == 204
+            continue
+        text = b64encode(rng.randbytes(30_000 if number == 2 else 4_500)).decode()
+        basic = {"resourceType": "Basic", "id": "changed", "code": {"text": text}}
+        assert fhir.put("Basic/changed", basic).status_code in (200, 201)
+    read.clear()
+    seen, sizes, link = [], [], url
+    while link:
+        answer = fhir.get(link)
+        seen += [each["response"]["etag"] for each in answer.json()["entry"]]
+        sizes.append(len(answer.content))
+        link = next((each["url"] for each in answer.json()["link"] if each["relation"] == "next"), "")
+    assert seen == [f'W/"{number}"' for number in range(9, 0, -1)]
+    assert sorted(sizes)[-2] <= MOST + 1_000 < sorted(sizes)[-1]
+    assert max(read) <= 8  # twice what fits, for a crash may have left each of them twice
 
 
 @pytest.mark.parametrize("url", ["Patient/p/$everything", "Patient/$everything"])
