@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import ANYONE
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome

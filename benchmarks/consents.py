@@ -18,7 +18,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import OPERATOR, Caller, Context
 from fhirserver.interactions.changes import written
 from fhirserver.interactions.exchange import Answer, Request

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import psutil
 from pydantic import SecretStr
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import ANYONE, Context
 from fhirserver.interactions.exchange import Request
 from fhirserver.interactions.route import perform

@@ -21,7 +21,8 @@ import uvicorn
 from pydantic import SecretStr
 
 from fhirserver import demo, files, sandbox
-from fhirserver.app import contexts, create_app
+from fhirserver.app import create_app
+from fhirserver.assembly import contexts
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir import json
 from fhirserver.interactions.load import Receipt, load

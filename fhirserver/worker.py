@@ -22,7 +22,7 @@ from celery.worker import state
 from kombu.exceptions import OperationalError
 from pymongo.errors import PyMongoError
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.bulk.jobs import perform, sweep
 from fhirserver.context import OPERATOR, Context
 from fhirserver.settings import Settings

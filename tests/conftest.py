@@ -23,7 +23,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pymongo import MongoClient
 from tls import TLS
 
-from fhirserver.app import contexts, create_app
+from fhirserver.app import create_app
+from fhirserver.assembly import contexts
 from fhirserver.bulk.jobs import perform, sweep
 from fhirserver.context import OPERATOR
 from fhirserver.rest.packets import Protocol

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from pymongo import AsyncMongoClient
 
-from fhirserver.app import assemble
+from fhirserver.assembly import assemble
 from fhirserver.cli.running import print_json, settings_with
 from fhirserver.interactions.capabilities import statement
 from fhirserver.settings import shown

@@ -12,7 +12,7 @@ from naive_consents import Who
 from record import code, pulse, resource, to
 from seam import person, service
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.store import emergencies
 
 if TYPE_CHECKING:

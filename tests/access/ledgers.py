@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from brief import briefly
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import Context
 
 if TYPE_CHECKING:

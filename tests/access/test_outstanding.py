@@ -13,7 +13,7 @@ from ledgers import inside, line
 from pymongo.errors import DocumentTooLarge
 from worlds import NEVER
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import Context
 from fhirserver.store.ledger import CHECKPOINTS, Ledger
 from fhirserver.store.outstanding import LINES, Pace
@@ -277,7 +277,7 @@ def test_where_no_events_can_be_made_requests_go_on_and_who_reads_events_is_refu
     def broken(*_: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("fhirserver.app._making", broken)
+    monkeypatch.setattr("fhirserver.assembly._making", broken)
     monkeypatch.setattr("fhirserver.store.outstanding.PACE", Pace(soon=0.01, latest=0.01, many=1, most=1))
     served = serve(open=False, secret=SECRET)
     system = apps(served, "system/*.cruds")

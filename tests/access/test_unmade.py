@@ -106,7 +106,7 @@ def world(serve: Serve, apps: Apps, slowly: None) -> Iterator[World]:
 
     inside(served, damaged)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fhirserver.app.event_of", partial(wording, defect=HERE + DEFECT))
+        patch.setattr("fhirserver.assembly.event_of", partial(wording, defect=HERE + DEFECT))
         served = serve(open=False, secret=SECRET, database=served.settings.database)
         scopes = "patient/*.rs", "patient/Observation.rs patient/Patient.rs"
         system = apps(served, "system/*.cruds")
@@ -292,7 +292,7 @@ def test_each_is_said_once_and_tried_once(
         tried.append(text)
         return wording(indexer, text)
 
-    monkeypatch.setattr("fhirserver.app.event_of", trying)
+    monkeypatch.setattr("fhirserver.assembly.event_of", trying)
 
     async def work(ctx: Context) -> tuple[list[int], Verdict]:
         await write(ctx, *range(1, MANY + 1))
@@ -324,7 +324,7 @@ def test_a_release_without_the_defect_makes_the_rest(left: Served, monkeypatch: 
         return await unmade(ctx)
 
     with monkeypatch.context() as patch:
-        patch.setattr("fhirserver.app.event_of", wording)
+        patch.setattr("fhirserver.assembly.event_of", wording)
         assert inside(left, before) == [DEFECT]
 
     async def after(ctx: Context) -> tuple[list[int], int, Verdict]:
@@ -385,7 +385,7 @@ def refused(indexer: Any, text: bytes) -> Any:
 def test_where_the_database_is_full_all_lines_stay_as_they_are(left: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of how it is with the database no line is to blame."""
     monkeypatch.setattr("fhirserver.store.faults.DISK_FULL", {53})
-    monkeypatch.setattr("fhirserver.app.event_of", refused)
+    monkeypatch.setattr("fhirserver.assembly.event_of", refused)
 
     async def work(ctx: Context) -> tuple[int, int]:
         await write(ctx, 1, 2, 3)
@@ -397,7 +397,7 @@ def test_where_the_database_is_full_all_lines_stay_as_they_are(left: Served, mon
 
 
 def test_what_the_database_refuses_stays_alone(left: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhirserver.app.event_of", refused)
+    monkeypatch.setattr("fhirserver.assembly.event_of", refused)
 
     async def work(ctx: Context) -> tuple[list[int], list[str]]:
         await write(ctx, 1, 2, 3)
@@ -450,7 +450,7 @@ def test_retention_of_lines_without_an_event(
     row: tuple[list[list[int]], dict[str, int], tuple[int, int, list[int]]],
 ) -> None:
     groups, lacking, left = row
-    monkeypatch.setattr("fhirserver.app.event_of", partial(wording, defect=lacking.get("not", 0)))
+    monkeypatch.setattr("fhirserver.assembly.event_of", partial(wording, defect=lacking.get("not", 0)))
 
     async def work(ctx: Context) -> tuple[int, int, list[int]]:
         await emptied(ctx)

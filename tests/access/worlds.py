@@ -81,7 +81,7 @@ class Same:
     def held(self) -> Iterator[None]:
         """By all servers that are started meanwhile."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("fhirserver.app.now", self.now)
+            patch.setattr("fhirserver.assembly.now", self.now)
             patch.setattr("fhirserver.fhir.ids.time", self)
             patch.setattr("fhirserver.fhir.ids.secrets", self)
             patch.setattr("fhirserver.search.contained.monotonic", lambda: self.at.timestamp())

@@ -18,7 +18,7 @@ from brief import briefly
 from looking import looked_at
 
 from fhirserver import sandbox
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import OPERATOR
 from fhirserver.interactions.load import load
 from smart_auth import clients

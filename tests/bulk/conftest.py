@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from brief import briefly
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import OPERATOR, Context
 from fhirserver.settings import Settings
 

@@ -25,7 +25,7 @@ from ports import free_port
 from pymongo import MongoClient
 
 from fhirserver import process, telemetry, worker
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.cli import main
 from fhirserver.settings import Settings
 from fhirserver.store.jobs import Job

@@ -14,7 +14,7 @@ import pytest
 from pymongo import MongoClient
 
 from fhirserver import files
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.bulk.jobs import perform, sweep
 from fhirserver.context import OPERATOR
 from fhirserver.fhir.definitions import r4

@@ -13,7 +13,7 @@ import pytest
 from brief import briefly
 from pymongo.errors import AutoReconnect
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.bulk.jobs import perform, sweep
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir.outcome import Outcome

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from brief import briefly
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.bulk.jobs import JOBS, Report, job
 from fhirserver.context import OPERATOR, Context
 from fhirserver.fhir import json

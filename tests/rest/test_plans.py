@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from brief import briefly
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import OPERATOR
 from fhirserver.fhir.units import UCUM
 from fhirserver.interactions.load import load

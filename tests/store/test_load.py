@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from fhirserver.app import contexts
+from fhirserver.assembly import contexts
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.interactions.exchange import Request
