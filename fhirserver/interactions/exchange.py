@@ -16,6 +16,7 @@ from fhirserver.fhir.places import Sent
 from fhirserver.store.versions import Stored
 
 Pairs = tuple[tuple[str, str], ...]
+_name = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
 _etag = re.compile(r'(?:W/)?"(?P<version>[^"]*)"')
 
 
@@ -57,13 +58,17 @@ class Answer:
 
 
 def located(request: Request, issues: Iterable[Issue]) -> list[Issue]:
-    """Issues that name a parameter by itself, with where it stands: in the URL, or in Parameters that were sent."""
+    """Issues that name a parameter by itself, with where it stands, or is missing: in the URL, or in Parameters."""
     places: dict[str | None, str] = {name: in_query(name) for name, _ in request.pairs}
     sent = request.body.get("parameter") if isinstance(request.body, dict) else None
     for index, parameter in enumerate(sent if isinstance(sent, list) else ()):
         name = parameter.get("name") if isinstance(parameter, dict) else None
         if isinstance(name, str):
             places.setdefault(name, f"Parameters.parameter[{index}]")
+    missing = "Parameters.parameter.where(name = '{}')".format if isinstance(sent, list) else in_query
+    for issue in issues:
+        if issue.code == "required" and issue.expression and _name.fullmatch(issue.expression):
+            places.setdefault(issue.expression, missing(issue.expression))
     return [issue._replace(expression=places.get(issue.expression, issue.expression)) for issue in issues]
 
 

@@ -71,7 +71,7 @@ async def history(ctx: Context, request: Request, type_: str | None, id_: str | 
         last = page[-1]
         place = [last.updated.isoformat(), last.id, last.version, last.type]
         links.append(("next", page_after(page_url(ctx.base_url, path, kept), signed(ctx.secret, place, "_history"))))
-    wanted = part(request)
+    wanted = part(ctx, request)
     beginning = json.encode(f"{ctx.base_url}/").decode()[1:-1]
     entries = [_entry(ctx, version, wanted, beginning) for version in page]
     body = bundle("history", entries, id_=new_id(), updated=ctx.now(), total=total, links=links, tags=tags)

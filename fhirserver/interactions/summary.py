@@ -5,7 +5,7 @@ A part is marked SUBSETTED, so that nobody writes it back by mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.definitions import Definitions, Element
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
+from fhirserver.search.unused import Parts, Unused, unused
 
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 ALWAYS = ("resourceType", "id", "meta")
@@ -31,10 +32,23 @@ class Part(NamedTuple):
     def whole(self) -> bool:
         return not self.elements and self.summary in ("false", "count")
 
+    def without(self, unused: Collection[Unused]) -> Part:
+        names = self.elements.difference(each.element for each in unused if each.element)
+        return Part("false" if any("_summary" in each.parameters for each in unused) else self.summary, names)
 
-def part(request: Request) -> Part:
-    """Of a read; searches take it from their Query."""
-    return part_of(dict(request.pairs))
+
+def part(ctx: Context, request: Request) -> Part:
+    """Of a read or a history; searches take it from their Query."""
+    asked = part_of(dict(request.pairs))
+    if not asked.elements:
+        return asked
+    types = ctx.definitions.resource_types.intersection(request.path[:1]) or ctx.definitions.resource_types
+    vain = [
+        *unused(ctx.definitions, types, Parts(sorted(asked.elements), asked.summary, inclusions=False, unmet=False))
+    ]
+    if vain and request.strict:
+        raise invalid(vain[0].sentence, next(iter(vain[0].parameters), "_elements"), code="not-supported")
+    return asked.without(vain)
 
 
 def part_of(values: Mapping[str, str]) -> Part:
@@ -52,7 +66,7 @@ def summarized(ctx: Context, request: Request, answer: Answer) -> Answer:
         if name not in PARAMETERS and request.strict:
             said = f"a read has no parameter {name[:80]}; it has _summary, _elements, _format and _pretty"
             raise invalid(said, name[:80], code="not-supported")
-    wanted = part(request)
+    wanted = part(ctx, request)
     return answer if wanted.whole else replace(answer, body=trim(ctx.definitions, answer.body, wanted))
 
 

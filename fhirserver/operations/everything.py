@@ -186,8 +186,9 @@ def _asked(ctx: Context, request: Request, type_: str) -> Asked:
     largest = ctx.settings.max_count
     part = part_of({name: text for name in ("_elements", "_summary") if (text := once(values, name)) is not None})
     parts = Parts(sorted(part.elements), part.summary, inclusions=False, unmet=False)
-    vain = unused(ctx.definitions, ctx.definitions.resource_types, parts)
-    ignored += left_out(request, [(next(iter(dropped), "_elements"), said) for dropped, said in vain])
+    vain = [*unused(ctx.definitions, ctx.definitions.resource_types, parts)]
+    ignored += left_out(request, [(next(iter(each.parameters), "_elements"), each.sentence) for each in vain])
+    part = part.without(vain)
     if (most := whole(values, "_count", largest, 999_999_999)) > largest:
         said = f"_count: a page has at most {largest} matches"
         ignored += (Issue("information", "too-costly", said, in_query("_count")),)

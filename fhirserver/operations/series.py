@@ -79,6 +79,8 @@ async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
     if method not in METHODS:
         raise invalid(f"method={method[:80]} is none of {', '.join(METHODS)}", "method")
     points = whole(values, "points", DEFAULT_POINTS, MOST_POINTS)
+    if method == "minmax" and points < 2:
+        raise invalid("points: minmax has two of each stretch of time, the smallest and the largest", "points")
     codes = [unescape(code) for code in split(once(values, "code") or "", ",")]
     async with Budget(ctx.store):
         dates = [str(date) for date in values.get("date", ())]
@@ -134,7 +136,7 @@ async def _points(ctx: Context, stages: list[Stage], fact: Row, method: str, poi
     if method == "lttb" and fact["count"] <= READ_WHOLE:
         rows = await ctx.store.aggregate("Observation", [*stages, {"$sort": {"time": 1, "_id": 1}}])
         return _standing_out(rows, points)
-    buckets = {"lttb": points * FOR_EACH_POINT, "minmax": max(1, points // 2), "mean": points}[method]
+    buckets = {"lttb": points * FOR_EACH_POINT, "minmax": points // 2, "mean": points}[method]
     grouped = await ctx.store.aggregate("Observation", [*stages, *_grouped(fact["first"], fact["last"], buckets)])
     if method == "mean":
         return [

@@ -157,6 +157,8 @@ class _Reader:
             match = _token.match(self.text, self.at)
             if match is None:
                 raise self.unexpected("a value")
+            if match[0][0] == "'" != match[0]:
+                raise refused(self.at, 'a string stands in double quotes: "')
             self.at = match.end()
             return match[0]
         match = _string.match(self.text, self.at)

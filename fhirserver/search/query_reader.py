@@ -203,11 +203,12 @@ class QueryReader:
             self.includes.extend(from_all(self.registry))
             return
         if forward and value == "*":
-            value = f"{self.type}:*"
-        elif value == "*" and not iterate and not self.containers:
+            self.includes.extend(including(f"{self.type}:*", self.registry, None))  # of a Binary there are none
+            return
+        if value == "*" and not iterate and not self.containers:
             self.revincludes.extend(to_one(self.registry, self.type))
             return
-        elif value == "*":
+        if value == "*":
             reason = "brings what refers to the matches of a type; further on, and of containers, name what is wanted"
             raise invalid(f"* {reason}: Observation:*, Condition:*", code="not-supported")
         toward = None if forward or iterate or self.containers else self.type

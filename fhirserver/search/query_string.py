@@ -125,11 +125,13 @@ def _parsed(
     unmet = "_containedType" in first.once and not contained
     parts = Parts(first.elements, summary, bool(includes or revincludes), unmet)
     answered = registry.definitions.resource_types if contained else types
-    for dropped, sentence in unused(registry.definitions, answered, parts):
+    elements = list(dict.fromkeys(first.elements))
+    for sentence, dropped, element in unused(registry.definitions, answered, parts):
         where = in_query(next((name for name, _ in used if name.partition(":")[0] in dropped), "_elements"))
         if strict:
             raise invalid(sentence, where, code="not-supported")
         ignored.append(Issue("warning", "not-supported", f"{sentence}; it was ignored", where))
+        elements = [each for each in elements if each != element]
         used = [pair for pair in used if pair[0].partition(":")[0] not in dropped]
         summary = "false" if "_summary" in dropped else summary
         includes, revincludes = ((), ()) if "_include" in dropped else (includes, revincludes)
@@ -145,7 +147,7 @@ def _parsed(
             includes=includes,
             revincludes=revincludes,
             summary=summary,
-            elements=tuple(dict.fromkeys(first.elements)),
+            elements=tuple(elements),
             cursor=first.once.get("_cursor"),
             explain=first.once.get("_explain") == "true",
             contained=first.once.get("_contained", "false"),

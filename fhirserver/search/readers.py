@@ -32,6 +32,7 @@ from fhirserver.search.values import fold
 from fhirserver.search.words import words
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+TRUTHS = "http://hl7.org/fhir/special-values|"  # true and false may be said to be of it
 MAX_DIGITS = 33  # one less than Decimal128 keeps: half a unit of the last digit needs one more
 MAX_EXPONENT = 6000
 MAX_LENGTH = 4096
@@ -133,8 +134,10 @@ def list_(text: str, typed: Typed) -> str:
 
 def token(text: str, typed: Typed) -> Token:
     """https://hl7.org/fhir/R4/search.html#token"""
-    if typed.boolean and text not in ("true", "false"):
-        raise invalid(f"{shown(text)!r} is neither true nor false")
+    if typed.boolean:
+        text = text.removeprefix(TRUTHS)
+        if text not in ("true", "false"):
+            raise invalid(f"{shown(text)!r} is neither true nor false")
     match [unescape(part) for part in split(text, "|")]:
         case [code]:
             return Token(None, code, typed.any_case)

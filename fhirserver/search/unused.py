@@ -24,17 +24,25 @@ class Parts(NamedTuple):
     unmet: bool
 
 
-def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iterator[tuple[frozenset[str], str]]:
-    """The parameters that are dropped for it (none where only a part of a value is), and the sentence that says so."""
+class Unused(NamedTuple):
+    """The sentence that says so, and what is dropped: whole parameters, or of `_elements` a name."""
+
+    sentence: str
+    parameters: frozenset[str] = frozenset()
+    element: str | None = None
+
+
+def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iterator[Unused]:
     if asked.elements and asked.summary not in ("false", "count"):
-        yield frozenset({"_summary"}), f"_summary={asked.summary}: _elements says which parts are wanted"
+        yield Unused(f"_summary={asked.summary}: _elements says which parts are wanted", frozenset({"_summary"}))
     elif asked.summary == "text" and asked.inclusions:
-        yield (
-            frozenset({"_include", "_revinclude"}),
+        yield Unused(
             "_include and _revinclude cannot be mixed with _summary=text, which is about the matches",
+            frozenset({"_include", "_revinclude"}),
         )
     if asked.unmet:
-        yield frozenset({"_containedType"}), "_containedType says what is answered by _contained=true or both"
+        sentence = "_containedType says what is answered by _contained=true or both"
+        yield Unused(sentence, frozenset({"_containedType"}))
     if not asked.elements:
         return
     known = _names(definitions, definitions.resource_types if asked.inclusions else types)
@@ -42,7 +50,7 @@ def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iter
         if name not in known:
             near = get_close_matches(name.partition(".")[0] if name[0].islower() else name, known, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            yield frozenset(), f"_elements: {name[:80]} is no element at the top of what is searched{hint}"
+            yield Unused(f"_elements: {name[:80]} is no element at the top of what is searched{hint}", element=name)
 
 
 def _names(definitions: Definitions, types: Iterable[str]) -> frozenset[str]:

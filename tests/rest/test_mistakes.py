@@ -83,6 +83,15 @@ def test_a_search_names_the_parameter_of_the_url(fhir: Fhir, path: str, place: s
     assert said in refused.json()["issue"][0]["diagnostics"]
 
 
+@pytest.mark.parametrize("path", ["Patient/1?_elements=nmae", "Patient/_history?_elements=nmae"])
+def test_elements_that_are_none_are_refused_where_that_is_asked_for(fhir: Fhir, path: str) -> None:
+    fhir.put("Patient/1", {"resourceType": "Patient", "id": "1"})
+    assert fhir.get(path).status_code == 200
+    refused = fhir.get(path, headers=STRICT)
+    assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (400, ["http._elements"])
+    assert "did you mean name?" in refused.json()["issue"][0]["diagnostics"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "place"),
     [

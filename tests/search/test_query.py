@@ -344,11 +344,14 @@ def test_what_has_no_effect_is_reported_or_refused(type_: str, text: str, senten
     assert dropped not in dict(query.used)
     assert (query.summary == "false") == (dropped in ("", "_summary", "_containedType"))
     assert (query.includes, query.revincludes) == ((), ())
+    assert query.elements == (("name",) if "_elements=name" in text and "name.family" not in text else ())
 
 
 @pytest.mark.parametrize(
     ("type_", "text"),
     [
+        ("Binary", "_include=*"),
+        ("Patient", "active=http://hl7.org/fhir/special-values|true"),
         ("Patient", "_elements=name,Patient.birthDate,id,meta,resourceType"),
         ("Observation", "_elements=valueQuantity,value"),
         ("Observation", "_elements=code,name&_include=Observation:subject"),
