@@ -36,6 +36,7 @@ from fhirserver.store import embedded
 
 Shape = Callable[[random.Random, "World"], tuple[str, str, Any]]
 PATIENTS, OBSERVATIONS = 200, 100
+LARGE, RECORD = "bench-large", 2_000  # a patient, and how many resources the record has
 CODES = ("8867-4", "8480-6", "8462-4", "29463-7", "8302-2")
 HEALTH = "/healthz"
 RESULTS = Path(__file__).parent / "results"
@@ -132,6 +133,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "history of one": lambda rng, world: ("GET", f"/Patient/{rng.choice(world.patients)}/_history", None),
     "$everything": lambda rng, world: ("GET", f"/Patient/{rng.choice(world.patients)}/$everything?_count=50", None),
+    f"$everything of {RECORD:,}": lambda rng, world: ("GET", f"/Patient/{LARGE}/$everything?_count={RECORD}", None),
     "$validate-code": lambda rng, world: (
         "GET",
         "/ValueSet/$validate-code?url=http://hl7.org/fhir/ValueSet/administrative-gender"
@@ -155,7 +157,8 @@ class Processes(NamedTuple):
     database: psutil.Process
 
     def cpu(self) -> tuple[float, float]:
-        return tuple(sum(process.cpu_times()[:2]) for process in self)  # type: ignore[return-value]
+        server, database = (sum(process.cpu_times()[:2]) for process in self)
+        return server, database
 
 
 async def run(
@@ -202,7 +205,7 @@ async def run(
 
 def running(data: Path) -> Iterator[tuple[str, Processes]]:
     """An open server on a data folder of its own."""
-    with serving("--open", "--data", str(data)) as (base, server):
+    with serving("--open", "--data", str(data), HEALTHMATE_MAX_COUNT=str(RECORD)) as (base, server):
         database = next(p for p in server.children(recursive=True) if p.name() == "mongod")
         yield base, Processes(server, database)
 
@@ -250,25 +253,35 @@ async def driver_alone(url: str) -> float:
 
 
 def filled(base: str) -> World:
-    patients: list[str] = []
+    patients = [f"bench-{number}" for number in range(PATIENTS)]
     observations: list[str] = []
     with httpx.Client(timeout=120) as client:
         for first in range(0, PATIENTS, 5):
             entries = []
-            for number in range(first, first + 5):
-                id_ = f"bench-{number}"
-                patients.append(id_)
-                put = {"method": "PUT", "url": f"Patient/{id_}"}
-                entries.append({"resource": patient(number) | {"id": id_}, "request": put})
-                for index in range(OBSERVATIONS):
-                    post = {"method": "POST", "url": "Observation"}
-                    entries.append({"resource": observation(id_, index + number), "request": post})
-            document = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
-            answer = client.post(base, json=document, headers={"Content-Type": "application/fhir+json"})
-            answer.raise_for_status()
-            locations = (e["response"]["location"] for e in answer.json()["entry"])
-            observations += [where.split("/")[1] for where in locations if where.startswith("Observation/")]
+            for number, id_ in enumerate(patients[first : first + 5], first):
+                entries += [put(patient(number) | {"id": id_}), *posts(id_, number, OBSERVATIONS)]
+            observations += told(client, base, entries)
+        told(client, base, [put(patient(PATIENTS) | {"id": LARGE}), *posts(LARGE, 0, RECORD - 1)])
     return World(patients, observations)
+
+
+def put(resource: dict[str, Any]) -> dict[str, Any]:
+    url = f"{resource['resourceType']}/{resource['id']}"
+    return {"resource": resource, "request": {"method": "PUT", "url": url}}
+
+
+def posts(who: str, first: int, number: int) -> list[dict[str, Any]]:
+    request = {"method": "POST", "url": "Observation"}
+    return [{"resource": observation(who, first + each), "request": request} for each in range(number)]
+
+
+def told(client: httpx.Client, base: str, entries: list[dict[str, Any]]) -> list[str]:
+    """The ids of the observations of a transaction."""
+    document = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    answer = client.post(base, json=document, headers={"Content-Type": "application/fhir+json"})
+    answer.raise_for_status()
+    locations = (each["response"]["location"] for each in answer.json()["entry"])
+    return [where.split("/")[1] for where in locations if where.startswith("Observation/")]
 
 
 def main(given: list[str] | None = None) -> None:
