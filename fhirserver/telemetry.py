@@ -6,7 +6,7 @@ import logging
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
 
@@ -16,11 +16,10 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
-def configure(level: str = "info", stream: TextIO | None = None) -> None:
-    """Send the whole process's log to this stream (stderr), once per process, from a root."""
-    stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(ReadableLines() if stream.isatty() else JsonLines())
+def configure(level: str) -> None:
+    """Send the whole process's log to stderr, once per process, from a root."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(ReadableLines() if sys.stderr.isatty() else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("pymongo", "asyncio", "uvicorn", "celery", "kombu", "amqp", "redis"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))

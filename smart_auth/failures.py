@@ -27,23 +27,23 @@ async def admit(auth: Auth, key: str, free: int = throttle.FREE) -> int:
     try:
         return await throttle.admit(auth, key, free)
     except Refused:
-        await _counted(auth, TURNED_AWAY)
+        await counted(auth, TURNED_AWAY)
         raise
 
 
 async def failed(auth: Auth, request: Request, kind: str, user: str | None, **details: Any) -> None:
     """Tell of it, or only count it."""
     subject = user or ""
-    number = await _counted(auth, subject)
+    number = await counted(auth, subject)
     if number == TOLD:
         details["rest"] = "more of this hour are counted only"
     if number <= TOLD:
         await events.record(auth, kind, "", subject, address=throttle.origin(auth, request), **details)
     else:
-        await _counted(auth, subject, "untold")
+        await counted(auth, subject, "untold")
 
 
-async def _counted(auth: Auth, subject: str, what: str = "failed") -> int:
+async def counted(auth: Auth, subject: str, what: str = "failed") -> int:
     """How many it is in this hour."""
     hour = auth.now().replace(minute=0, second=0, microsecond=0)
     document = await auth["failures"].find_one_and_update(

@@ -29,7 +29,7 @@ async def signing(auth: Auth) -> RSAKey:
     return RSAKey.import_key(newest["jwk"])
 
 
-async def rotate(auth: Auth, newest: Document | None = None) -> RSAKey:
+async def rotate(auth: Auth, newest: Document | None) -> RSAKey:
     """The next key after the newest. Of servers that make it at the same time, one does."""
     newest = newest or await _newest(auth)
     number = 1 if newest is None else newest["_id"] + 1

@@ -34,7 +34,7 @@ _workers = ThreadPoolExecutor(AT_ONCE, "passwords")
 _room = BoundedSemaphore(AT_ONCE + WAITING)
 
 
-class _Bcrypt(BcryptHasher):
+class Bcrypt(BcryptHasher):
     """As the systems that such hashes come from: bcrypt never saw more than 72 bytes."""
 
     def verify(self, password: str | bytes, hash: str | bytes) -> bool:
@@ -42,11 +42,11 @@ class _Bcrypt(BcryptHasher):
         return super().verify(raw[:BCRYPT_BYTES], hash)
 
 
-_hashes = PasswordHash((Argon2Hasher(), _Bcrypt()))
+_hashes = PasswordHash((Argon2Hasher(), Bcrypt()))
 
 
 async def hashed(password: str) -> str:
-    return await _worked(partial(_hashes.hash, password))
+    return await worked(partial(_hashes.hash, password))
 
 
 async def verified(password: str, hash_: str | None) -> tuple[bool, str | None]:
@@ -56,7 +56,7 @@ async def verified(password: str, hash_: str | None) -> tuple[bool, str | None]:
     """
     if not 1 <= len(password) <= LONGEST:
         password, hash_ = "no password", None
-    return await _worked(partial(_verified, password, hash_))
+    return await worked(partial(_verified, password, hash_))
 
 
 def _verified(password: str, hash_: str | None) -> tuple[bool, str | None]:
@@ -78,8 +78,8 @@ async def check_new(auth: Auth, password: str, personal: Sequence[str]) -> None:
     score, breached = auth.settings.password_score, auth.settings.breached_passwords
     if not SHORTEST <= len(password) <= LONGEST:
         raise invalid_request(f"a password has {SHORTEST} to {LONGEST} characters")
-    weakness = await _worked(partial(_weakness, password, tuple(personal), score))
-    if weakness is None and breached is not None and await _worked(partial(listed, password, breached)):
+    weakness = await worked(partial(_weakness, password, tuple(personal), score))
+    if weakness is None and breached is not None and await worked(partial(listed, password, breached)):
         weakness = "it is in a list of stolen passwords"
     if weakness is not None:
         raise invalid_request(f"this password is too easy to guess: {weakness}")
@@ -118,7 +118,7 @@ def listed(password: str, file: Path) -> bool:
         return lines.readline()[:40].upper() == wanted
 
 
-async def _worked(work: Callable[[], T]) -> T:
+async def worked(work: Callable[[], T]) -> T:
     if not _room.acquire(blocking=False):
         raise Refused("temporarily_unavailable", "too many log-ins at once; try again", 503, {"Retry-After": "2"})
     future = _workers.submit(work)

@@ -167,7 +167,7 @@ def _named(asked: Asked, concept: Concept, version: str | None, rules: Rules) ->
 async def _inferred(value_set: Canonical, present: Present, code: str) -> tuple[list[str], Held | None]:
     """The systems of which the value set holds the code; where there is none, what would have to be known for that."""
     found, unknown = [], None
-    for url in _systems(value_set, present):
+    for url in _systems(present):
         held = await holds(value_set, Code(url, code), present)
         if held.answer:
             found.append(url)
@@ -178,8 +178,8 @@ async def _inferred(value_set: Canonical, present: Present, code: str) -> tuple[
     return found, unknown
 
 
-def _systems(value_set: Canonical, present: Present) -> Iterable[str]:
-    """Of all parts, also of the value sets in it."""
+def _systems(present: Present) -> Iterable[str]:
+    """Of all parts of the value sets that are present."""
     urls: dict[str, None] = {}
     for each in present.value_sets.values():
         urls |= dict.fromkeys(present.url(part.system) for part in each.includes if part.system is not None)

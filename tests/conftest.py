@@ -33,7 +33,6 @@ from fhirserver.store import embedded
 from fhirserver.store.jobs import Job
 from smart_auth import passwords
 
-SHARED = Path(__file__).parent.parent.parent / "shared"
 Resource = dict[str, Any]
 
 
@@ -51,7 +50,7 @@ def quick_passwords() -> Iterator[None]:
     """Hashes of passwords of the same kind, that take next to no work: else they take half the time of many modules."""
     with pytest.MonkeyPatch.context() as patch:
         quick = Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1)
-        patch.setattr(passwords, "_hashes", PasswordHash((quick, passwords._Bcrypt())))
+        patch.setattr(passwords, "_hashes", PasswordHash((quick, passwords.Bcrypt())))
         yield
 
 

@@ -112,7 +112,7 @@ def standalone(tmp_path: Path) -> Iterator[int]:
     port = free_port()
     options = ["--dbpath", str(tmp_path), "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
     process = subprocess.Popen([find_mongod(), *options, "--logpath", str(tmp_path / "log")], stdout=subprocess.DEVNULL)
-    while not embedded._answers(port):
+    while not embedded.answers(port):
         time.sleep(0.05)
     yield port
     process.kill()
@@ -344,12 +344,12 @@ def test_a_server_generates_patients_once_shares_its_data_and_stops_in_order(tmp
         assert (data / "db" / "mongod.lock").read_bytes() == b""
     with server(data, "--demo", "1") as (process, base):
         assert httpx.get(f"{base}/Patient", params={"_summary": "count"}).json()["total"] == 2
-        orphan = embedded._locked_by(data / "db" / "mongod.lock")
+        orphan = embedded.locked_by(data / "db" / "mongod.lock")
         process.kill()
         output, _ = process.communicate()
         assert "Generating" not in output
     with server(data) as (process, base):
-        assert embedded._locked_by(data / "db" / "mongod.lock") == orphan
+        assert embedded.locked_by(data / "db" / "mongod.lock") == orphan
         assert httpx.get(f"{base}/Patient/ada").status_code == 200
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)

@@ -56,7 +56,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
     """A data folder; whatever a failing test leaves running on it is ended."""
     folder = tmp_path / "data"
     yield folder
-    pid = embedded._locked_by(folder / "db" / "mongod.lock")
+    pid = embedded.locked_by(folder / "db" / "mongod.lock")
     if pid and mongod.serves(pid, folder / "db"):
         os.kill(pid, signal.SIGKILL)
 
@@ -68,7 +68,7 @@ def killed_server(data: Path) -> Iterator[int]:
     try:
         assert server.stdout is not None
         pid = int(server.stdout.readline())
-        insert(embedded._state(data / "mongod.json").url(f"replicaSet={REPLICA_SET}"), "kept")
+        insert(embedded.state_in(data / "mongod.json").url(f"replicaSet={REPLICA_SET}"), "kept")
     finally:
         server.kill()
         server.communicate()
@@ -171,7 +171,7 @@ def only_files(database: Embedded) -> None:
 
 def only_launched(database: Embedded) -> None:
     process = mongod.launch(database.program, database.data, database.state.port, REPLICA_SET)
-    while not embedded._answers(database.state.port):
+    while not embedded.answers(database.state.port):
         time.sleep(0.02)
     process.kill()
     process.wait()
@@ -179,13 +179,13 @@ def only_launched(database: Embedded) -> None:
 
 def left_running_without_a_user(database: Embedded) -> None:
     mongod.launch(database.program, database.data, database.state.port, REPLICA_SET)
-    while not embedded._answers(database.state.port):
+    while not embedded.answers(database.state.port):
         time.sleep(0.02)
 
 
 def initiated_without_a_user(database: Embedded) -> None:
     process = mongod.launch(database.program, database.data, database.state.port, REPLICA_SET)
-    while not embedded._answers(database.state.port):
+    while not embedded.answers(database.state.port):
         time.sleep(0.02)
     host = f"127.0.0.1:{database.state.port}"
     with MongoClient(f"mongodb://{host}/?directConnection=true") as client:
@@ -200,8 +200,8 @@ def initiated_without_a_user(database: Embedded) -> None:
 )
 def test_a_first_start_that_was_interrupted_is_completed(data: Path, interrupted: Callable[[Embedded], None]) -> None:
     data.mkdir(mode=0o700)
-    embedded._keyfile(data / "keyfile")
-    state = embedded._state(data / "mongod.json")
+    embedded.keyfile(data / "keyfile")
+    state = embedded.state_in(data / "mongod.json")
     with (data / "server.lock").open("w") as lock:
         interrupted(Embedded(data, mongod.find_mongod(), 0.25, state, 0, lock, None))
     with start(data) as database:
@@ -254,7 +254,7 @@ def test_a_password_file_that_does_not_belong_to_the_database_is_refused(data: P
     (data / "mongod.json").write_text("{")
     with pytest.raises(DatabaseRefused, match="damaged"):
         start(data)
-    (data / "mongod.json").write_text(json.dumps(embedded.State("healthmate", "wrong", embedded._any_port())._asdict()))
+    (data / "mongod.json").write_text(json.dumps(embedded.State("healthmate", "wrong", embedded.any_port())._asdict()))
     with pytest.raises(DatabaseRefused, match=r"restore the ones this database was made with"):
         start(data)
 

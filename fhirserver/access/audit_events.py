@@ -248,7 +248,7 @@ def _coding(system: str, code: str, display: str) -> Resource:
     return {"system": system, "code": code, "display": display}
 
 
-def interaction_of(method: str, path: Sequence[str], bundle: str | None = None) -> str | None:
+def interaction_of(method: str, path: Sequence[str], bundle: str | None) -> str | None:
     """The code of https://hl7.org/fhir/R4/valueset-restful-interaction.html; None for what touches no data."""
     reads = method in ("GET", "HEAD")
     match [*path]:

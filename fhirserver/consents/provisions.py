@@ -21,7 +21,6 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.references import parse as parse_reference
 
 Json = Mapping[str, Any]
-ReadOne = Callable[[Any], Sequence[Any] | str]
 
 SCOPES = "http://terminology.hl7.org/CodeSystem/consentscope"
 ACTIONS = "http://terminology.hl7.org/CodeSystem/consentaction"

@@ -63,7 +63,7 @@ _statements: dict[tuple[str, bool], tuple[Registry, Supported, bytes]] = {}
 
 async def _cached(ctx: Context) -> bytes:
     """Made again when the search parameters or the profiles change. What is stored is told to those who may use it."""
-    profiles = await supported(ctx) if knows(ctx.caller, "terminology") else NONE
+    profiles = await supported(ctx) if knows(ctx.caller) else NONE
     key = ctx.base_url, profiles is NONE
     registry, listed, known = _statements.get(key, (None, None, b""))
     if registry is not ctx.registry or listed != profiles:

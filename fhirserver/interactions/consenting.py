@@ -148,7 +148,7 @@ async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     key = (who, trusted, type_, permission, labels, frozenset(related.items()))
     known_ = kept.worked_out(key, ctx.now())
     if known_ is None:
-        asked = [Asked(type_, each, ctx.now(), related) for each in _permissions(type_, permission)]
+        asked = [Asked(type_, each, ctx.now(), related) for each in _permissions(permission)]
         known_ = conjoined(*(shown_to(kept.alike, who, each, trusted, labels=labels) for each in asked))
         if known_ not in (EVERYTHING, NOTHING) and not (labels and isinstance(trusted, (AnyOf, CaredFor))):
             filter_ = criterion_filter(known_, ctx.now())  # nothing of it is left to be resolved
@@ -159,8 +159,8 @@ async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     return known_
 
 
-def _permissions(type_: str, permission: str) -> tuple[str, ...]:
-    """Who changes something has to see it; Consents are seen anyway."""
+def _permissions(permission: str) -> tuple[str, ...]:
+    """Who changes something has to see it; a search shows what a read does."""
     return (permission, "r") if permission in "ud" else ("r",) if permission == "s" else (permission,)
 
 
@@ -246,7 +246,7 @@ async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, per
     judged = Judged(version.id, version.compartments, said.updated, search)
 
     def held(party_: Party) -> bool:
-        asked = [Asked(version.type, each, now, related) for each in _permissions(version.type, permission)]
+        asked = [Asked(version.type, each, now, related) for each in _permissions(permission)]
         return all(meets(shown_to(rules, party_, each, trusted, labels=labels), judged) for each in asked)
 
     found = held(who)

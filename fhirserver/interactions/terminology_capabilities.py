@@ -32,7 +32,7 @@ class Version(NamedTuple):
 
 async def terminology_capabilities(ctx: Context) -> bytes:
     """What is stored is told to those who may use it; what R4 publishes, to everyone."""
-    stored = await known_systems(ctx) if knows(ctx.caller, "terminology") else []
+    stored = await known_systems(ctx) if knows(ctx.caller) else []
     statement: dict[str, Any] = {
         "resourceType": "TerminologyCapabilities",
         "url": f"{ctx.base_url}/metadata?mode=terminology",

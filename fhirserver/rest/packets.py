@@ -21,7 +21,7 @@ class Protocol(HttpToolsProtocol):
     _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        together = _Together(cast(asyncio.Transport, transport), self.loop)
+        together = Together(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, together))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,7 +76,7 @@ class Protocol(HttpToolsProtocol):
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(lines))
 
 
-class _Together:
+class Together:
     """A transport that holds back what is written until more is, or until this turn of the loop is over."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:

@@ -57,8 +57,8 @@ class Live:
         self.rules = Rules(published, Indexer(published.definitions, published, base_url), {})
         self._store = store
         self._published = published
-        self._enqueue = enqueue
-        self._server = uuid4().hex
+        self.enqueue = enqueue
+        self.server = uuid4().hex
         self._state = State(editions=self.rules.editions)
         self._former: list[Indexer] = []
         self._lock = asyncio.Lock()
@@ -83,14 +83,14 @@ class Live:
 
     async def enter(self) -> None:
         """Before anything is served. Until the state is read here, this server counts as one that is behind."""
-        await generations.beat(self._store, self._server, 0, EDITION)
+        await generations.beat(self._store, self.server, 0, EDITION)
         await self.renew()
         await self._settle()
         await self._beat()
 
     async def leave(self) -> None:
         with suppress(PyMongoError):
-            await generations.leave(self._store, self._server)
+            await generations.leave(self._store, self.server)
 
     async def renew(self) -> Rules:
         """The rules as the database has them now."""
@@ -149,7 +149,7 @@ class Live:
 
     async def _beat(self) -> None:
         before, generation = self._said, self._oldest
-        silent = await generations.beat(self._store, self._server, generation, EDITION)
+        silent = await generations.beat(self._store, self.server, generation, EDITION)
         self._said = generation
         if silent and self._late is None:
             self._late = before
@@ -230,9 +230,9 @@ class Live:
     async def _ask(self, type_: str, generation: int) -> None:
         """Another job where the last one is done and something is behind all the same."""
         key, arguments = f"{type_} {generation}", {"type": type_, "generation": generation}
-        job: Job = await self._enqueue(KIND, key, arguments)
+        job: Job = await self.enqueue(KIND, key, arguments)
         while job.state == "done":
-            job = await self._enqueue(KIND, _after(key, job), arguments)
+            job = await self.enqueue(KIND, _after(key, job), arguments)
 
 
 def _after(key: str, job: Job) -> str:

@@ -232,7 +232,7 @@ _element = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,127}")
 _whole = re.compile(r"[0-9]{1,9}")
 
 
-def _whole_number(text: str, least: int = 0) -> int:
+def _whole_number(text: str, least: int) -> int:
     if not _whole.fullmatch(text) or int(text) < least:
         raise invalid(f"{shown(text)!r} is not a whole number from {least} to 999999999")
     return int(text)

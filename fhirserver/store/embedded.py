@@ -118,7 +118,7 @@ def attach(data: Path) -> str | None:
     except FileNotFoundError:
         return None
     except DatabaseRefused:
-        state = _state(data / "mongod.json")
+        state = state_in(data / "mongod.json")
         with suppress(PyMongoError), _client(state.url("directConnection=true"), ADOPT_SECONDS) as client:
             client.admin.command("ping")
             return state.url(f"replicaSet={REPLICA_SET}")
@@ -127,14 +127,14 @@ def attach(data: Path) -> str | None:
 
 def _start(data: Path, mongod: str | None, cache_gb: float, lock: IO[str]) -> Embedded:
     program = find_mongod(mongod)
-    _keyfile(data / "keyfile")
-    state = _state(data / "mongod.json")
+    keyfile(data / "keyfile")
+    state = state_in(data / "mongod.json")
     if pid := _adoptable(data, state):
         _log.info("adopted the mongod that an earlier server left behind (pid %d)", pid)
         _ready(data, state, None)
         return Embedded(data, program, cache_gb, state, pid, lock, None)
     if not _free(state.port):
-        state = state._replace(port=_any_port())
+        state = state._replace(port=any_port())
     _write(data / "mongod.json", json.dumps(state._asdict()))
     process = launch(program, data, state.port, REPLICA_SET, cache_gb)
     try:
@@ -151,7 +151,7 @@ def _start(data: Path, mongod: str | None, cache_gb: float, lock: IO[str]) -> Em
 def _ready(data: Path, state: State, process: subprocess.Popen[bytes] | None) -> None:
     """Wait for the port, make the replica set and the user where they are missing, wait for the election."""
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(state.port):
+    while not answers(state.port):
         if process is not None and process.poll() is not None:
             raise DatabaseRefused(f"mongod ended while starting: {last_error(data / 'mongod.log')}")
         if time.monotonic() > deadline:
@@ -223,7 +223,7 @@ def _client(url: str, seconds: float = 10) -> Iterator[MongoClient[dict[str, Any
 def _adoptable(data: Path, state: State) -> int | None:
     """The pid of a mongod that already serves this folder; one that hangs is ended, for its journal is complete."""
     dbpath = data / "db"
-    pid = _locked_by(dbpath / "mongod.lock")
+    pid = locked_by(dbpath / "mongod.lock")
     if pid is None or not serves(pid, dbpath):
         return None
     try:
@@ -238,7 +238,7 @@ def _adoptable(data: Path, state: State) -> int | None:
     return pid if options["parsed"]["storage"]["dbPath"] == str(dbpath) else None
 
 
-def _locked_by(path: Path) -> int | None:
+def locked_by(path: Path) -> int | None:
     """mongod writes its pid into mongod.lock and empties the file when it ends in order."""
     try:
         return int(path.read_text())
@@ -267,18 +267,18 @@ def _lock(path: Path) -> IO[str]:
     return lock
 
 
-def _state(path: Path) -> State:
+def state_in(path: Path) -> State:
     try:
         return State(**json.loads(path.read_text()))
     except FileNotFoundError:
-        state = State("healthmate", secrets.token_urlsafe(32), _any_port())
+        state = State("healthmate", secrets.token_urlsafe(32), any_port())
     except (ValueError, TypeError) as error:
         raise DatabaseRefused(f"{path} is damaged; restore it from a backup: it holds the database password") from error
     _write(path, json.dumps(state._asdict()))
     return state
 
 
-def _keyfile(path: Path) -> None:
+def keyfile(path: Path) -> None:
     if not path.exists():
         _write(path, base64.b64encode(secrets.token_bytes(512)).decode())
 
@@ -294,7 +294,7 @@ def _write(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _any_port() -> int:
+def any_port() -> int:
     """Below the range that outgoing connections use, so that the port is still free next time."""
     ports = (secrets.choice(range(20_000, 32_000)) for _ in range(1000))
     return next(port for port in ports if _free(port))
@@ -310,7 +310,7 @@ def _free(port: int) -> bool:
         return True
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

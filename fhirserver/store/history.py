@@ -92,7 +92,7 @@ async def history(
     return [stored(row["type"], row | {"_id": row["id"]}) for row in unique.values()][:limit]
 
 
-class _Newest(NamedTuple):
+class Newest(NamedTuple):
     """Finds of the newest versions of a resource: its current one, and those before, in one round trip."""
 
     collection: str
@@ -120,7 +120,7 @@ async def newest_of_one(store: Store, type_: str, id_: str, limit: int, *, most:
     In no transaction, and in a `Budget`.
     """
     await store.caught_up(type_)
-    found = await asked(store, _Newest(type_), Find({"_id": id_}, limit, COPIES * most))
+    found = await asked(store, Newest(type_), Find({"_id": id_}, limit, COPIES * most))
     unique = {row["version"]: row for row in found}  # a copy of the current one may lie there since a crash
     return [stored(type_, row) for row in unique.values()][:limit]
 

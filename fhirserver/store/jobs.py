@@ -56,10 +56,6 @@ class Job(NamedTuple):
     created: datetime
     updated: datetime
 
-    @property
-    def ended(self) -> bool:
-        return self.state in ENDED
-
 
 def identity(kind: str, key: str) -> str:
     """One id for one kind and key, on every server: asked for twice it is one job."""

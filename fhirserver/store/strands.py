@@ -51,7 +51,7 @@ async def verify(store: Store, key: bytes) -> Verdict:
     """
     await store.caught_up(AUDIT_EVENT)
     notes = {note["_id"]: note async for note in store[CHECKPOINTS].find({})}
-    ends = await _ends(store)
+    ends = await strand_ends(store)
     await store.caught_up(AUDIT_EVENT)  # events are not made in the order of their lines
     unmade = await _unmade(store, key)
     lines, breaks = 0, list[Break]()
@@ -87,7 +87,7 @@ async def _note(store: Store, strand: str) -> Document:
     return await store[CHECKPOINTS].find_one({"_id": strand}) or {}
 
 
-async def _ends(store: Store) -> dict[str, int]:
+async def strand_ends(store: Store) -> dict[str, int]:
     """By strand, the highest number of an event: one key of the index for each."""
     found = {}
     for strand in await store[AUDIT_EVENT].distinct("ledger.strand"):

@@ -102,7 +102,7 @@ async def watch(store: Store, listeners: Sequence[Listener]) -> None:
                     each.lost()  # what was read before this began
                 for listener in listeners:
                     await listener.begin()
-                async for told, until in _gathered(stream, session):
+                async for told, until in gathered(stream, session):
                     if told is not None:
                         _tell(listeners, told)
                     if until is not None:
@@ -131,7 +131,7 @@ def _tell(listeners: Sequence[Listener], told: Told) -> None:
                 listener.hear(told)
 
 
-async def _gathered(stream: Stream, session: AsyncClientSession) -> AsyncIterator[tuple[Told | None, float | None]]:
+async def gathered(stream: Stream, session: AsyncClientSession) -> AsyncIterator[tuple[Told | None, float | None]]:
     """Each event, or None after silence, and until when all was told: None where this is far behind what is written.
 
     After an event that took a trip to the database the next gather for a while, but where more wait there.

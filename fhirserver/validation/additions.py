@@ -145,7 +145,7 @@ class Additions:
         refused = frozenset(element.types) - set(allowed) if element.choice and high != 0 else frozenset()
         if "Resource" in element.types and "Resource" not in allowed:
             refused = self.definitions.resource_types - set(allowed)
-        slices = sliced(self, spec, element, beside)
+        slices = sliced(self, spec, element)
         if not asks and not low and high is None and not refused and slices is None:
             return None
         return _part(

@@ -136,7 +136,7 @@ class Slices:
         return found
 
 
-def sliced(additions: Additions, spec: Spec, element: Element, beside: Spec | None) -> Slices | None:
+def sliced(additions: Additions, spec: Spec, element: Element) -> Slices | None:
     """The slices of an element, where they ask for anything."""
     if not spec.slices:
         return None
@@ -153,7 +153,7 @@ def sliced(additions: Additions, spec: Spec, element: Element, beside: Spec | No
             default = asks
             continue
         told = matcher(additions.definitions, slicing, each, element, asks)
-        within = sliced(additions, each, element, spec)
+        within = sliced(additions, each, element)
         slices.append(Slice(each.slice_name or "", each.min or 0, each.most, told, asks, within))
     plain = slicing.rules == "open" and not slicing.ordered
     if plain and not default and not any(s.low or s.asks or s.within or s.high is not None for s in slices):

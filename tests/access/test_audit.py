@@ -472,7 +472,7 @@ def test_retention_that_was_cut_off_leaves_a_ledger_that_is_whole(kept: World) -
 
 
 def test_retention_beside_it_spoils_no_verdict(kept: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    ends = strands._ends
+    ends = strands.strand_ends
 
     async def meanwhile(store: Store) -> dict[str, int]:
         found = await ends(store)
@@ -481,7 +481,7 @@ def test_retention_beside_it_spoils_no_verdict(kept: World, monkeypatch: pytest.
         await forget(store, KEY, line["updated"])
         return found
 
-    monkeypatch.setattr(strands, "_ends", meanwhile)
+    monkeypatch.setattr(strands, "strand_ends", meanwhile)
     verdict = checked(kept)
     assert verdict.breaks == ()
     assert 20 <= verdict.lines < 30

@@ -90,7 +90,7 @@ def test_there_is_the_same_work_for_a_name_that_is_none(smart: Smart, monkeypatc
     person(smart.settings, "grace")
     browser, counts = Browser(smart.settings), []
     asked: list[str] = []
-    record, counted = failures.events.record, failures._counted
+    record, counted = failures.events.record, failures.counted
 
     async def recorded(*args: Any, **more: Any) -> None:
         asked.append("event")
@@ -101,7 +101,7 @@ def test_there_is_the_same_work_for_a_name_that_is_none(smart: Smart, monkeypatc
         return await counted(*args)
 
     monkeypatch.setattr("smart_auth.events.record", recorded)
-    monkeypatch.setattr("smart_auth.failures._counted", counting)
+    monkeypatch.setattr("smart_auth.failures.counted", counting)
     for name in ("grace", "nobody"):
         asked.clear()
         assert browser.log_in(name, "wrong").status_code == 401

@@ -235,7 +235,7 @@ def test_a_crowd_is_told_to_come_back() -> None:
     held = Event()
 
     async def crowd() -> list[Any]:
-        waiting = [asyncio.ensure_future(passwords._worked(held.wait)) for _ in range(CROWD)]
+        waiting = [asyncio.ensure_future(passwords.worked(held.wait)) for _ in range(CROWD)]
         await asyncio.sleep(0)
         late = await asyncio.gather(passwords.verified("wrong", None), return_exceptions=True)
         held.set()

@@ -12,7 +12,7 @@ from fhirserver.interactions import pages as gathered
 from fhirserver.interactions.sizes import AROUND, fitting
 from fhirserver.store import finds, union
 from fhirserver.store.finds import Find, Ordinary
-from fhirserver.store.history import _Newest
+from fhirserver.store.history import Newest
 from fhirserver.store.resources import Store
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_a_page_that_is_walked_to_ends_early_and_goes_on_there(serve: Serve, mon
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many documents each find read; a batch holds two, as if they were large."""
-    alone, newest, ask, read = Ordinary.alone, _Newest.alone, finds.documents, []
+    alone, newest, ask, read = Ordinary.alone, Newest.alone, finds.documents, []
 
     async def asked(store: Store, command: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
         found = await ask(store, command, **more)
@@ -118,13 +118,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def in_twos(self: Ordinary, find: Find) -> dict[str, Any]:
         return alone(self, find) | {"batchSize": 2}
 
-    def newest_in_twos(self: _Newest, find: Find) -> dict[str, Any]:
+    def newest_in_twos(self: Newest, find: Find) -> dict[str, Any]:
         return newest(self, find) | {"cursor": {"batchSize": 2}}
 
     for module in (finds, union):
         monkeypatch.setattr(module, "documents", asked)
     monkeypatch.setattr(Ordinary, "alone", in_twos)
-    monkeypatch.setattr(_Newest, "alone", newest_in_twos)
+    monkeypatch.setattr(Newest, "alone", newest_in_twos)
     monkeypatch.setattr(union, "IN_ONE_BATCH", 2)
     return read
 

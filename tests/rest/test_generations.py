@@ -82,7 +82,7 @@ def told(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], Non
     async def inside(story: Story) -> None:
         async with contexts(settings) as one, contexts(settings) as two:
             servers = [replace(each[""], caller=OPERATOR) for each in (one, two)]
-            third = {"_id": {"$nin": [each.live._server for each in servers]}}  # which made the database, and is silent
+            third = {"_id": {"$nin": [each.live.server for each in servers]}}  # which made the database, and is silent
             await servers[0].store["servers"].update_many(third, A_MINUTE_AGO)
             await story(*servers)
 
@@ -92,7 +92,7 @@ def told(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Callable[[Story], Non
 async def silenced(*servers: Context) -> None:
     """As if nothing had been heard of them for a minute."""
     for ctx in servers:
-        await ctx.store["servers"].update_one({"_id": ctx.live._server}, A_MINUTE_AGO)
+        await ctx.store["servers"].update_one({"_id": ctx.live.server}, A_MINUTE_AGO)
 
 
 def test_what_a_server_writes_that_was_taken_for_dead_is_found_in_the_end(told: Callable[[Story], None]) -> None:
@@ -152,14 +152,14 @@ def test_a_job_that_could_not_be_asked_for_is_asked_for_again(
     async def story(one: Context, other: Context) -> None:
         await silenced(other)
         await put(one, ada("a"))
-        enqueue = one.live._enqueue
+        enqueue = one.live.enqueue
 
         async def away(*_: Any) -> None:
             raise AutoReconnect("the database is away")
 
-        monkeypatch.setattr(one.live, "_enqueue", away)
+        monkeypatch.setattr(one.live, "enqueue", away)
         await put(one, NICKNAME)
-        monkeypatch.setattr(one.live, "_enqueue", enqueue)
+        monkeypatch.setattr(one.live, "enqueue", enqueue)
         await one.live.pulse()
         await work(one)
         assert await found(one) == "a"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fhirserver.rest.packets import _Together
+from fhirserver.rest.packets import Together
 
 if TYPE_CHECKING:
     from conftest import Fhir
@@ -38,7 +38,7 @@ def written(*actions: str) -> list[bytes]:
 
     async def story() -> list[bytes]:
         wire = Wire()
-        together = _Together(wire, asyncio.get_running_loop())
+        together = Together(wire, asyncio.get_running_loop())
         for action in actions:
             if action == "|":
                 await asyncio.sleep(0)

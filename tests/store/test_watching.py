@@ -14,7 +14,7 @@ from fhirserver.epochs import Epochs
 from fhirserver.store.connect import connect
 from fhirserver.store.ending import ended
 from fhirserver.store.resources import Store
-from fhirserver.store.watching import Listener, Told, _gathered, nobody, watch
+from fhirserver.store.watching import Listener, Told, gathered, nobody, watch
 
 SECRET = "secret|"
 
@@ -146,7 +146,7 @@ def test_what_is_told_long_after_it_was_written_keeps_nothing() -> None:
 
     async def tell() -> list[tuple[Any, float | None]]:
         found = []
-        async for told, until in _gathered(oplog, oplog):
+        async for told, until in gathered(oplog, oplog):
             found.append((told and told.id, until))
             await asyncio.sleep(0.01)
         return found
