@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 

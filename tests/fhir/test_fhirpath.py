@@ -1,17 +1,15 @@
 """FHIRPath: what the official suite does not ask."""
 
 import json
-import tarfile
 import warnings
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from official import EXAMPLES, beside, examples
 
 from fhirserver.fhir import json as fhir_json
 from fhirserver.fhir.definitions import Constraint, r4, search_table
@@ -19,7 +17,6 @@ from fhirserver.fhir.fhirpath import Expression, FhirPathError, Hooks, Node, com
 from fhirserver.fhir.fhirpath.invariants import CORRECTIONS, invariant
 from fhirserver.fhir.fhirpath.narrative import html_checks
 
-EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 PATIENT: dict[str, Any] = {
     "resourceType": "Patient",
     "id": "p",
@@ -466,14 +463,7 @@ DISAGREEMENTS = {
 }
 
 
-@cache
-def examples() -> dict[str, bytes]:
-    with tarfile.open(EXAMPLES) as archive:
-        members = {name: archive.extractfile(f"examples-r4/{name}.json") for name in COMPARED}
-        return {name: member.read() for name, member in members.items() if member is not None}
-
-
-@pytest.mark.skipif(not EXAMPLES.exists(), reason="the R4 examples are not in ../shared/data")
+@beside(EXAMPLES)
 @pytest.mark.parametrize("name", COMPARED)
 def test_fhirpathpy_gives_the_same_answers(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():

@@ -1,29 +1,17 @@
-"""The official FHIRPath test suite for R4: https://github.com/FHIR/fhir-test-cases/blob/master/r4/fhirpath
-
-The suite and the examples it reads lie beside the repository, in ../shared; without them there is nothing to run.
-"""
+"""The official FHIRPath test suite for R4: https://github.com/FHIR/fhir-test-cases/blob/master/r4/fhirpath"""
 
 import json
-import tarfile
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 from lxml import etree
+from official import EXAMPLES, FHIRPATH, beside, examples
 
 from fhirserver.fhir import json as fhir_json
 from fhirserver.fhir.fhirpath import FhirPathError, compile_expression
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-SUITE = SHARED / "fhirpath" / "tests-fhir-r4.xml"
-EXAMPLES = SHARED / "examples-r4.tar.xz"
-
-pytestmark = pytest.mark.skipif(
-    not SUITE.exists() or not EXAMPLES.exists(),
-    reason="the official FHIRPath suite and the R4 examples are not in ../shared/data",
-)
+pytestmark = beside(FHIRPATH, EXAMPLES)
 
 # Every official case that this engine answers differently, and why.
 EXPECTED_FAILURES = {
@@ -37,10 +25,10 @@ EXPECTED_FAILURES = {
 }
 
 EXAMPLE_FILES = {
-    "patient-example.xml": "Patient-example.json",
-    "observation-example.xml": "Observation-example.json",
-    "questionnaire-example.xml": "Questionnaire-3141.json",
-    "appointment-examplereq.json": "Appointment-examplereq.json",
+    "patient-example.xml": "Patient-example",
+    "observation-example.xml": "Observation-example",
+    "questionnaire-example.xml": "Questionnaire-3141",
+    "appointment-examplereq.json": "Appointment-examplereq",
 }
 AGE = {
     "url": "http://example.com/fhir/StructureDefinition/patient-age",
@@ -107,7 +95,7 @@ class Case(NamedTuple):
 @cache
 def cases() -> list[Case]:
     found = []
-    for test in etree.parse(str(SUITE)).getroot().iter("test"):
+    for test in etree.parse(str(FHIRPATH)).getroot().iter("test"):
         expression = test.find("expression")
         outputs = tuple((output.get("type"), output.text or "") for output in test.findall("output"))
         found.append(
@@ -127,11 +115,8 @@ def cases() -> list[Case]:
 @cache
 def inputs() -> dict[str, Any]:
     found: dict[str, Any] = dict(WRITTEN)
-    with tarfile.open(EXAMPLES) as archive:
-        for name, file in EXAMPLE_FILES.items():
-            member = archive.extractfile(f"examples-r4/{file}")
-            assert member is not None
-            found[name] = fhir_json.resource(member.read())
+    for name, example in EXAMPLE_FILES.items():
+        found[name] = fhir_json.resource(examples()[example])
     found["observation-example.xml"]["extension"] = [AGE]
     return found
 

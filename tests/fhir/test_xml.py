@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tarfile
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
+from official import EXAMPLES, beside, examples
 
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
@@ -18,7 +17,6 @@ from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.xml import from_xml, to_xml
 from tests.fuzz.samples import TYPES, sample
 
-EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">'
 
 
@@ -45,14 +43,12 @@ def patient(inner: str) -> dict[str, Any]:
     return read(f'<Patient xmlns="http://hl7.org/fhir">{inner}</Patient>')
 
 
-@pytest.mark.skipif(not EXAMPLES.exists(), reason="the official examples are not beside the repository")
+@beside(EXAMPLES)
 @pytest.mark.parametrize("pretty", [False, True])
 def test_the_official_examples_come_back_the_same(pretty: bool) -> None:
-    with tarfile.open(EXAMPLES) as archive:
-        for member in archive:
-            if content := archive.extractfile(member):
-                resource = json.resource(content.read())
-                assert same(from_xml(to_xml(resource, r4(), pretty), r4())) == same(resource), member.name
+    for name, example in examples().items():
+        resource = json.resource(example)
+        assert same(from_xml(to_xml(resource, r4(), pretty), r4())) == same(resource), name
 
 
 EVERYTHING: dict[str, Any] = {

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from official import US_CORE, beside
 from pymongo import MongoClient
 
 from fhirserver import files
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from conftest import Fhir, Serve, Served
 
 Resource = dict[str, Any]
-PACKAGES = Path(__file__).parents[3] / "shared" / "data" / "packages"
 STRICT = {"Prefer": "handling=strict"}
 URL = "http://example.org/fhir/SearchParameter/"
 
@@ -387,10 +386,8 @@ def test_tenants_have_parameters_of_their_own(serve: Serve) -> None:
         assert "nickname" not in http.get(f"{base}/south/metadata").text
 
 
+@beside(US_CORE)
 def test_us_core_is_loaded_and_leaves_the_published_parameters_alone(served: Served) -> None:
-    package = PACKAGES / "hl7.fhir.us.core-6.1.0.tgz"
-    if not package.exists():
-        pytest.skip("no packages here")
     fhir = served.client
     race = {"url": "ombCategory", "valueCoding": {"system": "urn:oid:2.16.840.1.113883.6.238", "code": "2054-5"}}
     extension = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race", "extension": [race]}
@@ -400,7 +397,7 @@ def test_us_core_is_loaded_and_leaves_the_published_parameters_alone(served: Ser
     async def load_package() -> Receipt:
         async with contexts(served.settings) as found:
             (ctx,) = found.values()
-            source = files.opened(package)
+            source = files.opened(US_CORE)
             with source.raw:
                 conformance = files.package(source, r4(), print)
                 return await load(ctx, (each for each in conformance if each["resourceType"] == "SearchParameter"))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from lxml import etree
+from official import EXAMPLES, beside, examples
 
 from fhirserver.fhir import json
 
 pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
-EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 # why each is broken: tests/validation/test_valid_examples.py
 BROKEN = (
     "ActivityDefinition/blood-tubes-supply",
@@ -36,13 +33,6 @@ SORTED = msgspec.json.Encoder(decimal_format="number", order="sorted")
 XML = {"Content-Type": "application/fhir+xml"}
 AS_JSON = {"Accept": "application/fhir+json"}
 JSON = {"Content-Type": "application/fhir+json"}
-
-
-def examples() -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(EXAMPLES) as archive:
-        for member in archive:
-            if content := archive.extractfile(member):
-                yield member.name, content.read()
 
 
 def same(left: dict, right: dict) -> bool:
@@ -68,12 +58,12 @@ def canonical(node: Any) -> Any:
     return out
 
 
-@pytest.mark.skipif(not EXAMPLES.exists(), reason="the official examples are not beside the repository")
+@beside(EXAMPLES)
 def test_official_examples_survive_json_and_xml(fhir):
     def attempt(example: tuple[str, bytes]) -> str | None:
         name, content = example
         resource = json.resource(content)
-        resource.setdefault("id", Path(name).stem)
+        resource.setdefault("id", name)
         path = f"{resource['resourceType']}/{resource['id']}"
         answer = fhir.request("PUT", path, content=json.encode(resource), headers=JSON)
         if answer.status_code not in (200, 201):
@@ -87,6 +77,6 @@ def test_official_examples_survive_json_and_xml(fhir):
         return None
 
     with ThreadPoolExecutor(8) as pool:
-        verdicts = list(pool.map(attempt, examples()))
+        verdicts = list(pool.map(attempt, examples().items()))
     assert len(verdicts) == 711
     assert {verdict for verdict in verdicts if verdict} == {f"{broken} is refused" for broken in BROKEN}

@@ -1,12 +1,9 @@
 """What is stored for search, as tables: https://hl7.org/fhir/R4/search.html"""
 
 import re
-import tarfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +11,11 @@ from bson import encode
 from bson.decimal128 import Decimal128
 from hypothesis import given
 from hypothesis import strategies as st
+from official import EXAMPLES, beside, examples
 
+from fhirserver.fhir import json
 from fhirserver.fhir.dates import EARLIEST, LATEST
 from fhirserver.fhir.definitions import r4
-from fhirserver.fhir.json import decode
 from fhirserver.search import values
 from fhirserver.search.compartments import compartments, parameters_for, types_in
 from fhirserver.search.expressions import member, parse, routes
@@ -29,7 +27,6 @@ from fhirserver.store.decimals import decimal128
 from terminology.canonical import Canonical
 from terminology.published import published, published_urls
 
-EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 BASE = "http://localhost:8000/fhir"
 INDEXER = Indexer(r4(), r4_registry(), BASE)
 
@@ -573,22 +570,13 @@ def test_every_number_can_be_stored(value: Decimal | int) -> None:
 
 
 @cache
-def examples() -> dict[str, dict[str, Any]]:
-    if not EXAMPLES.exists():
-        pytest.skip("the official examples (../shared/data) are not on this machine")
-
-    def read() -> Iterator[tuple[str, dict[str, Any]]]:
-        with tarfile.open(EXAMPLES) as archive:
-            for entry in archive:
-                file = archive.extractfile(entry)
-                if file is not None and entry.name.endswith(".json"):
-                    yield entry.name, decode(file.read())
-
-    return dict(read())
+def decoded() -> dict[str, dict[str, Any]]:
+    return {name: json.resource(example) for name, example in examples().items()}
 
 
+@beside(EXAMPLES)
 def test_every_official_example_is_indexed_and_can_be_stored() -> None:
-    for name, resource in examples().items():
+    for name, resource in decoded().items():
         found = INDEXER.entry(resource)
         assert encode({"search": found.search, "sort": found.sort, "compartments": found.compartments}), name
         assert not any("." in key or key.startswith("$") for key in found.search)
@@ -598,7 +586,7 @@ def test_every_official_example_is_indexed_and_can_be_stored() -> None:
             if code.endswith(LAST):
                 smallest = found.sort[code.removesuffix(LAST)]
                 assert sorted([scalar, smallest], key=comparable)[0] == smallest != scalar, (name, code)
-    assert len(examples()) > 700
+    assert len(decoded()) > 700
 
 
 def comparable(value: Any) -> Any:
@@ -610,9 +598,10 @@ def _plain(parameter: Parameter) -> bool:
     return parameter.type in ("string", "date", "number", "quantity", "uri") and bool(parameter.expression)
 
 
+@beside(EXAMPLES)
 def test_what_does_not_repeat_has_one_value_in_every_example() -> None:
     seen = set()
-    for name, resource in examples().items():
+    for name, resource in decoded().items():
         type_, found = resource["resourceType"], INDEXER.entry(resource).search
         for code, parameter in r4_registry()[type_].items():
             if code in found and _plain(parameter) and not repeats(r4(), parameter, type_):
@@ -672,6 +661,7 @@ def test_what_repeats(type_: str, code: str, several: bool) -> None:
     assert repeats(r4(), r4_registry()[type_][code], type_) == several
 
 
+@beside(EXAMPLES)
 def test_the_raw_values_are_those_that_fhirpathpy_finds() -> None:
     """Another implementation, the same expressions, on a sample of examples: every parameter of their types.
 
@@ -682,7 +672,7 @@ def test_the_raw_values_are_those_that_fhirpathpy_finds() -> None:
     compiled = cache(lambda expression: fhirpathpy.compile(expression, model))
     differences = []
     compared = 0
-    for name, resource in list(examples().items())[::8]:
+    for name, resource in list(decoded().items())[::8]:
         type_ = resource["resourceType"]
         raw = raw_function(r4(), r4_registry(), type_)(resource)
         for code, parameter in r4_registry(full_text=False)[type_].items():

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
+from official import IPS, US_CORE
 
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
@@ -22,10 +22,6 @@ from terminology.canonical import Candidate, Canonical
 from terminology.kept import Terminology
 from terminology.service import Read, Service
 from terminology.verdicts import Asked, Rules, in_value_set
-
-PACKAGES = Path(__file__).parents[3] / "shared" / "data" / "packages"
-US_CORE, IPS = PACKAGES / "hl7.fhir.us.core-6.1.0.tgz", PACKAGES / "hl7.fhir.uv.ips-1.1.0.tgz"
-beside = pytest.mark.skipif(not PACKAGES.exists(), reason="the official packages are not beside the repository")
 
 Json = dict[str, Any]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-import pytest
+from official import EXAMPLES, IPS, US_CORE, beside
+from official import examples as examples_of_r4
 
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
@@ -16,8 +15,8 @@ from fhirserver.validation.conformance import claims, conformance
 from fhirserver.validation.places import objects
 from fhirserver.validation.profiles import published
 from fhirserver.validation.references import Container
-from tests.validation.packages import IPS, US_CORE, beside, examples, of_ips, profiles
-from tests.validation.test_valid_examples import BROKEN, EXAMPLES
+from tests.validation.packages import examples, of_ips, profiles
+from tests.validation.test_valid_examples import BROKEN
 
 Json = dict[str, Any]
 
@@ -29,7 +28,7 @@ def errors(resource: Json, claimed: list[str]) -> list[Issue]:
     return [each for each in found if isinstance(each, Issue) and each.severity == "error"]
 
 
-@beside
+@beside(US_CORE, IPS)
 def test_the_examples_of_us_core_keep_the_profiles_that_they_claim() -> None:
     known = profiles()
     claims = {
@@ -41,7 +40,7 @@ def test_the_examples_of_us_core_keep_the_profiles_that_they_claim() -> None:
     assert refused == {}
 
 
-@beside
+@beside(US_CORE, IPS)
 def test_the_examples_of_ips_keep_the_profile_of_their_kind() -> None:
     refused = {}
     for name, each in examples(IPS).items():
@@ -50,19 +49,17 @@ def test_the_examples_of_ips_keep_the_profile_of_their_kind() -> None:
     assert refused == {}
 
 
-@pytest.mark.skipif(not EXAMPLES.exists(), reason="the official examples are not beside the repository")
+@beside(EXAMPLES)
 def test_the_examples_of_r4_keep_its_profiles_and_the_definitions_of_its_extensions() -> None:
     known, checked, refused = published(), Counter[str](), {}
-    with tarfile.open(EXAMPLES) as archive:
-        for member in archive:
-            if content := archive.extractfile(member):
-                name, resource = Path(member.name).stem, json.resource(content.read())
-                if name in BROKEN:
-                    continue
-                found = conformance(resource, [], known, r4())
-                if wrong := [each for each in found if each.severity == "error"]:
-                    refused[name] = wrong
-                checked.update(each["url"] for _, each in objects(resource) if each.get("url") in known)
-                checked.update(url for url in claims(resource) if url in known)
+    for name, example in examples_of_r4().items():
+        if name in BROKEN:
+            continue
+        resource = json.resource(example)
+        found = conformance(resource, [], known, r4())
+        if wrong := [each for each in found if each.severity == "error"]:
+            refused[name] = wrong
+        checked.update(each["url"] for _, each in objects(resource) if each.get("url") in known)
+        checked.update(url for url in claims(resource) if url in known)
     assert refused == {}
     assert len(checked) >= 39

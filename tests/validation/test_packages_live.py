@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from brief import briefly
+from official import IPS, US_CORE, beside
 
 from fhirserver.assembly import contexts
 from fhirserver.context import OPERATOR
@@ -17,7 +18,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4
 from fhirserver.files import Resource, opened, package
 from fhirserver.interactions.load import load
-from tests.validation.packages import IPS, US_CORE, beside, examples
+from tests.validation.packages import examples
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
@@ -54,7 +55,7 @@ def errors(fhir: Fhir, resource: Any) -> list[dict[str, Any]]:
     return [issue for issue in answer.json()["issue"] if issue["severity"] == "error"]
 
 
-@beside
+@beside(US_CORE, IPS)
 @pytest.mark.parametrize("path", [US_CORE, IPS], ids=["US Core", "IPS"])
 def test_the_examples_are_right(fhir: Fhir, path: Path) -> None:
     found = {name: errors(fhir, each) for name, each in examples(path).items()}
@@ -67,7 +68,7 @@ TEXT = {"url": "text", "valueString": "White"}
 CATEGORY = "http://terminology.hl7.org/CodeSystem/condition-category"
 
 
-@beside
+@beside(US_CORE, IPS)
 @pytest.mark.parametrize(
     ("name", "elements", "place", "rule"),
     [

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from official import IPS, US_CORE, beside
 
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.validation.conformance import claims
 from fhirserver.validation.findings import Finding
 from fhirserver.validation.validate import Validator
-from tests.validation.packages import IPS, US_CORE, Answers, beside, examples, of_ips, profiles, structure_definitions
+from tests.validation.packages import Answers, examples, of_ips, profiles, structure_definitions
 
 pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
@@ -262,7 +263,7 @@ async def judged(package: Path, resources: dict[str, Json]) -> tuple[Counter[str
     return made, caught, missed
 
 
-@beside
+@beside(US_CORE, IPS)
 def test_nearly_all_systematic_breaches_of_us_core_are_caught() -> None:
     claiming = {
         name: each for name, each in examples(US_CORE).items() if any(url in profiles() for url in claims(each))
@@ -272,7 +273,7 @@ def test_nearly_all_systematic_breaches_of_us_core_are_caught() -> None:
     assert caught.total() >= 0.97 * made.total() > 1400
 
 
-@beside
+@beside(US_CORE, IPS)
 def test_nearly_all_systematic_breaches_of_ips_are_caught() -> None:
     kept = {
         name: {**each, "meta": {**each.get("meta", {}), "profile": [of_ips(name, each)]}}

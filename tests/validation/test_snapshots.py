@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from official import IPS, US_CORE, beside
 
 from fhirserver.fhir.definitions import r4
 from fhirserver.validation.profiles import Profile, Profiles, published
 from fhirserver.validation.snapshots import outline, snapshot, type_elements
-from tests.validation.packages import IPS, US_CORE, beside, structure_definitions
+from tests.validation.packages import structure_definitions
 
 Json = dict[str, Any]
 SAME = ("sliceName", "min", "max", "maxLength")
@@ -43,7 +44,7 @@ def said(element: Json) -> Json:
     return out
 
 
-@beside
+@beside(US_CORE, IPS)
 def test_the_snapshots_of_us_core_and_ips_come_out_of_their_differentials() -> None:
     official = structure_definitions(US_CORE) | structure_definitions(IPS)
     bare = ({key: value for key, value in each.items() if key != "snapshot"} for each in official.values())

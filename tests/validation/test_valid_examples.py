@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import tarfile
-from pathlib import Path
-
-import pytest
+from official import EXAMPLES, beside, examples
 
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.validation.validate import Validator
-
-EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "examples-r4.tar.xz"
 
 BROKEN = {
     "ActivityDefinition-blood-tubes-supply": "ActivityDefinition.text.div",  # a narrative that says nothing (txt-2)
@@ -29,17 +24,14 @@ BROKEN = {
 }
 
 
-@pytest.mark.skipif(not EXAMPLES.exists(), reason="the official examples are not beside the repository")
+@beside(EXAMPLES)
 def test_the_official_examples_are_valid_but_for_the_broken_ones() -> None:
     validator = Validator(r4(), required_codes())
-    count, refused = 0, {}
-    with tarfile.open(EXAMPLES) as archive:
-        for member in archive:
-            if content := archive.extractfile(member):
-                count += 1
-                if issues := validator.issues(json.resource(content.read())):
-                    refused[Path(member.name).stem] = issues[0].expression
-    assert count == 711
+    refused = {}
+    for name, example in examples().items():
+        if issues := validator.issues(json.resource(example)):
+            refused[name] = issues[0].expression
+    assert len(examples()) == 711
     assert refused == BROKEN
 
 
@@ -50,15 +42,12 @@ RELATIVE = {
 }
 
 
-@pytest.mark.skipif(not EXAMPLES.exists(), reason="the official examples are not beside the repository")
+@beside(EXAMPLES)
 def test_what_is_asked_beyond_that_is_kept_by_the_official_examples() -> None:
     validator = Validator(r4(), required_codes())
     refused = {}
-    with tarfile.open(EXAMPLES) as archive:
-        for member in archive:
-            if content := archive.extractfile(member):
-                resource = json.resource(content.read())
-                errors = [each for each in validator.thorough(resource).issues if each.severity == "error"]
-                if errors and Path(member.name).stem not in BROKEN:
-                    refused[Path(member.name).stem] = errors[0].expression
+    for name, example in examples().items():
+        errors = [each for each in validator.thorough(json.resource(example)).issues if each.severity == "error"]
+        if errors and name not in BROKEN:
+            refused[name] = errors[0].expression
     assert refused == RELATIVE
