@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import resource
 
-WANTED, FEW = 64_000, 10_000  # a record with all types has some 2,500
+WANTED, FEW = 64_000, 10_000  # a record with all types has some 1,500
 
 log = logging.getLogger(__name__)
 

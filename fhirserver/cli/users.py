@@ -17,7 +17,7 @@ from smart_auth.mail import checked_address
 
 @click.group()
 def user() -> None:
-    """Accounts of people: docs/smart.md."""
+    """Accounts of people: docs/accounts.md."""
 
 
 role_option = click.option(
