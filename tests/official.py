@@ -1,4 +1,4 @@
-"""What HL7 publishes, where it lies beside the repository, in ../shared/data; elsewhere the tests that read it are skipped.
+"""What HL7 publishes, where it lies beside the repository, in ../shared/data; else what reads it is skipped.
 
 The examples of R4 without its conformance resources, as `examples-r4.tar.xz`; US Core 6.1.0 and IPS 1.1.0 from
 packages.fhir.org, in `packages`; the suite of FHIRPath: https://github.com/FHIR/fhir-test-cases/blob/master/r4/fhirpath

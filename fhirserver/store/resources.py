@@ -73,9 +73,8 @@ class Store:
         self.session: AsyncClientSession | None = None
         self.trace: Trace | None = None
         self.comment: str | None = None  # that commands carry
-        self.wrote: Callable[[Sequence[Change]], None] = lambda changes: (
-            None
-        )  # is told what was, or may have been, written
+        # is told what was, or may have been, written
+        self.wrote: Callable[[Sequence[Change]], None] = lambda changes: None
         self.late: Mapping[str, Late] = {}  # types that are made later: what makes them now
         self.waited = False  # whether they were made before this transaction began
         self._ensured: set[str] = set()
