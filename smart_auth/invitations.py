@@ -9,7 +9,6 @@ from typing import Any
 from smart_auth import users
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document, digest, new_secret
-from smart_auth.users import User
 
 LIFE = timedelta(days=14)
 
@@ -30,24 +29,26 @@ async def make(auth: Auth, role: str, patient: str | None, fhir_user: str | None
     return code
 
 
-async def look(auth: Auth, code: str) -> None:
-    """Refuse a code that is not good, before anything is done for it."""
-    if await auth["invitations"].find_one(_good(auth, code)) is None:
+async def look(auth: Auth, code: str) -> str:
+    """What `claim` knows it by. A code that is not good is refused, before anything is done for it."""
+    if await auth["invitations"].find_one(_good(auth, digest(code))) is None:
         raise Refused("invalid_request", "this invitation is not known, was used before or is too old")
+    return digest(code)
 
 
-async def claim(auth: Auth, code: str, person: User) -> User | None:
-    """Link the account as the invitation says. Of two at once, one gets it."""
-    found = await auth["invitations"].find_one_and_delete(_good(auth, code))
-    return await users.change(auth, person.id, _linked(found)) if found else None
+async def claim(auth: Auth, invitation: str) -> Document | None:
+    """What the account is linked to from now on, and to nothing else, as it is stored. Of two at once, one gets it."""
+    found = await auth["invitations"].find_one_and_delete(_good(auth, invitation))
+    return _linked(found) if found else None
 
 
 def _linked(invitation: Mapping[str, Any]) -> Document:
     role, patient = invitation["role"], invitation["patient"]
-    whose: Document = {"proxy_for": [patient]} if role == "proxy" and patient else {"patient": patient}
+    keeps = role == "proxy" and patient
     own = f"Patient/{patient}" if role == "patient" and patient else None
+    whose: Document = {"patient": None if keeps else patient, "proxy_for": [patient] if keeps else []}
     return {"roles": [role], "fhir_user": invitation["fhir_user"] or own, **whose}
 
 
-def _good(auth: Auth, code: str) -> Document:
-    return {"_id": digest(code), "expires": {"$gt": auth.now()}}
+def _good(auth: Auth, invitation: str) -> Document:
+    return {"_id": invitation, "expires": {"$gt": auth.now()}}

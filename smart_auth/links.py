@@ -22,12 +22,13 @@ PASSWORD: tuple[Kind, ...] = ("reset", "welcome")  # by which one chooses a pass
 class Claimed(NamedTuple):
     user: str
     password: str | None
+    invitation: str | None
 
 
-async def make(auth: Auth, kind: Kind, user: str, password: str | None = None) -> str:
-    """A URL. `password` is the hash of the one that is in force once the link was followed."""
+async def make(auth: Auth, kind: Kind, user: str, password: str | None = None, invitation: str | None = None) -> str:
+    """A URL. Once it was followed, the password of that hash is in force, and the invitation of that digest used."""
     secret = new_secret()
-    link = {"_id": digest(secret), "kind": kind, "user": user, "password": password}
+    link = {"_id": digest(secret), "kind": kind, "user": user, "password": password, "invitation": invitation}
     await auth["links"].insert_one(link | {"expires": auth.now() + LIFE[kind]})
     return f"{auth.issuer}{PAGES[kind]}?{urlencode({'code': secret})}"
 
@@ -40,7 +41,8 @@ async def look(auth: Auth, secret: str, *kinds: Kind) -> str:
 async def claim(auth: Auth, secret: str, *kinds: Kind) -> Claimed:
     """Whose link it is, and from now on it is good no more."""
     document = await auth["links"].find_one_and_delete(_good(auth, secret, kinds))
-    return Claimed(_user(document), (document or {}).get("password"))
+    brought = document or {}
+    return Claimed(_user(document), brought.get("password"), brought.get("invitation"))
 
 
 async def drop(auth: Auth, user: str) -> None:

@@ -61,7 +61,7 @@ async def _renew(visit: Visit) -> Response:
     person = await users.find(auth, await links.look(auth, code, *links.PASSWORD))
     await passwords.check_new(auth, password, [person.name, person.login] if person else [])
     hash_ = await passwords.hashed(password)
-    user, _ = await links.claim(auth, code, *links.PASSWORD)
+    user = (await links.claim(auth, code, *links.PASSWORD)).user
     person = await users.change(auth, user, {"password": hash_, "verified": True})
     await links.drop(auth, user)
     removed = await passkeys.remove_but(auth, user, keep)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from smart_auth import events, invitations, links, mail, passwords, throttle, users, visits
 from smart_auth.mail import Mail
 from smart_auth.refusal import Refused
-from smart_auth.server import Auth
+from smart_auth.server import Auth, Document
 from smart_auth.users import User
 from smart_auth.visits import Visit
 
@@ -33,46 +33,50 @@ async def _sign_up(visit: Visit) -> Response:
     await throttle.admit(auth, throttle.key("sign-up of", users.folded(email)))  # it gets a mail each time
     await passwords.check_new(auth, password, [name, email])
     hash_ = await passwords.hashed(password)
-    if invitation:
-        await invitations.look(auth, invitation)
-    mail.later(_account(auth, email, name, hash_, invitation))
+    invited = await invitations.look(auth, invitation) if invitation else None
+    mail.later(_account(auth, email, name, hash_, invited))
     return visit.done({"sent": True}, "/signup/sent")
 
 
-async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: str) -> None:
+async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: str | None) -> None:
     try:
         person = await users.create(auth, email, name=name, email=email, password=hash_)
     except Refused as refused:
         if refused.error != "conflict":
             raise
-        await _known_already(auth, email, hash_)
+        await _known_already(auth, email, hash_, invitation)
         return
-    if invitation:
-        await invitations.claim(auth, invitation, person)
+    if invitation is not None and (linked := await invitations.claim(auth, invitation)) is not None:
+        await users.change(auth, person.id, linked)
     await events.record(auth, "sign-up", person.id, person.id)
     await send_confirmation(auth, person, hash_)
 
 
-async def _known_already(auth: Auth, email: str, hash_: str) -> None:
+async def _known_already(auth: Auth, email: str, hash_: str, invitation: str | None) -> None:
+    """Who was invited gets the account with the record and the password that come with this link, while nobody
+    confirmed the address; what an account has that is in use is changed by administrators alone."""
     person = await users.by_login(auth, email)
     if person is not None and not person.verified:
-        await send_confirmation(auth, person, person.password if person.records else hash_)  # it is of who was invited
+        kept = person.password if person.records and invitation is None else hash_  # it is of who was invited
+        await send_confirmation(auth, person, kept, invitation)
     elif person is not None:
         text = (
             "Somebody, you perhaps, wanted to make an account with this address. There is one already.\n\n"
             f"Log in: {auth.issuer}/login\nNo password at hand? {auth.issuer}/reset\n"
         )
+        if invitation is not None:
+            text += "\nThe invitation was not used: ask who sent it to link your account to your record.\n"
         mail.post(auth, Mail(email, "You have an account already", text))
 
 
-async def send_confirmation(auth: Auth, person: User, hash_: str | None) -> None:
-    """The link brings the password that was chosen when it was asked for.
+async def send_confirmation(auth: Auth, person: User, hash_: str | None, invitation: str | None = None) -> None:
+    """The link brings the password that was chosen when it was asked for, and the invitation that was typed then.
 
     Somebody else may have tried to make an account with this address before, and knows the password of then.
     """
     if person.email is None:
         return
-    link = await links.make(auth, "confirm", person.id, hash_)
+    link = await links.make(auth, "confirm", person.id, hash_, invitation)
     text = (  # without a name: somebody else may have typed it, and an advertisement with it
         f"Hello,\n\nplease confirm that this is your address:\n\n{link}\n\n"
         "The link is good for two days. If you did not ask for an account, do nothing.\n"
@@ -86,8 +90,14 @@ async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
 
 
 async def _confirm(visit: Visit) -> Response:
-    user, password = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
-    person = await users.change(visit.auth, user, {"verified": True} | ({"password": password} if password else {}))
+    user, password, invitation = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
+    confirmed: Document = {"verified": True} | ({"password": password} if password else {})
+    if invitation is not None:
+        linked = await invitations.claim(visit.auth, invitation)
+        if linked is None:  # without it, the password that came along is no better than anybody's
+            raise Refused("invalid_request", "the invitation was used before or is too old by now; ask for a new one")
+        confirmed |= linked
+    person = await users.change(visit.auth, user, confirmed)
     await links.drop(visit.auth, user)
     await events.record(visit.auth, "address-confirmed", user, user)
     if person is not None and visit.auth.settings.sign_up_record:

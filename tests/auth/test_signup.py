@@ -167,6 +167,71 @@ def test_who_was_invited_keeps_the_password_of_then(served: Any, browser: Browse
     assert browser.log_in(email, PASSWORD).status_code == 200
 
 
+def signed_up(served: Any, browser: Browser, email: str, password: str, invitation: str = "") -> str:
+    """The code of the link that is mailed."""
+    before = {code(each) for each in letters(served.settings, email, 0)}
+    body = {"email": email, "password": password, "invitation": invitation}
+    assert browser.json("/signup", body).status_code == 200
+    after = {code(each) for each in letters(served.settings, email, len(before) + 1)}
+    (new,) = after - before
+    return new
+
+
+@pytest.mark.parametrize("theirs", [None, "9"], ids=["uninvited", "invited"])
+def test_who_took_an_address_before_its_invited_owner_keeps_nothing(
+    served: Any, browser: Browser, theirs: str | None
+) -> None:
+    """The link brings the record with the password, so that neither is had without the other."""
+
+    def invite(patient: str) -> str:
+        return inside(served.settings, lambda auth: invitations.make(auth, "patient", patient, None, "admin"))
+
+    email, mine = f"guest-{theirs}@example.org", invite("8")
+    stranger = signed_up(served, browser, email, PASSWORD, invite(theirs) if theirs else "")
+    owner = signed_up(served, browser, email, OTHER, mine)
+    made = account(served, email)
+    assert made is not None
+    assert made.patient == theirs
+    assert browser.json("/confirm", {"code": owner}).status_code == 200
+    assert browser.json("/confirm", {"code": stranger}).status_code == 400
+    made = account(served, email)
+    assert made is not None
+    assert (made.patient, made.fhir_user, made.roles) == ("8", "Patient/8", frozenset({"patient"}))
+    assert browser.log_in(email, PASSWORD).status_code == 401
+    assert browser.log_in(email, OTHER).status_code == 200
+    again = browser.json("/signup", {"email": "else@example.org", "password": PASSWORD, "invitation": mine})
+    assert again.status_code == 400
+
+
+def test_a_password_that_came_with_an_invitation_is_nothing_without_it(served: Any, browser: Browser) -> None:
+    """Else who has an invitation of their own could use it elsewhere, and take an account that is linked already."""
+    owners, own = (
+        inside(served.settings, lambda auth, p=patient: invitations.make(auth, "patient", p, None, "admin"))
+        for patient in ("8", "9")
+    )
+    email = "guest-first@example.org"
+    mine = signed_up(served, browser, email, OTHER, owners)
+    stranger = signed_up(served, browser, email, PASSWORD, own)
+    signed_up(served, browser, "stranger-9@example.org", PASSWORD, own)
+    refused = browser.json("/confirm", {"code": stranger})
+    assert (refused.status_code, "the invitation was used before" in refused.text) == (400, True)
+    assert browser.json("/confirm", {"code": mine}).status_code == 200
+    assert browser.log_in(email, PASSWORD).status_code == 401
+    assert browser.log_in(email, OTHER).status_code == 200
+
+
+def test_an_account_in_use_is_linked_by_administrators_alone(served: Any, browser: Browser) -> None:
+    person(served.settings, "in-use@example.org", email="in-use@example.org")
+    mine = inside(served.settings, lambda auth: invitations.make(auth, "patient", "8", None, "admin"))
+    body = {"email": "in-use@example.org", "password": OTHER, "invitation": mine}
+    assert browser.json("/signup", body).status_code == 200
+    assert "The invitation was not used" in letters(served.settings, "in-use@example.org")[0]
+    made = account(served, "in-use@example.org")
+    assert made is not None
+    assert made.patient is None
+    assert browser.log_in("in-use@example.org", OTHER).status_code == 401
+
+
 def test_an_invitation_links_the_account_once(served: Any, browser: Browser) -> None:
     async def invite(auth: Auth, role: str) -> str:
         return await invitations.make(auth, role, "7", None, "admin")
