@@ -144,6 +144,8 @@ def _check_way(client: Client) -> None:
             raise _metadata("private_key_jwt needs either jwks or jwks_uri")
     elif client.jwks is not None or client.jwks_uri is not None:
         raise _metadata("jwks and jwks_uri are for private_key_jwt")
+    if client.grant_types == (BACKEND,) and (other := [each for each in client.scope.split() if each[:7] != "system/"]):
+        raise _metadata(f"{other[0]} is for people: a backend service has system/ scopes")
     if client.jwks_uri is not None and not is_page(client.jwks_uri):
         raise _metadata("jwks_uri is an https URL")
     if client.method.startswith("client_secret") and client.secret is None:

@@ -11,6 +11,7 @@ import click
 from fhirserver.cli.running import File, data_option, print_json, record_settings, refusals, tenant_option, with_context
 from fhirserver.context import Context
 from fhirserver.fhir import json
+from fhirserver.fhir.outcome import Outcome
 from smart_auth import clients, registration
 
 
@@ -66,8 +67,11 @@ def add_client(
         await clients.add(ctx.auth, added)
         return clients.shown(added) | secret
 
-    with refusals():
+    try:
         metadata["jwks"] = None if jwks is None else json.decode(jwks.read_bytes())
+    except Outcome as error:
+        raise click.ClickException(f"{jwks}: {error}") from error
+    with refusals():
         print_json(with_context(record_settings(data, tenant), run))
 
 

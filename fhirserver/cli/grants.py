@@ -61,7 +61,10 @@ def token(
         await events.record(ctx.auth, "token-made", "operator", person or "", scope=scope)
         return (await tokens.issue(ctx.auth, id_, scope, life, None)).access
 
-    unknown = [each for each in scope.split() if parse_scope(each) is None]
-    if unknown:
-        raise click.UsageError(f"{unknown[0]} is no scope; write system/*.rs, user/Observation.cruds, patient/*.rs")
+    for each in scope.split():
+        found = parse_scope(each)
+        if found is None:
+            raise click.UsageError(f"{each} is no scope; write system/*.rs, user/Observation.cruds, patient/*.rs")
+        if found.level == "patient" and patient is None:
+            raise click.UsageError(f"{each} shows nothing without --patient, which says whose record is open")
     click.echo(with_context(record_settings(data, tenant), run))

@@ -50,8 +50,10 @@ def settings_with(**options: Any) -> Settings:
 
 
 def record_settings(data: Path | None, tenant: str | None) -> Settings:
-    """The settings of the one record that a command works on."""
+    """The settings of the one record that a command works on. It says itself what it did, so its log is of warnings."""
     settings = settings_with(data=data)
+    if "log_level" not in settings.model_fields_set:
+        telemetry.configure("warning")
     found = settings.partitions().get(tenant or "")
     if found is None:
         known = f"one of {', '.join(settings.tenants)}" if settings.tenants else "left out: there are no tenants here"

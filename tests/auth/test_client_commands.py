@@ -18,8 +18,11 @@ from fhirserver.process import prepare
 
 
 @pytest.fixture(autouse=True)
-def quiet_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "configure", lambda level: None)
+def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The levels that the log was told, while the tests keep their own."""
+    levels: list[str] = []
+    monkeypatch.setattr(telemetry, "configure", levels.append)
+    return levels
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,7 +115,16 @@ def test_an_app_with_a_secret_and_a_launch(smart: Smart) -> None:
         (["add", "x", "--backend"], 2, "--scope"),
         (["add", "x", "--backend", "--scope", "system/*.rs"], 1, "jwks"),
         (["add", "x", "--backend", "--scope", "system/Nothing.rs", "--jwks-uri", "https://a.example/"], 1, "no scope"),
-        (["add", "x", "--asymmetric", "--redirect-uri", "https://a.example/", "--jwks", __file__], 1, "line 1"),
+        (
+            ["add", "x", "--asymmetric", "--redirect-uri", "https://a.example/", "--jwks", __file__],
+            1,
+            "commands.py: line 1",
+        ),
+        (
+            ["add", "x", "--backend", "--scope", "patient/*.rs", "--jwks-uri", "https://a.example/"],
+            1,
+            "patient/*.rs is",
+        ),
         (["add", "x", "--id", "a b", "--redirect-uri", "https://a.example/"], 1, "client_id"),
     ],
 )
@@ -136,6 +148,21 @@ def test_an_id_is_taken_once_and_nobody_launches_as_a_stranger(smart: Smart) -> 
     for patient in ("other", "not-there"):
         refused = run(smart, "launch-token", "--user", "ada", "--patient", patient)
         assert (refused.exit_code, f"Patient/{patient} is not there" in refused.stderr) == (1, True)
+
+
+def test_a_token_for_a_record_says_whose(smart: Smart) -> None:
+    smart.patients("ada")
+    refused = run(smart, "token", "--scope", "patient/*.rs")
+    assert (refused.exit_code, "patient/*.rs shows nothing without --patient" in refused.stderr) == (2, True)
+    token = run(smart, "token", "--scope", "patient/*.rs", "--patient", "ada").stdout.strip()
+    assert smart.get("Patient/ada", token).status_code == 200
+
+
+def test_a_command_logs_what_goes_wrong_unless_more_is_wanted(smart: Smart, log: list[str]) -> None:
+    assert run(smart, "audit", "verify").exit_code == 0
+    assert log[-1] == "warning"
+    assert run(smart, "audit", "verify", LOG_LEVEL="info").exit_code == 0
+    assert log[-1] == "info"
 
 
 def test_a_launch_names_the_base_that_is_set_or_served_and_never_a_guess(smart: Smart) -> None:
