@@ -59,7 +59,7 @@ class Back(Exception):
 
 async def authorize(auth: Auth, request: Request) -> Response:
     """GET and POST /authorize"""
-    fields: Mapping[str, str] = forms.query(request) if request.method == "GET" else await forms.form(request)
+    fields: Mapping[str, str] = await forms.form(request) if request.method == "POST" else forms.query(request)
     fields = await pushed.claimed(auth, fields)
     try:
         asked = await parsed(auth, fields)
@@ -170,7 +170,8 @@ async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
     if len(scopes) > MOST_SCOPES:
         raise refused("invalid_scope", f"this comes to more than {MOST_SCOPES} scopes; ask for wider ones")
     if not scopes:
-        raise refused("invalid_scope", "nothing of what is asked for can be granted to this app")
+        said = "nothing of what is asked for can be granted to this app" if "scope" in fields else "scope is missing"
+        raise refused("invalid_scope", said)
     launch = None
     if "launch" in scopes:
         launch = await launches.find(auth, fields.get("launch", ""))
@@ -209,7 +210,8 @@ def _faults(auth: Auth, fields: Mapping[str, str]) -> list[tuple[str, str]]:
         (not 0 < len(fields.get("state", "")) <= LONGEST_STATE, "invalid_request", "state is missing or too long"),
         (len(fields.get("scope", "")) > LONGEST_SCOPE, "invalid_scope", f"scope has up to {LONGEST_SCOPE} characters"),
         (len(fields.get("nonce", "")) > LONGEST_STATE, "invalid_request", "nonce is too long"),
-        (not {*prompt} <= PROMPTS or ("none" in prompt and len(prompt) > 1), "invalid_request", "prompt is not known"),
+        (not {*prompt} <= PROMPTS, "invalid_request", f"prompt is of {', '.join(sorted(PROMPTS))}"),
+        ("none" in prompt and len(prompt) > 1, "invalid_request", "prompt=none stands alone"),
         (not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10), "invalid_request", "max_age is seconds"),
     )
     return [(error, description) for wrong, error, description in rules if wrong]

@@ -55,6 +55,7 @@ def server_metadata(auth: Auth) -> dict[str, Any]:
         "introspection_endpoint": f"{auth.issuer}/introspect",
         "revocation_endpoint": f"{auth.issuer}/revoke",
         "userinfo_endpoint": f"{auth.issuer}/userinfo",
+        "management_endpoint": f"{auth.issuer}/account",
         "grant_types_supported": list(GRANT_TYPES),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -87,7 +88,7 @@ async def openid(auth: Auth, request: Request) -> Response:
 
 def security(auth: Auth, *, cors: bool) -> dict[str, Any]:
     """What a CapabilityStatement says of it: https://hl7.org/fhir/smart-app-launch/conformance.html#declaring-support"""
-    uris = {"authorize": "authorize", "token": "token", "introspect": "introspect", "revoke": "revoke"}
+    uris = {name: name for name in ("authorize", "token", "introspect", "revoke")} | {"manage": "account"}
     return {
         "extension": [
             {

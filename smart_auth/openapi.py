@@ -125,7 +125,11 @@ ENDPOINTS = (
         "/launch",
         "person",
         "Begin a launch from an EHR",
-        more={"patient": TEXT, "encounter": TEXT, "intent": TEXT, "client_id": TEXT},
+        more={
+            **dict.fromkeys(("patient", "encounter", "intent", "client_id", "smart_style_url"), TEXT),
+            "need_patient_banner": FLAG,
+            "fhirContext": {"type": "array", "items": OBJECT},
+        },
     ),
 )
 REFUSALS = {"400": "it is not right as it is", "403": "a form or a page of another site", "429": "wait for Retry-After"}

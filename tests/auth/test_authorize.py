@@ -169,6 +169,26 @@ def test_what_is_wrong_is_told_to_the_app(app: App, changed: dict[str, Any], err
 
 
 @pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"scope": None}, "scope is missing"),
+        ({"prompt": "none login"}, "prompt=none stands alone"),
+        ({"prompt": "other"}, "prompt is of consent, login, none, select_account"),
+    ],
+)
+def test_the_app_is_told_what_to_mend(app: App, changed: dict[str, Any], said: str) -> None:
+    assert landed(app.authorize(**changed))["error_description"] == said
+
+
+def test_where_a_browser_would_be_sent_can_be_asked_without_a_body(app: App) -> None:
+    for changed, status in (({"redirect_uri": "https://evil.example/"}, 400), ({"prompt": "consent"}, 303)):
+        asked, got = app.asked(**changed), app.authorize(**changed)
+        answer = app.browser.http.head(f"{app.smart.issuer}/authorize", params=asked)
+        assert (answer.status_code, answer.content) == (got.status_code, b"") == (status, b"")
+        assert answer.headers.get("location") == got.headers.get("location")
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {"redirect_uri": uri}
@@ -470,7 +490,7 @@ def test_discovery_says_what_is_there(registered: Smart) -> None:
     assert openid["issuer"] == said["issuer"]
     for endpoint in (name for name in openid if name.endswith(("_endpoint", "_uri"))):
         assert openid[endpoint] == said[endpoint]
-        assert httpx.get(said[endpoint]).status_code in (200, 400, 401, 405)
+        assert httpx.get(said[endpoint]).status_code in (200, 303, 400, 401, 405)
     token = httpx.options(said["token_endpoint"])
     assert (token.status_code, token.headers["Access-Control-Allow-Origin"]) == (204, "*")
     assert "Access-Control-Allow-Origin" not in httpx.get(said["authorization_endpoint"]).headers

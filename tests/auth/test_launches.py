@@ -58,6 +58,14 @@ def test_the_app_is_opened_with_what_is_open(app: App) -> None:
     assert "launch" in body["scope"].split()
 
 
+def test_what_a_launch_does_not_have_is_said(app: App) -> None:
+    refused = app.browser.json("/launch", {"patient": "ada", "need_patient_baner": False})
+    assert (refused.status_code, refused.json()["error_description"].split(";")[0]) == (
+        400,
+        "need_patient_baner is nothing that a launch has",
+    )
+
+
 def test_a_banner_and_a_style_are_said_anyway(app: App) -> None:
     body = app.tokens(scope=SCOPE, launch=begun(app)["launch"])
     assert (body["need_patient_banner"], body["patient"]) == (True, "ada")
