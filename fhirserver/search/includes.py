@@ -27,7 +27,7 @@ class Include(NamedTuple):
     iterate: bool = False
 
 
-def including(text: str, registry: Registry, toward: str | None, iterate: bool) -> list[Include]:
+def including(text: str, registry: Registry, toward: str | None, iterate: bool = False) -> list[Include]:
     """`Observation:subject:Patient`, `Observation:*`; empty where a name is unknown. `toward`: to what it must lead."""
     parts = text.split(":")
     if not 2 <= len(parts) <= 3 or not all(parts):
