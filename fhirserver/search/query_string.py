@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
+from fhirserver.fhir.definitions import Definitions
 from fhirserver.fhir.outcome import Issue, Outcome, in_query, invalid
 from fhirserver.fhir.units import fault
 from fhirserver.search.contained import of_container, unasked
@@ -82,81 +83,112 @@ def _parsed(
     max_count: int,
 ) -> tuple[Query, ...]:
     _check_text(pairs)
-    said = dict(pairs)
-    contained, kind_ = said.get("_contained", "false") != "false", said.get("_containedType", "container")
+    reading = _Reading(_readers(types, pairs, registry, base_url), strict)
+    reading.read(pairs)
+    count = reading.page(default_count, max_count)
+    reading.drop_unused(registry.definitions, types)
+    return tuple(reading.query(reader, count) for reader in reading.readers)
+
+
+def _readers(
+    types: Sequence[str], pairs: Sequence[tuple[str, str]], registry: Registry, base_url: str
+) -> list[QueryReader]:
+    """One for each type; what is contained is searched by one type."""
+    said = {name: value for name, value in pairs if value}
+    contained = said.get("_contained", "false") != "false"
     if contained and len(types) > 1:
         sentence = "_contained: contained resources are searched by one type"
         raise invalid(sentence, in_query("_contained"), code="not-supported")
-    readers = [QueryReader(type_, registry, base_url, containers=contained and kind_ == "container") for type_ in types]
-    ignored: list[Issue] = []
-    used: list[tuple[str, str]] = []
-    names: list[str] = []  # of the criteria
-    for name, value in pairs:
-        where = in_query(name)
-        try:
-            _read(readers, name, value)
-        except Unknown as unknown:
-            if strict or isinstance(unknown, Unfit):
-                raise invalid(str(unknown), where, code="not-supported") from unknown
-            ignored.append(Issue("warning", "not-supported", f"{unknown}; it was ignored", where))
-        except Outcome as refusal:
-            raise invalid(f"{name[:80]}: {refusal}", where, code=refusal.issues[0].code) from refusal
-        else:
-            used.append((name, value))
-        if len(readers[0].criteria) > len(names):
-            names.append(name)
-            ignored += _in_vain(readers, name, strict)
-    for reader in readers:
-        check_repeats(reader.criteria)
-    first = readers[0]
-    if contained:
-        _check_contained(first, names)
-    includes = tuple(dict.fromkeys(each for reader in readers for each in reader.includes))
-    revincludes = tuple(dict.fromkeys(each for reader in readers for each in reader.revincludes))
-    most = int(first.once["_maxresults"]) if "_maxresults" in first.once else None
-    asked = first.once.get("_count")
-    count = default_count if asked is None else int(asked)
-    if count > max_count:
-        ignored.append(
-            Issue("information", "too-costly", f"_count: a page has at most {max_count} matches", in_query("_count"))
-        )
-        used = [(name, str(max_count) if name == "_count" else value) for name, value in used]
-    summary = first.once.get("_summary", "false")
-    unmet = "_containedType" in first.once and not contained
-    parts = Parts(first.elements, summary, bool(includes or revincludes), unmet)
-    answered = registry.definitions.resource_types if contained else types
-    elements = list(dict.fromkeys(first.elements))
-    for sentence, dropped, element in unused(registry.definitions, answered, parts):
-        where = in_query(next((name for name, _ in used if name.partition(":")[0] in dropped), "_elements"))
-        if strict:
-            raise invalid(sentence, where, code="not-supported")
-        ignored.append(Issue("warning", "not-supported", f"{sentence}; it was ignored", where))
-        elements = [each for each in elements if each != element]
-        used = [pair for pair in used if pair[0].partition(":")[0] not in dropped]
-        summary = "false" if "_summary" in dropped else summary
-        includes, revincludes = ((), ()) if "_include" in dropped else (includes, revincludes)
-    return tuple(
-        Query(
+    containers = contained and said.get("_containedType", "container") == "container"
+    return [QueryReader(type_, registry, base_url, containers=containers) for type_ in types]
+
+
+class _Reading:
+    """The pairs of one search, as all of its types understand them: what is used, what is not, and why."""
+
+    def __init__(self, readers: Sequence[QueryReader], strict: bool) -> None:
+        self.readers = readers
+        self.strict = strict
+        self.names: list[str] = []  # of the criteria
+        self.used: list[tuple[str, str]] = []
+        self.ignored: list[Issue] = []
+        self.once = readers[0].once
+
+    @property
+    def contained(self) -> bool:
+        return self.once.get("_contained", "false") != "false"
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> None:
+        first = self.readers[0]
+        for name, value in pairs:
+            where = in_query(name)
+            try:
+                _read(self.readers, name, value)
+            except Unknown as unknown:
+                if self.strict or isinstance(unknown, Unfit):
+                    raise invalid(str(unknown), where, code="not-supported") from unknown
+                self.ignored.append(Issue("warning", "not-supported", f"{unknown}; it was ignored", where))
+            except Outcome as refusal:
+                raise invalid(f"{name[:80]}: {refusal}", where, code=refusal.issues[0].code) from refusal
+            else:
+                self.used.append((name, value))
+            if len(first.criteria) > len(self.names):
+                self.names.append(name)
+                self.ignored += _in_vain(self.readers, name, self.strict)
+        for reader in self.readers:
+            check_repeats(reader.criteria)
+        if self.contained:
+            _check_contained(first, self.names)
+        self.elements = list(dict.fromkeys(first.elements))
+        self.summary = self.once.get("_summary", "false")
+        self.includes = tuple(dict.fromkeys(each for reader in self.readers for each in reader.includes))
+        self.revincludes = tuple(dict.fromkeys(each for reader in self.readers for each in reader.revincludes))
+
+    def page(self, default: int, most: int) -> int:
+        """How many matches a page has."""
+        count = int(self.once.get("_count", default))
+        if count > most:
+            sentence = f"_count: a page has at most {most} matches"
+            self.ignored.append(Issue("information", "too-costly", sentence, in_query("_count")))
+            self.used = [(name, str(most) if name == "_count" else value) for name, value in self.used]
+        return min(count, most)
+
+    def drop_unused(self, definitions: Definitions, types: Sequence[str]) -> None:
+        inclusions = bool(self.includes or self.revincludes)
+        unmet = "_containedType" in self.once and not self.contained
+        answered = definitions.resource_types if self.contained else types
+        parts = Parts(self.readers[0].elements, self.summary, inclusions, unmet)
+        for sentence, dropped, element in unused(definitions, answered, parts):
+            where = in_query(next((name for name, _ in self.used if name.partition(":")[0] in dropped), "_elements"))
+            if self.strict:
+                raise invalid(sentence, where, code="not-supported")
+            self.ignored.append(Issue("warning", "not-supported", f"{sentence}; it was ignored", where))
+            self.elements = [each for each in self.elements if each != element]
+            self.used = [pair for pair in self.used if pair[0].partition(":")[0] not in dropped]
+            self.summary = "false" if "_summary" in dropped else self.summary
+            if "_include" in dropped:
+                self.includes = self.revincludes = ()
+
+    def query(self, reader: QueryReader, count: int) -> Query:
+        return Query(
             reader.type,
             criteria=tuple(reader.criteria),
-            names=tuple(names),
+            names=tuple(self.names),
             sort=reader.order(),
-            count=min(count, max_count),
-            most=most,
-            total=first.once.get("_total"),
-            includes=includes,
-            revincludes=revincludes,
-            summary=summary,
-            elements=tuple(elements),
-            cursor=first.once.get("_cursor"),
-            explain=first.once.get("_explain") == "true",
-            contained=first.once.get("_contained", "false"),
-            contained_type=first.once.get("_containedType", "container"),
-            ignored=tuple(ignored),
-            used=tuple(pair for pair in used if pair[0] != "_cursor"),
+            count=count,
+            most=int(self.once["_maxresults"]) if "_maxresults" in self.once else None,
+            total=self.once.get("_total"),
+            includes=self.includes,
+            revincludes=self.revincludes,
+            summary=self.summary,
+            elements=tuple(self.elements),
+            cursor=self.once.get("_cursor"),
+            explain=self.once.get("_explain") == "true",
+            contained=self.once.get("_contained", "false"),
+            contained_type=self.once.get("_containedType", "container"),
+            ignored=tuple(self.ignored),
+            used=tuple(pair for pair in self.used if pair[0] != "_cursor"),
         )
-        for reader in readers
-    )
 
 
 def _in_vain(readers: Sequence[QueryReader], name: str, strict: bool) -> Iterator[Issue]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from queries import BASE, NOW, read
+from queries import BASE, NOW, read, read_each
 
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.canonicals import UNVERSIONED, VERSIONS
@@ -308,6 +308,16 @@ def test_unknown_names_are_refused_or_reported(type_: str, text: str, sentence: 
     assert query.used == (("_id", "1"),)
     assert [issue.severity for issue in query.ignored] == ["warning"]
     assert sentence in query.ignored[0].diagnostics
+
+
+def test_what_is_contained_is_asked_for_by_a_value() -> None:
+    for query in read_each(("Medication", "Observation"), "_contained=", strict=False):
+        assert (query.contained, len(query.ignored)) == ("false", 1)
+    query = read("Medication", "_contained=&_sort=code", strict=False)
+    assert (query.contained, [key.code for key in query.sort], len(query.ignored)) == ("false", ["code"], 1)
+    text = "_contained=true&_containedType=&_include=MedicationRequest:patient"
+    query = read("Medication", text, strict=False)
+    assert (query.contained_type, len(query.includes), len(query.ignored)) == ("container", 1, 1)
 
 
 # (type, query, how it begins, what stays of it)
