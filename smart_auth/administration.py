@@ -196,11 +196,14 @@ def links_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if fields.get("whole") == "on":
         fields = {"patient": None, "fhirUser": None, "proxyFor": [], **fields}
-    for name, field, shape in (("patient", "patient", _id), ("fhir_user", "fhirUser", _person)):
+    for name, field, shape, said in (
+        ("patient", "patient", _id, "the id of a Patient, without Patient/ before it"),
+        ("fhir_user", "fhirUser", _person, "like Practitioner/1"),
+    ):
         if field in fields:
             value = fields[field]
             if value is not None and not (isinstance(value, str) and shape.fullmatch(value)):
-                raise invalid_request(f"{field} is {'the id of a Patient' if shape is _id else 'like Practitioner/1'}")
+                raise invalid_request(f"{field} is {said}")
             found[name] = value
     if "proxyFor" in fields:
         listed = fields["proxyFor"]

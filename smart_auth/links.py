@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
@@ -21,14 +22,17 @@ PASSWORD: tuple[Kind, ...] = ("reset", "welcome")  # by which one chooses a pass
 
 class Claimed(NamedTuple):
     user: str
-    password: str | None
+    brought: Mapping[str, str]
     invitation: str | None
 
 
-async def make(auth: Auth, kind: Kind, user: str, password: str | None = None, invitation: str | None = None) -> str:
-    """A URL. Once it was followed, the password of that hash is in force, and the invitation of that digest used."""
+async def make(
+    auth: Auth, kind: Kind, user: str, brings: Mapping[str, str | None] | None = None, invitation: str | None = None
+) -> str:
+    """A URL. Once it was followed, the `password` of that hash and the `name` are the account's, and the invitation
+    of that digest is used."""
     secret = new_secret()
-    link = {"_id": digest(secret), "kind": kind, "user": user, "password": password, "invitation": invitation}
+    link = {"_id": digest(secret), "kind": kind, "user": user, "invitation": invitation} | dict(brings or {})
     await auth["links"].insert_one(link | {"expires": auth.now() + LIFE[kind]})
     return f"{auth.issuer}{PAGES[kind]}?{urlencode({'code': secret})}"
 
@@ -38,11 +42,21 @@ async def look(auth: Auth, secret: str, *kinds: Kind) -> str:
     return _user(await auth["links"].find_one(_good(auth, secret, kinds)))
 
 
+async def over(auth: Auth, secret: str, *kinds: Kind) -> Refused | None:
+    """Why a link is good no more; None while it is good."""
+    try:
+        await look(auth, secret, *kinds)
+    except Refused as refused:
+        return refused
+    return None
+
+
 async def claim(auth: Auth, secret: str, *kinds: Kind) -> Claimed:
     """Whose link it is, and from now on it is good no more."""
     document = await auth["links"].find_one_and_delete(_good(auth, secret, kinds))
-    brought = document or {}
-    return Claimed(_user(document), brought.get("password"), brought.get("invitation"))
+    found = document or {}
+    brought = {name: value for name in ("password", "name") if (value := found.get(name)) is not None}
+    return Claimed(_user(document), brought, found.get("invitation"))
 
 
 async def drop(auth: Auth, user: str) -> None:

@@ -60,7 +60,7 @@ async def _log_in(visit: Visit) -> Response:
     person = await proved(visit.auth, visit.request, login, password)
     if not person.verified:
         await throttle.admit(visit.auth, throttle.key("confirm", person.id))
-        await send_confirmation(visit.auth, person, person.password)
+        await send_confirmation(visit.auth, person)
         raise Refused("access_denied", "confirm your e-mail address first: we sent you the link again", 403)
     if person.totp is None and person.roles.isdisjoint(visit.auth.settings.second_factor_roles):
         return await entered(visit, person, ["pwd"])

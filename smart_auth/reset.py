@@ -46,13 +46,12 @@ async def _send(auth: Auth, login: str, address: str) -> None:
 
 async def _new_page(visit: Visit, refused: Refused | None) -> Response:
     """With the passkeys of the account, for who has a link that is good."""
-    code, found = visit.text("code", 100), list[passkeys.Listed]()
-    try:
-        found = await passkeys.listed(visit.auth, await links.look(visit.auth, code, *links.PASSWORD))
-    except Refused as error:
-        refused = refused or error
-    old = passkeys.before(visit.auth)
-    return visit.page("new_password", refused, code=code, passkeys=found, old=old)
+    auth, code, found = visit.auth, visit.text("code", 100), list[passkeys.Listed]()
+    over = await links.over(auth, code, *links.PASSWORD)
+    if over is None:
+        found = await passkeys.listed(auth, await links.look(auth, code, *links.PASSWORD))
+    shown = {"code": code, "over": over is not None, "passkeys": found, "old": passkeys.before(auth)}
+    return visit.page("new_password", refused or over, **shown)
 
 
 async def _renew(visit: Visit) -> Response:

@@ -5,6 +5,8 @@ Whether an address has an account already is told to its owner only, by mail.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.responses import Response
 
 from smart_auth import events, invitations, links, mail, passwords, throttle, users, visits
@@ -44,21 +46,21 @@ async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: st
     except Refused as refused:
         if refused.error != "conflict":
             raise
-        await _known_already(auth, email, hash_, invitation)
+        await _known_already(auth, email, {"password": hash_, "name": name or users.folded(email)}, invitation)
         return
     if invitation is not None and (linked := await invitations.claim(auth, invitation)) is not None:
         await users.change(auth, person.id, linked)
     await events.record(auth, "sign-up", person.id, person.id)
-    await send_confirmation(auth, person, hash_)
+    await send_confirmation(auth, person, {"password": hash_, "name": person.name})
 
 
-async def _known_already(auth: Auth, email: str, hash_: str, invitation: str | None) -> None:
+async def _known_already(auth: Auth, email: str, brings: Mapping[str, str], invitation: str | None) -> None:
     """Who was invited gets the account with the record and the password that come with this link, while nobody
     confirmed the address; what an account has that is in use is changed by administrators alone."""
     person = await users.by_login(auth, email)
     if person is not None and not person.verified:
-        kept = person.password if person.records and invitation is None else hash_  # it is of who was invited
-        await send_confirmation(auth, person, kept, invitation)
+        of_invited = bool(person.records) and invitation is None  # who was invited before has chosen already
+        await send_confirmation(auth, person, _chosen(person) if of_invited else brings, invitation)
     elif person is not None:
         text = (
             "Somebody, you perhaps, wanted to make an account with this address. There is one already.\n\n"
@@ -69,14 +71,17 @@ async def _known_already(auth: Auth, email: str, hash_: str, invitation: str | N
         mail.post(auth, Mail(email, "You have an account already", text))
 
 
-async def send_confirmation(auth: Auth, person: User, hash_: str | None, invitation: str | None = None) -> None:
-    """The link brings the password that was chosen when it was asked for, and the invitation that was typed then.
+async def send_confirmation(
+    auth: Auth, person: User, brings: Mapping[str, str | None] | None = None, invitation: str | None = None
+) -> None:
+    """The link brings the password and the name that were chosen when it was asked for, and the invitation that was
+    typed then; of who logs in, those of the account.
 
     Somebody else may have tried to make an account with this address before, and knows the password of then.
     """
     if person.email is None:
         return
-    link = await links.make(auth, "confirm", person.id, hash_, invitation)
+    link = await links.make(auth, "confirm", person.id, brings or _chosen(person), invitation)
     text = (  # without a name: somebody else may have typed it, and an advertisement with it
         f"Hello,\n\nplease confirm that this is your address:\n\n{link}\n\n"
         "The link is good for two days. If you did not ask for an account, do nothing.\n"
@@ -84,14 +89,20 @@ async def send_confirmation(auth: Auth, person: User, hash_: str | None, invitat
     mail.post(auth, Mail(person.email, "Confirm your e-mail address", text))
 
 
+def _chosen(person: User) -> dict[str, str | None]:
+    return {"password": person.password, "name": person.name}
+
+
 async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
     """A page with a button: what reads mail before people do follows links, too."""
-    return visit.page("confirm", refused, code=visit.text("code", 100))
+    code = visit.text("code", 100)
+    over = await links.over(visit.auth, code, "confirm")
+    return visit.page("confirm", refused or over, code=code, over=over is not None)
 
 
 async def _confirm(visit: Visit) -> Response:
-    user, password, invitation = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
-    confirmed: Document = {"verified": True} | ({"password": password} if password else {})
+    user, brought, invitation = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
+    confirmed: Document = {"verified": True, **brought}
     if invitation is not None:
         linked = await invitations.claim(visit.auth, invitation)
         if linked is None:  # without it, the password that came along is no better than anybody's

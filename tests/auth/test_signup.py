@@ -57,7 +57,9 @@ def test_an_account_is_made_by_the_pages(served: Any, browser: Browser) -> None:
     page = f"/confirm?code={code(letter)}"
     assert browser.submit("/confirm", {"code": code(letter)}, page).status_code == 303
     assert browser.log_in("ada@example.org").status_code == 200
-    assert browser.submit("/confirm", {"code": code(letter)}, page).status_code == 400  # once
+    assert browser.json("/confirm", {"code": code(letter)}).status_code == 400  # once
+    over = browser.get(page)
+    assert (over.status_code, "<form" in over.text, "/auth/login" in over.text) == (400, False, True)
     made = account(served, "ada@example.org")
     assert made is not None
     assert (made.roles, made.patient, made.name) == (frozenset({"patient"}), None, "Ada")
@@ -170,7 +172,7 @@ def test_who_was_invited_keeps_the_password_of_then(served: Any, browser: Browse
 def signed_up(served: Any, browser: Browser, email: str, password: str, invitation: str = "") -> str:
     """The code of the link that is mailed."""
     before = {code(each) for each in letters(served.settings, email, 0)}
-    body = {"email": email, "password": password, "invitation": invitation}
+    body = {"email": email, "name": f"By {password}", "password": password, "invitation": invitation}
     assert browser.json("/signup", body).status_code == 200
     after = {code(each) for each in letters(served.settings, email, len(before) + 1)}
     (new,) = after - before
@@ -197,6 +199,7 @@ def test_who_took_an_address_before_its_invited_owner_keeps_nothing(
     made = account(served, email)
     assert made is not None
     assert (made.patient, made.fhir_user, made.roles) == ("8", "Patient/8", frozenset({"patient"}))
+    assert made.name == f"By {OTHER}"
     assert browser.log_in(email, PASSWORD).status_code == 401
     assert browser.log_in(email, OTHER).status_code == 200
     again = browser.json("/signup", {"email": "else@example.org", "password": PASSWORD, "invitation": mine})
@@ -291,7 +294,9 @@ def test_a_new_password_by_mail(served: Any, browser: Browser) -> None:
     assert weak.status_code == 400  # and the link is still good
     assert browser.submit("/reset/new", {"code": code(letter), "password": OTHER}, page).status_code == 303
     assert "session-auth" not in browser.http.cookies
-    assert browser.submit("/reset/new", {"code": code(letter), "password": PASSWORD}, page).status_code == 400
+    assert browser.json("/reset/new", {"code": code(letter), "password": PASSWORD}).status_code == 400
+    over = browser.get(page)  # nobody thinks of a password for nothing
+    assert (over.status_code, "<form" in over.text, "/auth/reset" in over.text) == (400, False, True)
     assert browser.log_in("lost@example.org").status_code == 401
     assert browser.log_in("lost@example.org", OTHER).status_code == 200
 

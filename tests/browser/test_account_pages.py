@@ -15,6 +15,7 @@ from smart_auth import clients, totp
 from smart_auth.codes import challenge
 from tests.auth.people import PASSWORD, code, inside, letters, person
 
+LONG = "somebody.with.a.long.name@hospital.example.org"
 SCOPE = "openid launch/patient launch/encounter offline_access patient/Observation.rs patient/*.cruds"
 
 
@@ -28,6 +29,7 @@ def served(serve: Any, tmp_path_factory: Any) -> Any:
     person(settings, "ada@example.org", name="Ada Byron", patient="ada", fhir_user="Patient/ada")
     person(settings, "doc@example.org", name="Dr. Doolittle", roles=["practitioner"], fhir_user="Practitioner/1")
     person(settings, "eve@example.org")
+    person(settings, LONG)
     person(settings, "root@example.org", name="Root", roles=["admin"])
     app = clients.Client(id="app", name="Growth Chart", created=datetime.now(UTC), redirect_uris=(back(settings),))
     inside(settings, lambda auth: clients.add(auth, app))
@@ -172,6 +174,9 @@ def test_an_administrator_looks_after_accounts(served: Any, phone: Phone) -> Non
     looked_at(page, "Accounts")
     page.click("a:text-is('doc@example.org')")
     looked_at(page, "doc@example.org")
+    page.click("a:text-is('All accounts')")
+    page.click(f"a:text-is('{LONG}')")
+    looked_at(page, LONG)
     page.goto(f"{base}/grants")
     looked_at(page, "Access in force")
     page.click("a:text-is('Statistics')")
