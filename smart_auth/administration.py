@@ -17,6 +17,7 @@ from smart_auth.users import User
 from smart_auth.visits import Visit
 
 PAGE = 50
+LINKS = ("patient", "fhirUser", "proxyFor")
 DECISIVE = ("roles", "fhir_user", "patient", "proxy_for")  # what access rests on: when it changes, one logs in again
 _id = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _person = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson|Person)/[A-Za-z0-9\-.]{1,64}", re.ASCII)
@@ -43,6 +44,7 @@ async def _listed(visit: Visit, refused: Refused | None) -> Response:
 async def _add(visit: Visit) -> Response:
     """Who is added gets a mail by which they choose their password."""
     auth, admin = visit.auth, administrator(visit)
+    visit.only("login", "email", "name", "roles", *LINKS)
     email = visit.text("email", 254)
     person = await users.create(
         auth,
@@ -76,6 +78,7 @@ async def _one(visit: Visit, refused: Refused | None) -> Response:
 
 async def _change(visit: Visit) -> Response:
     auth, admin = visit.auth, administrator(visit)
+    visit.only("name", "roles", "disabled", *LINKS)
     person = await _person_of(visit)
     changes: Document = dict(links_of(visit.fields))
     if roles := _roles(visit.fields):
@@ -83,7 +86,7 @@ async def _change(visit: Visit) -> Response:
     if name := users.checked_name(visit.text("name")):
         changes["name"] = name
     if "disabled" in visit.fields:
-        changes["disabled"] = visit.fields["disabled"] in (True, "true")
+        changes["disabled"] = _flag(visit, "disabled")
     if person.id == admin.id and (changes.get("disabled") or "admin" not in changes.get("roles", ["admin"])):
         raise invalid_request("you cannot take your own administration away; another administrator can")
     changed = await change(auth, person, changes, admin.id)
@@ -141,6 +144,7 @@ async def _without_second_factor(visit: Visit) -> Response:
 async def _invite(visit: Visit) -> Response:
     """A code to hand to a person, shown this once."""
     auth, admin = visit.auth, administrator(visit)
+    visit.only("role", "patient", "fhirUser")
     linked = links_of(visit.fields)
     role = visit.text("role", 20) or "patient"
     code = await invitations.make(auth, role, linked.get("patient"), linked.get("fhir_user"), admin.id)
@@ -179,6 +183,14 @@ async def _person_of(visit: Visit) -> User:
 async def _out(auth: Auth, user: str) -> None:
     await sessions.end_all(auth, user)
     await tokens.revoke_all(auth, {"user": user}, "by an administrator")
+
+
+def _flag(visit: Visit, name: str) -> bool:
+    """true or false, which are words in a form."""
+    value = visit.fields[name] if visit.json else {"true": True, "false": False}.get(visit.fields[name])
+    if not isinstance(value, bool):
+        raise invalid_request(f"{name} is true or false")
+    return value
 
 
 def _roles(fields: Mapping[str, Any]) -> list[str]:

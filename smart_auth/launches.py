@@ -81,11 +81,7 @@ async def claim(auth: Auth, launch: Launch) -> bool:
 async def _launch(visit: Visit) -> Response:
     """POST /launch, by who is logged in. What it answers is what the app is opened with."""
     auth, user, context = visit.auth, visit.person().user, checked(visit.fields)
-    unknown = sorted({*visit.fields} - {*_rules, "client_id", "token"})
-    if unknown:
-        raise invalid_request(
-            f"{unknown[0][:100]} is nothing that a launch has; there are {', '.join(_rules)}, client_id"
-        )
+    visit.only(*_rules, "client_id")
     patient = context.get("patient")
     if (wrong := await about_others(auth, user, context)) is not None:
         raise Refused("access_denied", f"{wrong} you may open", 403)

@@ -51,6 +51,12 @@ class Visit:
             raise invalid_request(f"{name} is missing")
         return value
 
+    def only(self, *known: str) -> None:
+        """Refuse JSON with another field than these: one that is misspelt would change nothing, and seem to."""
+        unknown = sorted({*self.fields} - {*known}) if self.json else []
+        if unknown:
+            raise invalid_request(f"{unknown[0][:100]} is no field of this; there are {', '.join(known)}")
+
     def person(self) -> Session:
         """Whose visit it is; 401 for who is not logged in."""
         if self.session is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from people import PASSWORD, Browser, code, inside, letters, person
@@ -49,6 +50,29 @@ def test_only_administrators_see_and_change_accounts(served: Any) -> None:
         kept = browser.get("/account", headers=JSON).json()
         assert (kept["roles"], kept["patient"]) == ([role], None)
     assert Browser(served.settings).get("/users", headers=JSON).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/users/{id}", {"disabled": "yes"}, "disabled is true or false"),
+        ("/users/{id}", {"disabled": 1}, "disabled is true or false"),
+        ("/users/{id}", {"Disabled": True}, "Disabled is no field of this; there are name, roles, disabled"),
+        ("/users/{id}", {"patient": "Patient/7"}, "patient is the id of a Patient, without Patient/ before it"),
+        ("/users", {"login": "y@example.org", "role": "admin"}, "role is no field of this"),
+        ("/invitations", {"role": "patient", "patientId": "7"}, "patientId is no field of this"),
+    ],
+    ids=["a word", "a number", "another case", "a reference", "one role", "an id"],
+)
+def test_what_is_not_understood_changes_nothing(
+    served: Any, admin: Browser, path: str, body: dict[str, Any], said: str
+) -> None:
+    """An account that was not disabled as it was meant to be is open."""
+    id_ = person(served.settings, f"{uuid4()}@example.org").id
+    refused = admin.json(path.format(id=id_), body)
+    assert refused.status_code == 400
+    assert refused.json()["error_description"].startswith(said)
+    assert admin.get(f"/users/{id_}", headers=JSON).json()["events"] == []
 
 
 def test_who_is_added_chooses_a_password_by_mail(served: Any, admin: Browser) -> None:

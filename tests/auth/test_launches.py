@@ -62,7 +62,7 @@ def test_what_a_launch_does_not_have_is_said(app: App) -> None:
     refused = app.browser.json("/launch", {"patient": "ada", "need_patient_baner": False})
     assert (refused.status_code, refused.json()["error_description"].split(";")[0]) == (
         400,
-        "need_patient_baner is nothing that a launch has",
+        "need_patient_baner is no field of this",
     )
 
 
