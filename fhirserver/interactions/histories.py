@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from fhirserver.access.policy import authorize
 from fhirserver.context import Context
@@ -30,52 +31,81 @@ from fhirserver.store.versions import Stored
 PARAMETERS = ("_since", "_at", "_count", "_cursor", "_summary", "_elements")
 
 
+class _Asked(NamedTuple):
+    """At most how many versions, of which time, after which."""
+
+    limit: int
+    span: Span
+    after: Place | None
+
+    @property
+    def plain(self) -> bool:
+        """The newest, whenever they were written."""
+        return self.limit > 0 and self.after is None and self.span == Span()
+
+
 async def history(ctx: Context, request: Request, type_: str | None, id_: str | None) -> Answer:
     """A Bundle of type history, newest first, deletions included."""
     level = "instance" if id_ else "type" if type_ else "system"
     authorize(ctx.caller, f"history-{level}", type_)
-    values = _values(request)
-    count = min(_count(values.get("_count"), ctx.settings.default_count), ctx.settings.max_count)
-    span = _span(values)
-    after = _place(verified(ctx.secret, values["_cursor"], "_history")) if "_cursor" in values else None
+    asked, led = _asked(ctx, request), Found()
     total, tags = None, list[dict[str, str]]()
-    found: list[Stored] = []
-    led, most = Found(), ctx.settings.max_response_bytes
-    plain = count > 0 and after is None and span == Span() and ctx.store.session is None
-    if id_ and type_ and plain and await sees_all(ctx, type_):
-        found = await _of_one(ctx, type_, id_, count, led)
-        total = found[0].version if ctx.caller.open else None
-    elif id_ and type_:
-        newest = await current(ctx, type_, id_)
-        if newest is None:
-            raise await absent(ctx, type_, id_, f"{type_}/{id_}")
-        if after is not None and (after.type, after.id) != (type_, id_):
-            raise invalid("_cursor belongs to the history of something else", "_cursor")
-        total = newest.version if span == Span() and ctx.caller.open else None
-        if count:
-            found = await _seen(
-                ctx, partial(history_of_one, ctx.store, newest, count + 1, most=most, span=span), count, after, "r", led
-            )
-    elif count:
-        types = await _bounds(ctx, [type_] if type_ else await ctx.store.known_types(), led)
-        ask = partial(versions, ctx.store, types, count + 1, span=span, most=most)
-        found = await _seen(ctx, ask, count, after, "s", led)
-        tags = await lacking_tags(ctx, types)
-    fits = min(count, fitting(_sizes(found), most))
-    page, more = found[:fits], len(found) > fits
-    path = "/".join((*request.path,))
-    used = [*(pair for pair in request.pairs if pair[0] in PARAMETERS), *request.presentation]
-    kept = [pair for pair in used if pair[0] != "_cursor"]
-    links = [("self", page_url(ctx.base_url, path, used))]
-    if more:
-        last = page[-1]
-        place = [last.updated.isoformat(), last.id, last.version, last.type]
-        links.append(("next", page_after(page_url(ctx.base_url, path, kept), signed(ctx.secret, place, "_history"))))
+    if id_ and type_:
+        found, total = await _of_instance(ctx, type_, id_, asked, led)
+    else:
+        found, tags = await _of_types(ctx, type_, asked, led)
+    fits = min(asked.limit, fitting(_sizes(found), ctx.settings.max_response_bytes))
+    page = found[:fits]
+    links = _links(ctx, request, page[-1] if len(found) > fits else None)
     wanted = part(ctx, request)
     beginning = json.encode(f"{ctx.base_url}/").decode()[1:-1]
     entries = [_entry(ctx, version, wanted, beginning) for version in page]
     body = bundle("history", entries, id_=new_id(), updated=ctx.now(), total=total, links=links, tags=tags)
     return Answer(status=200, body=body)
+
+
+async def _of_instance(
+    ctx: Context, type_: str, id_: str, asked: _Asked, led: Found
+) -> tuple[list[Stored], int | None]:
+    """The versions of one resource, and how many there are in all, where that tells nobody anything."""
+    if asked.plain and ctx.store.session is None and await sees_all(ctx, type_):
+        found = await _of_one(ctx, type_, id_, asked.limit, led)
+        return found, found[0].version if ctx.caller.open else None
+    newest = await current(ctx, type_, id_)
+    if newest is None:
+        raise await absent(ctx, type_, id_, f"{type_}/{id_}")
+    if asked.after is not None and (asked.after.type, asked.after.id) != (type_, id_):
+        raise invalid("_cursor belongs to the history of something else", "_cursor")
+    total = newest.version if asked.span == Span() and ctx.caller.open else None
+    if not asked.limit:
+        return [], total
+    most = ctx.settings.max_response_bytes
+    ask = partial(history_of_one, ctx.store, newest, asked.limit + 1, most=most, span=asked.span)
+    return await _seen(ctx, ask, asked.limit, asked.after, "r", led), total
+
+
+async def _of_types(
+    ctx: Context, type_: str | None, asked: _Asked, led: Found
+) -> tuple[list[Stored], list[dict[str, str]]]:
+    """The versions of a type or of all, and what they lack, as tags."""
+    if not asked.limit:
+        return [], []
+    types = await _bounds(ctx, [type_] if type_ else await ctx.store.known_types(), led)
+    most = ctx.settings.max_response_bytes
+    ask = partial(versions, ctx.store, types, asked.limit + 1, span=asked.span, most=most)
+    return await _seen(ctx, ask, asked.limit, asked.after, "s", led), await lacking_tags(ctx, types)
+
+
+def _links(ctx: Context, request: Request, last: Stored | None) -> list[tuple[str, str]]:
+    """`last` is what the next page comes after, if there is one."""
+    path = "/".join(request.path)
+    used = [*(pair for pair in request.pairs if pair[0] in PARAMETERS), *request.presentation]
+    links = [("self", page_url(ctx.base_url, path, used))]
+    if last is not None:
+        kept = [pair for pair in used if pair[0] != "_cursor"]
+        place = [last.updated.isoformat(), last.id, last.version, last.type]
+        links.append(("next", page_after(page_url(ctx.base_url, path, kept), signed(ctx.secret, place, "_history"))))
+    return links
 
 
 async def _of_one(ctx: Context, type_: str, id_: str, count: int, led: Found) -> list[Stored]:
@@ -128,6 +158,14 @@ async def _bounds(ctx: Context, types: Sequence[str], led: Found) -> dict[str, B
         if criterion != NOTHING:
             found[type_] = outline(criterion)
     return found
+
+
+def _asked(ctx: Context, request: Request) -> _Asked:
+    values = _values(request)
+    limit = min(_count(values.get("_count"), ctx.settings.default_count), ctx.settings.max_count)
+    span = _span(values)
+    after = _place(verified(ctx.secret, values["_cursor"], "_history")) if "_cursor" in values else None
+    return _Asked(limit, span, after)
 
 
 def _values(request: Request) -> dict[str, str]:

@@ -29,7 +29,7 @@ KNOWN = {
     "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
     "interactions/consenting.py": ({"_kept_documents", "_withheld", "contents_left", "_context_left"}, LAW),
-    "interactions/histories.py": ({"history", "_of_one", "ask"}, JUDGED),
+    "interactions/histories.py": ({"_of_instance", "_of_one", "_of_types", "ask"}, JUDGED),
     "interactions/in_force.py": ({"_memberships"}, LAW),
     "interactions/integrity.py": ({"check_references", "check_unreferenced"}, JUDGED),
     "interactions/lawful.py": ({"_check_named"}, LAW),
