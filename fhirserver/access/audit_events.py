@@ -124,8 +124,8 @@ def event(deed: Deed, author: Author, *, recorded: str, request_id: str, site: s
     return {
         "resourceType": "AuditEvent",
         **({"meta": {"profile": profile}} if profile else {}),
-        "type": {"system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation"},
-        "subtype": [{"system": INTERACTION, "code": deed.interaction, "display": deed.interaction}],
+        "type": _coding(EVENT_TYPE, "rest", "RESTful Operation"),
+        "subtype": [_coding(INTERACTION, deed.interaction, deed.interaction)],
         "action": action,
         "recorded": recorded,
         "outcome": deed.outcome,
@@ -169,8 +169,8 @@ def emergency_event(author: Author, patient: str, reason: str, *, recorded: str,
     """https://dicom.nema.org/medical/dicom/current/output/chtml/part16/chapter_D.html: Emergency Override Started"""
     return {
         "resourceType": "AuditEvent",
-        "type": {"system": DICOM, "code": "110113", "display": "Security Alert"},
-        "subtype": [{"system": DICOM, "code": "110127", "display": "Emergency Override Started"}],
+        "type": _coding(DICOM, "110113", "Security Alert"),
+        "subtype": [_coding(DICOM, "110127", "Emergency Override Started")],
         "action": "E",
         "recorded": recorded,
         "outcome": "0",

@@ -29,7 +29,7 @@ LEFT = Outcome(503, "transient", "not done: the database did not answer an entry
 log = logging.getLogger(__name__)
 
 
-async def process(ctx: Context, request: Request, perform: Perform, representation: bool = False) -> Answer:
+async def answered(ctx: Context, request: Request, perform: Perform, representation: bool = False) -> Answer:
     """A Bundle of type batch or transaction; `perform` does one read or one entry of a batch."""
     document = request.body
     if not isinstance(document, dict) or document.get("resourceType") != "Bundle":

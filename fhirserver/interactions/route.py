@@ -58,7 +58,7 @@ async def _system(ctx: Context, request: Request, representation: bool) -> Answe
     _allow(request, "GET", "POST")
     if request.method == "GET":
         return await search.search_system(ctx, request)
-    return await batch.process(ctx, request, perform, representation)
+    return await batch.answered(ctx, request, perform, representation)
 
 
 async def _type(ctx: Context, request: Request, type_: str, rest: tuple[str, ...]) -> Answer:
