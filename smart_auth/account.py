@@ -91,8 +91,10 @@ async def _end_app(visit: Visit) -> Response:
         which |= {"_id": grant}
         if await visit.auth["grants"].find_one(which | {"revoked": None}) is None:
             raise Refused("not_found", "there is no such access, or it ended", 404)
-    await visit.auth["approvals"].delete_one({"_id": f"{person.id} {client}"})
-    await tokens.revoke_all(visit.auth, which, "taken back by the user")
+    remembered = await visit.auth["approvals"].delete_one({"_id": f"{person.id} {client}"})
+    ended = await tokens.revoke_all(visit.auth, which, "taken back by the user")
+    if not remembered.deleted_count and not ended:
+        raise Refused("not_found", "you did not let this app in, or you took it back before", 404)
     await events.record(visit.auth, "app-removed", person.id, person.id, client=client)
     return visit.done({"ended": True}, "/account")
 

@@ -170,8 +170,7 @@ async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
     if len(scopes) > MOST_SCOPES:
         raise refused("invalid_scope", f"this comes to more than {MOST_SCOPES} scopes; ask for wider ones")
     if not scopes:
-        said = "nothing of what is asked for can be granted to this app" if "scope" in fields else "scope is missing"
-        raise refused("invalid_scope", said)
+        raise refused("invalid_scope", _ungrantable(fields.get("scope", "")))
     launch = None
     if "launch" in scopes:
         launch = await launches.find(auth, fields.get("launch", ""))
@@ -223,6 +222,21 @@ def grantable(client: Client, scope: str) -> tuple[str, ...]:
     limits = [found for text in registered if (found := parse(text)) and found.level != "system"]
     said = [text for text in scope.split() if text in SPOKEN and (not registered or text in registered)]
     return tuple(dict.fromkeys((*said, *granted(scope, limits if registered else ANYTHING))))
+
+
+def _ungrantable(scope: str) -> str:
+    """Why nothing of it can be granted, by the first of its scopes."""
+    first = next(iter(scope.split()), None)
+    if first is None:
+        return "scope is missing"
+    found = parse(first)
+    if found is None and first not in SPOKEN:
+        why = "is no scope that is known here"
+    elif found is not None and found.level == "system":
+        why = "is for services"
+    else:
+        why = "is not within what it is registered for"
+    return f"nothing of what is asked for can be granted to this app: {first[:200]} {why}"
 
 
 def asking(asked: Asked) -> Asking:

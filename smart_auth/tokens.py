@@ -178,11 +178,12 @@ async def revoke(auth: Auth, grant: str, reason: str) -> None:
     await revoke_all(auth, {"_id": grant}, reason)
 
 
-async def revoke_all(auth: Auth, which: Mapping[str, Any], reason: str) -> None:
-    """End grants: of a client, of a user, of a session."""
+async def revoke_all(auth: Auth, which: Mapping[str, Any], reason: str) -> int:
+    """End grants: of a client, of a user, of a session. How many there were."""
     change = {"$set": {"revoked": auth.now(), "reason": reason}}
-    await auth["grants"].update_many({**which, "revoked": None}, change)
+    ended = await auth["grants"].update_many({**which, "revoked": None}, change)
     auth.known.changed()
+    return ended.modified_count
 
 
 def changing(auth: Auth) -> tuple[Sequence[str], Document]:

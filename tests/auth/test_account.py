@@ -548,6 +548,8 @@ def test_an_app_is_taken_back(served: Any, browser: Browser) -> None:
     assert "app" in browser.get("/account").text
     assert browser.submit("/account/apps/end", {"client": "app"}, "/account").status_code == 303
     assert inside(served.settings, revoked)
+    for client in ("app", "another"):
+        assert browser.json("/account/apps/end", {"client": client}).status_code == 404
 
 
 def test_a_name_is_shown_and_never_run(browser: Browser) -> None:

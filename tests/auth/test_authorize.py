@@ -23,6 +23,7 @@ from smart_auth.server import Auth, digest
 from smart_auth.users import User
 
 CB = "https://app.example/cb"
+NOTHING = "nothing of what is asked for can be granted to this app"
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,13 @@ def test_what_is_wrong_is_told_to_the_app(app: App, changed: dict[str, Any], err
     ("changed", "said"),
     [
         ({"scope": None}, "scope is missing"),
+        ({"scope": " "}, "scope is missing"),
+        ({"scope": "patient/Observation.sr"}, f"{NOTHING}: patient/Observation.sr is no scope that is known here"),
+        ({"scope": "system/*.rs openid:x"}, f"{NOTHING}: system/*.rs is for services"),
+        (
+            {"client_id": "narrow", "scope": "user/*.rs"},
+            f"{NOTHING}: user/*.rs is not within what it is registered for",
+        ),
         ({"prompt": "none login"}, "prompt=none stands alone"),
         ({"prompt": "other"}, "prompt is of consent, login, none, select_account"),
     ],
