@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import Definitions
+from fhirserver.fhir.ids import ID
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.references import Target, linked, parse, rewrite
 
@@ -27,7 +28,6 @@ CORE = "hl7.fhir.r4.core"  # which every package needs, and the server is
 NODES_PER_DOCUMENT = 50_000_000  # the operator's own file, not a stranger's request
 
 _UNREADABLE = (tarfile.TarError, EOFError, OSError, zlib.error)
-_id = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _urn = re.compile(r"urn:(?:uuid|oid):([A-Za-z0-9\-.]{1,64})")
 
 
@@ -122,7 +122,7 @@ def _identity(entry: Resource, resource: Resource, full_url: Any) -> str | None:
     url = request.get("url") if isinstance(request, dict) and request.get("method") == "PUT" else None
     if isinstance(url, str) and (target := parse(url)):
         return target.id
-    if isinstance(resource.get("id"), str) and _id.fullmatch(resource["id"]):
+    if isinstance(resource.get("id"), str) and ID.fullmatch(resource["id"]):
         return str(resource["id"])
     if isinstance(full_url, str):
         if urn := _urn.fullmatch(full_url):

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any
 
 import msgspec
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+_sent = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
 # What every LogRecord has; the rest came in as `extra=` and is worth printing.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def begin(sent: str) -> str:
+    """The id of a request: the X-Request-Id that came with it, where that is one, else a new one."""
+    name = sent if _sent.fullmatch(sent) else token_hex(16)
+    request_id.set(name)  # uvicorn runs every request in a context of its own
+    return name
 
 
 def configure(level: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from fhirserver.fhir.ids import ID
 from fhirserver.settings import ROLES
 from smart_auth import events, invitations, links, mail, notices, passkeys, sessions, throttle, tokens, users, visits
 from smart_auth.mail import Mail
@@ -19,7 +20,6 @@ from smart_auth.visits import Visit
 PAGE = 50
 LINKS = ("patient", "fhirUser", "proxyFor")
 DECISIVE = ("roles", "fhir_user", "patient", "proxy_for")  # what access rests on: when it changes, one logs in again
-_id = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _person = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson|Person)/[A-Za-z0-9\-.]{1,64}", re.ASCII)
 
 
@@ -209,7 +209,7 @@ def links_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     if fields.get("whole") == "on":
         fields = {"patient": None, "fhirUser": None, "proxyFor": [], **fields}
     for name, field, shape, said in (
-        ("patient", "patient", _id, "the id of a Patient, without Patient/ before it"),
+        ("patient", "patient", ID, "the id of a Patient, without Patient/ before it"),
         ("fhir_user", "fhirUser", _person, "like Practitioner/1"),
     ):
         if field in fields:
@@ -220,7 +220,7 @@ def links_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "proxyFor" in fields:
         listed = fields["proxyFor"]
         ids = listed.replace(",", " ").split() if isinstance(listed, str) else listed
-        if not isinstance(ids, list) or not all(isinstance(each, str) and _id.fullmatch(each) for each in ids):
+        if not isinstance(ids, list) or not all(isinstance(each, str) and ID.fullmatch(each) for each in ids):
             raise invalid_request("proxyFor are ids of Patients")
         found["proxy_for"] = list(dict.fromkeys(ids))
     return found

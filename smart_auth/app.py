@@ -6,9 +6,7 @@ A handler takes `auth` and the request, and answers or raises `Refused`.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from uuid import uuid4
 
 from pymongo.errors import PyMongoError
 from starlette.requests import Request
@@ -16,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhirserver.telemetry import request_id
+from fhirserver.telemetry import begin, request_id
 from smart_auth import (
     account,
     administration,
@@ -90,7 +88,6 @@ ROUTES: dict[str, dict[str, Handler]] = {  # {path below the issuer: {method: ha
 }
 OPEN = ("/token", "/par", "/introspect", "/revoke", "/userinfo", "/jwks", "/register", "/smart-style.json")
 CROSS_ORIGIN = frozenset((*OPEN, "/.well-known/smart-configuration", "/.well-known/openid-configuration"))
-_id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
 
 def create(auth: Auth) -> ASGIApp:
@@ -106,8 +103,7 @@ def _route(auth: Auth, path: str, methods: dict[str, Handler]) -> Route:
     cors = CORS if path in CROSS_ORIGIN else {}
 
     async def endpoint(request: Request) -> Response:
-        name = request.headers.get("x-request-id", "")
-        request_id.set(name if _id.fullmatch(name) else uuid4().hex)
+        begin(request.headers.get("x-request-id", ""))
         answer = await _answered(auth, methods, request, cors)
         secure = HSTS if auth.issuer.startswith("https:") else {}
         for header, value in {**HEADERS, **cors, **secure}.items():

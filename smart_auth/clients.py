@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pymongo.errors import DuplicateKeyError
 
 from fhirserver.settings import is_loopback
-from smart_auth.refusal import Refused
+from smart_auth.refusal import Refused, invalid_metadata
 from smart_auth.server import Auth
 from smart_auth.tokens import revoke_all
 
@@ -86,7 +86,7 @@ async def add(auth: Auth, client: Client) -> None:
     try:
         await auth["clients"].insert_one(document)
     except DuplicateKeyError as error:
-        raise _metadata(f"there is a client {client.id} already") from error
+        raise invalid_metadata(f"there is a client {client.id} already") from error
 
 
 async def remove(auth: Auth, id_: str) -> bool:
@@ -118,9 +118,9 @@ def shown(client: Client) -> dict[str, Any]:
 def check(client: Client) -> None:
     """Raise unless the client makes sense as a whole."""
     if not _id.fullmatch(client.id):
-        raise _metadata("client_id takes 1 to 100 letters, digits, '.', '_' and '-'")
+        raise invalid_metadata("client_id takes 1 to 100 letters, digits, '.', '_' and '-'")
     if not client.name or len(client.name) > 200 or not client.name.isprintable():
-        raise _metadata("client_name is 1 to 200 printable characters: people read it before they agree")
+        raise invalid_metadata("client_name is 1 to 200 printable characters: people read it before they agree")
     _check_way(client)
     if CODE in client.grant_types:
         if not 0 < len(client.redirect_uris) <= MOST_URIS:
@@ -129,27 +129,27 @@ def check(client: Client) -> None:
             check_redirect(uri)
     for name in ("launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri"):
         if (page := getattr(client, name)) is not None and not is_page(page):
-            raise _metadata(f"{name} is an https URL")
+            raise invalid_metadata(f"{name} is an https URL")
 
 
 def _check_way(client: Client) -> None:
     if client.method not in METHODS:
-        raise _metadata(f"token_endpoint_auth_method is one of {', '.join(METHODS)}")
+        raise invalid_metadata(f"token_endpoint_auth_method is one of {', '.join(METHODS)}")
     if not client.grant_types or not {*client.grant_types} <= {*GRANT_TYPES}:
-        raise _metadata(f"grant_types are of {', '.join(GRANT_TYPES)}")
+        raise invalid_metadata(f"grant_types are of {', '.join(GRANT_TYPES)}")
     if BACKEND in client.grant_types and client.method != "private_key_jwt":
-        raise _metadata("a backend service proves itself by private_key_jwt")
+        raise invalid_metadata("a backend service proves itself by private_key_jwt")
     if client.method == "private_key_jwt":
         if (client.jwks is None) == (client.jwks_uri is None):
-            raise _metadata("private_key_jwt needs either jwks or jwks_uri")
+            raise invalid_metadata("private_key_jwt needs either jwks or jwks_uri")
     elif client.jwks is not None or client.jwks_uri is not None:
-        raise _metadata("jwks and jwks_uri are for private_key_jwt")
+        raise invalid_metadata("jwks and jwks_uri are for private_key_jwt")
     if client.grant_types == (BACKEND,) and (other := [each for each in client.scope.split() if each[:7] != "system/"]):
-        raise _metadata(f"{other[0]} is for people: a backend service has system/ scopes")
+        raise invalid_metadata(f"{other[0]} is for people: a backend service has system/ scopes")
     if client.jwks_uri is not None and not is_page(client.jwks_uri):
-        raise _metadata("jwks_uri is an https URL")
+        raise invalid_metadata("jwks_uri is an https URL")
     if client.method.startswith("client_secret") and client.secret is None:
-        raise _metadata(f"{client.method} needs a secret")
+        raise invalid_metadata(f"{client.method} needs a secret")
 
 
 def check_redirect(uri: str) -> None:
@@ -183,10 +183,6 @@ def is_page(uri: str) -> bool:
         and bool(parts.hostname)
         and (parts.scheme == "https" or local)
     )
-
-
-def _metadata(description: str) -> Refused:
-    return Refused("invalid_client_metadata", description)
 
 
 def _client(document: Mapping[str, Any]) -> Client:

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from fhirserver.fhir.ids import ID
 from smart_auth import clients, events, visits
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, digest, new_secret
@@ -35,7 +36,6 @@ STYLE = {  # https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.htm
     "font_family_body": "system-ui, sans-serif",
     "font_family_heading": "system-ui, sans-serif",
 }
-_id = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _reference = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
@@ -133,7 +133,7 @@ def checked(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_id(value: Any) -> str:
-    return "" if isinstance(value, str) and _id.fullmatch(value) else "is the id of a resource"
+    return "" if isinstance(value, str) and ID.fullmatch(value) else "is the id of a resource"
 
 
 def _is_text(value: Any) -> str:

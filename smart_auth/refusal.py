@@ -42,5 +42,10 @@ def invalid_grant(description: str) -> Refused:
     return Refused("invalid_grant", description)
 
 
+def invalid_metadata(description: str) -> Refused:
+    """https://www.rfc-editor.org/rfc/rfc7591#section-3.2.2"""
+    return Refused("invalid_client_metadata", description)
+
+
 def invalid_scope(description: str) -> Refused:
     return Refused("invalid_scope", description)

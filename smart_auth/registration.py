@@ -17,7 +17,7 @@ from smart_auth import clients, throttle
 from smart_auth.clients import CODE, METHODS, REFRESH, Client, Method
 from smart_auth.forms import document
 from smart_auth.key_sets import imported, parsed
-from smart_auth.refusal import NO_STORE, Refused
+from smart_auth.refusal import NO_STORE, Refused, invalid_metadata
 from smart_auth.scopes import parse
 from smart_auth.server import Auth, digest, new_secret
 from smart_auth.visits import Handler
@@ -43,7 +43,7 @@ async def register(auth: Auth, request: Request) -> Response:
     await throttle.admit(auth, throttle.key("register", throttle.address(auth, request)), PER_ADDRESS)
     client, secret = described(auth, metadata)
     if client.scope and any(text.startswith("system/") for text in client.scope.split()):
-        raise _metadata("scopes of a system are registered by who runs this server")
+        raise invalid_metadata("scopes of a system are registered by who runs this server")
     await clients.add(auth, client)
     return JSONResponse(clients.shown(client) | secret, 201, NO_STORE)
 
@@ -77,7 +77,7 @@ def described(
 def _grant_types(metadata: Mapping[str, Any], dynamic: bool) -> tuple[str, ...]:
     asked = tuple(_texts(metadata, "grant_types")) or (CODE, REFRESH)
     if dynamic and not {*asked} <= {CODE, REFRESH}:
-        raise _metadata(f"who registers itself may have {CODE} and {REFRESH}")
+        raise invalid_metadata(f"who registers itself may have {CODE} and {REFRESH}")
     return tuple(dict.fromkeys(asked))
 
 
@@ -86,7 +86,7 @@ def _purposes(auth: Auth, metadata: Mapping[str, Any]) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(_texts(metadata, "purposes")))
     for code in asked:
         if not auth.is_purpose(code):
-            raise _metadata(f"purposes: {code[:40]!r} is no code of {PURPOSES}, as HRESCH is")
+            raise invalid_metadata(f"purposes: {code[:40]!r} is no code of {PURPOSES}, as HRESCH is")
     return asked
 
 
@@ -95,7 +95,7 @@ def _scope(metadata: Mapping[str, Any]) -> str:
     scope = _text(metadata, "scope", LONGEST) or ""
     unread = [each for each in scope.split() if "/" in each and not each.startswith("launch") and parse(each) is None]
     if unread:
-        raise _metadata(f"{unread[0][:200]} is no scope of SMART")
+        raise invalid_metadata(f"{unread[0][:200]} is no scope of SMART")
     return " ".join(dict.fromkeys(scope.split()))
 
 
@@ -105,13 +105,13 @@ def _jwks(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         keys = parsed(metadata["jwks"])
     except ValueError as error:
-        raise _metadata(f"jwks is {error}") from error
+        raise invalid_metadata(f"jwks is {error}") from error
     for number, key in enumerate(keys):
         if not all(isinstance(value, str) and value.isascii() for name, value in key.items() if name in JWK):
-            raise _metadata(f"jwks, keys[{number}]: {', '.join(JWK)} are texts")
+            raise invalid_metadata(f"jwks, keys[{number}]: {', '.join(JWK)} are texts")
         reason = "it has no kid" if not key.get("kid") else imported(key).reason
         if reason:
-            raise _metadata(f"jwks, keys[{number}]: {reason}")
+            raise invalid_metadata(f"jwks, keys[{number}]: {reason}")
     return {"keys": [{name: key[name] for name in JWK if name in key} for key in keys]}
 
 
@@ -120,7 +120,7 @@ def _one(metadata: Mapping[str, Any], name: str, known: tuple[Method, ...], defa
     for each in known:
         if asked == each:
             return each
-    raise _metadata(f"{name} is one of {', '.join(known)}")
+    raise invalid_metadata(f"{name} is one of {', '.join(known)}")
 
 
 def _text(metadata: Mapping[str, Any], name: str, longest: int = 2_000) -> str | None:
@@ -128,7 +128,7 @@ def _text(metadata: Mapping[str, Any], name: str, longest: int = 2_000) -> str |
     if value is None:
         return None
     if not isinstance(value, str) or not value.isprintable() or len(value) > longest:
-        raise _metadata(f"{name} is a text of at most {longest:,} characters")
+        raise invalid_metadata(f"{name} is a text of at most {longest:,} characters")
     return value
 
 
@@ -137,12 +137,8 @@ def _texts(metadata: Mapping[str, Any], name: str) -> list[str]:
     if values is None:
         return []
     if not isinstance(values, list) or len(values) > clients.MOST_URIS:
-        raise _metadata(f"{name} is a list of at most {clients.MOST_URIS} texts")
+        raise invalid_metadata(f"{name} is a list of at most {clients.MOST_URIS} texts")
     return [_text({name: value}, name) or "" for value in values]
-
-
-def _metadata(description: str) -> Refused:
-    return Refused("invalid_client_metadata", description)
 
 
 ROUTES: dict[str, dict[str, Handler]] = {"/register": {"POST": register}}

@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fhirserver.consents.purposes import SYSTEM as REASON
 from fhirserver.context import Caller
 from smart_auth.server import Happening
 
@@ -20,7 +21,6 @@ EVENT_TYPE = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 INTERACTION = "http://hl7.org/fhir/restful-interaction"
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 ENTITY_TYPE = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
-REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 TRANSACTION = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 

@@ -17,6 +17,7 @@ from fhirserver.consents.purposes import SYSTEM as REASONS
 from fhirserver.consents.purposes import is_purpose
 from fhirserver.fhir import dates, json
 from fhirserver.fhir.definitions import r4
+from fhirserver.fhir.ids import URIS
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.fhir.references import parse as parse_reference
 
@@ -26,7 +27,6 @@ SCOPES = "http://terminology.hl7.org/CodeSystem/consentscope"
 ACTIONS = "http://terminology.hl7.org/CodeSystem/consentaction"
 ACT_CODES = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 TYPES = "http://hl7.org/fhir/resource-types"
-URIS = "urn:ietf:rfc:3986"
 CLIENT = "urn:healthmate:client"  # the system of an app's or a service's client_id
 PRIVACY = "patient-privacy"
 OTHER_SCOPES = ("adr", "research", "treatment")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import zstandard
 
+STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"  # and the name of a type, or of an extension of FHIR
 DATA = Path(__file__).parent / "data"
 
 

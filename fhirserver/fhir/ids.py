@@ -1,9 +1,13 @@
-"""Ids that the server gives. https://hl7.org/fhir/R4/datatypes.html#id"""
+"""Ids of resources, and those that the server gives. https://hl7.org/fhir/R4/datatypes.html#id"""
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
+
+URIS = "urn:ietf:rfc:3986"  # the system of identifiers that are URIs
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 def new_id() -> str:

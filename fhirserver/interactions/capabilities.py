@@ -14,6 +14,7 @@ from typing import Any
 from fhirserver.access.policy import knows
 from fhirserver.context import Context
 from fhirserver.fhir import json
+from fhirserver.fhir.definitions import STRUCTURE
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.hierarchies import along
@@ -109,7 +110,7 @@ def _resource(ctx: Context, type_: str, profiles: Collection[str]) -> dict[str, 
     includes = sorted(f"{type_}:{p.code}" for p in parameters.values() if leads(ctx.registry, p, type_))
     out: dict[str, Any] = {
         "type": type_,
-        "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
+        "profile": STRUCTURE + type_,
         "interaction": [{"code": code} for code in INTERACTIONS],
         "versioning": "versioned-update",
         "readHistory": True,

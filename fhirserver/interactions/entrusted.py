@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from fhirserver.consents.opening import Openable
+from fhirserver.consents.provisions import PRIVACY
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.dates import parse
@@ -20,7 +21,6 @@ from fhirserver.fhir.outcome import too_costly
 from fhirserver.store.versions import Stored
 
 MOST = 1_000  # Consents that name one person
-PRIVACY = "patient-privacy"
 # of https://hl7.org/fhir/R4/valueset-security-role-type.html: who receives the data, or acts for the patient
 ACTING = frozenset(
     {

@@ -5,17 +5,15 @@ The one table of URLs, for REST calls and for the entries of batches and transac
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 
 from fhirserver.context import Context
+from fhirserver.fhir.ids import ID
 from fhirserver.fhir.outcome import Outcome, invalid, not_found
 from fhirserver.interactions import batch, capabilities, histories, jobs, read, search, write
 from fhirserver.interactions.exchange import Answer, Request, located
 from fhirserver.interactions.own_operations import check_not_own, own_definition, read_own
 from fhirserver.interactions.summary import summarized
-
-ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 async def perform(ctx: Context, request: Request, representation: bool = False) -> Answer:

@@ -9,6 +9,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.epochs import KEPT
 from fhirserver.fhir import json
+from fhirserver.fhir.ids import URIS
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Reference, Token
 from fhirserver.search.filters import query_filter
@@ -28,7 +29,6 @@ MOST_VERSIONS = 5_000  # with the URLs that are asked for at once
 KINDS = ("ValueSet", "CodeSystem", "ConceptMap", "NamingSystem")
 STRUCTURE_DEFINITION = "StructureDefinition"  # found in the same way, for validation
 FOLLOWED = (*KINDS, STRUCTURE_DEFINITION)
-URI = "urn:ietf:rfc:3986"  # the system of identifiers that are URIs
 SUPPLEMENTS = "Supplements"
 IMPLIES = "resource.valueSet"  # in the mirror, with an index of its own
 SAID: Document = {"business": "$sort.version", "status": "$sort.status"}
@@ -172,7 +172,7 @@ def _together(rows: Sequence[Document]) -> Candidate | None:
 def _has_urls(ctx: Context, type_: str, urls: Collection[str]) -> Iterator[Criterion]:
     parameters = ctx.registry[type_]
     yield Clause(parameters["url"], None, tuple(urls))
-    if urns := tuple([Token(URI, url) for url in urls if url != plain(url)]):
+    if urns := tuple([Token(URIS, url) for url in urls if url != plain(url)]):
         yield Clause(parameters["identifier"], None, urns)
 
 
@@ -199,7 +199,7 @@ def _is_named(row: Document, type_: str, url: str) -> bool:
 
 
 def _has(row: Document, url: str) -> bool:
-    return f"{URI}|{url}" in row.get("identifiers", ())
+    return f"{URIS}|{url}" in row.get("identifiers", ())
 
 
 def _candidate(row: Document, url: str) -> Candidate:

@@ -5,7 +5,6 @@ https://hl7.org/fhir/R4/terminology-service.html#closure
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from fhirserver.access.policy import authorize
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
+from fhirserver.fhir.ids import ID
 from fhirserver.fhir.outcome import Outcome, invalid, too_costly
 from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.terminology import service
@@ -29,7 +29,6 @@ from terminology.service import Service
 
 MOST = 1_000  # codes of one request
 LOOKED_AT = 20_000  # codes that are looked at again when their code system has changed
-ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # it becomes the id of what is answered
 DEFINITION = "http://hl7.org/fhir/OperationDefinition/ConceptMap-closure"
 
 
@@ -45,7 +44,7 @@ async def closure(ctx: Context, request: Request, type_: str, _: None) -> Answer
     name, since, concepts = once(values, "name"), once(values, "version"), values.get("concept", [])
     if name is None:
         raise invalid("which closure table is meant? name is missing", "name", code="required")
-    if not ID.fullmatch(name):
+    if not ID.fullmatch(name):  # it becomes the id of what is answered
         raise invalid(f"invalid closure name {name[:80]!r}: 1 to 64 letters, digits, '-' and '.' are expected", "name")
     if concepts and since is not None:
         raise invalid("concepts are added, or what came since a version is asked for; not both at once", "version")

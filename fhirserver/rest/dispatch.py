@@ -9,7 +9,6 @@ import logging
 import re
 from contextlib import nullcontext
 from dataclasses import replace
-from secrets import token_hex
 from urllib.parse import urlencode
 
 from starlette.types import Receive, Scope, Send
@@ -34,13 +33,12 @@ from fhirserver.rest.queue import Gone, Queue, is_wide
 from fhirserver.rest.requests import pairs, request, segments
 from fhirserver.rest.responses import Header, content_type, headers, preferred, refused, represented, send
 from fhirserver.store.faults import refusal
-from fhirserver.telemetry import request_id
+from fhirserver.telemetry import begin
 
 log = logging.getLogger(__name__)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 PRESENTATION = frozenset(("_format", "_pretty"))
-_id = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _gzip = re.compile(rb"gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 
 
@@ -56,15 +54,13 @@ async def _serve(
     ctx: Context, queue: Queue, body: Body, prefix: bytes, scope: Scope, receive: Receive, send_: Send
 ) -> None:
     incoming: Headers = dict(scope["headers"])
-    name = incoming.get(b"x-request-id", b"").decode("latin-1")
-    name = name if _id.fullmatch(name) else token_hex(16)
+    name = begin(incoming.get(b"x-request-id", b"").decode("latin-1"))
     out: list[Header] = [(b"x-request-id", name.encode())]
     method, zipped = scope["method"], _gzip.search(incoming.get(b"accept-encoding", b"")) is not None
     format_: Format | None = None
     asked: Request | None = None
     pretty = False
     kind: Header | None = None  # of what is no resource
-    request_id.set(name)  # uvicorn runs every request in a context of its own
     if question := preflight(ctx.settings, method, incoming):
         await send(send_, 204, b"", [*out, *question, *protective(ctx)])
         return

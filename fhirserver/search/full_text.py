@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fhirserver.search.criteria import AllOf, AnyOf, Clause, Criterion, Phrase, kind
+from fhirserver.search.mongo import AFTER_EVERY_LETTER
 
 Json = dict[str, Any]
 
 AVERAGE = 50  # words
 DIGITS = 6
-_AFTER_EVERY_LETTER = "\U0010ffff"
 
 
 def phrase_filter(field: str, phrase: Phrase) -> Json:
@@ -74,10 +74,10 @@ def _is(word: Any, wanted: str, prefix: bool) -> Json:
     return {
         "$and": [
             {"$gte": [word, {"$literal": wanted}]},
-            {"$lt": [word, {"$literal": wanted + _AFTER_EVERY_LETTER}]},
+            {"$lt": [word, {"$literal": wanted + AFTER_EVERY_LETTER}]},
         ]
     }
 
 
 def _beginning(word: str) -> Json:
-    return {"$elemMatch": {"$gte": word, "$lt": word + _AFTER_EVERY_LETTER}}
+    return {"$elemMatch": {"$gte": word, "$lt": word + AFTER_EVERY_LETTER}}

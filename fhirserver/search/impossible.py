@@ -9,9 +9,9 @@ https://hl7.org/fhir/R4/search.html#errors
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
+from fhirserver.fhir.ids import ID
 from fhirserver.search.criteria import (
     AllOf,
     AnyOf,
@@ -29,7 +29,6 @@ from fhirserver.search.criteria import (
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.readers import shown
 
-_id = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _ANY = frozenset({"Resource", "Any"})
 _WHOLE = "Bundle.entry[0].resource"  # the expression of what R4 calls a reference, and is a whole resource
 
@@ -58,7 +57,7 @@ def _of(type_: str, criterion: Criterion) -> Iterator[str]:
 
 def _said(type_: str, parameter: Parameter, value: Value) -> Iterator[str]:
     match value:
-        case str() if kind(parameter) == "id" and not _id.fullmatch(value):
+        case str() if kind(parameter) == "id" and not ID.fullmatch(value):
             yield f"{shown(value)!r} is no id, which has 1 to 64 letters, digits, '-' and '.': nothing matches it"
         case Reference() if parameter.expression == _WHOLE:
             yield f"{parameter.code} of {type_} is a whole resource and no reference, so that no value matches it"

@@ -7,6 +7,7 @@ from typing import Any
 
 Filter = dict[str, Any]
 
+AFTER_EVERY_LETTER = "\U0010ffff"  # of a text that begins so, as its upper end
 LISTED_BYTES = 14_500_000  # in all lists of one filter: a command has at most 16 MB
 
 

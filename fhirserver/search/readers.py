@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from fhirserver.fhir import dates
+from fhirserver.fhir.ids import ID
 from fhirserver.fhir.outcome import invalid
 from fhirserver.fhir.units import base
 from fhirserver.search.criteria import (
@@ -43,7 +44,6 @@ _escape = re.compile(r"\\([,|$\\])")
 _prefix = re.compile(r"[A-Za-z]{2}(?![A-Za-z])")
 _number = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,5})?")
 _distance = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
-_id = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _relative = re.compile(r"([A-Za-z]+)/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]{1,64})?")
 _absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _marks = {separator: re.compile(rf"\\.|{re.escape(separator)}", re.DOTALL) for separator in ",|$"}
@@ -127,7 +127,7 @@ def list_(text: str, typed: Typed) -> str:
         sentence = f"{text[:80]} is a list that a server works out; none is here, only List resources: write an id"
         raise invalid(sentence, code="not-supported")
     id_ = unescape(text).removeprefix(typed.base_url.rstrip("/") + "/").removeprefix("List/")
-    if not _id.fullmatch(id_):
+    if not ID.fullmatch(id_):
         raise invalid(f"{text[:80]!r} is not a List: write its id")
     return id_
 
@@ -211,7 +211,7 @@ def reference(text: str, typed: Typed) -> Reference:
         return Reference((url,))
     if _absolute.match(url) or typed.parameter.type == "uri":
         return Reference((url,))
-    if not _id.fullmatch(url):
+    if not ID.fullmatch(url):
         raise invalid(f"{url[:80]!r} is not a reference: write an id, Type/id or a URL")
     targets = (typed.target,) if typed.target else _targets(typed)
     return Reference(tuple(f"{target}/{url}" for target in targets))

@@ -16,12 +16,11 @@ from fhirserver.search.canonicals import UNVERSIONED, VERSIONS
 from fhirserver.search.coded import BEGINNING, URL_ABOVE, URL_BELOW
 from fhirserver.search.criteria import Codes, Composite, Near, Phrase, Reference, Token, Value, kind
 from fhirserver.search.full_text import phrase_filter
-from fhirserver.search.mongo import LISTED_BYTES, Filter, conjunction, disjunction
+from fhirserver.search.mongo import AFTER_EVERY_LETTER, LISTED_BYTES, Filter, conjunction, disjunction
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.ranges import date_filter, instant_filter, number_filter, quantity_filter
 from fhirserver.search.values import apart, fold
 
-_AFTER_EVERY_LETTER = "\U0010ffff"
 EARTH_RADIUS = 6_371_008.8  # metres, the mean
 
 # string, token, reference, uri
@@ -108,7 +107,7 @@ def beginning_filter(field: str, values: Sequence[Value], parameter: Parameter, 
 
 
 def _starting(text: str) -> Filter:
-    return {"$elemMatch": {"$gte": text, "$lt": text + _AFTER_EVERY_LETTER}}
+    return {"$elemMatch": {"$gte": text, "$lt": text + AFTER_EVERY_LETTER}}
 
 
 def identifier_filter(field: str, values: Sequence[Value], parameter: Parameter, now: datetime) -> Filter:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from fhirserver.fhir.definitions import Constraint, Definitions, Element
+from fhirserver.fhir.definitions import STRUCTURE, Constraint, Definitions, Element
 from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.findings import Finding, Issues, Problem, Question, issue, located, under, wrong
 from fhirserver.validation.invariants import CHECKED, Invariant
 from fhirserver.validation.narrowing import conforming, referring
 from fhirserver.validation.reading import Ask, Json, Read, reader
-from fhirserver.validation.references import STRUCTURE, Container
+from fhirserver.validation.references import Container
 from fhirserver.validation.slicing import Slices, sliced
 from fhirserver.validation.trees import Spec, Type
 from fhirserver.validation.values import Value, at_least, at_most, fixed, longest, patterned

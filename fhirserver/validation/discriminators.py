@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from fhirserver.fhir.definitions import Definitions, Element
+from fhirserver.fhir.definitions import STRUCTURE, Definitions, Element
 from fhirserver.validation.findings import wrong
 from fhirserver.validation.narrowing import conforms, every, some, type_of_target
 from fhirserver.validation.reading import Ask, Found, Json, reader
-from fhirserver.validation.references import STRUCTURE, Container
+from fhirserver.validation.references import Container
 from fhirserver.validation.trees import Slicing, Spec
 from fhirserver.validation.values import matches, written
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fhirserver.fhir.definitions import Definitions
+from fhirserver.fhir.definitions import STRUCTURE, Definitions
 from fhirserver.fhir.fhirpath import FhirPathError, Node, compile_expression
 from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.additions import named
@@ -15,7 +15,6 @@ from fhirserver.validation.findings import Finding, issue, under
 from fhirserver.validation.places import Place
 from fhirserver.validation.profiles import Context, Profile
 from fhirserver.validation.reading import Json
-from fhirserver.validation.references import STRUCTURE
 from fhirserver.validation.words import one_of, shown
 
 # where R4 and the guides on it put extensions that R4 declares for fewer places

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from fhirserver.fhir.definitions import Definitions
+from fhirserver.fhir.definitions import STRUCTURE, Definitions
 from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.findings import Finding, Issues, Question, issue, located, wrong
 from fhirserver.validation.reading import Ask, Json
-from fhirserver.validation.references import STRUCTURE, Container, Known, target, target_type
+from fhirserver.validation.references import Container, Known, target, target_type
 from fhirserver.validation.trees import Type
 from fhirserver.validation.words import one_of, shown
 

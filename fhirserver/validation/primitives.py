@@ -14,6 +14,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from fhirserver.fhir.ids import ID
 from fhirserver.validation.findings import Problem
 from fhirserver.validation.words import kind, shown
 
@@ -25,7 +26,6 @@ MAX_STRING: Final = 1024 * 1024
 _forbidden = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _code_break = re.compile(r"^ | \Z|  |[^\S ]")
 _space = re.compile(r"\s")
-_id = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 _oid = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _uuid = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -183,7 +183,7 @@ PRIMITIVES: dict[str, Check] = {
     "date": _calendar("date", _date, _not_a_date),
     "dateTime": _calendar("dateTime", _date_time, _not_a_date_time),
     "decimal": _decimal,
-    "id": _text("id", _id.fullmatch, "it has 1 to 64 letters, digits, - and ."),
+    "id": _text("id", ID.fullmatch, "it has 1 to 64 letters, digits, - and ."),
     "instant": _calendar("instant", _instant, _not_a_moment),
     "integer": _integer("integer", -(2**31)),
     "markdown": _string("markdown"),

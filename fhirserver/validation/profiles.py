@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, NamedTuple
 
-from fhirserver.fhir.definitions import Definitions, profile_table, r4
+from fhirserver.fhir.definitions import STRUCTURE, Definitions, profile_table, r4
 from fhirserver.fhir.outcome import Issue
 from fhirserver.validation.additions import Additions, named
 from fhirserver.validation.findings import Finding, Issues, issue
 from fhirserver.validation.reading import Ask
-from fhirserver.validation.references import STRUCTURE, Container, Known, TooManyTrials
+from fhirserver.validation.references import Container, Known, TooManyTrials
 from fhirserver.validation.snapshots import TooLarge, kept, snapshot, type_elements
 from fhirserver.validation.trees import tree
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from fhirserver.fhir.definitions import STRUCTURE
 from fhirserver.fhir.fhirpath import Hooks
 from fhirserver.fhir.fhirpath.scope import NO_HOOKS
 from fhirserver.validation.findings import Issues, Problem
@@ -14,7 +15,6 @@ from fhirserver.validation.words import one_of, shown
 
 MOST_TRIALS: Final = 250_000
 NO_PROFILES: Final[Mapping[str, Known]] = MappingProxyType({})
-STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 
 # Type/id, with or without a server before it and a version behind it
 _restful = re.compile(

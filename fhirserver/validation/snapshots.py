@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fhirserver.fhir.definitions import Definitions, Element
-from fhirserver.validation.references import STRUCTURE
+from fhirserver.fhir.definitions import STRUCTURE, Definitions, Element
 
 Json = dict[str, Any]
 Known = Callable[[str], Sequence[Json] | None]  # the snapshot of a profile by its canonical

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fhirserver.fhir.definitions import Definitions, TypeDefinition
+from fhirserver.fhir.ids import URIS
 from fhirserver.fhir.outcome import Issue
 from fhirserver.fhir.units import UCUM, fault
 from fhirserver.validation.findings import Finding, Problem, issue, located
@@ -18,7 +19,6 @@ from fhirserver.validation.references import Container
 from fhirserver.validation.words import shown
 
 Ask = Callable[[Any, Container], list[Finding]]
-URI = "urn:ietf:rfc:3986"  # the system of identifiers that are URIs
 
 _absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]")
 
@@ -76,8 +76,8 @@ def _identifier(node: dict[str, Any], container: Container) -> list[Finding]:
         return issue(
             "value", f"{shown(system)} names no system: that of an Identifier is an absolute URI", "uri", ".system"
         )
-    if system == URI and _relative(value):
-        said = f"an identifier of {URI} is an absolute URI, and {shown(value)} is none"
+    if system == URIS and _relative(value):
+        said = f"an identifier of {URIS} is an absolute URI, and {shown(value)} is none"
         return issue("value", said, "uri", ".value")
     return []
 

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from fhirserver.fhir.definitions import Binding, Constraint
-from fhirserver.validation.references import STRUCTURE
+from fhirserver.fhir.definitions import STRUCTURE, Binding, Constraint
 
 Json = dict[str, Any]
 

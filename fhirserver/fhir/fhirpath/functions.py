@@ -9,6 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from fhirserver.fhir.definitions import STRUCTURE
 from fhirserver.fhir.fhirpath import temporal
 from fhirserver.fhir.fhirpath.conversions import CONVERSIONS
 from fhirserver.fhir.fhirpath.elements import TYPE_INFO, Node
@@ -20,8 +21,6 @@ from fhirserver.fhir.fhirpath.scope import MAX_ITEMS, Scope
 from fhirserver.fhir.fhirpath.texts import TEXTS
 from fhirserver.fhir.fhirpath.types import type_of
 from fhirserver.fhir.fhirpath.values import contains, distinct, has_value, is_number, single, system, truth
-
-STRUCTURE_DEFINITIONS = "http://hl7.org/fhir/StructureDefinition/"
 
 Items = list[Any]
 
@@ -165,8 +164,8 @@ def _conforms_to(items: Items, scope: Scope, profile: Items) -> Items:
     url = single(profile, "the URL of a profile")
     if len(items) != 1 or type(url) is not str:
         return []
-    name = url.removeprefix(STRUCTURE_DEFINITIONS)
-    if url.startswith(STRUCTURE_DEFINITIONS) and name in scope.definitions.types:
+    name = url.removeprefix(STRUCTURE)
+    if url.startswith(STRUCTURE) and name in scope.definitions.types:
         return [scope.definitions.is_a(type_of(items[0])[1], name)]
     answer = (
         scope.hooks.conforms_to(items[0].value, url) if scope.hooks.conforms_to and type(items[0]) is Node else None

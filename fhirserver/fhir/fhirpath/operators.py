@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fhirserver.fhir.definitions import STRUCTURE
 from fhirserver.fhir.fhirpath.elements import Node
 from fhirserver.fhir.fhirpath.error import FhirPathError
 from fhirserver.fhir.fhirpath.quantities import Quantity
@@ -68,7 +69,7 @@ def external(name: str) -> Run:
     if name.startswith("vs-"):
         constant = f"http://hl7.org/fhir/ValueSet/{name[3:]}"
     elif name.startswith("ext-"):
-        constant = f"http://hl7.org/fhir/StructureDefinition/{name[4:]}"
+        constant = STRUCTURE + name[4:]
     if constant is not None:
         items = [constant]
         return lambda focus, scope: items
