@@ -48,6 +48,7 @@ async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:
 
 async def _password(visit: Visit) -> Response:
     auth = visit.auth
+    visit.only("password", "new_password", "end_others")
     person = await login.again(visit)
     new, ends = visit.text("new_password", needed=True), _ends_others(visit)
     await passwords.check_new(auth, new, [person.name, person.login])
@@ -72,6 +73,7 @@ def _ends_others(visit: Visit) -> bool:
 
 async def _end_session(visit: Visit) -> Response:
     """One of them, by its id, or all but this."""
+    visit.only("session")
     session, id_ = visit.person(), visit.text("session", 64)
     if not id_:
         ended = await sessions.end_all(visit.auth, session.user.id, except_=session.id)
@@ -85,6 +87,7 @@ async def _end_session(visit: Visit) -> Response:
 
 async def _end_app(visit: Visit) -> Response:
     """All that an app may do, or one of its accesses, as of a lost phone. Either way it asks for the next."""
+    visit.only("client", "grant")
     person, client, grant = visit.person().user, visit.text("client", 200, needed=True), visit.text("grant", 64)
     which = {"user": person.id, "client": client}
     if grant:
@@ -100,6 +103,7 @@ async def _end_app(visit: Visit) -> Response:
 
 
 async def _name(visit: Visit) -> Response:
+    visit.only("name")
     person, name = visit.person().user, users.checked_name(visit.text("name", needed=True))
     if not name:
         raise invalid_request("a name is what people can read")

@@ -65,6 +65,7 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
 
 async def _make(visit: Visit) -> Response:
     admin = administrator(visit)
+    visit.only("name", "scope", "days")
     days = visit.fields.get("days", DAYS)
     if isinstance(days, str) and days.isascii() and days.isdigit() and len(days) < 6:
         days = int(days)

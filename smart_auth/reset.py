@@ -55,6 +55,7 @@ async def _new_page(visit: Visit, refused: Refused | None) -> Response:
 
 
 async def _renew(visit: Visit) -> Response:
+    visit.only("code", "password", "keep_passkeys")
     auth, code = visit.auth, visit.text("code", 100, needed=True)
     password, keep = visit.text("password", needed=True), _kept(visit)
     person = await users.find(auth, await links.look(auth, code, *links.PASSWORD))

@@ -26,6 +26,7 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
 
 async def _sign_up(visit: Visit) -> Response:
     auth = visit.auth
+    visit.only("email", "name", "password", "invitation")
     email = mail.checked_address(visit.text("email", needed=True))
     name = users.checked_name(visit.text("name"))
     password, invitation = visit.text("password", needed=True), visit.text("invitation", 100).strip()

@@ -552,6 +552,24 @@ def test_an_app_is_taken_back(served: Any, browser: Browser) -> None:
         assert browser.json("/account/apps/end", {"client": client}).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/account", {"fullname": "Ada"}),
+        ("/account/password", {"password": PASSWORD, "new_password": OTHER, "end_other": False}),
+        ("/account/sessions/end", {"sesion": "s"}),
+        ("/account/apps/end", {"client": "app", "access": "g1"}),
+        ("/signup", {"email": "typed@example.org", "password": OTHER, "invite": "made-up"}),
+        ("/reset/new", {"code": "made-up", "password": OTHER, "keepPasskeys": ["p"]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_misspelt_field_does_not_do_more_than_was_meant(browser: Browser, path: str, body: dict[str, Any]) -> None:
+    """Without `session` all others end, without `grant` the app altogether."""
+    refused = browser.json(path, body)
+    assert (refused.status_code, "is no field of this; there are" in refused.text) == (400, True)
+
+
 def test_a_name_is_shown_and_never_run(browser: Browser) -> None:
     assert browser.json("/account", {"name": "<b>Ada</b>"}).status_code == 200
     assert "&lt;b&gt;Ada&lt;/b&gt;" in browser.get("/account").text

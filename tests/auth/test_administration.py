@@ -46,7 +46,7 @@ def test_only_administrators_see_and_change_accounts(served: Any) -> None:
         assert browser.json("/users", {"login": "x", "roles": ["admin"]}).status_code == 403
         assert browser.json(f"/users/{id_}", {}, "DELETE").status_code == 403
         assert browser.json("/invitations", {"role": "admin"}).status_code == 403
-        assert browser.json("/account", {"name": "x", "roles": ["admin"], "patient": "1"}).status_code == 200
+        assert browser.json("/account", {"name": "x", "roles": ["admin"], "patient": "1"}).status_code == 400
         kept = browser.get("/account", headers=JSON).json()
         assert (kept["roles"], kept["patient"]) == ([role], None)
     assert Browser(served.settings).get("/users", headers=JSON).status_code == 401
