@@ -53,7 +53,7 @@ async def _add(visit: Visit) -> Response:
         email=mail.checked_address(email) if email else None,
         roles=_roles(visit.fields) or ["patient"],
         verified=True,
-        **links_of(visit.fields),
+        **as_whom(links_of(visit.fields)),
     )
     await events.record(auth, "user-added", admin.id, person.id, roles=sorted(person.roles))
     if person.email is not None:
@@ -95,6 +95,7 @@ async def _change(visit: Visit) -> Response:
 
 async def change(auth: Auth, person: User, changes: Mapping[str, Any], by: str) -> User:
     """Whose access is another now logs in again."""
+    changes = as_whom(changes, person)
     changed = await users.change(auth, person.id, changes) if changes else person
     if changed is None:
         raise Refused("not_found", "there is no such account", 404)
@@ -224,6 +225,16 @@ def links_of(fields: Mapping[str, Any]) -> dict[str, Any]:
             raise invalid_request("proxyFor are ids of Patients")
         found["proxy_for"] = list(dict.fromkeys(ids))
     return found
+
+
+def as_whom(linked: Mapping[str, Any], person: User | None = None) -> dict[str, Any]:
+    """Who has a Patient of their own is that Patient to apps (`fhirUser`), unless it is said who else they are."""
+    before, was = (person.patient, person.fhir_user) if person else (None, None)
+    patient, is_ = linked.get("patient", before), linked.get("fhir_user", was)
+    if patient != before and is_ == f"Patient/{before}":
+        is_ = None
+    is_ = is_ or (f"Patient/{patient}" if patient else None)
+    return {**linked, **({"fhir_user": is_} if is_ != was or "fhir_user" in linked else {})}
 
 
 _to_list = visits.shown(_listed)

@@ -51,7 +51,7 @@ def add_user(
         if password is not None:
             await passwords.check_new(auth, password, [login, more["name"] or ""])
         hash_ = None if password is None else await passwords.hashed(password)
-        linked = _links(more)
+        linked = administration.as_whom(_links(more))
         person = await users.create(
             auth,
             login,

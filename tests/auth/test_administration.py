@@ -52,6 +52,26 @@ def test_only_administrators_see_and_change_accounts(served: Any) -> None:
     assert Browser(served.settings).get("/users", headers=JSON).status_code == 401
 
 
+def test_who_has_a_patient_of_their_own_is_that_patient_to_apps(admin: Browser) -> None:
+    """Unless it is said who else they are: an app that may know `fhirUser` is told."""
+    id_ = admin.json("/users", {"login": "own@example.org", "patient": "1"}).json()["id"]
+    story: list[tuple[dict[str, Any], str | None]] = [
+        ({}, "Patient/1"),
+        ({"patient": "2"}, "Patient/2"),
+        ({"fhirUser": "Practitioner/1"}, "Practitioner/1"),
+        ({"patient": "3"}, "Practitioner/1"),
+        ({"fhirUser": None}, "Patient/3"),
+        ({"fhirUser": None}, "Patient/3"),
+        ({"patient": None}, None),
+        ({"patient": "4"}, "Patient/4"),
+        ({"patient": "5", "fhirUser": "Patient/4"}, "Patient/5"),  # as the page sends what it showed
+        ({"patient": None, "fhirUser": None}, None),
+    ]
+    for changes, who in story:
+        answer = admin.json(f"/users/{id_}", changes, "PATCH").json()
+        assert answer["fhirUser"] == who, changes
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
