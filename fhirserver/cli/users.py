@@ -62,6 +62,7 @@ def add_user(
             verified=True,
             **linked,
         )
+        await _say_who_is_not_there(ctx, person)
         await events.record(auth, "user-added", "operator", person.id, roles=sorted(person.roles))
         link = {} if hash_ else {"link": await links.make(auth, "welcome", person.id)}
         return administration.account(person) | link
@@ -100,7 +101,11 @@ def change_user(
         changes |= {"roles": users.checked_roles(roles)} if roles else {}
         changes |= {} if disabled is None else {"disabled": disabled}
         person = await person_named(ctx, login)
-        return administration.account(await administration.change(ctx.auth, person, changes, "operator"))
+        if not changes:
+            raise click.UsageError("say what to change: `healthmate user change --help` lists it")
+        changed = await administration.change(ctx.auth, person, changes, "operator")
+        await _say_who_is_not_there(ctx, changed)
+        return administration.account(changed)
 
     print_json(with_context(record_settings(data, tenant), run))
 
@@ -130,6 +135,16 @@ def remove_user(login: str, data: Path | None, tenant: str | None) -> None:
         return {"removed": login}
 
     print_json(with_context(record_settings(data, tenant), run))
+
+
+async def _say_who_is_not_there(ctx: Context, person: users.User) -> None:
+    """An account may come before its record; a wrong id looks the same."""
+    patients = [f"Patient/{id_}" for id_ in person.records]
+    for reference in dict.fromkeys([*patients, *filter(None, [person.fhir_user])]):
+        type_, _, id_ = reference.partition("/")
+        found = await ctx.store.read(type_, id_)
+        if found is None or found.deleted:
+            click.echo(f"{reference} is not in the record yet", err=True)
 
 
 def _links(options: dict[str, Any]) -> dict[str, Any]:

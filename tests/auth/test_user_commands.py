@@ -67,3 +67,18 @@ def test_an_account_with_a_password_is_changed_and_removed(served: Any) -> None:
     assert "doc" in [each["login"] for each in printed(served, "list")]
     assert printed(served, "remove", "doc") == {"removed": "doc"}
     assert run(served, "remove", "doc").exit_code == 1
+
+
+def test_who_is_not_in_the_record_is_said(served: Any) -> None:
+    served.client.put("Patient/there", {"resourceType": "Patient", "id": "there"})
+    added = run(served, "add", "typo", "--patient", "three", "--proxy-for", "there", "--proxy-for", "their")
+    assert added.exit_code == 0
+    assert added.stderr.splitlines() == [
+        "Patient/three is not in the record yet",
+        "Patient/their is not in the record yet",
+    ]
+    changed = run(served, "change", "typo", "--patient", "there", "--proxy-for", "there")
+    assert (changed.exit_code, changed.stderr) == (0, "")
+    assert json.loads(changed.stdout)["fhirUser"] == "Patient/there"
+    nothing = run(served, "change", "typo")
+    assert (nothing.exit_code, "say what to change" in nothing.stderr) == (2, True)
