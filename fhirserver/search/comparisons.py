@@ -17,7 +17,7 @@ from fhirserver.search.criteria import Dates, Number, Token, Value
 from fhirserver.search.mongo import Filter
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.readers import PREFIXES, VALUES, Typed, shown
-from fhirserver.search.values import fold
+from fhirserver.search.values.strings import fold
 
 Read = Callable[[str, Typed], Value]
 _ORDERS = {"gt": "$gt", "lt": "$lt", "ge": "$gte", "le": "$lte"}

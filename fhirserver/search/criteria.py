@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fhirserver.fhir.units import UCUM, base
 from fhirserver.search.parameters import Parameter
-from fhirserver.search.values import any_case
+from fhirserver.search.values.tokens import any_case
 
 # What is on a List; no element of the resource says so. https://hl7.org/fhir/R4/search.html#list
 LIST = Parameter("_list", "special", "", ("Resource",), "")

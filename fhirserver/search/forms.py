@@ -10,10 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from fhirserver.fhir.definitions import Definitions, required_codes
-from fhirserver.search import values
 from fhirserver.search.expressions import Route, member, parse, routes
 from fhirserver.search.parameters import Parameter
-from fhirserver.search.values import Forms
+from fhirserver.search.values import Forms, dates, positions, quantities, references, strings, tokens
 
 Json = dict[str, Any]
 
@@ -22,37 +21,37 @@ FAMILY = ":family"  # not stored by itself: a family name is found by each of it
 # (parameter type, FHIR type) → what is stored under the code, and under the code with a suffix. A type that is not
 # listed is treated as what it derives from: Age as Quantity, code as string.
 FORMS: Mapping[tuple[str, str], Mapping[str, Forms]] = {
-    ("token", "CodeableConcept"): {"": values.concept, ":text": values.concept_text},
-    ("token", "Coding"): {"": values.coding, ":text": values.coding_text},
+    ("token", "CodeableConcept"): {"": tokens.concept, ":text": tokens.concept_text},
+    ("token", "Coding"): {"": tokens.coding, ":text": tokens.coding_text},
     ("token", "Identifier"): {
-        "": values.identifier,
-        ":text": values.identifier_text,
-        ":of-type": values.identifier_of_type,
+        "": tokens.identifier,
+        ":text": tokens.identifier_text,
+        ":of-type": tokens.identifier_of_type,
     },
-    ("token", "ContactPoint"): {"": values.contact_point},
-    ("token", "boolean"): {"": values.boolean},
-    ("token", "string"): {"": values.code},
-    ("token", "uri"): {"": values.name},
-    ("string", "string"): {"": values.string},
-    ("string", "HumanName"): {"": values.human_name, FAMILY: values.family},
-    ("string", "Address"): {"": values.address},
-    ("date", "date"): {"": values.date},
-    ("date", "dateTime"): {"": values.date},
-    ("date", "instant"): {"": values.date},
-    ("date", "Period"): {"": values.period},
-    ("date", "Timing"): {"": values.timing},
-    ("number", "integer"): {"": values.number},
-    ("number", "decimal"): {"": values.number},
-    ("number", "Range"): {"": values.number_range},
-    ("quantity", "Quantity"): {"": values.quantity},
-    ("quantity", "Money"): {"": values.money},
-    ("quantity", "Range"): {"": values.quantity_range},
-    ("quantity", "SampledData"): {"": values.sampled_data},
-    ("uri", "uri"): {"": values.uri},
-    ("uri", "canonical"): {"": values.canonical},
-    ("special", "BackboneElement"): {"": values.position},
-    ("reference", "canonical"): {"": values.canonical},
-    ("reference", "uri"): {"": values.uri},
+    ("token", "ContactPoint"): {"": tokens.contact_point},
+    ("token", "boolean"): {"": tokens.boolean},
+    ("token", "string"): {"": tokens.code},
+    ("token", "uri"): {"": tokens.name},
+    ("string", "string"): {"": strings.string},
+    ("string", "HumanName"): {"": strings.human_name, FAMILY: strings.family},
+    ("string", "Address"): {"": strings.address},
+    ("date", "date"): {"": dates.date},
+    ("date", "dateTime"): {"": dates.date},
+    ("date", "instant"): {"": dates.date},
+    ("date", "Period"): {"": dates.period},
+    ("date", "Timing"): {"": dates.timing},
+    ("number", "integer"): {"": quantities.number},
+    ("number", "decimal"): {"": quantities.number},
+    ("number", "Range"): {"": quantities.number_range},
+    ("quantity", "Quantity"): {"": quantities.quantity},
+    ("quantity", "Money"): {"": quantities.money},
+    ("quantity", "Range"): {"": quantities.quantity_range},
+    ("quantity", "SampledData"): {"": quantities.sampled_data},
+    ("uri", "uri"): {"": references.uri},
+    ("uri", "canonical"): {"": references.canonical},
+    ("special", "BackboneElement"): {"": positions.position},
+    ("reference", "canonical"): {"": references.canonical},
+    ("reference", "uri"): {"": references.uri},
 }
 
 # Choice types that a published expression reaches although the parameter cannot say anything about them.
@@ -76,8 +75,8 @@ class Ends:
     def __init__(self, definitions: Definitions, base_url: str) -> None:
         self.definitions = definitions
         self._reference: Mapping[str, Forms] = {
-            "": values.reference_from(base_url),
-            ":identifier": values.reference_identifier,
+            "": references.reference_from(base_url),
+            ":identifier": references.reference_identifier,
         }
         self._family = definitions.types["HumanName"].by_name["family"]
 
@@ -98,10 +97,10 @@ class Ends:
         if parameter.type == "reference" and route.type == "Resource":
             return {"": _inline(frozenset(parameter.targets))}
         if parameter.type == "string" and route.element is self._family:
-            return {"": values.string, FAMILY: values.string}
+            return {"": strings.string, FAMILY: strings.string}
         system = implied_system(route)
         if parameter.type == "token" and route.type == "code" and system is not None:
-            return {"": values.code_of(system)}
+            return {"": tokens.code_of(system)}
         type_: str | None = route.type
         while type_ is not None:
             if (parameter.type, type_) in FORMS:
@@ -132,7 +131,7 @@ def case_matters(definitions: Definitions, parameter: Parameter, type_: str) -> 
     return all(
         route.type in ("Identifier", "boolean")
         or definitions.is_a(route.type, "uri")
-        or (route.type == "code" and values.cased(implied_system(route)))
+        or (route.type == "code" and tokens.cased(implied_system(route)))
         for route in routes(definitions, parse(parameter.expression), type_)
     )
 
@@ -157,6 +156,6 @@ def implied_system(route: Route) -> str | None:
 
 def _inline(targets: frozenset[str]) -> Forms:
     def forms(resource: Json) -> list[str]:
-        return values.inline_resource(resource) if resource.get("resourceType") in targets else []
+        return references.inline_resource(resource) if resource.get("resourceType") in targets else []
 
     return forms

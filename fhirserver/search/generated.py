@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from fhirserver.fhir.outcome import invalid
-from fhirserver.search import values
 from fhirserver.search.expressions import Route, parse, routes
 from fhirserver.search.extraction import Leaf, Source, Write
 from fhirserver.search.forms import FAMILY, Ends, one_place, repeats
 from fhirserver.search.parameters import Parameter, Registry
+from fhirserver.search.values import dates, quantities, strings, tokens
 from fhirserver.store.schema import hot_keys
 
 Json = dict[str, Any]
@@ -26,10 +26,10 @@ FROM_DOCUMENT = frozenset({"_id", "_lastUpdated"})
 # How the scalars to sort by are found in the stored values of a parameter: the first ascending, the first descending.
 SORT: Mapping[str, tuple[Callable[[list[Any]], Any], Callable[[list[Any]], Any]]] = {
     "string": (min, max),
-    "token": (values.least_token, values.greatest_token),
-    "date": (values.earliest, values.latest),
-    "number": (values.smallest, values.largest),
-    "quantity": (values.smallest, values.largest),
+    "token": (tokens.least_token, tokens.greatest_token),
+    "date": (dates.earliest, dates.latest),
+    "number": (quantities.smallest, quantities.largest),
+    "quantity": (quantities.smallest, quantities.largest),
     "uri": (min, max),
     "reference": (min, max),
 }
@@ -50,9 +50,9 @@ class _Writer:
         self.definitions = ends.definitions
         self.type = type_
         self.source = Source()
-        self.unique = self.source.name(values.unique)
-        self.folded = self.source.name(values.folded)
-        self.otherwise = self.source.name(values.otherwise)
+        self.unique = self.source.name(strings.unique)
+        self.folded = self.source.name(strings.folded)
+        self.otherwise = self.source.name(strings.otherwise)
         self.hot = {field for keys in hot_keys(type_) for field in keys}
         self.variables: list[str] = []
         self.leaves: list[Leaf] = []
@@ -150,7 +150,7 @@ class _Writer:
                 yield from self._ends(parameter, codes, texts, "min", "max")
         for code in codes:
             if f"sort.{code}:point" in self.hot:
-                yield f"    if {found}: sort |= {self.source.name(values.exact)}({code!r}, {found})"
+                yield f"    if {found}: sort |= {self.source.name(quantities.exact)}({code!r}, {found})"
         for suffix, variable in variables.items():
             if suffix not in ("", FAMILY):
                 kept = f"{self.unique}({variable})" if distinct else variable

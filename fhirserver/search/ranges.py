@@ -16,7 +16,7 @@ from fhirserver.fhir.units import UCUM, Base, base
 from fhirserver.search.criteria import Dates, Number, Quantity, Value
 from fhirserver.search.mongo import Filter, disjunction
 from fhirserver.search.parameters import Parameter
-from fhirserver.search.values import CONVERTED
+from fhirserver.search.values.quantities import CONVERTED
 
 _decimal128 = Context(prec=34)
 _ENDS = {"lo": "from", "hi": "to"}

@@ -29,7 +29,7 @@ from fhirserver.search.criteria import (
     kind,
 )
 from fhirserver.search.parameters import Parameter
-from fhirserver.search.values import fold
+from fhirserver.search.values.strings import fold
 from fhirserver.search.words import words
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")

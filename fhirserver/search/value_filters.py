@@ -1,6 +1,6 @@
 """The values of a clause as a MongoDB filter: one pure function per kind of parameter and modifier.
 
-Stored forms (search/values.py) make each of them plain equality or a range. User text is only ever a value under an
+Stored forms (search/values/) make each of them plain equality or a range. User text is only ever a value under an
 operator, or escaped in a regular expression. https://hl7.org/fhir/R4/search.html
 """
 
@@ -19,7 +19,7 @@ from fhirserver.search.full_text import phrase_filter
 from fhirserver.search.mongo import AFTER_EVERY_LETTER, LISTED_BYTES, Filter, conjunction, disjunction
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.ranges import date_filter, instant_filter, number_filter, quantity_filter
-from fhirserver.search.values import apart, fold
+from fhirserver.search.values.strings import apart, fold
 
 EARTH_RADIUS = 6_371_008.8  # metres, the mean
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from lxml import etree
 
 from fhirserver.fhir.definitions import Definitions
-from fhirserver.search.values import bare
+from fhirserver.search.values.strings import bare
 
 Json = dict[str, Any]
 

@@ -16,13 +16,13 @@ from official import EXAMPLES, beside, examples
 from fhirserver.fhir import json
 from fhirserver.fhir.dates import EARLIEST, LATEST
 from fhirserver.fhir.definitions import r4
-from fhirserver.search import values
 from fhirserver.search.compartments import compartments, parameters_for, types_in
 from fhirserver.search.expressions import member, parse, routes
 from fhirserver.search.forms import FORMS, NO_FORMS, case_matters, repeats
 from fhirserver.search.generated import LAST
 from fhirserver.search.index import Indexer, raw_function
 from fhirserver.search.parameters import Parameter, r4_registry
+from fhirserver.search.values import strings, tokens
 from fhirserver.store.decimals import decimal128
 from terminology.canonical import Canonical
 from terminology.published import published, published_urls
@@ -550,12 +550,12 @@ def test_a_new_parameter_is_indexed_like_the_published_ones() -> None:
 
 @given(st.text(max_size=40))
 def test_folding_is_done_once(text: str) -> None:
-    assert values.fold(values.fold(text)) == values.fold(text)
-    assert values.fold(text.upper().lower()) == values.fold(text.lower())
+    assert strings.fold(strings.fold(text)) == strings.fold(text)
+    assert strings.fold(text.upper().lower()) == strings.fold(text.lower())
 
 
 def test_folding_is_bounded() -> None:
-    assert len(values.fold("ä" * 100_000)) == len(values.fold("a" * 100_000)) == values.LONGEST_FOLDED
+    assert len(strings.fold("ä" * 100_000)) == len(strings.fold("a" * 100_000)) == strings.LONGEST_FOLDED
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False) | st.integers())
@@ -613,10 +613,10 @@ def test_what_does_not_repeat_has_one_value_in_every_example() -> None:
 def test_case_counts_where_what_is_published_says_so() -> None:
     """But for a supplement, and for a few code systems under addresses of their own, whose case is not relied on."""
     said = {url: published(Canonical("CodeSystem", url)) or {} for url in published_urls("CodeSystem")}
-    differing = {url for url, each in said.items() if (each.get("caseSensitive") is True) != values.cased(url)}
+    differing = {url for url, each in said.items() if (each.get("caseSensitive") is True) != tokens.cased(url)}
     assert len(said) > 1000
     assert len(differing) < 12
-    assert not [url for url in differing if values.cased(url) and said[url].get("content") != "supplement"]
+    assert not [url for url in differing if tokens.cased(url) and said[url].get("content") != "supplement"]
 
 
 @pytest.mark.parametrize(

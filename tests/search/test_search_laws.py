@@ -17,9 +17,9 @@ from pymongo.collection import Collection
 from queries import NOW, read
 
 from fhirserver.fhir.dates import EARLIEST, LATEST, parse
-from fhirserver.search import values
 from fhirserver.search.filters import query_filter
 from fhirserver.search.readers import PREFIXES, split, unescape
+from fhirserver.search.values import dates, quantities, strings
 from fhirserver.store.decimals import decimal128
 
 Document = dict[str, Any]
@@ -80,10 +80,10 @@ date_texts = st.builds(
     written, near, st.sampled_from([4, 7, 10, 16, 19, 21, 23]), st.sampled_from(["Z", "+00:00", "-05:00", "+14:00"])
 )
 stored_dates = st.builds(
-    lambda start, end: values.period({"start": start, "end": end}),
+    lambda start, end: dates.period({"start": start, "end": end}),
     st.none() | date_texts,
     st.none() | date_texts,
-) | date_texts.map(values.date)
+) | date_texts.map(dates.date)
 
 
 DATE_EDGES = """
@@ -93,7 +93,7 @@ DATE_EDGES = """
 
 
 @once_filled
-@example(targets=[values.date(text) for text in DATE_EDGES.split()], searched=DATE_EDGES.split())
+@example(targets=[dates.date(text) for text in DATE_EDGES.split()], searched=DATE_EDGES.split())
 @given(targets=st.lists(stored_dates, min_size=1, max_size=15), searched=st.lists(date_texts, min_size=1, max_size=3))
 def test_every_date_prefix_means_what_the_specification_says(
     collection: Collection[Document], fill: Fill, targets: list[list[Document]], searched: list[str]
@@ -205,10 +205,10 @@ def test_every_number_prefix_means_what_the_specification_says(
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_number_and_unit_are_of_one_value(collection: Collection[Document], fill: Fill, prefix: str) -> None:
-    mg = values.quantity(
+    mg = quantities.quantity(
         {"value": Decimal("7"), "system": "http://unitsofmeasure.org", "code": "mg", "unit": "milligram"}
     )
-    gram = values.quantity({"value": Decimal("5"), "unit": "g"})
+    gram = quantities.quantity({"value": Decimal("5"), "unit": "g"})
     fill([{"_id": 0, "search": {"value-quantity": mg + gram}}, {"_id": 1, "search": {"value-quantity": gram}}])
     for unit, amount in (("http://unitsofmeasure.org|mg", 7), ("|mg", 7), ("|milligram", 7), ("|g", 5)):
         for text in ("5", "6", "7"):
@@ -231,15 +231,15 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 
 @once_filled
-@given(names=st.lists(texts, min_size=1, max_size=10), searched=texts.filter(lambda text: values.fold(text) != ""))
+@given(names=st.lists(texts, min_size=1, max_size=10), searched=texts.filter(lambda text: strings.fold(text) != ""))
 def test_a_string_finds_what_starts_or_contains_or_is(
     collection: Collection[Document], fill: Fill, names: list[str], searched: str
 ) -> None:
     names = [*names, searched, f"{searched} more", f"some {searched}"]
-    fill([{"_id": i, "search": {"name": [values.fold(n)], "name:exact": [n]}} for i, n in enumerate(names)])
+    fill([{"_id": i, "search": {"name": [strings.fold(n)], "name:exact": [n]}} for i, n in enumerate(names)])
     text = quoted(escaped(searched))
-    wanted = values.fold(searched)
-    plain = [values.fold(name) for name in names]
+    wanted = strings.fold(searched)
+    plain = [strings.fold(name) for name in names]
     assert ids(collection, "Patient", f"name={text}") == {i for i, n in enumerate(plain) if n.startswith(wanted)}
     assert ids(collection, "Patient", f"name:contains={text}") == {i for i, n in enumerate(plain) if wanted in n}
     assert ids(collection, "Patient", f"name:exact={text}") == {i for i, n in enumerate(names) if n == searched}

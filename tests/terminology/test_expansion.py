@@ -17,7 +17,7 @@ from fhirserver.search.coded import Coded, tokens
 from fhirserver.search.criteria import Clause
 from fhirserver.search.filters import criterion_filter
 from fhirserver.search.parameters import r4_registry
-from fhirserver.search.values import concept
+from fhirserver.search.values.tokens import concept
 from fhirserver.store.versions import now
 from terminology import codes, value_sets
 from terminology.canonical import Candidate, Canonical, canonical, latest, version_order
