@@ -46,10 +46,14 @@ def claims(auth: Auth, scope: str, person: User) -> dict[str, Any]:
 
 async def userinfo(auth: Auth, request: Request) -> Response:
     """GET and POST /userinfo: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo"""
-    grant = await find(auth, bearer(request.headers))
+    if not (
+        token := bearer(request.headers)
+    ):  # no error is named then: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+        raise Refused("invalid_request", "the access token is missing", 401, {"WWW-Authenticate": "Bearer"})
+    grant = await find(auth, token)
     person = await users.find(auth, grant.user) if grant is not None and grant.user else None
     if grant is None:
-        said = "the access token is missing, unknown, expired or revoked"
+        said = "the access token is unknown, expired or revoked"
         raise Refused("invalid_token", said, 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
     if person is None or "openid" not in grant.scope.split():
         said = "the access token was not granted openid"

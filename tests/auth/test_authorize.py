@@ -440,7 +440,10 @@ def test_introspection(app: App, confidential: App, ada: User) -> None:
 
 def test_userinfo_is_for_who_was_granted_openid(app: App) -> None:
     ask = app.smart.http.get
-    assert ask("/userinfo").status_code == 401
+    asked = {sent: ask("/userinfo", headers={"Authorization": sent} if sent else {}) for sent in ("", "Bearer x")}
+    assert {answer.status_code for answer in asked.values()} == {401}
+    challenges = [answer.headers["WWW-Authenticate"] for answer in asked.values()]
+    assert challenges == ["Bearer", 'Bearer error="invalid_token"']
     token = app.tokens(scope="launch/patient patient/Patient.rs")["access_token"]
     assert ask("/userinfo", headers={"Authorization": f"Bearer {token}"}).status_code == 403
 
