@@ -5,7 +5,7 @@
 
 Writes files of zstd-compressed JSON. The same wheel always gives the same bytes.
 
-types.json.zst        {type name or backbone path: {kind, base, abstract, constraints, elements, regex}}
+types.json.zst        {type name or backbone path: {kind, base, abstract, constraints, elements}}
 parameters.json.zst   the search parameters, without their prose, and the compartment definitions
 profiles.json.zst     the profiles and extension definitions of R4: their differentials, without prose
 codes.json.zst        {value set: {system: [code]}} for every value set with a required binding that can be enumerated
@@ -34,7 +34,6 @@ TERMINOLOGY = ROOT / "terminology" / "data"
 PACKAGE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
 KEPT = ("url", "code", "type", "base", "expression", "target", "multipleOr", "multipleAnd")
 FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
-REGEX = "http://hl7.org/fhir/StructureDefinition/regex"
 SYSTEM = "http://hl7.org/fhirpath/System."
 
 
@@ -130,10 +129,6 @@ def types(definitions: list[Json]) -> dict[str, Json]:
         entry["constraints"] = own_constraints(elements[0])
         out[name] = entry
         if definition["kind"] == "primitive-type":
-            value = next((e for e in elements if e["path"] == f"{name}.value"), None)
-            regex = value and next((x for t in value["type"] if (x := extension(t, REGEX))), None)
-            if regex:
-                entry["regex"] = regex
             continue
         backbones = {e["path"].rsplit(".", 1)[0] for e in elements[1:]} - {name}
         for node in elements[1:]:

@@ -66,7 +66,6 @@ class TypeDefinition(msgspec.Struct, kw_only=True, dict=True, forbid_unknown_fie
     base: str | None = None
     abstract: bool = False
     constraints: tuple[Constraint, ...] = ()
-    regex: str | None = None
 
     @cached_property
     def by_name(self) -> dict[str, Element]:
