@@ -15,11 +15,6 @@ BASE = "https://fhir.example/fhir"
 CLASS = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}
 PREFER = ("return=minimal", "return=representation", "return=OperationOutcome")
 LINK = "urn:uuid:04121321-4af5-424c-a0e1-ed3aab1c349d"
-AS_MEMBERS = (("If-None-Exist", "ifNoneExist"), ("If-Match", "ifMatch"), ("If-None-Match", "ifNoneMatch"))
-WITH_SUBJECT = {
-    *("Observation", "Condition", "Encounter", "MedicationRequest", "DocumentReference", "List", "Basic", "Flag"),
-    "CareTeam",
-}
 
 
 class Changing(Asking):

@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 import pytest
-from garbage import dumped, mutated, resources, texts, types, values
+from garbage import accepts, dumped, mutated, resources, texts, types, values
 from hypothesis import strategies as st
 from samples import TYPES, sample
 from wire import JSON, XML
@@ -19,7 +19,6 @@ from fhirserver.fhir.xml import to_xml
 
 pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
-accepts = st.sampled_from(((b"Accept", JSON), (b"Accept", XML)))
 prefers = st.sampled_from(
     ((b"Prefer", b"return=representation"), (b"Prefer", b"return=OperationOutcome"), (b"X-A", b"b"))
 )

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
-PHONE = {"system": "phone", "value": "555-0101"}
 
 
 def ref(reference: str) -> dict[str, str]:

@@ -78,7 +78,6 @@ def eyes(colour: str) -> list[Json]:
 
 
 NAME = [{"family": "Lovelace"}]
-PHONE = [{"system": "phone", "value": "1"}]
 
 
 def issues(fhir: Fhir, resource: Json, query: str = "") -> list[tuple[str, str, str]]:

@@ -64,7 +64,6 @@ def test_the_examples_are_right(fhir: Fhir, path: Path) -> None:
 
 CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
 RACE = {"url": "ombCategory", "valueCoding": {"system": "urn:oid:2.16.840.1.113883.6.238", "code": "2106-3"}}
-TEXT = {"url": "text", "valueString": "White"}
 CATEGORY = "http://terminology.hl7.org/CodeSystem/condition-category"
 
 

@@ -23,7 +23,6 @@ MAIN_STREET = {
     "country": "US",
     "use": "home",
 }
-UNKNOWN = {"extension": [{"url": "urn:x", "valueCode": "unknown"}]}
 WORLD = [
     patient("a", {"family": "van der Meer", "given": ["Eve", "Mary Ann"]}),
     patient("b", {"family": "Çelik", "given": ["Evelyn"]}),
