@@ -176,7 +176,8 @@ def package(
                 place = PurePosixPath(member.name)
                 if member.isfile() and place.parent.name in folders and place.suffix == ".json":
                     file = archive.extractfile(member)
-                    assert file is not None, "a regular file of the archive opens"  # noqa: S101
+                    if file is None:
+                        raise tarfile.ReadError(f"{member.name} does not open")
                     example = place.parent.name == "example"
                     resource = _packed(file.read(), place.name, unread if example is examples else _said)
                     if resource is not None:

@@ -214,10 +214,11 @@ def boundary(value: Temporal, digits: int | None, *, high: bool) -> Temporal | N
         fields.append((23 if len(fields) == clock else 59) if high else 0)
     if len(fields) < clock + 3:
         fields.append(Decimal("59.999") if high else Decimal("0.000"))
-    second = fields[clock + 2]
+    said = fields[clock + 2]
+    second = Decimal(said)
     if digits in (9, 17):
-        fraction = isinstance(second, Decimal) and second.as_tuple().exponent != 0
-        fields[clock + 2] = (second + (0 if fraction or not high else Decimal("0.999"))).quantize(_MILLISECOND)  # type: ignore[union-attr]
+        fraction = isinstance(said, Decimal) and said.as_tuple().exponent != 0
+        fields[clock + 2] = (second + (0 if fraction or not high else Decimal("0.999"))).quantize(_MILLISECOND)
     else:
         fields[clock + 2] = int(second)
     offset = value.offset

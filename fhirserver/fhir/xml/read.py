@@ -91,7 +91,7 @@ class _Readers(dict[str, dict[str, _Entry]]):
         if type_ not in self.definitions.resource_types:
             raise _Misplaced(node, f"{type_[:100]} is no resource type of FHIR R4")
         out: Json = {"resourceType": type_}
-        for name in node.keys():  # noqa: SIM118
+        for name in node.attrib:
             if name != _SCHEMA_LOCATION:
                 raise _Misplaced(node, f"a resource has no attribute {str(name)[:100]}")
         self.children(node, self[type_], out, depth)
@@ -140,7 +140,9 @@ class _Readers(dict[str, dict[str, _Entry]]):
         if type_ == "Resource":
             read_one = self._wrapped
         else:
-            read_one = lambda node, depth: self.complex(node, type_, depth)  # noqa: E731
+
+            def read_one(node: etree._Element, depth: int) -> Json:
+                return self.complex(node, type_, depth)
 
         def read(node: etree._Element, out: Json, depth: int) -> None:
             out[key] = read_one(node, depth + 1)
@@ -268,7 +270,8 @@ def _read_narrative(key: str) -> Read:
     def read(node: etree._Element, out: Json, depth: int) -> None:
         text = etree.tostring(node, encoding="unicode", with_tail=False)
         if not text.startswith("<div") or "xmlns:" in text:  # prefixes, most likely of the whole resource
-            alone = etree.Element(DIV, dict(node.attrib), nsmap={None: XHTML})  # type: ignore[dict-item,misc]
+            alone = etree.fromstring(f'<div xmlns="{XHTML}"/>', PARSER)
+            alone.attrib.update(node.attrib)
             alone.text = node.text
             alone.extend(deepcopy(list(node)))
             etree.cleanup_namespaces(alone)
