@@ -11,9 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import Context
 from time import monotonic
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import pymongo
+from pymongo.errors import NetworkTimeout
 
 L = TypeVar("L", bound=Hashable)
 Q = TypeVar("Q")
@@ -21,6 +22,7 @@ A = TypeVar("A")
 
 MOST = 100  # questions in one round trip
 LEAST_SECONDS = 0.001
+AT_MOST = 1.25  # of the time that one has, where a trip has the time of others
 LANES = 1_000  # whose company is remembered
 KEEPS = 0.9  # how slowly the number of those who ask at the same time falls
 COMPANY_SECONDS = 0.1  # after a round trip with several questions: whoever asks next is hardly alone
@@ -49,8 +51,8 @@ class _Gathering(NamedTuple):
 class Shared(Generic[L, Q, A]):
     """`ask` answers questions of a lane (a collection, say) in one round trip, in order, within so many seconds.
 
-    A round trip has as long as who asked last in it has left: nobody fails because another has waited longer. So nobody
-    waits for more than two of them, but where more ask than one carries.
+    A round trip has as long as who asked last in it has left: nobody fails because another has waited longer. Who has
+    waited a quarter longer than so many seconds is told that it was in vain, and the trip goes on for the others.
 
     Where several have gathered, the next round trip waits for more: until as many ask as did lately, `pause` seconds at
     most. So does the first one to ask where the last trip had company: who follow soon would wait for it to come back.
@@ -129,6 +131,7 @@ class Shared(Generic[L, Q, A]):
                 waiting = self._waiting[lane]
             asked, self._waiting[lane] = waiting[: self._most], waiting[self._most :]
             left = asked[-1].since + self._seconds - monotonic()
+            limits = self._limits(asked)
             try:
                 with pymongo.timeout(max(left, LEAST_SECONDS)):
                     answers = await self._ask(lane, [each.question for each in asked])
@@ -138,8 +141,11 @@ class Shared(Generic[L, Q, A]):
                         each.answer.set_exception(error)
             else:
                 for each, answer in zip(asked, answers, strict=True):
-                    if not each.answer.done():  # its request was cancelled
+                    if not each.answer.done():  # its request was cancelled, or its time was over
                         each.answer.set_result(answer)
+            finally:
+                for limit in limits:
+                    limit.cancel()
             answered = len(asked)
             if self._pause and answered > 1:
                 number = max(answered + len(self._waiting[lane]), int(KEEPS * self._expected(lane)))
@@ -147,6 +153,17 @@ class Shared(Generic[L, Q, A]):
                     self._company.clear()
                 self._company[lane] = _Company(number, monotonic())
         del self._waiting[lane], self._tasks[lane]
+
+    def _limits(self, asked: Sequence[_Waiting[Q, A]]) -> list[asyncio.TimerHandle]:
+        """For those who asked so long before the last one that the trip may outlast their time: hardly ever any."""
+        loop, now, most = asyncio.get_running_loop(), monotonic(), AT_MOST * self._seconds
+        early = [each for each in asked if each.since + most < asked[-1].since + self._seconds]
+        return [loop.call_later(each.since + most - now, _in_vain, each.answer) for each in early]
+
+
+def _in_vain(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(NetworkTimeout("no answer in time"))
 
 
 def _end(gathering: asyncio.Future[None]) -> None:

@@ -12,7 +12,7 @@ import pymongo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymongo.errors import DocumentTooLarge, ExecutionTimeout, OperationFailure
+from pymongo.errors import DocumentTooLarge, ExecutionTimeout, NetworkTimeout, OperationFailure, PyMongoError
 
 from fhirserver.store.commit import Write, write_together
 from fhirserver.store.connect import connect
@@ -272,6 +272,37 @@ def test_nobody_fails_because_another_has_waited_longer() -> None:
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(results[0], ExecutionTimeout)
         assert results[1:] == [1, 2]
+
+    story(tell)
+
+
+def test_nobody_waits_much_longer_because_another_has_asked_later() -> None:
+    """Of a database that stays silent: who asked first is told in time, who asked last has all of it."""
+
+    async def tell() -> None:
+        async def ask(collection: str, questions: list[int]) -> list[int]:
+            try:
+                await asyncio.wait_for(asyncio.sleep(60), pymongo._csot.remaining())
+            except TimeoutError as error:
+                raise ExecutionTimeout("too late", 50) from error
+            return questions
+
+        async def told(number: int) -> type[BaseException] | None:
+            try:
+                await shared("Patient", number)
+            except PyMongoError as error:
+                ended.append(number)
+                return type(error)
+            return None
+
+        ended: list[int] = []
+        shared = Shared(ask, 0.5)
+        tasks = []
+        for number, later in ((0, 0.01), (1, 0.4), (2, 0.0)):
+            tasks.append(asyncio.create_task(told(number)))
+            await asyncio.sleep(later)
+        assert await asyncio.gather(*tasks) == [ExecutionTimeout, NetworkTimeout, ExecutionTimeout]
+        assert ended == [0, 1, 2]
 
     story(tell)
 
