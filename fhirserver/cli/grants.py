@@ -13,6 +13,7 @@ from fhirserver.cli.running import data_option, person_named, print_json, record
 from fhirserver.context import Context
 from fhirserver.interactions.choosing import Offered
 from fhirserver.process import is_known
+from fhirserver.settings import Settings
 from smart_auth import events, launches, tokens
 from smart_auth.scopes import parse as parse_scope
 
@@ -30,8 +31,7 @@ def launch_token(
     """Begin an EHR launch as a user and print what the app is opened with, as JSON; it waits for five minutes."""
 
     async def run(ctx: Context) -> dict[str, Any]:
-        if not await is_known(ctx):
-            raise click.ClickException("no server has begun on this record, so its base is not known; start it first")
+        await _check_served(ctx, settings)
         person, checked = await person_named(ctx, user), launches.checked(context)
         offering = replace(ctx.auth, choices=Offered(ctx))
         if (wrong := await launches.about_others(offering, person, checked)) is not None:
@@ -39,7 +39,8 @@ def launch_token(
         secret = await launches.begin(ctx.auth, person.id, checked, client_id)
         return await launches.opened(ctx.auth, secret, client_id)
 
-    print_json(with_context(record_settings(data, tenant), run))
+    settings = record_settings(data, tenant)
+    print_json(with_context(settings, run))
 
 
 @click.command()
@@ -55,6 +56,7 @@ def token(
     """Print an access token, for curl and scripts of who runs the server."""
 
     async def run(ctx: Context) -> str:
+        await _check_served(ctx, settings)
         person = None if user is None else (await person_named(ctx, user)).id
         life, context = timedelta(minutes=minutes), launches.checked({"patient": patient})
         id_ = await tokens.begin(ctx.auth, "healthmate token", scope, life, user=person, context=context)
@@ -67,4 +69,13 @@ def token(
             raise click.UsageError(f"{each} is no scope; write system/*.rs, user/Observation.cruds, patient/*.rs")
         if found.level == "patient" and patient is None:
             raise click.UsageError(f"{each} shows nothing without --patient, which says whose record is open")
-    click.echo(with_context(record_settings(data, tenant), run))
+    settings = record_settings(data, tenant)
+    click.echo(with_context(settings, run))
+
+
+async def _check_served(ctx: Context, settings: Settings) -> None:
+    """What is handed out for another record than the one that is served would be good nowhere."""
+    if not await is_known(ctx):
+        where = f" in {settings.data}" if settings.mongodb_url is None else ""
+        said = f"no server has begun on the record{where}; start it first, or say --data where that of the server is"
+        raise click.ClickException(said)

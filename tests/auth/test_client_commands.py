@@ -171,5 +171,6 @@ def test_a_launch_names_the_base_that_is_set_or_served_and_never_a_guess(smart: 
     result = run(smart, "launch-token", "--user", "eve", BASE_URL=public)
     assert json.loads(result.stdout)["iss"] == public
     never_served = {"DATABASE": f"{smart.settings.database[:30]}-never"}
-    refused = run(smart, "launch-token", "--user", "eve", **never_served)
-    assert (refused.exit_code, "no server has begun" in refused.stderr) == (1, True), refused.output
+    for command in (("launch-token", "--user", "eve"), ("token",)):
+        refused = run(smart, *command, **never_served)
+        assert (refused.exit_code, "no server has begun" in refused.stderr) == (1, True), refused.output
