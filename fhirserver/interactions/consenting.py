@@ -125,7 +125,7 @@ async def _withheld(ctx: Context, type_: str) -> list[tuple[str, list[str]]]:
     found = await matching_places(store, type_, filter_, MOST_WITHHELD + 1)
     there = [(f"{type_}/{id_}", records_among(f"{type_}/{id_}", places)) for id_, places in found]
     deleted = {each.id: each for each in await store.find_stored(type_, LABELLED_ONCE, MOST_WITHHELD + 1)}
-    last = await store.past(type_, {each.id: each.version - 1 for each in deleted.values()})
+    last = await store.past(type_, [(each.id, each.version - 1) for each in deleted.values()])
     kept = await left(ctx, [(deleted[each.id], each) for each in last], "r")
     gone = [deleted[each.id] for each, yes in zip(last, kept, strict=True) if not yes]
     return there + [(each.reference, records_of(each)) for each in gone]

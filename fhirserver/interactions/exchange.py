@@ -60,12 +60,14 @@ class Answer:
 def located(request: Request, issues: Iterable[Issue]) -> list[Issue]:
     """Issues that name a parameter by itself, with where it stands, or is missing: in the URL, or in Parameters."""
     places: dict[str | None, str] = {name: in_query(name) for name, _ in request.pairs}
-    sent = request.body.get("parameter") if isinstance(request.body, dict) else None
+    body: dict[str, Any] = request.body if isinstance(request.body, dict) else {}
+    sent = body.get("parameter")
     for index, parameter in enumerate(sent if isinstance(sent, list) else ()):
         name = parameter.get("name") if isinstance(parameter, dict) else None
         if isinstance(name, str):
             places.setdefault(name, f"Parameters.parameter[{index}]")
-    missing = "Parameters.parameter.where(name = '{}')".format if isinstance(sent, list) else in_query
+    in_body = body.get("resourceType") == "Parameters"
+    missing = "Parameters.parameter.where(name = '{}')".format if in_body else in_query
     for issue in issues:
         if issue.code == "required" and issue.expression and _name.fullmatch(issue.expression):
             places.setdefault(issue.expression, missing(issue.expression))

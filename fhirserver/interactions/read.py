@@ -31,7 +31,7 @@ async def vread(ctx: Context, request: Request, type_: str, id_: str, version: s
     authorize(ctx.caller, "vread", type_)
     found = (await current_all(ctx, type_, [id_], "r")).get(id_)
     if found is not None and version != str(found.version):
-        earlier = {id_: int(version)} if version.isdecimal() and len(version) < 10 else {}
+        earlier = [(id_, int(version))] if version.isdecimal() and len(version) < 10 else []
         found = next(iter(await seen(ctx, await ctx.store.past(type_, earlier), "r")), None)
     if found is None:
         raise await absent(ctx, type_, id_, f"{type_}/{id_}/_history/{version}")

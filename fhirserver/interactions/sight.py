@@ -85,7 +85,7 @@ async def _tombstones(
     """Those of deleted resources within reach, of what is `there`, each with its last version before."""
     deleted = {each.id: each for each in there if each.deleted and holds(criterion, each) is not False}
     lasts = {id_: deleted[id_].version - 1 if id_ in deleted else 0 for id_ in ids}
-    last = {each.id: each for each in await ctx.store.past(type_, lasts)}
+    last = {each.id: each for each in await ctx.store.past(type_, lasts.items())}
     versions = {at: (deleted[id_], each) for at, (id_, each) in enumerate(last.items()) if id_ in deleted}
     if _told(criterion):
         return [*versions.values()]
@@ -177,8 +177,9 @@ async def _said(ctx: Context, versions: Mapping[int, Stored]) -> dict[int, tuple
         if each.deleted:
             gone.setdefault(each.type, {})[at] = each
     for type_, mine in gone.items():
-        last = {each.id: each for each in await ctx.store.past(type_, {e.id: e.version - 1 for e in mine.values()})}
-        found |= {at: (each, last[each.id]) for at, each in mine.items() if each.id in last}
+        before = {at: (each.id, each.version - 1) for at, each in mine.items()}
+        last = {(each.id, each.version): each for each in await ctx.store.past(type_, before.values())}
+        found |= {at: (each, last[before[at]]) for at, each in mine.items() if before[at] in last}
     return found
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from fhirserver.fhir.definitions import Definitions
 
+HINTED = 3  # names of which it is looked up what was meant: among those of all types that takes 10 ms each
+
 
 class Parts(NamedTuple):
     """Which parts of the resources are asked for, whether others are to come along, and which of what contains what.
@@ -33,7 +35,9 @@ class Unused(NamedTuple):
 
 
 def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iterator[Unused]:
-    if asked.elements and asked.summary not in ("false", "count"):
+    known = _names(definitions, definitions.resource_types if asked.inclusions else types) if asked.elements else ()
+    unknown = [name for name in dict.fromkeys(asked.elements) if name not in known]
+    if len(unknown) < len({*asked.elements}) and asked.summary not in ("false", "count"):
         yield Unused(f"_summary={asked.summary}: _elements says which parts are wanted", frozenset({"_summary"}))
     elif asked.summary == "text" and asked.inclusions:
         yield Unused(
@@ -43,14 +47,11 @@ def unused(definitions: Definitions, types: Iterable[str], asked: Parts) -> Iter
     if asked.unmet:
         sentence = "_containedType says what is answered by _contained=true or both"
         yield Unused(sentence, frozenset({"_containedType"}))
-    if not asked.elements:
-        return
-    known = _names(definitions, definitions.resource_types if asked.inclusions else types)
-    for name in asked.elements:
-        if name not in known:
-            near = get_close_matches(name.partition(".")[0] if name[0].islower() else name, known, 3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            yield Unused(f"_elements: {name[:80]} is no element at the top of what is searched{hint}", element=name)
+    for number, name in enumerate(unknown):
+        meant = (name.partition(".")[0] if name[0].islower() else name)[:64]
+        near = get_close_matches(meant, known, 3) if number < HINTED else ()
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        yield Unused(f"_elements: {name[:80]} is no element at the top of what is searched{hint}", element=name)
 
 
 def _names(definitions: Definitions, types: Iterable[str]) -> frozenset[str]:

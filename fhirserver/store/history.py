@@ -63,7 +63,7 @@ async def history(
 ) -> list[Stored]:
     """At most `limit` versions of resources of these types, or more than `most` bytes of bodies (`store.documents`).
 
-    A copy that a crash left behind shows once.
+    In a transaction all of the `limit` come. A copy that a crash left behind shows once.
     """
     if not types:
         return []
@@ -84,9 +84,10 @@ async def history(
         if after is not None:
             merge.append({"$match": {"$expr": {"$lt": [["$updated", "$id", "$version", "$type"], list(after)]}}})
     merge += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": COPIES * limit}]
+    together = store.session is None  # else what comes between would be missed where a branch ends early
     with Budget(store):
-        rows = await union(store, branches, merge, most=COPIES * most)
-    if store.session is not None:
+        rows = await union(store, branches, merge, most=COPIES * most if together else None)
+    if not together:
         rows.sort(key=itemgetter("updated", "id", "version", "type"), reverse=True)
     unique = {(row["type"], row["id"], row["version"]): row for row in rows}
     return [stored(row["type"], row | {"_id": row["id"]}) for row in unique.values()][:limit]

@@ -164,9 +164,9 @@ class Store:
         document = await self._one(history_of(type_), key)
         return None if document is None else stored(type_, document | {"_id": id_, "version": version})
 
-    async def past(self, type_: str, versions: Mapping[str, int]) -> list[Stored]:
-        """Of earlier versions, by ids, those that are there."""
-        keys = [{"id": id_, "version": version} for id_, version in sorted(versions.items())]
+    async def past(self, type_: str, versions: Iterable[tuple[str, int]]) -> list[Stored]:
+        """Of earlier versions, by id and number, those that are there."""
+        keys = [{"id": id_, "version": version} for id_, version in sorted(versions)]
         cursor = self[history_of(type_)].find({"_id": {"$in": keys}}, BODY, session=self.session)
         return [
             stored(type_, each | {"_id": each["_id"]["id"], "version": each["_id"]["version"]}) async for each in cursor

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from paths import NAMES, READING, WRITING
-from record import OWN, SECRET, SHARED, code, document, fill, pulse, put, resource, to
+from record import CATEGORY, OWN, SECRET, SHARED, code, document, fill, pulse, put, resource, to
 from test_paths import answer
 
 from fhirserver.access.reach import EVERYTHING, OF_SOMEBODY, in_records, reach
 from fhirserver.context import Caller
 from fhirserver.fhir.definitions import r4
 from fhirserver.search.live import Live
+from fhirserver.store import union
 from fhirserver.store.jobs import Job, Progress
 from smart_auth.scopes import Scope
 
@@ -735,3 +736,36 @@ def test_tokens_are_asked_for_and_only_tokens_count(serve: Serve, apps: Apps) ->
     assert reader.put("Observation/pulse", pulse("pulse", "p", 64)).status_code == 200
     assert reader.put("Observation/fresh", pulse("fresh", "p", 64)).status_code == 403
     assert reader.get("Observation/pulse").status_code == 403
+
+
+def test_a_history_inside_a_transaction_misses_nothing_beside_what_is_hidden(
+    serve: Serve, apps: Apps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where what is hidden fills more than an answer, and the versions of a type come in several batches."""
+    monkeypatch.setattr(union, "IN_ONE_BATCH", 2)
+    served = serve(max_response_bytes=20_000)
+    hidden, text = [pulse(f"h{number}", "p", 60, "laboratory") for number in range(9)], "x" * 6_000
+    written = [pulse("first", "p", 60), pulse("first", "p", 61), pulse("second", "p", 62)]
+    for each in (resource("Patient/p"), *written, *(each | {"note": [{"text": text}]} for each in hidden)):
+        put(served.client, each)
+    app = apps(served, f"system/Observation.rs?category={CATEGORY}|vital-signs")
+    bundle = {"resourceType": "Bundle", "type": "transaction"}
+    bundle["entry"] = [{"request": {"method": "GET", "url": "Observation/_history"}}]
+    alone, together = app.bundle("Observation/_history"), app.post("", bundle).json()["entry"][0]["resource"]
+    assert entries(alone) == entries(together) == ["Observation/second", "Observation/first", "Observation/first"]
+
+
+@pytest.mark.parametrize("first", ["vital-signs", "laboratory"])
+def test_each_deletion_is_seen_by_who_saw_what_was_deleted(serve: Serve, apps: Apps, first: str) -> None:
+    """Not by who saw what was deleted under the same id at another time."""
+    served = serve()
+    put(served.client, resource("Patient/p"))
+    second = "vital-signs" if first == "laboratory" else "laboratory"
+    for category in (first, second):
+        put(served.client, pulse("x", "p", 60, category))
+        assert served.client.delete("Observation/x").status_code == 204
+    put(served.client, pulse("x", "p", 60))
+    app = apps(served, f"system/Observation.rs?category={CATEGORY}|vital-signs")
+    seen = [5, 4, 3] if second == "vital-signs" else [5, 2, 1]
+    for url in ("Observation/_history", "Observation/x/_history"):
+        assert [e["response"]["etag"] for e in app.bundle(url)["entry"]] == [f'W/"{number}"' for number in seen]

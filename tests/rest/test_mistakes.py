@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -108,6 +108,8 @@ def test_elements_that_are_none_are_refused_where_that_is_asked_for(fhir: Fhir, 
         ("Patient?_sort=_score", 400, "http._sort"),
         ("Patient?_cursor=AAAA", 400, "http._cursor"),
         ("Patient?_format=ttl", 406, "http._format"),
+        ("Patient/1?_elements=" + ",".join(map(str, range(1001))), 400, "http._elements"),
+        ("_history?_elements=" + ",".join(map(str, range(1001))), 400, "http._elements"),
         ("?_type=Nonsense", 400, "http._type"),
         ("Medication?code=x&_contained=true&_sort=code", 400, "http._sort"),
         ("Medication?_text=x&_contained=true", 400, "http._text"),
@@ -121,6 +123,14 @@ def test_a_refusal_names_the_parameter_of_the_url(fhir: Fhir, path: str, status:
     fhir.put("Patient/1", {"resourceType": "Patient", "id": "1"})
     refused = fhir.get(path)
     assert (refused.status_code, refused.json()["issue"][0].get("expression")) == (status, [place])
+
+
+@pytest.mark.parametrize("body", [{}, {"parameter": [{"name": "max", "valuePositiveInt": 1}]}])
+def test_what_is_missing_is_named_where_it_would_stand(fhir: Fhir, body: dict[str, Any]) -> None:
+    answer = fhir.post("Observation/$lastn", {"resourceType": "Parameters"} | body)
+    assert answer.json()["issue"][0]["expression"] == ["Parameters.parameter.where(name = 'patient')"]
+    asked = fhir.request("POST", "Observation/$lastn")
+    assert asked.json()["issue"][0]["expression"] == ["http.patient"]
 
 
 def test_what_is_asked_in_a_bundle_is_named_by_its_entry(fhir: Fhir) -> None:

@@ -205,6 +205,7 @@ REFUSED = [
     ("Patient", "name=" + "x" * 5000, "name: a value has at most 4096 characters"),
     ("Patient", "name=" + "x" * 1_100_000, "at most 1,000,000 characters"),
     ("Patient", "_id=" + ",".join("x" * 1001), "_id: a search has at most 1000 values"),
+    ("Patient", "_elements=" + ",".join("x" * 1001), "_elements: a search has at most 1000 values"),
     ("Patient", "&".join(["name=x"] * 201), "at most 200 parameters"),
     ("Observation", "code:exact=1", "code:exact: the modifier :exact is not supported here"),
     ("Observation", "code:=1", "code:: the modifier : is not supported here"),
@@ -355,6 +356,16 @@ def test_what_has_no_effect_is_reported_or_refused(type_: str, text: str, senten
     assert (query.summary == "false") == (dropped in ("", "_summary", "_containedType"))
     assert (query.includes, query.revincludes) == ((), ())
     assert query.elements == (("name",) if "_elements=name" in text and "name.family" not in text else ())
+
+
+def test_elements_that_are_none_leave_the_summary() -> None:
+    query = read("Patient", "_summary=text&_elements=nmae", strict=False)
+    assert (query.summary, query.elements, len(query.ignored)) == ("text", (), 1)
+
+
+def test_what_was_meant_is_looked_up_for_a_few_names_alone() -> None:
+    ignored = read("Patient", "_elements=nmae,naem,nmae,gendre,biirthDate,phoot", strict=False).ignored
+    assert [" mean " in issue.diagnostics for issue in ignored] == [True] * 3 + [False] * 2
 
 
 @pytest.mark.parametrize(
