@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -56,11 +56,16 @@ async def _add(visit: Visit) -> Response:
         **as_whom(links_of(visit.fields)),
     )
     await events.record(auth, "user-added", admin.id, person.id, roles=sorted(person.roles))
+    await _welcome(auth, person)
+    return visit.done(account(person), f"/users/{person.id}")
+
+
+async def _welcome(auth: Auth, person: User) -> None:
     if person.email is not None:
         link = await links.make(auth, "welcome", person.id)
-        text = f"Hello {person.name},\n\nyou have an account now. Choose your password here, within a week:\n\n{link}\n"
+        named = f" {person.name}" if person.verified else ""  # else anybody may have typed it
+        text = f"Hello{named},\n\nyou have an account now. Choose your password here, within a week:\n\n{link}\n"
         mail.post(auth, Mail(person.email, "Your account", text))
-    return visit.done(account(person), f"/users/{person.id}")
 
 
 async def _one(visit: Visit, refused: Refused | None) -> Response:
@@ -90,19 +95,38 @@ async def _change(visit: Visit) -> Response:
     if person.id == admin.id and (changes.get("disabled") or "admin" not in changes.get("roles", ["admin"])):
         raise invalid_request("you cannot take your own administration away; another administrator can")
     changed = await change(auth, person, changes, admin.id)
+    if waits(changed) and not changed.disabled:
+        await _welcome(auth, changed)
     return visit.done(account(changed), f"/users/{person.id}")
 
 
 async def change(auth: Auth, person: User, changes: Mapping[str, Any], by: str) -> User:
-    """Whose access is another now logs in again."""
+    """Whose access is another now logs in again. Where nobody confirmed the address, anybody may have made the account
+    and know its password: what it is linked to is for who gets a link to choose another."""
     changes = as_whom(changes, person)
-    changed = await users.change(auth, person.id, changes) if changes else person
+    unowned: Document = {}
+    if not person.verified and _decides(person, changes):
+        await links.drop(auth, person.id)
+        unowned = {"password": None}
+    changed = await users.change(auth, person.id, {**changes, **unowned}) if changes else person
     if changed is None:
         raise Refused("not_found", "there is no such account", 404)
     if changed.disabled or any(getattr(changed, name) != getattr(person, name) for name in DECISIVE):
         await _out(auth, person.id)
     await events.record(auth, "user-changed", by, person.id, **changes)
     return changed
+
+
+def _decides(person: User, changes: Mapping[str, Any]) -> bool:
+    """Whether what access rests on becomes another."""
+    kept: dict[str, Callable[[Any], Any]] = {"roles": frozenset, "proxy_for": tuple}
+    said = {name: kept.get(name, lambda value: value)(changes[name]) for name in DECISIVE if name in changes}
+    return any(value != getattr(person, name) for name, value in said.items())
+
+
+def waits(person: User) -> bool:
+    """Whether an account that somebody made with this address waits for who gets its mail to choose a password."""
+    return not person.verified and person.password is None
 
 
 async def _remove(visit: Visit) -> Response:

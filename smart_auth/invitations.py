@@ -45,7 +45,7 @@ async def claim(auth: Auth, invitation: str) -> Document | None:
 def _linked(invitation: Mapping[str, Any]) -> Document:
     role, patient = invitation["role"], invitation["patient"]
     keeps = role == "proxy" and patient
-    own = f"Patient/{patient}" if role == "patient" and patient else None
+    own = f"Patient/{patient}" if patient and not keeps else None
     whose: Document = {"patient": None if keeps else patient, "proxy_for": [patient] if keeps else []}
     return {"roles": [role], "fhir_user": invitation["fhir_user"] or own, **whose}
 

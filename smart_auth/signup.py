@@ -57,11 +57,11 @@ async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: st
 
 async def _known_already(auth: Auth, email: str, brings: Mapping[str, str], invitation: str | None) -> None:
     """Who was invited gets the account with the record and the password that come with this link, while nobody
-    confirmed the address; what an account has that is in use is changed by administrators alone."""
+    confirmed the address; what an account has that is in use, or that an administrator linked, is changed by
+    administrators alone."""
     person = await users.by_login(auth, email)
-    if person is not None and not person.verified:
-        of_invited = bool(person.records) and invitation is None  # who was invited before has chosen already
-        await send_confirmation(auth, person, _chosen(person) if of_invited else brings, invitation)
+    if person is not None and not person.verified and person.password is not None:
+        await send_confirmation(auth, person, brings, invitation)
     elif person is not None:
         text = (
             "Somebody, you perhaps, wanted to make an account with this address. There is one already.\n\n"
@@ -82,16 +82,13 @@ async def send_confirmation(
     """
     if person.email is None:
         return
-    link = await links.make(auth, "confirm", person.id, brings or _chosen(person), invitation)
+    chosen = {"password": person.password, "name": person.name}
+    link = await links.make(auth, "confirm", person.id, brings or chosen, invitation)
     text = (  # without a name: somebody else may have typed it, and an advertisement with it
         f"Hello,\n\nplease confirm that this is your address:\n\n{link}\n\n"
         "The link is good for two days. If you did not ask for an account, do nothing.\n"
     )
     mail.post(auth, Mail(person.email, "Confirm your e-mail address", text))
-
-
-def _chosen(person: User) -> dict[str, str | None]:
-    return {"password": person.password, "name": person.name}
 
 
 async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
@@ -103,18 +100,32 @@ async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
 
 async def _confirm(visit: Visit) -> Response:
     user, brought, invitation = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
-    confirmed: Document = {"verified": True, **brought}
+    linked: Document | None = None
     if invitation is not None:
         linked = await invitations.claim(visit.auth, invitation)
         if linked is None:  # without it, the password that came along is no better than anybody's
             raise Refused("invalid_request", "the invitation was used before or is too old by now; ask for a new one")
-        confirmed |= linked
-    person = await users.change(visit.auth, user, confirmed)
+    person = await _confirmed(visit.auth, user, brought, linked)
+    if person is None:
+        raise Refused("invalid_request", "this address needs no confirming: log in, or ask for a new password")
     await links.drop(visit.auth, user)
     await events.record(visit.auth, "address-confirmed", user, user)
-    if person is not None and visit.auth.settings.sign_up_record:
+    if visit.auth.settings.sign_up_record:
         await _own_record(visit.auth, person)
     return visit.done({"confirmed": True}, "/login?said=confirmed")
+
+
+async def _confirmed(auth: Auth, user: str, brought: Mapping[str, str], linked: Document | None) -> User | None:
+    """The account from now on; None where it is in use, or waits for its owner to choose a password.
+
+    Who was invited before has chosen: without an invitation, a link brings nothing to an account that has a link.
+    """
+    waiting = {"verified": False, "password": {"$ne": None}}
+    confirmed = {"verified": True}
+    if linked is not None:
+        return await users.change(auth, user, {**confirmed, **brought, **linked}, waiting)
+    chosen = await users.change(auth, user, {**confirmed, **brought}, {**waiting, **users.NEW})
+    return chosen or await users.change(auth, user, confirmed, waiting)
 
 
 async def _own_record(auth: Auth, person: User) -> None:

@@ -18,6 +18,8 @@ from smart_auth.server import Auth, Document
 
 LONGEST_NAME = 120
 LONGEST_LOGIN = 254  # of an e-mail address: https://www.rfc-editor.org/errata/eid1690
+ANY: Mapping[str, Any] = {}
+NEW = {"roles": ["patient"], "fhir_user": None, "patient": None, "proxy_for": []}  # as anybody makes an account
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,10 @@ async def create(
     return user(document)
 
 
-async def change(auth: Auth, id_: str, values: Mapping[str, Any]) -> User | None:
-    """Set fields of an account as they are stored."""
+async def change(auth: Auth, id_: str, values: Mapping[str, Any], where: Mapping[str, Any] = ANY) -> User | None:
+    """Set fields of an account as they are stored; None where there is none of this id, or `where` it is otherwise."""
     document = await auth["users"].find_one_and_update(
-        {"_id": id_}, {"$set": values}, return_document=ReturnDocument.AFTER
+        {"_id": id_, **where}, {"$set": values}, return_document=ReturnDocument.AFTER
     )
     auth.known.changed()
     return user(document) if document else None

@@ -105,7 +105,8 @@ def change_user(
             raise click.UsageError("say what to change: `healthmate user change --help` lists it")
         changed = await administration.change(ctx.auth, person, changes, "operator")
         await _say_who_is_not_there(ctx, changed)
-        return administration.account(changed)
+        link = {"link": await links.make(ctx.auth, "welcome", changed.id)} if administration.waits(changed) else {}
+        return administration.account(changed) | link
 
     print_json(with_context(record_settings(data, tenant), run))
 

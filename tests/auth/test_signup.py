@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from people import PASSWORD, Browser, code, inside, letters, person
 
-from smart_auth import invitations, mail, users
+from smart_auth import invitations, links, mail, passwords, users
 from smart_auth.passwords import listed
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
@@ -157,16 +157,21 @@ def test_what_a_stranger_typed_is_not_in_the_mail(served: Any, browser: Browser)
     assert "win.example" not in letter
 
 
-def test_who_was_invited_keeps_the_password_of_then(served: Any, browser: Browser) -> None:
-    code_ = inside(served.settings, lambda auth: invitations.make(auth, "patient", "8", None, "admin"))
-    email = "invited@example.org"
+@pytest.mark.parametrize("role", ["patient", "proxy", "practitioner", "admin"])
+def test_who_was_invited_keeps_the_password_of_then(served: Any, browser: Browser, role: str) -> None:
+    patient = None if role in ("practitioner", "admin") else "8"
+    code_ = inside(served.settings, lambda auth: invitations.make(auth, role, patient, None, "admin"))
+    email = f"invited-{role}@example.org"
     browser.json("/signup", {"email": email, "password": PASSWORD, "invitation": code_})
     letters(served.settings, email)
     browser.json("/signup", {"email": email, "password": OTHER})
-    for each in letters(served.settings, email, 2):
-        browser.json("/confirm", {"code": code(each)})
+    *_, latest = letters(served.settings, email, 2)
+    assert browser.json("/confirm", {"code": code(latest)}).status_code == 200
     assert browser.log_in(email, OTHER).status_code == 401
     assert browser.log_in(email, PASSWORD).status_code == 200
+    made = account(served, email)
+    assert made is not None
+    assert (made.roles, made.records) == (frozenset({role}), (patient,) if patient else ())
 
 
 def signed_up(served: Any, browser: Browser, email: str, password: str, invitation: str = "") -> str:
@@ -223,6 +228,64 @@ def test_a_password_that_came_with_an_invitation_is_nothing_without_it(served: A
     assert browser.log_in(email, OTHER).status_code == 200
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_an_administrator_links_is_not_for_who_took_the_address(served: Any, browser: Browser, when: str) -> None:
+    """Until an address is confirmed, nobody knows who made the account; its owner chooses a password by a link."""
+    email = f"linked-{when}@example.org"
+    stranger = signed_up(served, browser, email, PASSWORD)
+    made = account(served, email)
+    assert made is not None
+    admin = Browser(served.settings)
+    person(served.settings, f"root-{when}", roles=["admin"])
+    admin.log_in(f"root-{when}")
+    if when == "after":
+        links_ = [stranger, signed_up(served, browser, email, OTHER)]
+        assert admin.json(f"/users/{made.id}", {"patient": "8"}, "PATCH").status_code == 200
+    else:
+        assert admin.json(f"/users/{made.id}", {"patient": "8"}, "PATCH").status_code == 200
+        invited = inside(served.settings, lambda auth: invitations.make(auth, "patient", "9", None, "admin"))
+        for body in ({"password": OTHER}, {"password": PASSWORD, "invitation": invited}):
+            assert browser.json("/signup", {"email": email, **body}).status_code == 200
+        letters(served.settings, email, 2, "There is one already")
+        links_ = [stranger]
+    for each in links_:
+        assert browser.json("/confirm", {"code": each}).status_code == 400
+    (letter,) = letters(served.settings, email, 1, "Choose your password")
+    assert "By " not in letter  # what a stranger typed
+    assert browser.log_in(email, PASSWORD).status_code == 401
+    assert browser.json("/reset/new", {"code": code(letter), "password": OTHER}).status_code == 200
+    assert browser.log_in(email, OTHER).status_code == 200
+    made = account(served, email)
+    assert made is not None
+    assert made.patient == "8"
+
+
+def test_what_an_administrator_leaves_as_it_is_leaves_the_password(served: Any, browser: Browser) -> None:
+    link = signed_up(served, browser, "renamed@example.org", PASSWORD)
+    made = account(served, "renamed@example.org")
+    assert made is not None
+    person(served.settings, "root-renames", roles=["admin"])
+    admin = Browser(served.settings)
+    admin.log_in("root-renames")
+    page = f"/users/{made.id}"
+    fields = {"name": "Renamed", "whole": "on", "role.patient": "on"}
+    assert admin.submit(page, fields, page).status_code == 303
+    assert browser.json("/confirm", {"code": link}).status_code == 200
+    assert browser.log_in("renamed@example.org", PASSWORD).status_code == 200
+
+
+def test_a_link_that_was_late_changes_no_account_in_use(served: Any, browser: Browser) -> None:
+    """It was made while the owner chose a password by another."""
+    id_ = person(served.settings, "raced@example.org", OTHER, email="raced@example.org").id
+
+    async def late(auth: Auth) -> str:
+        return await links.make(auth, "confirm", id_, {"password": await passwords.hashed(PASSWORD), "name": "x"})
+
+    refused = browser.json("/confirm", {"code": code(inside(served.settings, late))})
+    assert (refused.status_code, "needs no confirming" in refused.text) == (400, True)
+    assert browser.log_in("raced@example.org", PASSWORD).status_code == 401
+
+
 def test_an_account_in_use_is_linked_by_administrators_alone(served: Any, browser: Browser) -> None:
     person(served.settings, "in-use@example.org", email="in-use@example.org")
     mine = inside(served.settings, lambda auth: invitations.make(auth, "patient", "8", None, "admin"))
@@ -256,6 +319,12 @@ def test_an_invitation_links_the_account_once(served: Any, browser: Browser) -> 
     made = account(served, "a3@example.org")
     assert made is not None
     assert (made.patient, made.proxy_for, made.roles) == (None, ("7",), frozenset({"proxy"}))
+    nurse = inside(served.settings, lambda auth: invite(auth, "practitioner"))
+    browser.json("/signup", {"email": "a4@example.org", "password": PASSWORD, "invitation": nurse})
+    assert letters(served.settings, "a4@example.org")
+    made = account(served, "a4@example.org")
+    assert made is not None
+    assert (made.patient, made.fhir_user) == ("7", "Patient/7")  # as where an administrator links them
 
 
 def test_only_the_invited_where_it_is_said(serve: Any, tmp_path: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from people import PASSWORD, Browser, code
+from people import PASSWORD, Browser, code, person
 
 from fhirserver import telemetry
 from fhirserver.cli import main
@@ -67,6 +67,20 @@ def test_an_account_with_a_password_is_changed_and_removed(served: Any) -> None:
     assert "doc" in [each["login"] for each in printed(served, "list")]
     assert printed(served, "remove", "doc") == {"removed": "doc"}
     assert run(served, "remove", "doc").exit_code == 1
+
+
+def test_what_is_linked_before_its_address_is_confirmed_is_for_who_gets_the_link(served: Any) -> None:
+    """Who made the account may be a stranger."""
+    person(served.settings, "taken@example.org", verified=False, email="taken@example.org")
+    assert "link" not in printed(served, "change", "taken@example.org", "--enable")
+    changed = printed(served, "change", "taken@example.org", "--patient", "there")
+    browser = Browser(served.settings)
+    with browser.http:
+        assert browser.log_in("taken@example.org").status_code == 401
+        mine = "seven lamps under the green bridge"
+        assert browser.json("/reset/new", {"code": code(changed["link"]), "password": mine}).status_code == 200
+        assert browser.log_in("taken@example.org", mine).status_code == 200
+    assert "link" not in printed(served, "change", "taken@example.org", "--patient", "there")
 
 
 def test_who_is_not_in_the_record_is_said(served: Any) -> None:
