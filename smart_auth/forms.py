@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -42,9 +43,7 @@ def fields(encoded: bytes) -> dict[str, str]:
         raise invalid_request(f"there are more than {MOST_FIELDS} parameters") from error
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise invalid_request(f"{twice[:100]} is there more than once")
+        raise _twice(pairs)
     return found
 
 
@@ -53,12 +52,29 @@ async def document(request: Request) -> Mapping[str, Any]:
     if media(request) != "application/json":
         raise Refused("invalid_request", "send JSON, Content-Type: application/json", 415)
     try:
-        found = json.loads((await body(request)).decode())
+        found = json.loads((await body(request)).decode(), object_pairs_hook=_object)
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # half of a pair, which JSON can hold
+        raise invalid_request("the body has characters that are no text") from error
     except (ValueError, RecursionError) as error:
         raise invalid_request("the body is not JSON") from error
     if not isinstance(found, dict):
         raise invalid_request("the body is not a JSON object")
     return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two members of one name, others may read the other one: https://www.rfc-editor.org/rfc/rfc8259#section-4"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _twice(pairs)
+    return found
+
+
+def _twice(pairs: Sequence[tuple[str, Any]]) -> Refused:
+    counted = Counter(name for name, _ in pairs)
+    said = counted.most_common(1)[0][0][:100].encode(errors="replace").decode()
+    return invalid_request(f"{said} is there more than once")
 
 
 async def body(request: Request) -> bytes:

@@ -45,8 +45,6 @@ class Visit:
             raise invalid_request(f"{name} is no text")
         if len(value) > longest:
             raise invalid_request(f"{name} is longer than {longest} characters")
-        if any("\ud800" <= character <= "\udfff" for character in value):  # half of a pair can come in by JSON
-            raise invalid_request(f"{name} has characters that are no text")
         if needed and not value:
             raise invalid_request(f"{name} is missing")
         return value

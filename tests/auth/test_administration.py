@@ -81,8 +81,9 @@ def test_who_has_a_patient_of_their_own_is_that_patient_to_apps(admin: Browser) 
         ("/users/{id}", {"patient": "Patient/7"}, "patient is the id of a Patient, without Patient/ before it"),
         ("/users", {"login": "y@example.org", "role": "admin"}, "role is no field of this"),
         ("/invitations", {"role": "patient", "patientId": "7"}, "patientId is no field of this"),
+        ("/users/{id}", {"disabled": True, "\ud800": True}, "the body has characters that are no text"),
     ],
-    ids=["a word", "a number", "another case", "a reference", "one role", "an id"],
+    ids=["a word", "a number", "another case", "a reference", "one role", "an id", "half a character"],
 )
 def test_what_is_not_understood_changes_nothing(
     served: Any, admin: Browser, path: str, body: dict[str, Any], said: str
@@ -92,6 +93,16 @@ def test_what_is_not_understood_changes_nothing(
     refused = admin.json(path.format(id=id_), body)
     assert refused.status_code == 400
     assert refused.json()["error_description"].startswith(said)
+    assert admin.get(f"/users/{id_}", headers=JSON).json()["events"] == []
+
+
+def test_what_is_said_twice_is_not_understood_either(served: Any, admin: Browser) -> None:
+    """Which of the two counts is another with every reader of JSON."""
+    id_ = person(served.settings, f"{uuid4()}@example.org").id
+    headers = {"Content-Type": "application/json"}
+    twice = '{"disabled": true, "disabled": false}'
+    refused = admin.http.patch(f"{admin.base}/users/{id_}", content=twice, headers=headers)
+    assert (refused.status_code, refused.json()["error_description"]) == (400, "disabled is there more than once")
     assert admin.get(f"/users/{id_}", headers=JSON).json()["events"] == []
 
 

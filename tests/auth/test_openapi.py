@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from apps import Smart
-from people import Browser, person
+from apps import RSA, Smart
+from people import PASSWORD, Browser, person
 
 from smart_auth import (
     account,
@@ -22,6 +22,7 @@ from smart_auth import (
     signup,
     statistics,
 )
+from smart_auth.app import ROUTES
 from smart_auth.openapi import ENDPOINTS, Described
 
 PAGES_ONLY = {  # what a page needs besides
@@ -69,6 +70,85 @@ def test_all_that_is_there_is_described(smart: Smart) -> None:
     document = smart.http.get("/openapi.json").json()
     assert document["servers"] == [{"url": smart.issuer}]
     assert document["paths"]["/users/{id}"]["patch"]["parameters"][0]["name"] == "id"
+
+
+VALUES: dict[str, Any] = {  # of the fields of the document
+    "email": "new@example.org",
+    "password": PASSWORD,
+    "new_password": "amber walrus 5 counts the slow waves",
+    "name": "Somebody",
+    "roles": ["patient"],
+    "patient": "1",
+    "fhirUser": "Patient/1",
+    "proxyFor": ["2"],
+    "role": "patient",
+    "scope": "system/*.rs",
+    "days": 7,
+    "redirect_uris": ["https://app.example/cb"],
+    "client_name": "Walked",
+    "token_endpoint_auth_method": "private_key_jwt",
+    "jwks": {"keys": [RSA.as_dict(private=False)]},
+    "disabled": False,
+    "end_others": True,
+    "keep_passkeys": [],
+    "intent": "x",
+    "smart_style_url": "https://app.example/style.json",
+    "need_patient_banner": True,
+    "fhirContext": [{"reference": "ImagingStudy/1"}],
+    "credential": {"id": "x"},
+    **dict.fromkeys(("code", "invitation", "session", "client", "client_id", "grant", "id", "encounter"), "x"),
+    **dict.fromkeys(("passkey", "next"), "x"),
+}
+OF_NOTHING = {  # what is made up there is refused as such; that the real thing is taken is shown elsewhere
+    "/login/second": "log in first",
+    "/login/passkey": "no answer of an authenticator",
+    "/signup": "this invitation is not known",
+    "/confirm": "this link was used before",
+    "/reset/new": "this link was used before",
+    "/account/sessions/end": "there is no such session",
+    "/account/apps/end": "there is no such access",
+    "/account/authenticator": "begin with a new key",
+    "/account/recovery-codes": "none is set up",
+    "/account/passkeys": "no answer of an authenticator",
+    "/account/passkeys/remove": "there is no such passkey",
+    "/api-keys/end": "there is no such key",
+    "/grants/end": "there is no such grant",
+    "/launch": "Patient/1 is not there",
+}
+
+
+@pytest.mark.parametrize(
+    "each", [each for each in ENDPOINTS if each.needed or each.more], ids=lambda each: f"{each.method} {each.path}"
+)
+def test_all_its_fields_are_understood(smart: Smart, each: Described) -> None:
+    login_ = f"{each.method}:{each.path}"
+    id_ = person(smart.settings, login_, roles=["admin"]).id
+    browser = Browser(smart.settings)
+    with browser.http:
+        browser.log_in(login_)
+        document = browser.get("/openapi.json").json()["paths"][each.path][each.method]
+        fields = document["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        body = {name: (VALUES | {"login": login_ if each.who == "anyone" else "else"})[name] for name in fields}
+        other = person(smart.settings, f"other:{login_}").id if "{id}" in each.path else id_
+        answer = browser.json(each.path.replace("{id}", other), body, each.method.upper())
+    if each.path in OF_NOTHING:
+        assert OF_NOTHING[each.path] in answer.json()["error_description"]
+    else:
+        assert answer.status_code in (200, 201), answer.text
+
+
+def test_a_head_is_answered_as_a_get_without_a_body(smart: Smart) -> None:
+    person(smart.settings, "heads", roles=["admin"])
+    anyone, admin = Browser(smart.settings), Browser(smart.settings)
+    admin.log_in("heads")
+    for path in ROUTES:
+        for browser in (anyone, admin):
+            url = browser.base + path.replace("{id}", "nobody")
+            got, head = browser.http.get(url), browser.http.head(url)
+            assert (head.status_code, head.content) == (got.status_code, b""), path
+            assert [head.headers.get(name) for name in ("content-type", "allow", "location")] == [
+                got.headers.get(name) for name in ("content-type", "allow", "location")
+            ], path
 
 
 @pytest.mark.parametrize("each", ENDPOINTS, ids=lambda each: f"{each.method} {each.path}")
