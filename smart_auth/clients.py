@@ -27,6 +27,7 @@ LISTS = ("grant_types", "redirect_uris", "contacts", "purposes")
 MOST_URIS = 20
 _id = re.compile(r"[A-Za-z0-9._\-]{1,100}")
 _loopback = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost)):([1-9][0-9]{0,4})((?:[/?].*)?)")
+_place = re.compile(r"(?:[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")  # a host and a port, and nobody's name
 _private_use = re.compile(r"[a-z][a-z0-9+\-]*(\.[a-z0-9+\-]+)+")  # com.example.app: RFC 8252 §7.1
 
 
@@ -144,7 +145,8 @@ def _check_way(client: Client) -> None:
             raise invalid_metadata("private_key_jwt needs either jwks or jwks_uri")
     elif client.jwks is not None or client.jwks_uri is not None:
         raise invalid_metadata("jwks and jwks_uri are for private_key_jwt")
-    if client.grant_types == (BACKEND,) and (other := [each for each in client.scope.split() if each[:7] != "system/"]):
+    alone = BACKEND in client.grant_types and CODE not in client.grant_types
+    if alone and (other := [each for each in client.scope.split() if each[:7] != "system/"]):
         raise invalid_metadata(f"{other[0]} is for people: a backend service has system/ scopes")
     if client.jwks_uri is not None and not is_page(client.jwks_uri):
         raise invalid_metadata("jwks_uri is an https URL")
@@ -161,8 +163,7 @@ def check_redirect(uri: str) -> None:
         raise Refused("invalid_redirect_uri", f"{uri[:200]!r} is not a URL") from error
     if "#" in uri or len(uri) > 2_000 or not uri.isascii() or not uri.isprintable() or " " in uri:
         raise Refused("invalid_redirect_uri", f"{uri[:200]!r} has a fragment, or what does not belong into a URL")
-    secure = is_page(uri) and not parts.username and not parts.password
-    if not secure and not _private_use.fullmatch(parts.scheme):
+    if not is_page(uri) and not _private_use.fullmatch(parts.scheme):
         raise Refused(
             "invalid_redirect_uri",
             f"{uri[:200]!r} is neither https, nor http on localhost, nor has it a scheme like com.example.app",
@@ -180,7 +181,7 @@ def is_page(uri: str) -> bool:
         and uri.isprintable()
         and "\\" not in uri  # to browsers a slash, here part of the name of a host
         and len(uri) <= 2_000
-        and bool(parts.hostname)
+        and _place.fullmatch(parts.netloc) is not None
         and (parts.scheme == "https" or local)
     )
 

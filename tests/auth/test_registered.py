@@ -55,6 +55,9 @@ def test_a_service_is_registered_as_json(smart: Smart, admin: Browser) -> None:
     listed = admin.get("/clients", headers={"Accept": "application/json"}).json()["clients"]
     assert "nightly" in [each["client_id"] for each in listed]
     assert admin.json("/clients", body).json()["error"] == "invalid_client_metadata"
+    for grants in (["client_credentials"], ["client_credentials", "refresh_token"]):
+        refused = admin.json("/clients", body | {"client_id": "people", "grant_types": grants, "scope": "user/*.rs"})
+        assert "user/*.rs is for people" in refused.json()["error_description"], grants
     for purposes in (["FUN"], ["HRESCH", "fun"], [""], "HRESCH", [1], {"HRESCH": 1}):
         refused = admin.json("/clients", body | {"client_id": "fun", "purposes": purposes})
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata"), purposes
