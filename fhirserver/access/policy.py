@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fhirserver.access.reach import reach
+from fhirserver.access.reach import PROXIES, reach
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.criteria import Consented
@@ -124,8 +124,9 @@ def authorize_emergency(caller: Caller, *, kept: bool) -> str:
     It is for all apps of that person: so not at the word of one that they let see nothing, or one patient only.
     """
     authorize(caller, "batch", None)
-    if caller.user is None or "practitioner" not in caller.roles or caller.fhir_user is None:
-        raise beyond("records are opened in an emergency by practitioners")
+    person = caller.fhir_user
+    if caller.user is None or "practitioner" not in caller.roles or person is None or person.startswith(PROXIES):
+        raise beyond("records are opened in an emergency by practitioners, whose account says which one they are")
     if not any(
         scope.level == "user" and scope.permits("Patient", "r") and not scope.criteria for scope in caller.scopes
     ):

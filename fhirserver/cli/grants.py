@@ -69,6 +69,10 @@ def token(
             raise click.UsageError(f"{each} is no scope; write system/*.rs, user/Observation.cruds, patient/*.rs")
         if found.level == "patient" and patient is None:
             raise click.UsageError(f"{each} shows nothing without --patient, which says whose record is open")
+        if found.level == "user" and user is None:
+            raise click.UsageError(f"{each} shows nothing without --user, which says on whose behalf it is")
+    if not scope.strip():
+        raise click.UsageError("--scope is empty; write system/*.rs, user/Observation.cruds, patient/*.rs")
     settings = record_settings(data, tenant)
     click.echo(with_context(settings, run))
 

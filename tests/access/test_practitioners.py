@@ -312,7 +312,8 @@ def test_the_glass_is_broken_by_practitioners_only_and_where_it_is_accounted_for
     here = house("care-team")
     patient = person(here.served, "curious", roles=["patient"], patient="by-team")
     narrow = here.app("user/Patient.rs?_id=by-team user/Observation.rs")
-    for app in (here.admin, here.app("user/*.rs", patient), narrow):
+    nobody = person(here.served, "nobody-in-particular", roles=["practitioner"], patient="p", fhir_user="Patient/p")
+    for app in (here.admin, here.app("user/*.rs", patient), narrow, here.app("user/*.rs", nobody)):
         assert app.post(f"Patient/stranger/$break-glass?reason={REASON}").status_code == 403
     assert here.app("user/*.rs").post(f"Patient/nobody/$break-glass?reason={REASON}").status_code == 404
     for settings in ({"audit": False}, {"emergency_hours": 0}):

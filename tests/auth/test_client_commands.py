@@ -154,6 +154,10 @@ def test_a_token_for_a_record_says_whose(smart: Smart) -> None:
     smart.patients("ada")
     refused = run(smart, "token", "--scope", "patient/*.rs")
     assert (refused.exit_code, "patient/*.rs shows nothing without --patient" in refused.stderr) == (2, True)
+    refused = run(smart, "token", "--scope", "user/*.rs")
+    assert (refused.exit_code, "user/*.rs shows nothing without --user" in refused.stderr) == (2, True)
+    refused = run(smart, "token", "--scope", " ")
+    assert (refused.exit_code, "--scope is empty" in refused.stderr) == (2, True)
     token = run(smart, "token", "--scope", "patient/*.rs", "--patient", "ada").stdout.strip()
     assert smart.get("Patient/ada", token).status_code == 200
 
