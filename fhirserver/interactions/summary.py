@@ -40,7 +40,8 @@ class Part(NamedTuple):
 
 def part(ctx: Context, request: Request) -> Part:
     """Of a read or a history; searches take it from their Query."""
-    asked = part_of(dict(request.pairs))
+    names = ",".join(value for name, value in request.pairs if name == "_elements")
+    asked = part_of({**dict(request.pairs), "_elements": names})
     if not asked.elements:
         return asked
     types = ctx.definitions.resource_types.intersection(request.path[:1]) or ctx.definitions.resource_types

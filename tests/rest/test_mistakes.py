@@ -83,6 +83,15 @@ def test_a_search_names_the_parameter_of_the_url(fhir: Fhir, path: str, place: s
     assert said in refused.json()["issue"][0]["diagnostics"]
 
 
+@pytest.mark.parametrize("path", ["Patient/1", "Patient/_history", "Patient"])
+def test_elements_may_be_named_one_by_one(fhir: Fhir, path: str) -> None:
+    whole = {"resourceType": "Patient", "id": "1", "gender": "female", "birthDate": "1815-12-10", "language": "en"}
+    fhir.put("Patient/1", whole)
+    answer = fhir.bundle(f"{path}?_elements=gender&_elements=birthDate,nmae")
+    resource = answer if path == "Patient/1" else answer["entry"][0]["resource"]
+    assert resource.keys() - {"meta"} == {"resourceType", "id", "gender", "birthDate"}
+
+
 @pytest.mark.parametrize("path", ["Patient/1?_elements=nmae", "Patient/_history?_elements=nmae"])
 def test_elements_that_are_none_are_refused_where_that_is_asked_for(fhir: Fhir, path: str) -> None:
     fhir.put("Patient/1", {"resourceType": "Patient", "id": "1"})
