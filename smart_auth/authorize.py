@@ -78,6 +78,8 @@ async def push(auth: Auth, request: Request) -> Response:
     asked = {name: value for name, value in form.items() if name not in CREDENTIALS} | {"client_id": client.id}
     if "request_uri" in asked:
         raise invalid_request("request_uri is what this endpoint answers, and no part of what is pushed")
+    if pushed.is_long(asked):
+        raise Refused("invalid_request", pushed.TOO_LONG, 413)
     try:
         await parsed(auth, asked)
     except Back as back:
@@ -107,7 +109,7 @@ async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Respon
 async def _ask(visit: Visit, refused: Refused | None) -> Response:
     """GET /consent: the page that asks."""
     try:
-        asked = await parsed(visit.auth, forms.fields(visit.text("request", 8_000).encode("ascii", "replace")))
+        asked = await parsed(visit.auth, forms.fields(visit.text("request", pushed.LONGEST).encode("ascii", "replace")))
         _check_launch(asked, visit.person())
         return await consent.ask(visit, asking(asked), refused)
     except Back as back:
@@ -117,7 +119,7 @@ async def _ask(visit: Visit, refused: Refused | None) -> Response:
 async def _decide(visit: Visit) -> Response:
     """POST /consent: what the person answers."""
     try:
-        asked = await parsed(visit.auth, forms.fields(visit.text("request", 8_000).encode("ascii", "replace")))
+        asked = await parsed(visit.auth, forms.fields(visit.text("request", pushed.LONGEST).encode("ascii", "replace")))
         session = visit.person()
         _check_launch(asked, session)
         decision = await consent.decided(visit, asking(asked))
@@ -212,6 +214,7 @@ def _faults(auth: Auth, fields: Mapping[str, str]) -> list[tuple[str, str]]:
         (not {*prompt} <= PROMPTS, "invalid_request", f"prompt is of {', '.join(sorted(PROMPTS))}"),
         ("none" in prompt and len(prompt) > 1, "invalid_request", "prompt=none stands alone"),
         (not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10), "invalid_request", "max_age is seconds"),
+        (pushed.is_long(fields), "invalid_request", pushed.TOO_LONG),
     )
     return [(error, description) for wrong, error, description in rules if wrong]
 

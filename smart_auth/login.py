@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smart_auth import events, failures, passwords, sessions, throttle, users, visits
+from smart_auth import events, failures, passwords, pushed, sessions, throttle, users, visits
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
 from smart_auth.signup import send_confirmation
@@ -23,7 +23,7 @@ _path = re.compile(r"/[A-Za-z0-9._~%!$&'()*+,;=:@?/\-]*")
 
 def back(visit: Visit) -> str:
     """Where to go on afterwards: below the issuer, so that no link of ours leads somebody elsewhere."""
-    path = visit.text("next", 8000)
+    path = visit.text("next", pushed.LONGEST + 100)  # an authorization request, and where it goes
     return path if _path.fullmatch(path) and not path.startswith("//") else HOME
 
 

@@ -11,21 +11,23 @@ from urllib.parse import urlencode
 
 from smart_auth import forms
 from smart_auth.clients import Client
-from smart_auth.refusal import Refused, invalid_request
+from smart_auth.refusal import invalid_request
 from smart_auth.server import Auth, digest, new_secret
 
 LIFE = timedelta(seconds=60)
 URN = "urn:ietf:params:oauth:request_uri:"
 LONGEST = 8_000  # characters, as the pages carry it
+TOO_LONG = f"an authorization request has up to {LONGEST:,} characters"
+
+
+def is_long(asked: Mapping[str, str]) -> bool:
+    return len(urlencode(asked)) > LONGEST
 
 
 async def put(auth: Auth, client: Client, asked: Mapping[str, str]) -> str:
     """The request_uri by which a browser brings it."""
-    query = urlencode(asked)
-    if len(query) > LONGEST:
-        raise Refused("invalid_request", f"an authorization request has up to {LONGEST:,} characters", 413)
     secret = new_secret()
-    pushed = {"_id": digest(secret), "client": client.id, "asked": query, "expires": auth.now() + LIFE}
+    pushed = {"_id": digest(secret), "client": client.id, "asked": urlencode(asked), "expires": auth.now() + LIFE}
     await auth["pushed"].insert_one(pushed)
     return URN + secret
 

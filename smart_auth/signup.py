@@ -16,6 +16,8 @@ from smart_auth.server import Auth, Document
 from smart_auth.users import User
 from smart_auth.visits import Visit
 
+USED = "the invitation was used before or is too old by now; ask for a new one"
+
 
 async def _page(visit: Visit, refused: Refused | None) -> Response:
     if visit.auth.settings.sign_up == "off":
@@ -49,7 +51,12 @@ async def _account(auth: Auth, email: str, name: str, hash_: str, invitation: st
             raise
         await _known_already(auth, email, {"password": hash_, "name": name or users.folded(email)}, invitation)
         return
-    if invitation is not None and (linked := await invitations.claim(auth, invitation)) is not None:
+    if invitation is not None:
+        linked = await invitations.claim(auth, invitation)
+        if linked is None:
+            await auth["users"].delete_one({"_id": person.id, "verified": False})
+            mail.post(auth, Mail(email, "Your invitation", f"No account was made: {USED}.\n"))
+            return
         await users.change(auth, person.id, linked)
     await events.record(auth, "sign-up", person.id, person.id)
     await send_confirmation(auth, person, {"password": hash_, "name": person.name})
@@ -104,7 +111,7 @@ async def _confirm(visit: Visit) -> Response:
     if invitation is not None:
         linked = await invitations.claim(visit.auth, invitation)
         if linked is None:  # without it, the password that came along is no better than anybody's
-            raise Refused("invalid_request", "the invitation was used before or is too old by now; ask for a new one")
+            raise Refused("invalid_request", USED)
     person = await _confirmed(visit.auth, user, brought, linked)
     if person is None:
         raise Refused("invalid_request", "this address needs no confirming: log in, or ask for a new password")

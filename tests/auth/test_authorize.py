@@ -147,6 +147,7 @@ def test_a_decision_is_remembered(app: App) -> None:
         ({"aud": "https://inferno.healthit.gov/invalid_aud"}, "invalid_request"),
         ({"state": None}, "invalid_request"),
         ({"state": "x" * 3000}, "invalid_request"),
+        ({"login_hint": "x" * 8_000}, "invalid_request"),
         ({"response_type": None}, "unsupported_response_type"),
         ({"response_type": "token"}, "unsupported_response_type"),
         ({"response_mode": "fragment"}, "invalid_request"),

@@ -334,6 +334,24 @@ def test_only_the_invited_where_it_is_said(serve: Any, tmp_path: Any) -> None:
     assert browser.json("/signup", bad).status_code == 400
 
 
+def test_an_invitation_that_another_used_meanwhile_makes_no_account(
+    served: Any, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of two who use it at once."""
+    claim, email = invitations.claim, "second@example.org"
+
+    async def second(auth: Auth, invitation: str) -> Any:
+        await claim(auth, invitation)
+        return await claim(auth, invitation)
+
+    monkeypatch.setattr(invitations, "claim", second)
+    mine = inside(served.settings, lambda auth: invitations.make(auth, "patient", "8", None, "admin"))
+    body = {"email": email, "password": PASSWORD, "invitation": mine}
+    assert browser.json("/signup", body).status_code == 200
+    assert "the invitation was used before" in letters(served.settings, email)[0]
+    assert account(served, email) is None
+
+
 def test_who_was_not_invited_may_begin_a_record(serve: Any, tmp_path: Any) -> None:
     served = serve(sign_up_record=True, data=tmp_path)
     browser = Browser(served.settings)
