@@ -14,7 +14,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.definitions import Definitions, Element
 from fhirserver.fhir.outcome import invalid
 from fhirserver.interactions.exchange import Answer, Request
-from fhirserver.search.query_reader import MAX_VALUES
+from fhirserver.search.query_reader import MAX_ELEMENTS
 from fhirserver.search.unused import Parts, Unused, unused
 
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
@@ -58,8 +58,8 @@ def part_of(values: Mapping[str, str]) -> Part:
     if summary not in MODES or summary == "count":
         raise invalid(f"_summary={summary} is not possible here; use true, text, data or false", "_summary")
     names = frozenset(name.strip() for name in values.get("_elements", "").split(","))
-    if len(names) > MAX_VALUES:
-        raise invalid(f"_elements has at most {MAX_VALUES} names", "_elements", code="too-costly")
+    if len(names) > MAX_ELEMENTS:
+        raise invalid(f"_elements has at most {MAX_ELEMENTS} names", "_elements", code="too-costly")
     return Part(summary, names - {""})
 
 

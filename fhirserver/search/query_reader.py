@@ -28,6 +28,7 @@ FILTER = "_filter"
 NAMED_QUERY = "_query"  # https://hl7.org/fhir/R4/search.html#query: one that is not known is refused, also when lenient
 UNMODIFIED = frozenset({FILTER, NAMED_QUERY, "_type"})
 MAX_VALUES = 1000
+MAX_ELEMENTS = 1000
 MAX_SORT_KEYS = 4
 
 
@@ -106,7 +107,9 @@ class QueryReader:
                 raise invalid(f"a value has at most {MAX_LENGTH} characters", code="too-long")
             return parse_text(value, parameter)
         texts = split(value, ",")
-        self._take(len(texts))
+        self.values += len(texts)
+        if self.values > MAX_VALUES:
+            raise invalid(f"a search has at most {MAX_VALUES} values", code="too-costly")
         if modifier == "missing" and len(texts) > 1:
             raise invalid("is either true or false")
         for text in texts:
@@ -117,12 +120,6 @@ class QueryReader:
         read_values = tuple(read(text, typed) for text in texts)
         check_values(parameter, read_values)
         return versioned(self.registry, self.type, Clause(parameter, modifier, read_values))
-
-    def _take(self, count: int) -> None:
-        """So many values more."""
-        self.values += count
-        if self.values > MAX_VALUES:
-            raise invalid(f"a search has at most {MAX_VALUES} values", code="too-costly")
 
     def _elsewhere(self, type_: str, name: str, value: str) -> Criterion:
         """The end of a chain: a criterion about another type, under the limits of this search."""
@@ -192,8 +189,9 @@ class QueryReader:
         names = value.split(",")
         if not all(_element.fullmatch(name) for name in names):
             raise invalid(f"{shown(value)!r} is not a list of elements")
-        self._take(len(names))
         self.elements += names
+        if len(self.elements) > MAX_ELEMENTS:
+            raise invalid(f"a search has at most {MAX_ELEMENTS} of them", code="too-costly")
 
     def read_include(self, value: str) -> None:
         self._include("_include", value)
