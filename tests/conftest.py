@@ -26,6 +26,7 @@ from fhirserver.app import create_app
 from fhirserver.assembly import contexts
 from fhirserver.bulk.jobs import perform, sweep
 from fhirserver.context import OPERATOR
+from fhirserver.process import KEEP_ALIVE_SECONDS
 from fhirserver.rest.packets import Protocol
 from fhirserver.settings import Settings, default_base_url
 from fhirserver.store import embedded
@@ -113,6 +114,7 @@ class Served:
             log_config=None,
             access_log=False,
             http=Protocol,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             ws="none",
             lifespan="on",
         )
