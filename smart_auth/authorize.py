@@ -18,7 +18,7 @@ from smart_auth.clients import CODE, Client
 from smart_auth.consent import Asking, Decision
 from smart_auth.credentials import CREDENTIALS, authenticate
 from smart_auth.launches import Launch
-from smart_auth.refusal import NO_STORE, Refused, invalid_request
+from smart_auth.refusal import NO_STORE, Refused, invalid_request, sayable
 from smart_auth.scopes import SPOKEN, Scope, granted, parse
 from smart_auth.server import Auth
 from smart_auth.sessions import Session, device
@@ -54,7 +54,7 @@ class Back(Exception):
     def __init__(self, redirect_uri: str, state: str | None, error: str, description: str) -> None:
         super().__init__(description)
         self.redirect_uri = redirect_uri
-        self.parameters = {"error": error, "error_description": description, "state": state}
+        self.parameters = {"error": error, "error_description": sayable(description), "state": state}
 
 
 async def authorize(auth: Auth, request: Request) -> Response:

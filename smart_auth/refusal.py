@@ -5,10 +5,12 @@ https://www.rfc-editor.org/rfc/rfc6749#section-5.2
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
 
+_unsayable = re.compile(r"[^\x20-\x7e]")
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -25,8 +27,14 @@ class Refused(Exception):
         self.headers = headers or {}
 
     def response(self) -> JSONResponse:
-        body = {"error": self.error, "error_description": self.description}
+        body = {"error": self.error, "error_description": sayable(self.description)}
         return JSONResponse(body, self.status, {**NO_STORE, **self.headers})
+
+
+def sayable(description: str) -> str:
+    """In the characters that an `error_description` may have: https://www.rfc-editor.org/rfc/rfc6749#section-5.2"""
+    plain = description.replace('"', "'").replace("\\", "/")
+    return _unsayable.sub("?", plain)
 
 
 def invalid_request(description: str) -> Refused:

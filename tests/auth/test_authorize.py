@@ -176,6 +176,7 @@ def test_what_is_wrong_is_told_to_the_app(app: App, changed: dict[str, Any], err
         ({"scope": None}, "scope is missing"),
         ({"scope": " "}, "scope is missing"),
         ({"scope": "patient/Observation.sr"}, f"{NOTHING}: patient/Observation.sr is no scope that is known here"),
+        ({"scope": 'patient/"Ä\\"'}, f"{NOTHING}: patient/'?/' is no scope that is known here"),
         ({"scope": "system/*.rs openid:x"}, f"{NOTHING}: system/*.rs is for services"),
         (
             {"client_id": "narrow", "scope": "user/*.rs"},
