@@ -85,7 +85,7 @@ def outcome(issues: Sequence[Issue]) -> list[dict[str, Any]]:
 
 def _unknown(operation: str, name: str, known: Collection[str]) -> str:
     shown = ", ".join(each for each in known if each != "_cursor")
-    return f"{operation} has no parameter {name[:80]!r} here; it has {shown}"
+    return f"{operation} has no parameter {name[:80]!r} here; it has {shown or 'none'}"
 
 
 def taken(operation: str, values: Iterable[tuple[str, Any]], known: Collection[str]) -> dict[str, list[Any]]:

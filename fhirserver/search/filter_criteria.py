@@ -3,6 +3,7 @@
 A path is a chain; a filter in it says more about what the chain leads to, or about the same element of a composite:
 
     subject:Patient[active eq true].name co "pet"          the same Patient
+    _has:Observation:patient[code eq a]:date gt 2024       the same Observation
     code-value-quantity[code eq a].value-quantity gt 5     the same component
 
 https://hl7.org/fhir/R4/search_filter.html. What is not understood is refused, at its position: to ignore a part of an

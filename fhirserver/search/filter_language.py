@@ -24,7 +24,7 @@ _space = re.compile(r"\s*")
 _word = re.compile(r"[A-Za-z]+")
 _logic = re.compile(r"(and|or)(?![^\s(])", re.IGNORECASE)
 _not = re.compile(r"not(?![^\s(])", re.IGNORECASE)
-_step = re.compile(r"_has:[A-Za-z]+:[A-Za-z0-9_-]+(?=:)|[A-Za-z_][A-Za-z0-9_-]*(?::[A-Za-z]+)?")
+_step = re.compile(r"_has:[A-Za-z]+:[A-Za-z0-9_-]+(?=[:\[])|[A-Za-z_][A-Za-z0-9_-]*(?::[A-Za-z]+)?")
 _string = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _token = re.compile(r"[^\s)\]]+")
 _unsayable = re.compile(r"[\0\ud800-\udfff]")
@@ -138,7 +138,7 @@ class _Reader:
             mark = ":" if match[0].startswith("_has:") else "."
             if not self.text.startswith(mark, self.at):
                 if inner is not None:
-                    raise self.unexpected("'.' and a name")
+                    raise self.unexpected(f"'{mark}' and a name")
                 return tuple(steps)
             self.at += 1
 

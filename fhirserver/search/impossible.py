@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.ids import ID
 from fhirserver.search.criteria import (
     AllOf,
@@ -26,6 +27,7 @@ from fhirserver.search.criteria import (
     Within,
     kind,
 )
+from fhirserver.search.expressions import parse, reference_targets
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.readers import shown
 
@@ -61,7 +63,7 @@ def _said(type_: str, parameter: Parameter, value: Value) -> Iterator[str]:
             yield f"{shown(value)!r} is no id, which has 1 to 64 letters, digits, '-' and '.': nothing matches it"
         case Reference() if parameter.expression == _WHOLE:
             yield f"{parameter.code} of {type_} is a whole resource and no reference, so that no value matches it"
-        case Reference((form,)) if parameter.type == "reference" and (target := _never(parameter, form)):
+        case Reference((form,)) if parameter.type == "reference" and (target := _never(type_, parameter, form)):
             known = ", ".join(parameter.targets[:8])
             never = f"{parameter.code} of {type_} never refers to a {target}, so that nothing matches {shown(form)}"
             yield f"{never}; it may refer to {known}"
@@ -70,9 +72,14 @@ def _said(type_: str, parameter: Parameter, value: Value) -> Iterator[str]:
                 yield from _said(type_, component, part)
 
 
-def _never(parameter: Parameter, form: str) -> str | None:
-    """The type of a reference to a resource here, if the parameter leads to others alone."""
+def _never(type_: str, parameter: Parameter, form: str) -> str | None:
+    """The type of a reference to a resource here, if the parameter leads to others alone, and so does its element.
+
+    A definition may name fewer types than the element has: what is there is found all the same.
+    """
     target, slash, _ = form.partition("/")
     if not slash or not target.isalpha() or not parameter.targets or not _ANY.isdisjoint(parameter.targets):
         return None
-    return None if target in parameter.targets else target
+    if target in parameter.targets or target in reference_targets(r4(), parse(parameter.expression), type_):
+        return None
+    return target

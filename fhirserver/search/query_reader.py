@@ -217,7 +217,12 @@ class QueryReader:
         toward = None if forward or iterate or self.containers else self.type
         found = including(value, self.registry, toward, iterate)
         if not found:
-            raise Unknown(f"{code}: {shown(value)} names no reference known here")
+            known = toward is not None and including(value, self.registry, None)
+            reason = f"is no reference to {self.type}" if known else "names no reference known here"
+            raise Unknown(f"{code}: {shown(value)} {reason}")
+        if toward is not None and found[0].target not in (None, toward):
+            sentence = f"{shown(value)} leads to {found[0].target}, which is not what is searched"
+            raise Unknown(f"{code}: {sentence}; _revinclude:iterate leads to what was included")
         if forward and not iterate and not self.containers and found[0].source != self.type:
             sentence = f"{shown(value)} starts from {found[0].source}, which is not what is searched"
             raise Unknown(f"{code}: {sentence}; _include:iterate starts from what was included")

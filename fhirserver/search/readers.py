@@ -28,6 +28,7 @@ from fhirserver.search.criteria import (
     Value,
     kind,
 )
+from fhirserver.search.evaluation import type_of
 from fhirserver.search.parameters import Parameter
 from fhirserver.search.values.strings import fold
 from fhirserver.search.words import words
@@ -210,6 +211,9 @@ def reference(text: str, typed: Typed) -> Reference:
             raise invalid(f"{url[:80]} is not a reference to {typed.target}")
         return Reference((url,))
     if _absolute.match(url) or typed.parameter.type == "uri":
+        said = type_of(url)
+        if typed.target is not None and said in typed.resource_types and said != typed.target:
+            raise invalid(f"{url[:80]} is not a reference to {typed.target}")
         return Reference((url,))
     if not ID.fullmatch(url):
         raise invalid(f"{url[:80]!r} is not a reference: write an id, Type/id or a URL")

@@ -435,6 +435,8 @@ def test_reindex_of_one_resource_says_what_changed(served: Served) -> None:
     assert changed[1:] == [{"name": "changed", "valueCode": "nickname"}]
     assert fhir.ids("Patient?nickname=ada") == ["a"]
     assert fhir.post("Patient/b/$reindex").status_code == 404
+    issue = fhir.post("Patient/a/$reindex?url=x").json()["issue"][0]
+    assert issue["diagnostics"] == "$reindex has no parameter 'url' here; it has none"
     assert fhir.get("Patient/a/$reindex").status_code == 405
 
 
@@ -489,6 +491,7 @@ def held(serve: Serve) -> Fhir:
             modifier=["type"],
             chain=["name"],
         ),
+        parameter("doctor", "Patient.generalPractitioner", type="reference", target=["Practitioner"]),
         parameter("loose", "Patient.birthDate", type="date", comparator=any_, multipleAnd=True, multipleOr=True),
         parameter(
             "both",
@@ -505,7 +508,8 @@ def held(serve: Serve) -> Fhir:
     fhir.put("Organization/o", {"resourceType": "Organization", "id": "o", "name": "Home"})
     person = nicknamed("a", "Ada") | {"birthDate": "1990-05-05", "gender": "female"}
     fhir.put("Patient/a", person | {"managingOrganization": {"reference": "Organization/o"}})
-    fhir.put("Patient/b", nicknamed("b", "Bea") | {"birthDate": "1980-05-05", "gender": "male"})
+    other = nicknamed("b", "Bea") | {"birthDate": "1980-05-05", "gender": "male"}
+    fhir.put("Patient/b", other | {"generalPractitioner": [{"reference": "Organization/o"}]})
     return fhir
 
 
@@ -566,6 +570,7 @@ def test_a_parameter_is_asked_as_its_definition_allows(held: Fhir, search: str, 
         ("Patient?house=Organization/o", "a"),
         ("Patient?house.name=home", "a"),
         ("Patient?house:Organization.name=home", "a"),
+        ("Patient?doctor=Organization/o", "b"),
         ("Patient?loose=ge1990&loose=le1991", "a"),
         ("Patient?both=gt1985$female", "a"),
         ("Organization?_has:Patient:house:nickname:exact=Ada", "o"),

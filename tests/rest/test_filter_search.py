@@ -238,6 +238,10 @@ FOUND = [
     ("Observation", "subject:Patient[organization[name sw x].name pr true].name pr true", ""),
     ("Patient", "_has:Observation:patient:code eq 1234-5", "ada ben"),
     ("Patient", "not (_has:Observation:patient:code eq 999-9) and gender pr true", "ben cyd"),
+    ("Patient", "_has:Observation:patient[code eq 1234-5]:value-quantity gt 6", "ben"),
+    ("Patient", "_has:Observation:patient[code eq 999-9]:value-quantity gt 5", ""),
+    ("Patient", "_has:Observation:patient[code eq 999-9]:has-member.value-quantity gt 6", "ada"),
+    ("Patient", "not (_has:Observation:patient[not (code eq 999-9)]:date pr true)", "cyd dot"),
     ("Observation", "has-member.subject.family sw o'", "o3"),
 ]
 
@@ -307,6 +311,7 @@ REFUSED = [
         "at character 1: write related[type eq …].target",
     ),
     ("Patient", "_has:Observation:code:code eq x", "at character 1: code of Observation is of type token"),
+    ("Patient", "_has:Observation:patient[code eq x].code eq y", "at character 36: '.' stands where ':' and a name"),
     ("Patient", "_has:patient:code eq true", "at character 1: _has:patient: write _has:[type]:[parameter]"),
     ("Group", "characteristic[exclude eq true].value eq x", "at character 16: exclude is not a search parameter"),
     ("Organization", "partof." * 21 + "name eq x", "a chain has at most 20 hops"),

@@ -115,7 +115,7 @@ CASES = [
     ("Library?_id=one&_revinclude=Measure:depends-on", ["Measure/any", "Measure/first"]),
     ("Library?_id=two&_revinclude=Measure:depends-on", ["Measure/any"]),
     ("Library?_id=one,two&_revinclude=Measure:depends-on:Library", ["Measure/any", "Measure/first"]),
-    ("Library?_id=one&_revinclude=Measure:depends-on:Measure", []),
+    ("Measure?_id=first&_revinclude=Measure:depends-on:Measure", []),
     (
         "Measure?_id=first&_include=Measure:depends-on&_revinclude:iterate=Measure:depends-on",
         ["Library/one", "Measure/any"],

@@ -175,6 +175,7 @@ REFUSED = [
     ("Observation", "subject=a b", "subject: 'a b' is not a reference"),
     ("Observation", "subject=Nothing/1", "Nothing is not a resource type"),
     ("Observation", "subject:Patient=Group/1", "is not a reference to Patient"),
+    ("Observation", "subject:Group=http://a.org/Patient/1", "http://a.org/Patient/1 is not a reference to Group"),
     ("Observation", "subject=../../etc", "is not a reference"),
     ("Observation", "code-value-quantity=a", "write code$value-quantity"),
     ("Observation", "code-value-quantity=a$1$2", "write code$value-quantity"),
@@ -292,7 +293,9 @@ UNKNOWN = [
     ("Observation", "_include=Nothing:code", "_include: Nothing:code names no reference"),
     ("Observation", "_include=Observation:subject:Nothing", "names no reference"),
     ("Observation", "_include=Observation:patient:Group", "names no reference"),
-    ("Patient", "_revinclude=Observation:encounter", "_revinclude: Observation:encounter names no reference"),
+    ("Patient", "_revinclude=Observation:encounter", "_revinclude: Observation:encounter is no reference to Patient"),
+    ("Patient", "_revinclude=Observation:code", "_revinclude: Observation:code names no reference known here"),
+    ("Patient", "_revinclude=Observation:subject:Group", "leads to Group, which is not what is searched; _revinclude"),
     ("Patient", "_include=Observation:subject", "starts from Observation, which is not what is searched"),
 ]
 
