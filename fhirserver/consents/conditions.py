@@ -11,6 +11,7 @@ from functools import lru_cache
 from fhirserver.consents.labels import LEVELS, at_least, at_most, form, labelled
 from fhirserver.consents.labels import SYSTEM as CONFIDENTIALITY
 from fhirserver.consents.provisions import MEANINGS, Period, Rule, Some
+from fhirserver.fhir.dates import EARLIEST
 from fhirserver.search.care_dates import CARE_DATES
 from fhirserver.search.criteria import Clause, Codes, Contained, Criterion, Dates, Reference, Token
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
@@ -90,10 +91,9 @@ def _dated(period: Period, type_: str, *, touching: bool) -> Criterion:
     parameter = clinical(type_)
     if parameter is None:
         return written
-    missing = Clause(parameter, "missing", (True,))
-    return either(
-        [conjoined(negated(missing), _within(parameter, period, touching=touching)), conjoined(missing, written)]
-    )
+    # `missing` is about the element, which may tell no date: an order "daily"
+    told = Clause(parameter, None, (Dates("gt", EARLIEST, EARLIEST),))
+    return either([conjoined(told, _within(parameter, period, touching=touching)), conjoined(negated(told), written)])
 
 
 def clinical(type_: str) -> Parameter | None:

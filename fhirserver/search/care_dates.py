@@ -58,7 +58,7 @@ def days(start: str | None, end: str | None) -> Days:
 
 
 def within(type_: str, asked: Days) -> dict[str, Any]:
-    """A filter: care that touches these days, and what has no date."""
+    """A filter: care that touches these days, and what tells no date, such as an order "daily"."""
     element: dict[str, Any] = {}
     if asked.low is not None:
         element["hi"] = {"$gt": asked.low}
@@ -67,4 +67,4 @@ def within(type_: str, asked: Days) -> dict[str, Any]:
     if type_ not in CARE_DATES or not element:
         return {}
     field = f"search.{CARE_DATES[type_]}"
-    return {"$or": [{field: {"$exists": False}}, {field: {"$elemMatch": element}}]}
+    return {"$or": [{f"{field}.0": {"$exists": False}}, {field: {"$elemMatch": element}}]}

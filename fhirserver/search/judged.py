@@ -64,8 +64,6 @@ def _clause(clause: Clause, judged: Judged) -> bool:
     match kind(parameter), modifier:
         case "id", None:
             return judged.id in values
-        case _, "missing":
-            return bool(found) is not values[0]
         case (("token" | "reference" | "uri"), None):
             return not {form for value in values for form in _forms(value)}.isdisjoint(found)
         case "date", None:

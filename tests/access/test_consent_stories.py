@@ -105,6 +105,22 @@ def test_a_consent_counts_with_the_next_request(house: House) -> None:
     assert house.doctor.get("Observation/next").status_code == 200
 
 
+def test_care_of_which_no_date_is_told_goes_by_when_it_was_written(house: House) -> None:
+    daily = {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}}
+    order = {"status": "active", "intent": "order", "subject": to("Patient/daily"), "occurrenceTiming": daily}
+    patient(house, "daily", resource("ServiceRequest/daily", **order), pulse("daily", "daily", 60))
+    put(house.open, consent("daily", "daily", deny(dates=["2026-01-01"])))
+    settled(house, "daily")
+    for app in (house.doctor, house.service):
+        assert app.get("ServiceRequest/daily").status_code == 404
+        assert app.ids("ServiceRequest?patient=daily") == []
+    put(house.open, consent("daily", "daily", deny(dates=[None, "2025-12-31"])))
+    settled(house, "daily")
+    for app in (house.doctor, house.service):
+        assert app.get("ServiceRequest/daily").status_code == 200
+        assert app.ids("ServiceRequest?patient=daily") == ["daily"]
+
+
 def test_what_may_be_seen_and_not_changed_is_forbidden_and_what_is_hidden_is_not_there(house: House) -> None:
     patient(
         house,

@@ -16,7 +16,8 @@ def world(fhir):
     pulse = {"resourceType": "Observation", "status": "final", "code": {"text": "pulse"}, "subject": ada}
     for id_, day in (("o1", "2020-05-01"), ("o2", "2022-05-01"), ("o3", "2024-05-01")):
         fhir.put(f"Observation/{id_}", pulse | {"id": id_, "effectiveDateTime": day})
-    fhir.put("Observation/undated", pulse | {"id": "undated"})
+    daily = {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}}
+    fhir.put("Observation/undated", pulse | {"id": "undated", "effectiveTiming": daily})
     stay = {
         "resourceType": "Encounter",
         "id": "stay",
