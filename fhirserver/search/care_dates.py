@@ -16,19 +16,27 @@ from fhirserver.fhir.outcome import invalid
 # The date parameter of each type. A type that is not here has no such date, and is always within the range.
 CARE_DATES: Mapping[str, str] = MappingProxyType(
     {
+        "AdverseEvent": "date",
         "AllergyIntolerance": "onset",
         "Appointment": "date",
         "CarePlan": "date",
         "CareTeam": "date",
+        "ChargeItem": "occurrence",
         "ClinicalImpression": "date",
         "Communication": "sent",
+        "CommunicationRequest": "occurrence",
         "Composition": "date",
         "Condition": "onset-date",
+        "DetectedIssue": "identified",
+        "DeviceRequest": "event-date",
         "DiagnosticReport": "date",
+        "DocumentReference": "period",
         "Encounter": "date",
         "EpisodeOfCare": "date",
+        "Flag": "date",
         "ImagingStudy": "started",
         "Immunization": "date",
+        "Media": "created",
         "MedicationAdministration": "effective-time",
         "MedicationDispense": "whenhandedover",
         "MedicationRequest": "authoredon",
@@ -37,6 +45,7 @@ CARE_DATES: Mapping[str, str] = MappingProxyType(
         "Procedure": "date",
         "RiskAssessment": "date",
         "ServiceRequest": "occurrence",
+        "Specimen": "collected",
     }
 )
 

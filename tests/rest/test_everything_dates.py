@@ -28,15 +28,18 @@ def world(fhir):
     fhir.put("Encounter/stay", stay | {"period": {"start": "2021-01-01"}})
     consent = {"resourceType": "Flag", "id": "flag", "status": "active", "code": {"text": "x"}, "subject": ada}
     fhir.put("Flag/flag", consent)
+    letter = {"resourceType": "DocumentReference", "status": "current", "subject": ada, "date": "2024-05-01T00:00:00Z"}
+    about = {"content": [{"attachment": {"title": "x"}}], "context": {"period": {"start": "2020-05", "end": "2020-05"}}}
+    fhir.put("DocumentReference/letter", letter | about | {"id": "letter"})
     return fhir
 
 
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("", "ada stay flag o1 o2 o3 undated"),
+        ("", "ada letter stay flag o1 o2 o3 undated"),
         ("start=2022", "ada stay flag o2 o3 undated"),
-        ("end=2020-05-01", "ada flag o1 undated"),
+        ("end=2020-05-01", "ada letter flag o1 undated"),
         ("end=2020-04-30", "ada flag undated"),
         ("start=2022-05-01&end=2022-05-01", "ada stay flag o2 undated"),
         ("start=2022-05-02&end=2024-04", "ada stay flag undated"),
