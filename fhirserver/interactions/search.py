@@ -52,6 +52,7 @@ from fhirserver.store.hops import together
 from fhirserver.store.versions import Document
 
 INCLUDED = 5_000
+LINK = 8_000  # characters that every client and proxy takes
 FEW_TYPES = 8  # as many are asked without asking first which of them have ever been written
 
 
@@ -177,8 +178,10 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         page = await walked(ctx, first, queries, led)
         resolved = [] if page else [await resolve(ctx, query, led) for query in queries]
         first = flagged(first, led.lacks, request.strict)
-        entries, links, total = await _found(ctx, first, resolved, page)
-    issues, total = (*request.ignored, *first.ignored), None if first.partial else total
+        entries, cursors, total = await _found(ctx, first, resolved, page)
+    links = [*_links(ctx, request, first, cursors)]
+    issues = (*request.ignored, *first.ignored, *_long(request, links))
+    total = None if first.partial else total
     if total is not None and total.how is not None:
         issues = (*issues, Issue("information", "informational", f"the total is an estimate: {total.how}"))
     issues = (*issues, *await lacking(ctx, (each for query in queries for each in _types_of(query))))
@@ -192,7 +195,7 @@ async def searched(ctx: Context, request: Request, queries: Sequence[Query]) -> 
         id_=new_id(),
         updated=ctx.now(),
         total=None if total is None else total.number,
-        links=[*_links(ctx, request, first, links)],
+        links=links,
     )
     return Answer(status=200, body=body)
 
@@ -211,6 +214,14 @@ def _links(
     here = page_url(ctx.base_url, path, (*first.used, *request.presentation))
     for relation, cursor in links:
         yield relation, here if cursor is None else page_after(here, cursor)
+
+
+def _long(request: Request, links: Iterable[tuple[str, str]]) -> Iterator[Issue]:
+    """A form may be longer than a URL: https://www.rfc-editor.org/rfc/rfc9110#section-4.1-5"""
+    longest = max((len(url) for relation, url in links if relation != "self"), default=0)
+    if request.method == "POST" and longest > LINK:
+        said = f"the links to other pages have up to {longest:,} characters, more than many clients and proxies take"
+        yield Issue("information", "too-long", f"{said}: send the same form with the _cursor of the link instead")
 
 
 async def _found(ctx: Context, first: Query, queries: Sequence[Query], page: Page | None) -> Result:

@@ -27,6 +27,7 @@ from fhirserver.search.uses import check_modifier, check_values
 FILTER = "_filter"
 NAMED_QUERY = "_query"  # https://hl7.org/fhir/R4/search.html#query: one that is not known is refused, also when lenient
 UNMODIFIED = frozenset({FILTER, NAMED_QUERY, "_type"})
+MEANT = sorted({*RESULT, FILTER, LIST.code, "_has"} - {"_cursor"})  # by a name that is unknown, beside the parameters
 MAX_VALUES = 1000
 MAX_ELEMENTS = 1000
 MAX_SORT_KEYS = 4
@@ -98,7 +99,8 @@ class QueryReader:
         if parameter is None or (kind(parameter), None) not in VALUES:
             if modifier is not None and code in UNMODIFIED:
                 raise _no_modifier(modifier)
-            raise unknown_parameter(self.type, code, self.parameters)
+            beside = MEANT if code.startswith("_") else ()
+            raise unknown_parameter(self.type, code, (*self.parameters, *beside))
         typed, modifier, read = self._reading(parameter, modifier)
         if not value or value.isspace():
             raise Unknown(f"{code}: has no value")

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/search.html#ptypes. Refusals are 400 Outcomes; the calle
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Context, Decimal
 from difflib import get_close_matches
 from fractions import Fraction
@@ -95,10 +95,11 @@ def shown(text: str) -> str:
     return text[:80].encode(errors="replace").decode()
 
 
-def unknown_parameter(type_: str, code: str, known: Mapping[str, Parameter]) -> Unknown:
+def unknown_parameter(type_: str, code: str, known: Iterable[str]) -> Unknown:
     if not code:
         return Unknown(f"an empty name is no search parameter of {type_}")
-    near = get_close_matches(code[:64], known, 3)
+    spelled = {each.lower(): each for each in known}
+    near = [spelled[each] for each in get_close_matches(code[:64].lower(), spelled, 3)]
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return Unknown(f"{shown(code)} is not a search parameter of {type_} here{hint}")
 

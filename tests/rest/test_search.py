@@ -304,6 +304,20 @@ def test_a_form_may_say_how_its_pages_are_written(world):
     assert world.get(next_).headers["content-type"].startswith("application/fhir+xml")
 
 
+def test_pages_of_a_form_that_is_too_long_for_a_url_are_asked_for_by_the_form(world):
+    form = {"_id": ",".join(["0" * 64] * 900), "_id:not": "nobody", "_count": "1"}
+    form["_id"] += "".join(f",{each}" for each in world.ids("Observation?_count=2"))
+    page = world.request("POST", "Observation/_search", data=form).json()
+    match, outcome = (each["resource"] for each in page["entry"])
+    assert outcome["issue"][0]["code"] == "too-long"
+    assert "send the same form with the _cursor of the link" in outcome["issue"][0]["diagnostics"]
+    cursor = links(page)["next"].rpartition("_cursor=")[2]
+    second = world.request("POST", "Observation/_search", data=form | {"_cursor": cursor}).json()
+    assert [each["resource"]["id"] for each in second["entry"][:1]] == form["_id"].split(",")[-1:] != [match["id"]]
+    small = world.request("POST", "Observation/_search", data={"_count": "1"}).json()
+    assert [each["search"]["mode"] for each in small["entry"]] == ["match"]
+
+
 def test_a_cursor_is_good_for_its_own_search_only(world):
     bundle = world.bundle("Observation?code=8867-4&_count=1")
     cursor = next(link["url"] for link in bundle["link"] if link["relation"] == "next").rpartition("_cursor=")[2]
