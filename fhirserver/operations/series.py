@@ -87,7 +87,7 @@ async def series(ctx: Context, request: Request, type_: str, _: None) -> Answer:
         asked = await matching(ctx, request, _subject(values), _codes(codes), dates)
         stages = [*measurements(asked.filter, codes), {"$match": {"time": {"$exists": True}}}]
         facts = await ctx.store.aggregate(type_, [*stages, _FACTS])
-        chosen = one_unit({fact["_id"]: fact["count"] for fact in facts}, once(values, "unit"))
+        chosen = one_unit({fact["_id"]: fact["count"] for fact in facts}, once(values, "unit") if facts else None)
         fact = _together([fact for fact in facts if fact["_id"] in chosen.conversions])
         rows = await _points(ctx, [*stages, *chosen.stages()], fact, method, points) if fact["count"] else []
     answered = _parameters(chosen.unit, method, fact["count"], rows)

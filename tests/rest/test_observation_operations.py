@@ -190,6 +190,8 @@ SERIES = [
     ("patient=ada&code=PULSE&date=ge2024-01-03", [64]),
     (f"patient=ada&code={LOINC}|Sys", [120, 130]),
     ("patient=ada&code=none", []),
+    ("patient=ada&code=none&unit=kg", []),
+    ("patient=ada&code=pulse&unit=/min&date=lt1990", []),
     ("patient=ada&code=a,b", []),
     ("patient=ada&code=a\\,b", [7]),
     ("patient=ada&code=pulse,puls&points=2", [61, 68]),
