@@ -14,6 +14,7 @@ under a later ascending key the absence is computed and sorted by. Type and `_id
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import bson
@@ -198,12 +199,20 @@ def merged(rows: list[Row], query: Query, cursor: Cursor | None = None) -> list[
 
 
 def _sort(rows: list[Row], key: Key, backward: bool) -> None:
-    def place(row: Row) -> tuple[bool, Any]:
+    def place(row: Row) -> tuple[bool, int, Any]:
         value = _value(row.document, key)
         here = value is None  # the greatest of an ascending key and the least of a descending one: last of both
-        return here != key.descending, value.to_decimal() if isinstance(value, Decimal128) else value
+        return here != key.descending, _bracket(value), value.to_decimal() if isinstance(value, Decimal128) else value
 
     rows.sort(key=place, reverse=key.descending != backward)
+
+
+def _bracket(value: Any) -> int:
+    """Numbers, texts and dates in MongoDB's order. A parameter has several while it is indexed anew as another type.
+
+    https://www.mongodb.com/docs/manual/reference/bson-type-comparison-order/
+    """
+    return 1 if isinstance(value, str) else 2 if isinstance(value, datetime) else 0
 
 
 def _before_type(query: Query, order: Sequence[Key]) -> int:

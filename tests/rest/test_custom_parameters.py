@@ -440,6 +440,24 @@ def test_reindex_of_one_resource_says_what_changed(served: Served) -> None:
     assert fhir.get("Patient/a/$reindex").status_code == 405
 
 
+def test_types_are_sorted_together_while_a_parameter_becomes_another(served: Served) -> None:
+    fhir = served.client
+    two = {"base": ["Patient", "Practitioner"], "id": "key"}
+    named = "Patient.name.family | Practitioner.name.family"
+    assert fhir.put("SearchParameter/key", parameter("key", named) | two).status_code == 201
+    work(served.settings)
+    for type_ in two["base"]:
+        each = {"resourceType": type_, "name": [{"family": "Ada"}], "birthDate": "1990-05-05"}
+        fhir.put(f"{type_}/old", each | {"id": "old"})
+    born = parameter("key", "Patient.birthDate | Practitioner.birthDate", type="date") | two
+    assert fhir.put("SearchParameter/key", born).status_code == 200
+    fhir.put("Patient/new", each | {"resourceType": "Patient", "id": "new"})
+    for sort in ("key", "-key"):
+        found = fhir.bundle(f"?_type=Patient,Practitioner&_sort={sort}")
+        assert len(found["entry"]) == 3 + 1
+        assert warnings(found)[0].startswith("incomplete: key is a new search parameter")
+
+
 @pytest.mark.parametrize("path", ["$reindex", "Patient/$reindex", f"Patient/$reindex?url={URL}nickname"])
 def test_reindex_of_many_is_a_job_with_a_receipt(served: Served, path: str) -> None:
     fhir = served.client
