@@ -75,7 +75,8 @@ def forward(
     for include in includes:
         if include.source == type_:
             canonical = _canonical(registry, type_, include)
-            for values in (document.get("search", {}).get(include.code, ()) for document in documents):
+            for stored in (document.get("search", {}).get(include.code, ()) for document in documents):
+                values = [each for each in stored if isinstance(each, str)]  # a parameter may have been a date before
                 for reference in values:
                     match = LOCAL.fullmatch(reference)
                     if match and match[1] in registry and include.target in (None, match[1]):

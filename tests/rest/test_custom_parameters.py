@@ -458,6 +458,22 @@ def test_types_are_sorted_together_while_a_parameter_becomes_another(served: Ser
         assert warnings(found)[0].startswith("incomplete: key is a new search parameter")
 
 
+def test_what_a_parameter_was_before_is_not_included(served: Served) -> None:
+    fhir = served.client
+    assert fhir.put("SearchParameter/key", parameter("key", "Patient.birthDate", type="date", id="key")).is_success
+    house = {"managingOrganization": {"reference": "Organization/o"}}
+    fhir.put("Organization/o", {"resourceType": "Organization", "id": "o", "name": "Home"})
+    fhir.put("Patient/old", nicknamed("old", "Ada") | house | {"birthDate": "1990-05-05"})
+    led = parameter("key", "Patient.managingOrganization", type="reference", target=["Organization"], id="key")
+    assert fhir.put("SearchParameter/key", led).is_success
+    found = fhir.bundle("Patient?_include=Patient:key")
+    assert [each["search"]["mode"] for each in found["entry"]] == ["match", "outcome"]
+    work(served.settings)
+    until(lambda: fhir.get("Patient?key=o", headers=STRICT).status_code == 200)
+    found = fhir.bundle("Patient?_include=Patient:key")
+    assert [each["search"]["mode"] for each in found["entry"]] == ["match", "include"]
+
+
 @pytest.mark.parametrize("path", ["$reindex", "Patient/$reindex", f"Patient/$reindex?url={URL}nickname"])
 def test_reindex_of_many_is_a_job_with_a_receipt(served: Served, path: str) -> None:
     fhir = served.client
