@@ -21,6 +21,8 @@ PASSWORD: tuple[Kind, ...] = ("reset", "welcome")  # by which one chooses a pass
 
 
 class Claimed(NamedTuple):
+    """Whose link it is, what it brings (`password` as a hash, `name`), and the digest of an invitation."""
+
     user: str
     brought: Mapping[str, str]
     invitation: str | None
@@ -37,9 +39,9 @@ async def make(
     return f"{auth.issuer}{PAGES[kind]}?{urlencode({'code': secret})}"
 
 
-async def look(auth: Auth, secret: str, *kinds: Kind) -> str:
-    """Whose link it is, while it is good."""
-    return _user(await auth["links"].find_one(_good(auth, secret, kinds)))
+async def look(auth: Auth, secret: str, *kinds: Kind) -> Claimed:
+    """What the link is about, while it is good."""
+    return _claimed(await auth["links"].find_one(_good(auth, secret, kinds)))
 
 
 async def over(auth: Auth, secret: str, *kinds: Kind) -> Refused | None:
@@ -52,11 +54,8 @@ async def over(auth: Auth, secret: str, *kinds: Kind) -> Refused | None:
 
 
 async def claim(auth: Auth, secret: str, *kinds: Kind) -> Claimed:
-    """Whose link it is, and from now on it is good no more."""
-    document = await auth["links"].find_one_and_delete(_good(auth, secret, kinds))
-    found = document or {}
-    brought = {name: value for name in ("password", "name") if (value := found.get(name)) is not None}
-    return Claimed(_user(document), brought, found.get("invitation"))
+    """What the link is about, and from now on it is good no more."""
+    return _claimed(await auth["links"].find_one_and_delete(_good(auth, secret, kinds)))
 
 
 async def drop(auth: Auth, user: str) -> None:
@@ -68,8 +67,8 @@ def _good(auth: Auth, secret: str, kinds: tuple[Kind, ...]) -> Document:
     return {"_id": digest(secret), "kind": {"$in": [*kinds]}, "user": {"$ne": None}, "expires": {"$gt": auth.now()}}
 
 
-def _user(document: dict[str, Any] | None) -> str:
+def _claimed(document: dict[str, Any] | None) -> Claimed:
     if document is None:
         raise Refused("invalid_request", "this link was used before or is too old; ask for a new one")
-    user: str = document["user"]
-    return user
+    brought = {name: value for name in ("password", "name") if (value := document.get(name)) is not None}
+    return Claimed(document["user"], brought, document.get("invitation"))

@@ -44,7 +44,7 @@ ENDPOINTS = (
     Described(
         "post", "/signup", "anyone", "Make an account", {"email": TEXT, **PASSWORD}, {"name": TEXT, "invitation": TEXT}
     ),
-    Described("post", "/confirm", "anyone", "Confirm an address by the code of a mail", {"code": TEXT}),
+    Described("post", "/confirm", "anyone", "Confirm an address by the code of a mail", {"code": TEXT, **PASSWORD}),
     Described("post", "/reset", "anyone", "Have a link for a new password sent", {"login": TEXT}),
     Described(
         "post", "/reset/new", "anyone", "Choose a new password", {"code": TEXT, **PASSWORD}, {"keep_passkeys": LIST}

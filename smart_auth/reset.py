@@ -49,7 +49,7 @@ async def _new_page(visit: Visit, refused: Refused | None) -> Response:
     auth, code, found = visit.auth, visit.text("code", 100), list[passkeys.Listed]()
     over = await links.over(auth, code, *links.PASSWORD)
     if over is None:
-        found = await passkeys.listed(auth, await links.look(auth, code, *links.PASSWORD))
+        found = await passkeys.listed(auth, (await links.look(auth, code, *links.PASSWORD)).user)
     shown = {"code": code, "over": over is not None, "passkeys": found, "old": passkeys.before(auth)}
     return visit.page("new_password", refused or over, **shown)
 
@@ -58,7 +58,7 @@ async def _renew(visit: Visit) -> Response:
     visit.only("code", "password", "keep_passkeys")
     auth, code = visit.auth, visit.text("code", 100, needed=True)
     password, keep = visit.text("password", needed=True), _kept(visit)
-    person = await users.find(auth, await links.look(auth, code, *links.PASSWORD))
+    person = await users.find(auth, (await links.look(auth, code, *links.PASSWORD)).user)
     await passwords.check_new(auth, password, [person.name, person.login] if person else [])
     hash_ = await passwords.hashed(password)
     user = (await links.claim(auth, code, *links.PASSWORD)).user

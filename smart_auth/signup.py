@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from smart_auth import events, invitations, links, mail, passwords, throttle, users, visits
+from smart_auth.links import Claimed
 from smart_auth.mail import Mail
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document
@@ -17,6 +18,10 @@ from smart_auth.users import User
 from smart_auth.visits import Visit
 
 USED = "the invitation was used before or is too old by now; ask for a new one"
+NOT_CHOSEN = (
+    "this is not the password that was chosen when this link was asked for: somebody else may have asked for it, "
+    "so make the account yourself, or choose a new password"
+)
 
 
 async def _page(visit: Visit, refused: Refused | None) -> Response:
@@ -105,8 +110,24 @@ async def _confirm_page(visit: Visit, refused: Refused | None) -> Response:
     return visit.page("confirm", refused or over, code=code, over=over is not None)
 
 
+async def _check_chosen(auth: Auth, link: Claimed, password: str) -> None:
+    """Who follows a link that somebody else asked for would otherwise open the account to their password."""
+    person, chosen = await users.find(auth, link.user), link.brought.get("password")
+    if person is not None and link.invitation is None and not person.unlinked:
+        chosen = person.password  # who was invited before has chosen: `_confirmed`
+    attempts = throttle.key("confirming", link.user)
+    await throttle.admit(auth, attempts)
+    right, _ = await passwords.verified(password, chosen)
+    if not right:
+        raise Refused("access_denied", NOT_CHOSEN, 403)
+    await throttle.proved(auth, attempts)
+
+
 async def _confirm(visit: Visit) -> Response:
-    user, brought, invitation = await links.claim(visit.auth, visit.text("code", 100, needed=True), "confirm")
+    visit.only("code", "password")
+    code, password = visit.text("code", 100, needed=True), visit.text("password", needed=True)
+    await _check_chosen(visit.auth, await links.look(visit.auth, code, "confirm"), password)
+    user, brought, invitation = await links.claim(visit.auth, code, "confirm")
     linked: Document | None = None
     if invitation is not None:
         linked = await invitations.claim(visit.auth, invitation)

@@ -52,6 +52,11 @@ class User:
         return tuple(dict.fromkeys((*own, *self.proxy_for)))
 
     @property
+    def unlinked(self) -> bool:
+        """Whether it is still as anybody makes an account: a patient without a record (`NEW`)."""
+        return self.roles == {"patient"} and not (self.fhir_user or self.records)
+
+    @property
     def looks_up(self) -> bool:
         """Whether this person works with patients that they look up, instead of having a few of their own."""
         return not self.roles.isdisjoint(("practitioner", "admin"))

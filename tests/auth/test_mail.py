@@ -71,7 +71,7 @@ def test_mail_goes_out_by_smtp(serve: Any, post: Post) -> None:
     assert b"To: ada@example.org\r\n" in letter
     assert any(command.startswith(b"AUTH PLAIN") for command in post.commands)
     text = letter.decode().replace("=\r\n", "").replace("=3D", "=")
-    assert browser.json("/confirm", {"code": code(text)}).status_code == 200
+    assert browser.json("/confirm", {"code": code(text), "password": PASSWORD}).status_code == 200
 
 
 def test_a_mail_server_that_is_away_fails_nobody(serve: Any) -> None:

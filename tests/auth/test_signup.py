@@ -39,6 +39,10 @@ def forget(served: Any) -> None:
     inside(served.settings, gone)
 
 
+def confirm(browser: Browser, link: str, password: str = PASSWORD) -> Any:
+    return browser.json("/confirm", {"code": link, "password": password})
+
+
 def account(served: Any, login: str) -> User | None:
     async def found(auth: Auth) -> User | None:
         return await users.by_login(auth, login)
@@ -55,9 +59,9 @@ def test_an_account_is_made_by_the_pages(served: Any, browser: Browser) -> None:
     assert "Confirm" in browser.get(f"/confirm?code={code(letter)}").text
     assert browser.log_in("ada@example.org").status_code == 403  # a page that was looked at confirms nothing
     page = f"/confirm?code={code(letter)}"
-    assert browser.submit("/confirm", {"code": code(letter)}, page).status_code == 303
+    assert browser.submit("/confirm", {"code": code(letter), "password": PASSWORD}, page).status_code == 303
     assert browser.log_in("ada@example.org").status_code == 200
-    assert browser.json("/confirm", {"code": code(letter)}).status_code == 400  # once
+    assert confirm(browser, code(letter)).status_code == 400  # once
     over = browser.get(page)
     assert (over.status_code, "<form" in over.text, "/auth/login" in over.text) == (400, False, True)
     made = account(served, "ada@example.org")
@@ -82,10 +86,36 @@ def test_who_took_an_address_before_its_owner_does_not_keep_a_key(served: Any, b
         sent = {code(each) for each in letters(served.settings, email, len(codes) + 1)}
         codes += sent.difference(codes)
     first, mine, last = codes
-    assert browser.json("/confirm", {"code": mine}).status_code == 200
+    assert confirm(browser, mine, OTHER).status_code == 200
     for stale in (first, last):
-        assert browser.json("/confirm", {"code": stale}).status_code == 400
+        assert confirm(browser, stale).status_code == 400
     assert browser.log_in(email, PASSWORD).status_code == 401
+    assert browser.log_in(email, OTHER).status_code == 200
+
+
+def test_who_follows_a_strangers_link_does_not_open_the_account_to_them(served: Any, browser: Browser) -> None:
+    """Who confirms types the password that the account is made with, which a stranger's link does not tell."""
+    email = "hurried@example.org"
+    link = signed_up(served, browser, email, PASSWORD)
+    page = f"/confirm?code={link}"
+    for password in (OTHER, PASSWORD.upper(), "x" * 500, " "):
+        refused = browser.submit("/confirm", {"code": link, "password": password}, page)
+        assert (refused.status_code, "somebody else may have asked" in refused.text) == (403, True)
+    assert browser.submit("/confirm", {"code": link}, page).status_code == 400
+    assert browser.log_in(email).status_code == 403  # not confirmed
+    assert browser.submit("/confirm", {"code": link, "password": OTHER}, page).status_code == 403
+    assert confirm(browser, link).status_code == 429  # nobody guesses on
+    forget(served)
+    assert confirm(browser, link).status_code == 200
+
+
+def test_the_password_of_who_was_invited_confirms_whatever_link_came_last(served: Any, browser: Browser) -> None:
+    email = "guest-waits@example.org"
+    mine = inside(served.settings, lambda auth: invitations.make(auth, "patient", "8", None, "admin"))
+    signed_up(served, browser, email, OTHER, mine)
+    strangers = signed_up(served, browser, email, PASSWORD)
+    assert confirm(browser, strangers).status_code == 403
+    assert confirm(browser, strangers, OTHER).status_code == 200
     assert browser.log_in(email, OTHER).status_code == 200
 
 
@@ -122,7 +152,7 @@ def test_a_password_is_taken_as_it_is(served: Any, browser: Browser, password: s
     name = f"{hashlib.sha256(password.encode()).hexdigest()[:12]}@example.org"
     assert browser.json("/signup", {"email": name, "password": password}).status_code == 200
     letter = letters(served.settings, name)[0]
-    assert browser.json("/confirm", {"code": code(letter)}).status_code == 200
+    assert confirm(browser, code(letter), password).status_code == 200
     assert browser.log_in(name, password.strip() + "x").status_code == 401
     assert browser.log_in(name, password).status_code == 200
 
@@ -146,7 +176,7 @@ def test_a_name_carries_no_link_into_mail(browser: Browser, name: str) -> None:
 def test_an_address_that_is_no_name_is_an_address(served: Any, browser: Browser, email: str) -> None:
     assert browser.json("/signup", {"email": email, "password": PASSWORD}).status_code == 200
     (letter,) = letters(served.settings, email)
-    assert browser.json("/confirm", {"code": code(letter)}).status_code == 200
+    assert confirm(browser, code(letter)).status_code == 200
     assert browser.log_in(email).status_code == 200
 
 
@@ -166,7 +196,7 @@ def test_who_was_invited_keeps_the_password_of_then(served: Any, browser: Browse
     letters(served.settings, email)
     browser.json("/signup", {"email": email, "password": OTHER})
     *_, latest = letters(served.settings, email, 2)
-    assert browser.json("/confirm", {"code": code(latest)}).status_code == 200
+    assert confirm(browser, code(latest)).status_code == 200
     assert browser.log_in(email, OTHER).status_code == 401
     assert browser.log_in(email, PASSWORD).status_code == 200
     made = account(served, email)
@@ -199,8 +229,8 @@ def test_who_took_an_address_before_its_invited_owner_keeps_nothing(
     made = account(served, email)
     assert made is not None
     assert made.patient == theirs
-    assert browser.json("/confirm", {"code": owner}).status_code == 200
-    assert browser.json("/confirm", {"code": stranger}).status_code == 400
+    assert confirm(browser, owner, OTHER).status_code == 200
+    assert confirm(browser, stranger).status_code == 400
     made = account(served, email)
     assert made is not None
     assert (made.patient, made.fhir_user, made.roles) == ("8", "Patient/8", frozenset({"patient"}))
@@ -221,9 +251,9 @@ def test_a_password_that_came_with_an_invitation_is_nothing_without_it(served: A
     mine = signed_up(served, browser, email, OTHER, owners)
     stranger = signed_up(served, browser, email, PASSWORD, own)
     signed_up(served, browser, "stranger-9@example.org", PASSWORD, own)
-    refused = browser.json("/confirm", {"code": stranger})
+    refused = confirm(browser, stranger)
     assert (refused.status_code, "the invitation was used before" in refused.text) == (400, True)
-    assert browser.json("/confirm", {"code": mine}).status_code == 200
+    assert confirm(browser, mine, OTHER).status_code == 200
     assert browser.log_in(email, PASSWORD).status_code == 401
     assert browser.log_in(email, OTHER).status_code == 200
 
@@ -249,7 +279,7 @@ def test_what_an_administrator_links_is_not_for_who_took_the_address(served: Any
         letters(served.settings, email, 2, "There is one already")
         links_ = [stranger]
     for each in links_:
-        assert browser.json("/confirm", {"code": each}).status_code == 400
+        assert confirm(browser, each).status_code == 400
     (letter,) = letters(served.settings, email, 1, "Choose your password")
     assert "By " not in letter  # what a stranger typed
     assert browser.log_in(email, PASSWORD).status_code == 401
@@ -270,7 +300,7 @@ def test_what_an_administrator_leaves_as_it_is_leaves_the_password(served: Any, 
     page = f"/users/{made.id}"
     fields = {"name": "Renamed", "whole": "on", "role.patient": "on"}
     assert admin.submit(page, fields, page).status_code == 303
-    assert browser.json("/confirm", {"code": link}).status_code == 200
+    assert confirm(browser, link).status_code == 200
     assert browser.log_in("renamed@example.org", PASSWORD).status_code == 200
 
 
@@ -281,7 +311,7 @@ def test_a_link_that_was_late_changes_no_account_in_use(served: Any, browser: Br
     async def late(auth: Auth) -> str:
         return await links.make(auth, "confirm", id_, {"password": await passwords.hashed(PASSWORD), "name": "x"})
 
-    refused = browser.json("/confirm", {"code": code(inside(served.settings, late))})
+    refused = confirm(browser, code(inside(served.settings, late)))
     assert (refused.status_code, "needs no confirming" in refused.text) == (400, True)
     assert browser.log_in("raced@example.org", PASSWORD).status_code == 401
 
@@ -356,14 +386,14 @@ def test_who_was_not_invited_may_begin_a_record(serve: Any, tmp_path: Any) -> No
     served = serve(sign_up_record=True, data=tmp_path)
     browser = Browser(served.settings)
     browser.json("/signup", {"email": "eve@example.org", "name": "Eve New", "password": PASSWORD})
-    body = {"code": code(letters(served.settings, "eve@example.org")[0])}
-    assert browser.json("/confirm", body).status_code == 200
+    link = code(letters(served.settings, "eve@example.org")[0])
+    assert confirm(browser, link).status_code == 200
     made = account(served, "eve@example.org")
     assert made is not None
     assert made.fhir_user == f"Patient/{made.patient}"
     patient = served.client.get(f"Patient/{made.patient}").json()
     assert patient["name"] == [{"text": "Eve New"}]
-    assert browser.json("/confirm", body).status_code == 400
+    assert confirm(browser, link).status_code == 400
     assert served.client.bundle("Patient?_summary=count")["total"] == 1
 
 
