@@ -37,7 +37,12 @@ install-dev: .venv/installed-dev
 	$(PIP) --no-build-isolation --editable .
 	@touch $@
 
-.venv/installed-dev: requirements-dev.lock .venv/installed
+# What measures coverage comes ready made for x86-64 only.
+.PHONY: compiler
+compiler:
+	@[ "$$(uname -m)" = x86_64 ] || command -v g++ >/dev/null || ( $(call apt,g++ python3-dev) ) || true
+
+.venv/installed-dev: requirements-dev.lock .venv/installed | compiler
 	$(PIP) --no-compile --requirement requirements-dev.lock
 	@touch $@
 
@@ -90,7 +95,9 @@ lint: install-dev
 
 test: install-dev lint redis chromium tests/js/fhirclient/fhir-client.min.js
 	@folder=$$(mktemp -d $(MEMORY:%=--tmpdir=%)); trap 'rm -rf "$$folder"' EXIT; export TMPDIR=$$folder; \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not faults and not fuzz" --cov --cov-report=term
+	$(BIN)/python -W "ignore:Unable to activate pytest" -m slipcover --json --out $$folder/run.json -m pytest \
+		--numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not faults and not fuzz"; \
+	$(BIN)/python -m slipcover --merge $$folder/run.json --out $$folder/coverage.json --fail-under 90
 
 bench: install-dev
 	$(BIN)/python -m benchmarks
@@ -118,4 +125,4 @@ lock: install-dev
 	sed -i '/^# The following packages are considered/,$$d' requirements.lock requirements-dev.lock
 
 clean:
-	rm -rf .venv tests/js/node_modules tests/js/fhirclient .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf .venv tests/js/node_modules tests/js/fhirclient .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from conftest import Serve
     from seam import Apps
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 Json = dict[str, Any]
 TODAY = NOW.date().isoformat()
 PATIENTS = 60

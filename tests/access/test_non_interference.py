@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from conftest import Fhir, Serve
     from seam import Apps
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 EXAMPLES = int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "10000"))
 # That somebody has had resources of a type is not of anybody: all worlds have, and all have got rid of them.
 ONE_OF_EACH = {each["resourceType"]: each for each in (*SHARED, *WORKING, *OWN, *OTHERS)}.values()

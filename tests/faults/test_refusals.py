@@ -30,7 +30,6 @@ def transaction(resources: list[dict[str, Any]]) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
 
-@pytest.mark.no_cover  # it takes twice as long
 def test_a_transaction_of_five_thousand_fits_the_embedded_database(fhir: Any) -> None:
     code = {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]}
     pulse = {"resourceType": "Observation", "status": "final", "code": code, "valueQuantity": {"value": 61}}

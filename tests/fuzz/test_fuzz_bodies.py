@@ -17,8 +17,6 @@ from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.json import decode
 from fhirserver.fhir.xml import to_xml
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 prefers = st.sampled_from(
     ((b"Prefer", b"return=representation"), (b"Prefer", b"return=OperationOutcome"), (b"X-A", b"b"))
 )

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from samples import sample
 from wire import JSON
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 FULL_URLS = (
     "urn:uuid:04121321-4af5-424c-a0e1-ed3aab1c349d",
     "urn:uuid:a",

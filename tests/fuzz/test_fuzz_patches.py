@@ -10,8 +10,6 @@ from garbage import dumped, mutated, texts, values
 from hypothesis import strategies as st
 from wire import JSON, XML
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 accepts = st.sampled_from(((b"Accept", JSON), (b"Accept", XML)))
 PATIENT = {
     "resourceType": "Patient",

@@ -10,8 +10,6 @@ from garbage import KNOWN_TYPES, query, search_values, segments, texts, types
 from hypothesis import strategies as st
 from wire import JSON, NOT_HTTP, XML
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 accepts = st.sampled_from(((b"Accept", JSON), (b"Accept", XML)))
 METHODS = ("GET", "GET", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 PATIENT = b'{"resourceType":"Patient","id":"a-1","active":true}'

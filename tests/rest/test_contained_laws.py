@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from conftest import Fhir
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 Json = dict[str, Any]
 CODES, NAMES, STATES = "abc", ("Ax", "Ay", "Bz"), ("active", "inactive")
 CONTAINERS = ("MedicationDispense", "MedicationRequest")

@@ -6,13 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
-import pytest
 from lxml import etree
 from official import EXAMPLES, beside, examples
 
 from fhirserver.fhir import json
-
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
 # why each is broken: tests/validation/test_valid_examples.py
 BROKEN = (

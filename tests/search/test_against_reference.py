@@ -27,8 +27,6 @@ from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.readers import PREFIXES
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 Json = dict[str, Any]
 INDEXER = Indexer(r4(), r4_registry(), BASE)
 

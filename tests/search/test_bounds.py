@@ -7,7 +7,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.collection import Collection
@@ -22,8 +21,6 @@ from fhirserver.search.index import Indexer
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query import Query
 from fhirserver.search.readers import PREFIXES
-
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
 Json = dict[str, Any]
 REGISTRY = r4_registry()

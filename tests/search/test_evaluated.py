@@ -17,8 +17,6 @@ from fhirserver.search.expressions import parse, routes
 from fhirserver.search.index import Indexer, raw_function
 from fhirserver.search.parameters import Parameter, Registry, r4_registry
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 BORN = "http://hl7.org/fhir/StructureDefinition/patient-birthTime"
 Resource = dict[str, Any]
 

@@ -22,8 +22,6 @@ from fhirserver.store.finds import Find, rows
 from fhirserver.store.history import newest_of_one
 from fhirserver.store.resources import Store
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 AT = datetime(2026, 11, 26, tzinfo=UTC)
 BY_DATE = (("sort.date", -1), ("_id", -1))
 BY_ID = (("_id", 1),)

@@ -30,8 +30,6 @@ from terminology.membership import Code, holds
 from terminology.published import published, published_set, published_system, published_urls
 from terminology.value_sets import Present, ValueSet
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 Json = dict[str, Any]
 CODES = "abcdefg"
 VS = Canonical("ValueSet", "urn:vs")

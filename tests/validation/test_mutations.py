@@ -7,15 +7,12 @@ from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhirserver.fhir import json
 from fhirserver.fhir.definitions import r4, required_codes
 from fhirserver.validation.validate import Validator
-
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
 VALIDATOR = Validator(r4(), required_codes())
 

@@ -23,8 +23,6 @@ from tests.validation.packages import examples
 if TYPE_CHECKING:
     from conftest import Fhir, Serve
 
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
-
 # a fullUrl that is not of the resource in its entry
 WRONG = {"Bundle-docref-example-2", "Bundle-66c8856b-ba11-4876-8aa8-467aad8c11a2"}
 

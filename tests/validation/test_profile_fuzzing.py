@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,8 +12,6 @@ from fhirserver.fhir.definitions import r4
 from fhirserver.validation.conformance import conformance
 from fhirserver.validation.profiles import Profile, Profiles, published
 from tests.validation.test_profiles import BASE, OBSERVATION, PATIENT, concept, extension, structure, with_extension
-
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
 Json = dict[str, Any]
 

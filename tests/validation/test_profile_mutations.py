@@ -13,7 +13,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 from official import IPS, US_CORE, beside
 
 from fhirserver.fhir.definitions import r4, required_codes
@@ -21,8 +20,6 @@ from fhirserver.validation.conformance import claims
 from fhirserver.validation.findings import Finding
 from fhirserver.validation.validate import Validator
 from tests.validation.packages import Answers, examples, of_ips, profiles, structure_definitions
-
-pytestmark = pytest.mark.no_cover  # what these laws run is covered by the tests that say what it does
 
 Json = dict[str, Any]
 WRONG = "no-such-code"
