@@ -31,10 +31,7 @@ class Unreachable(Exception):
 
 async def get(url: str, *, accept: str, trusted: Collection[str] = ()) -> bytes:
     """What is there. Hosts that are `trusted` may be asked without TLS, and may have a private address."""
-    asked = _parsed(url)
-    allowed = asked.host in trusted
-    if asked.scheme != "https" and not (allowed and asked.scheme == "http"):
-        raise Unreachable(f"{url[:200]} is not https")
+    asked, allowed = check(url, trusted)
     try:
         async with asyncio.timeout(SECONDS):
             address = await _resolved(asked, allowed)
@@ -43,6 +40,25 @@ async def get(url: str, *, accept: str, trusted: Collection[str] = ()) -> bytes:
         raise Unreachable(f"{asked.host} did not answer within {SECONDS:g} s") from error
     except httpx.HTTPError as error:
         raise Unreachable(f"{asked.host} did not answer: {error}") from error
+
+
+def check(url: str, trusted: Collection[str]) -> tuple[httpx.URL, bool]:
+    """What to ask, and whether it may be anywhere. Raises Unreachable for what is not asked, whatever its address."""
+    asked = _parsed(url)
+    allowed = asked.host in trusted
+    if asked.scheme != "https" and not (allowed and asked.scheme == "http"):
+        raise Unreachable(f"{url[:200]} is not https")
+    if not allowed and is_private(asked.host):
+        raise Unreachable(f"{asked.host} is not on the public internet")
+    return asked, allowed
+
+
+def is_private(host: str) -> bool:
+    """Of an address, and of the names that are this machine's: https://www.rfc-editor.org/rfc/rfc6761#section-6.3"""
+    try:
+        return not is_public(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _parsed(url: str) -> httpx.URL:

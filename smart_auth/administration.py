@@ -57,7 +57,7 @@ async def _add(visit: Visit) -> Response:
     )
     await events.record(auth, "user-added", admin.id, person.id, roles=sorted(person.roles))
     await _welcome(auth, person)
-    return visit.done(account(person), f"/users/{person.id}")
+    return visit.done(await _whole(auth, person), f"/users/{person.id}")
 
 
 async def _welcome(auth: Auth, person: User) -> None:
@@ -71,14 +71,15 @@ async def _welcome(auth: Auth, person: User) -> None:
 async def _one(visit: Visit, refused: Refused | None) -> Response:
     administrator(visit)
     person = await _person_of(visit)
-    values = {
+    values: Document = {
         "sessions": await sessions.listed(visit.auth, person.id),
         "passkeys": await passkeys.listed(visit.auth, person.id),
         "events": await events.about(visit.auth, person.id),
     }
     if visit.json:
-        return JSONResponse(account(person) | values, headers=NO_STORE)
-    return visit.page("user", refused, person=person, roles=ROLES, **values)
+        return JSONResponse(await _whole(visit.auth, person) | values, headers=NO_STORE)
+    missing = await visit.auth.choices.missing(person.linked)
+    return visit.page("user", refused, person=person, roles=ROLES, missing=missing, **values)
 
 
 async def _change(visit: Visit) -> Response:
@@ -97,7 +98,7 @@ async def _change(visit: Visit) -> Response:
     changed = await change(auth, person, changes, admin.id)
     if waits(changed) and not changed.disabled:
         await _welcome(auth, changed)
-    return visit.done(account(changed), f"/users/{person.id}")
+    return visit.done(await _whole(auth, changed), f"/users/{person.id}")
 
 
 async def change(auth: Auth, person: User, changes: Mapping[str, Any], by: str) -> User:
@@ -175,9 +176,11 @@ async def _invite(visit: Visit) -> Response:
     code = await invitations.make(auth, role, linked.get("patient"), linked.get("fhir_user"), admin.id)
     await events.record(auth, "invitation-made", admin.id, linked.get("patient") or "", role=role)
     url = f"{auth.issuer}/signup?invitation={code}"
+    patients = [f"Patient/{linked['patient']}"] if linked.get("patient") else []
+    missing = await auth.choices.missing([*patients, *filter(None, [linked.get("fhir_user")])])
     if visit.json:
-        return visit.done({"code": code, "url": url}, "")
-    return visit.page("invitation", code=code, url=url)
+        return visit.done({"code": code, "url": url, "missing": missing}, "")
+    return visit.page("invitation", code=code, url=url, missing=missing)
 
 
 def account(person: User) -> dict[str, Any]:
@@ -196,6 +199,11 @@ def account(person: User) -> dict[str, Any]:
         "secondFactor": person.totp is not None,
         "created": person.created.isoformat(timespec="seconds"),
     }
+
+
+async def _whole(auth: Auth, person: User) -> dict[str, Any]:
+    """An account, with what it is linked to and the record does not have (yet): a wrong id looks the same."""
+    return account(person) | {"missing": await auth.choices.missing(person.linked)}
 
 
 async def _person_of(visit: Visit) -> User:

@@ -42,6 +42,10 @@ class Choices(Protocol):
         """A new patient who is this person, by its id; None where the record takes none."""
         ...
 
+    async def missing(self, references: Sequence[str]) -> Sequence[str]:
+        """Those that the record does not have, for who links accounts to it."""
+        ...
+
 
 class Linked:
     """The patients that the account itself names, by their ids: what is known without asking the record."""
@@ -63,3 +67,6 @@ class Linked:
 
     async def made(self, user: User) -> str | None:
         return None
+
+    async def missing(self, references: Sequence[str]) -> Sequence[str]:
+        return ()

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from fhirserver.egress import Unreachable
 from smart_auth import clients
 from smart_auth.clients import Client
+from smart_auth.forms import authorization
 from smart_auth.key_sets import KTY, Key, choose
 from smart_auth.refusal import invalid_client, invalid_request
 from smart_auth.server import Auth, digest
@@ -40,7 +41,7 @@ async def authenticate(auth: Auth, request: Request, form: Mapping[str, str], al
 
     An assertion is for the token endpoint, or for what it may `also` be for.
     """
-    header = request.headers.get("authorization", "")
+    header = authorization(request)
     basic = header[:6].lower() == "basic "
     if header and not basic:
         raise invalid_client("a client authenticates with Basic, or in the form")

@@ -1,4 +1,4 @@
-"""Forms as OAuth wants them: each parameter once, and nothing that no client needs.
+"""What a request carries, as OAuth wants it: each parameter and header once, and nothing that no client needs.
 
 https://www.rfc-editor.org/rfc/rfc6749#section-3.2
 """
@@ -91,6 +91,14 @@ async def body(request: Request) -> bytes:
     except ClientDisconnect as error:
         raise invalid_request("the connection closed before the body was complete") from error
     return b"".join(chunks)
+
+
+def authorization(request: Request) -> str:
+    """The header, empty where there is none: of two, others may read the other one."""
+    given = request.headers.getlist("authorization")
+    if len(given) > 1:
+        raise invalid_request("there is more than one Authorization header")
+    return given[0] if given else ""
 
 
 def media(request: Request) -> str:

@@ -5,7 +5,6 @@ https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#scopes-for-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from smart_auth import keys, users
+from smart_auth.forms import authorization
 from smart_auth.refusal import NO_STORE, Refused
 from smart_auth.server import Auth
 from smart_auth.tokens import find
@@ -46,9 +46,8 @@ def claims(auth: Auth, scope: str, person: User) -> dict[str, Any]:
 
 async def userinfo(auth: Auth, request: Request) -> Response:
     """GET and POST /userinfo: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo"""
-    if not (
-        token := bearer(request.headers)
-    ):  # no error is named then: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+    token = bearer(request)
+    if not token:  # no error is named then: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
         raise Refused("invalid_request", "the access token is missing", 401, {"WWW-Authenticate": "Bearer"})
     grant = await find(auth, token)
     person = await users.find(auth, grant.user) if grant is not None and grant.user else None
@@ -61,7 +60,7 @@ async def userinfo(auth: Auth, request: Request) -> Response:
     return JSONResponse(claims(auth, grant.scope, person), headers=NO_STORE)
 
 
-def bearer(headers: Mapping[str, str]) -> str:
+def bearer(request: Request) -> str:
     """The token of a request; empty where there is none."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    scheme, _, token = authorization(request).partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -35,7 +35,7 @@ async def introspect(auth: Auth, request: Request) -> Response:
 
 async def _asker(auth: Auth, request: Request, asked: Mapping[str, str]) -> tuple[str, bool]:
     """The client that asks, and whether it may ask about the tokens of others."""
-    token = bearer(request.headers)
+    token = bearer(request)
     if not token:
         client = await authenticate(auth, request, asked)
         return client.id, client.confidential

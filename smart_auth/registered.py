@@ -11,6 +11,7 @@ from smart_auth import clients, events, registration, visits
 from smart_auth.administration import administrator
 from smart_auth.clients import BACKEND
 from smart_auth.refusal import NO_STORE, Refused
+from smart_auth.server import Auth
 from smart_auth.visits import Visit
 
 KINDS = {  # of a form, and how such a client proves itself
@@ -24,10 +25,15 @@ TEXTS = ("client_name", "scope", "jwks_uri", "launch_uri")
 
 async def _page(visit: Visit, refused: Refused | None) -> Response:
     administrator(visit)
-    found = [clients.shown(each) for each in await clients.listed(visit.auth)]
+    found = await _listed(visit.auth)
     if visit.json:
         return JSONResponse({"clients": found}, headers=NO_STORE)
     return visit.page("clients", refused, clients=found, made=None)
+
+
+async def _listed(auth: Auth) -> list[dict[str, Any]]:
+    """`dynamic`: it registered itself, and nobody here has looked at it."""
+    return [clients.shown(each) | {"dynamic": each.dynamic} for each in await clients.listed(auth)]
 
 
 async def _add(visit: Visit) -> Response:
@@ -41,8 +47,7 @@ async def _add(visit: Visit) -> Response:
     made = clients.shown(client) | secret
     if visit.json:
         return JSONResponse(made, 201, NO_STORE)
-    found = [clients.shown(each) for each in await clients.listed(visit.auth)]
-    return visit.page("clients", clients=found, made=made)
+    return visit.page("clients", clients=await _listed(visit.auth), made=made)
 
 
 def _of_form(visit: Visit) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from fhirserver import egress
 from fhirserver.settings import is_loopback
 from smart_auth import clients, throttle
 from smart_auth.clients import CODE, METHODS, REFRESH, Client, Method
@@ -71,6 +72,11 @@ def described(
         **{name: _text(metadata, name) for name in URIS},
     )
     clients.check(client)
+    if client.jwks_uri is not None:
+        try:
+            egress.check(client.jwks_uri, auth.settings.trusted_hosts)
+        except egress.Unreachable as error:
+            raise invalid_metadata(f"jwks_uri: {error}, so this server does not ask there") from error
     return client, {"client_secret": secret, "client_secret_expires_at": 0} if secret else {}
 
 

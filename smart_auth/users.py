@@ -52,9 +52,15 @@ class User:
         return tuple(dict.fromkeys((*own, *self.proxy_for)))
 
     @property
+    def linked(self) -> tuple[str, ...]:
+        """The resources that this person is, or whose record they keep: `Patient/1`."""
+        patients = [f"Patient/{each}" for each in self.records]
+        return tuple(dict.fromkeys([*patients, *filter(None, [self.fhir_user])]))
+
+    @property
     def unlinked(self) -> bool:
         """Whether it is still as anybody makes an account: a patient without a record (`NEW`)."""
-        return self.roles == {"patient"} and not (self.fhir_user or self.records)
+        return self.roles == {"patient"} and not self.linked
 
     @property
     def looks_up(self) -> bool:

@@ -28,6 +28,24 @@ def test_both_statements_are_valid_fhir(fhir):
     assert fhir.get("metadata?mode=nonsense").status_code == 400
 
 
+def test_a_part_of_a_statement_is_enough_for_many(fhir):
+    """Java clients look at `_summary` before they use a server: the whole is more than a megabyte."""
+    whole, summary = fhir.get("metadata"), fhir.get("metadata?_summary=true")
+    assert len(summary.content) * 10 < len(whole.content)
+    assert summary.json()["fhirVersion"] == "4.0.1"
+    assert summary.json()["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert [*fhir.get("metadata?_elements=software&mode=full").json()] == [
+        *("resourceType", "meta", "status", "date", "kind", "software", "fhirVersion", "format"),
+    ]
+    assert "rest" not in fhir.get("metadata?mode=terminology&_elements=software&_format=json").json()
+    strict = {"Prefer": "handling=strict"}
+    assert fhir.get("metadata?mode=full&_summary=text&_pretty=true", headers=strict).status_code == 200
+    for unknown in ("_elements=softwares", "_sumary=true"):
+        assert fhir.get(f"metadata?{unknown}").content == whole.content
+        refused = fhir.get(f"metadata?{unknown}", headers=strict)
+        assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "not-supported")
+
+
 def test_what_is_said_to_have_others_above_and_below_has(fhir):
     for resource in fhir.get("metadata").json()["rest"][0]["resource"]:
         said = {each["name"]: each.get("documentation", "") for each in resource["searchParam"]}

@@ -10,6 +10,7 @@ import click
 
 from fhirserver.cli.running import data_option, person_named, print_json, record_settings, tenant_option, with_context
 from fhirserver.context import Context
+from fhirserver.interactions.choosing import Offered
 from fhirserver.settings import ROLES
 from smart_auth import administration, events, links, passwords, users
 from smart_auth.mail import checked_address
@@ -139,13 +140,8 @@ def remove_user(login: str, data: Path | None, tenant: str | None) -> None:
 
 
 async def _say_who_is_not_there(ctx: Context, person: users.User) -> None:
-    """An account may come before its record; a wrong id looks the same."""
-    patients = [f"Patient/{id_}" for id_ in person.records]
-    for reference in dict.fromkeys([*patients, *filter(None, [person.fhir_user])]):
-        type_, _, id_ = reference.partition("/")
-        found = await ctx.store.read(type_, id_)
-        if found is None or found.deleted:
-            click.echo(f"{reference} is not in the record yet", err=True)
+    for reference in await Offered(ctx).missing(person.linked):
+        click.echo(f"{reference} is not in the record yet", err=True)
 
 
 def _links(options: dict[str, Any]) -> dict[str, Any]:

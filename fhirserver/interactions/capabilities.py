@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from fhirserver.interactions.exchange import Answer, Request
 from fhirserver.interactions.hierarchies import along
 from fhirserver.interactions.own_operations import canonical
 from fhirserver.interactions.profiles import Supported, supported
+from fhirserver.interactions.summary import summarized
 from fhirserver.interactions.terminology_capabilities import terminology_capabilities
 from fhirserver.search.canonicals import leads
 from fhirserver.search.parameters import Parameter, Registry
@@ -55,7 +57,8 @@ async def capabilities(ctx: Context, request: Request) -> Answer:
     if mode not in MODES:
         raise invalid(f"mode={mode} is not known; use full, normative or terminology", "mode")
     statement = await terminology_capabilities(ctx) if mode == "terminology" else await _cached(ctx)
-    return Answer(status=200, body=statement)
+    rest = tuple(pair for pair in request.pairs if pair[0] != "mode")
+    return summarized(ctx, replace(request, pairs=rest), Answer(status=200, body=statement))
 
 
 NONE: Supported = MappingProxyType({})

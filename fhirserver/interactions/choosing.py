@@ -76,6 +76,12 @@ class Offered:
             return None
         return answer.stored.id if answer.stored else None
 
+    async def missing(self, references: Sequence[str]) -> Sequence[str]:
+        """An account may come before its record; a wrong id looks the same."""
+        asked = [(each, *each.split("/")) for each in references]
+        found = [(each, await self.ctx.store.read(type_, id_)) for each, type_, id_ in asked]
+        return [each for each, stored in found if stored is None or stored.deleted]
+
     async def _patient(self, user: User, id_: str) -> Choice | None:
         request = Request(method="GET", path=("Patient", id_))
         body = await self._asked(user, request, lambda ctx: read(ctx, request, "Patient", id_))

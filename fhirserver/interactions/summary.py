@@ -68,7 +68,7 @@ def summarized(ctx: Context, request: Request, answer: Answer) -> Answer:
         return answer
     for name, _ in request.pairs:
         if name not in PARAMETERS and request.strict:
-            said = f"a read has no parameter {name[:80]}; it has _summary, _elements, _format and _pretty"
+            said = f"{name[:80]} is no parameter of this; there are _summary, _elements, _format and _pretty"
             raise invalid(said, name[:80], code="not-supported")
     wanted = part(ctx, request)
     return answer if wanted.whole else replace(answer, body=trim(ctx.definitions, answer.body, wanted))

@@ -23,6 +23,8 @@ async def known(ctx: Context, headers: Headers, connection: Connection) -> Conte
     header = headers.get(b"authorization")
     if header is None:
         return ctx
+    if [name for name, _ in connection["headers"]].count(b"authorization") > 1:
+        raise Outcome(400, "invalid", "there is more than one Authorization header; which of them counts is open")
     scheme, _, secret = header.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer":
         raise refused("only access tokens are taken here: Authorization: Bearer …", "invalid_request")

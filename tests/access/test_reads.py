@@ -27,6 +27,7 @@ PLAN = "it decides how to search; what is found is restricted"
 KNOWN = {
     "interactions/cared_for.py": ({"patients_of", "_work"}, LAW),
     "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
+    "interactions/choosing.py": ({"missing"}, "administrators ask whether what they link an account to is there"),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
     "interactions/consenting.py": ({"_kept_documents", "_withheld", "contents_left", "_context_left"}, LAW),
     "interactions/histories.py": ({"_of_instance", "_of_one", "_of_types", "ask"}, JUDGED),

@@ -226,6 +226,26 @@ def test_an_invitation_is_made_on_the_page(served: Any, admin: Browser) -> None:
     assert admin.get("/users?text=guest", headers=JSON).json()["users"][0]["patient"] == "77"
 
 
+def test_what_is_not_in_the_record_is_said_where_it_is_linked(served: Any, admin: Browser) -> None:
+    """Whoever is stored under a wrong id later would be who the person gets to see."""
+    served.client.put("Patient/there", {"resourceType": "Patient", "id": "there"})
+    linked = {"patient": "there", "proxyFor": ["elsewhere", "there"], "fhirUser": "RelatedPerson/nobody"}
+    made = admin.json("/users", {"login": "mistyped@example.org", "roles": ["patient", "proxy"], **linked}).json()
+    assert made["missing"] == ["Patient/elsewhere", "RelatedPerson/nobody"]
+    page = f"/users/{made['id']}"
+    assert "Not in the record (yet): Patient/elsewhere, RelatedPerson/nobody." in admin.get(page).text
+    changed = admin.json(page, {"proxyFor": [], "fhirUser": None}, "PATCH").json()
+    assert (changed["missing"], changed["fhirUser"]) == ([], "Patient/there")
+    assert "Not in the record" not in admin.get(page).text
+    served.client.delete("Patient/there")
+    assert admin.get(page, headers=JSON).json()["missing"] == ["Patient/there"]
+    invited = admin.json("/invitations", {"role": "proxy", "patient": "there", "fhirUser": "RelatedPerson/x"}).json()
+    assert invited["missing"] == ["Patient/there", "RelatedPerson/x"]
+    assert (
+        "Not in the record (yet): Patient/there." in admin.submit("/invitations", {"patient": "there"}, "/users").text
+    )
+
+
 def test_a_second_factor_that_was_lost_is_taken_away(served: Any, admin: Browser) -> None:
     id_, browser = added(served, "lost@example.org")
     key = browser.json("/account/authenticator/new", {"password": PASSWORD}).json()["key"]

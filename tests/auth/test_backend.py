@@ -271,6 +271,21 @@ def publishing(document: Callable[[], bytes], status: int = 200) -> Iterator[tup
         server.server_close()
 
 
+def test_of_two_authorization_headers_none_counts(service: Smart) -> None:
+    """What stands before this server may look at the other one."""
+    token = access(service, "reader", "system/Patient.rs")
+    right, other = ("Authorization", f"Bearer {token}"), ("Authorization", "Bearer other")
+    for headers in ([right, other], [other, right], [right, right]):
+        read = httpx.get(f"{service.fhir.base_url}/Patient", headers=headers)
+        assert (read.status_code, read.json()["issue"][0]["code"]) == (400, "invalid")
+        assert "more than one Authorization header" in read.json()["issue"][0]["diagnostics"]
+        forms = {"/userinfo": {}, "/introspect": {"token": token}, "/token": {"grant_type": "refresh_token"}}
+        for path, form in forms.items():
+            answer = httpx.post(f"{service.settings.auth_url}{path}", headers=headers, data=form)
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request"), path
+    assert httpx.get(f"{service.fhir.base_url}/Patient", headers=[right]).status_code == 200
+
+
 def test_keys_are_fetched_once_for_many_assertions(service: Smart) -> None:
     with publishing(lambda: json.dumps(public(RSA)).encode()) as (url, asked):
         service.add_backend("published", "system/*.rs", jwks=None, jwks_uri=url)

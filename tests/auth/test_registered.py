@@ -80,6 +80,15 @@ def test_what_cannot_be_registered_is_said_on_the_page(admin: Browser, form: dic
     assert (page.status_code, 'role="alert"' in page.text) == (400, True)
 
 
+def test_administrators_see_which_apps_registered_themselves(smart: Smart, admin: Browser) -> None:
+    smart.add("uninvited", redirect_uris=(CB,), dynamic=True)
+    smart.add("invited", redirect_uris=(CB,))
+    listed = admin.get("/clients", headers={"Accept": "application/json"}).json()["clients"]
+    said = {each["client_id"]: each["dynamic"] for each in listed}
+    assert (said["uninvited"], said["invited"]) == (True, False)
+    assert admin.get("/clients").text.count("registered itself") == 1
+
+
 def test_others_register_nothing(smart: Smart) -> None:
     person(smart.settings, "eve", patient="eve")
     browser = Browser(smart.settings)

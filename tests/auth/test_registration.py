@@ -52,6 +52,28 @@ def test_an_app_registers_and_is_let_in(open_: Smart, browser: Browser, method: 
     assert app.exchange(app.code(), **secret).json()["patient"] == "ada"
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://127.0.0.1/keys", "127.0.0.1 is not on the public internet"),
+        ("https://localhost/keys", "localhost is not on the public internet"),
+        ("https://app.localhost:8443/keys", "app.localhost is not on the public internet"),
+        ("https://10.1.2.3/keys", "10.1.2.3 is not on the public internet"),
+        ("https://[::1]/keys", "::1 is not on the public internet"),
+        ("http://localhost:9000/keys", "http://localhost:9000/keys is not https"),
+        ("http://app.example/keys", "jwks_uri is an https URL"),
+    ],
+)
+def test_keys_lie_where_this_server_would_ask_for_them(open_: Smart, url: str, why: str) -> None:
+    """Else nobody could log in, and would be told only then."""
+    body = APP | {"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": url}
+    answer = open_.http.post("/register", json=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+    assert why in answer.json()["error_description"]
+    public = open_.http.post("/register", json=body | {"jwks_uri": "https://app.example/keys"})
+    assert public.status_code == 201
+
+
 def test_an_app_registers_its_keys(open_: Smart, browser: Browser) -> None:
     keys = {"keys": [RSA.as_dict(private=False), EC.as_dict(private=False)]}
     body = APP | {"token_endpoint_auth_method": "private_key_jwt", "jwks": keys}
