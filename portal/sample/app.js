@@ -3,7 +3,9 @@
 
 const CLIENT = "sample-app";
 const HOME = new URL("./", location.href).href;
-const READ = "openid fhirUser patient/Patient.rs patient/Observation.rs";
+const LOOKED = "patient/AuditEvent.rs";
+const READ = `openid fhirUser patient/Patient.rs patient/Observation.rs ${LOOKED} patient/Practitioner.rs`;
+const DID = { read: "Read", vread: "Read", "search-type": "Searched", create: "Added", update: "Changed", patch: "Changed", delete: "Removed" };
 const kept = sessionStorage;
 const at = (id) => document.getElementById(id);
 
@@ -68,30 +70,62 @@ async function back(answer) {
 async function show(token) {
   const headers = { Authorization: `Bearer ${token.access_token}`, Accept: "application/fhir+json" };
   const patient = await json(`${token.iss}/Patient/${token.patient}`, { headers });
-  const name = patient.name?.[0] ?? {};
-  at("patient").textContent = name.text ?? [...(name.given ?? []), name.family].filter(Boolean).join(" ");
+  at("patient").textContent = called(patient);
   at("facts").textContent = [patient.gender, patient.birthDate && `born ${patient.birthDate}`].filter(Boolean).join(", ");
   const newest = `${token.iss}/Observation?patient=${token.patient}&_sort=-date&_count=10`;
   const found = await json(newest, { headers });
-  at("observations").replaceChildren(...(found.entry ?? []).map(({ resource }) => row(resource)));
+  at("observations").replaceChildren(...(found.entry ?? []).map(({ resource }) => row(measured(resource))));
+  if (token.scope.split(" ").includes(LOOKED)) await showLooks(token, headers); // people may untick it
   const { access_token, id_token, iss, ...said } = token;
   at("token").textContent = JSON.stringify(said, null, 2);
   at("record").hidden = false;
 }
 
-function row(observation) {
-  const code = observation.code?.text ?? observation.code?.coding?.[0]?.display ?? "";
+function row(texts) {
   const line = document.createElement("tr");
-  for (const text of [code, value(observation), (observation.effectiveDateTime ?? "").slice(0, 10)]) {
-    line.appendChild(document.createElement("td")).textContent = text;
-  }
+  for (const text of texts) line.appendChild(document.createElement("td")).textContent = text;
   return line;
+}
+
+function called({ name: [name] = [{}] }) {
+  return name.text ?? [...(name.prefix ?? []), ...(name.given ?? []), name.family].filter(Boolean).join(" ");
+}
+
+function measured(observation) {
+  const code = observation.code?.text ?? observation.code?.coding?.[0]?.display ?? "";
+  return [code, value(observation), (observation.effectiveDateTime ?? "").slice(0, 10)];
 }
 
 function value(of) {
   if (of.valueQuantity) return `${Math.round(of.valueQuantity.value * 100) / 100} ${of.valueQuantity.unit ?? ""}`;
   if (of.component) return of.component.map(value).filter(Boolean).join(", ");
   return of.valueCodeableConcept?.text ?? of.valueCodeableConcept?.coding?.[0]?.display ?? of.valueString ?? "";
+}
+
+// who looked at it: https://profiles.ihe.net/ITI/BALP/
+
+async function showLooks(token, headers) {
+  const latest = `AuditEvent?patient=${token.patient}&_sort=-date&_count=100&_include=AuditEvent:agent`;
+  const found = ((await json(`${token.iss}/${latest}`, { headers })).entry ?? []).map(({ resource }) => resource);
+  const events = found.filter(({ resourceType }) => resourceType === "AuditEvent");
+  const names = new Map(found.filter((each) => each.name).map((each) => [`${each.resourceType}/${each.id}`, called(each)]));
+  const others = events.filter((event) => person(event).reference !== `Patient/${token.patient}`);
+  at("own").textContent = `Of the last ${events.length} times, ${events.length - others.length} by the patient are left out.`;
+  at("looks").replaceChildren(...others.map((event) => row(looked(event, names))));
+  at("looked").hidden = false;
+}
+
+const person = ({ agent }) => agent.find(({ requestor }) => requestor).who;
+
+function looked(event, names) {
+  const who = person(event);
+  const emergency = event.entity?.flatMap(({ detail }) => detail ?? []).find(({ type }) => type === "reason");
+  const [{ code, display } = {}] = event.subtype ?? [];
+  const query = event.entity?.map(({ query }) => query).find(Boolean);
+  const of = query ? [atob(query).split(/[/?]/)[0]] : (event.entity ?? []).map(({ what }) => what?.reference?.split("/")[0]);
+  const types = [...new Set(of.filter(Boolean))].join(", ");
+  const did = emergency ? `Opened it in an emergency: ${emergency.valueString}` : `${DID[code] ?? display ?? code}: ${types}`;
+  return [names.get(who.reference) ?? who.reference ?? who.display ?? "A service", did, event.recorded.slice(0, 16).replace("T", " ")];
 }
 
 async function main() {

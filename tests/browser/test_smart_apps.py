@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +21,7 @@ from fhirserver import sandbox
 from fhirserver.assembly import contexts
 from fhirserver.context import OPERATOR
 from fhirserver.interactions.load import load
-from smart_auth import clients
+from smart_auth import clients, tokens, users
 from smart_auth.clients import Client
 
 if TYPE_CHECKING:
@@ -33,12 +33,13 @@ PHONE = {"width": 390, "height": 844}
 
 
 class World(NamedTuple):
-    """`elsewhere` is another origin, on which an app of somebody else lives."""
+    """`elsewhere` is another origin, on which an app of somebody else lives; `practice` a token of the practitioner."""
 
     served: Served
     elsewhere: str
     base: str
     passwords: dict[str, str]
+    practice: str
 
 
 def resources() -> list[dict[str, Any]]:
@@ -73,17 +74,21 @@ def world(serve: Serve, elsewhere: str) -> World:
         scope=sandbox.READS,
     )
 
-    async def furnished() -> list[sandbox.Login]:
+    async def furnished() -> tuple[list[sandbox.Login], str]:
         async with contexts(served.settings) as found:
             ctx = replace(found[""], caller=OPERATOR)
             assert not (await load(ctx, resources())).failed
             await clients.add(ctx.auth, theirs)
-            return await sandbox.furnish(ctx)
+            logins = await sandbox.furnish(ctx)
+            practitioner = await users.by_login(ctx.auth, "practitioner")
+            assert practitioner is not None
+            hour = timedelta(hours=1)
+            grant = await tokens.begin(ctx.auth, theirs.id, "user/*.rs", hour, user=practitioner.id)
+            return logins, (await tokens.issue(ctx.auth, grant, "user/*.rs", hour, None)).access
 
-    logins = briefly(furnished())
-    return World(
-        served, elsewhere, served.settings.base_url.removesuffix("/fhir"), {e.login: e.password for e in logins}
-    )
+    logins, practice = briefly(furnished())
+    passwords = {each.login: each.password for each in logins}
+    return World(served, elsewhere, served.settings.base_url.removesuffix("/fhir"), passwords, practice)
 
 
 @pytest.fixture
@@ -148,6 +153,26 @@ def test_a_practitioner_opens_the_sample_app_about_a_patient(page: Page, world: 
     allow(page)
     page.locator("#record").wait_for()
     assert page.inner_text("#patient") == "Alan Turing"
+
+
+def test_a_patient_sees_who_looked_and_who_broke_the_glass(page: Page, world: World) -> None:
+    doctor = {"Authorization": f"Bearer {world.practice}"}
+    fhir = world.served.client
+    assert fhir.get("Observation?patient=ada", headers=doctor).status_code == 200
+    said = {"reason": "unconscious in the ambulance"}
+    assert fhir.request("POST", "Patient/ada/$break-glass", params=said, headers=doctor).status_code == 200
+    page.goto(f"{world.base}/sample/")
+    page.click("#launch")
+    log_in(page, world, "patient")
+    allow(page)
+    page.locator("#looks tr").nth(1).wait_for()
+    looked_at(page, "Sample SMART app")
+    rows = [row.rpartition("\t")[0] for row in page.locator("#looks").inner_text().splitlines()]
+    assert rows[:2] == [
+        "Seacole\tOpened it in an emergency: unconscious in the ambulance",
+        "Seacole\tSearched: Observation",
+    ]
+    assert not [row for row in rows if row.startswith("Ada")]
 
 
 def test_who_says_no_stays_alone(page: Page, world: World) -> None:
