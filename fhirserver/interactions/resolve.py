@@ -20,15 +20,16 @@ from fhirserver.access.policy import restrict
 from fhirserver.access.reach import in_records_of
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Outcome, in_query, invalid, too_costly
+from fhirserver.interactions.chains import LISTED, named_from, naming, references, referred_by, too_many
 from fhirserver.interactions.consenting import narrowing
-from fhirserver.interactions.hierarchies import Far, in_hierarchy
+from fhirserver.interactions.hierarchies import in_hierarchy
 from fhirserver.interactions.lists import listed
 from fhirserver.interactions.opening import patients_of
 from fhirserver.interactions.partial import Fragment, Lack, Unindexed
 from fhirserver.interactions.referred import Named, named_by, shown_by
 from fhirserver.interactions.terminology import service
 from fhirserver.search.bounds import narrowed
-from fhirserver.search.canonicals import DEFINITIONS, by_url, leading_to, named, namings, referred_to, refers, related
+from fhirserver.search.canonicals import by_url, refers, related
 from fhirserver.search.coded import Coded, apart, coded, tokens
 from fhirserver.search.contained import REFERRED, unasked
 from fhirserver.search.contained import field as contained_key
@@ -54,18 +55,16 @@ from fhirserver.search.criteria import (
     Within,
     kind,
 )
-from fhirserver.search.filters import counting, criterion_filter, path, query_filter
-from fhirserver.search.forms import repeats
+from fhirserver.search.filters import criterion_filter, query_filter
 from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.kept import kept
 from fhirserver.search.mentioned import named as named_in
 from fhirserver.search.mongo import LISTED_BYTES, Filter, conjunction
 from fhirserver.search.query import Query
 from fhirserver.store.generations import behind as older_than
-from fhirserver.store.hops import matching_definitions, matching_ids, referred_ids, referred_urls
+from fhirserver.store.hops import matching_ids
 from terminology.codes import Expanded
 
-LISTED = 250_000  # ids from one hop
 ELEMENT_BYTES = 13  # what BSON adds to a string in a list
 
 
@@ -124,7 +123,7 @@ class _Resolution:
         self._type = type_
         self._found = found
         self._contained = contained
-        self._far = partial(_far, ctx, found)
+        self._far = partial(far_end, ctx, found)
         self._size = 0
 
     async def of(self, criterion: Criterion) -> Criterion:
@@ -189,7 +188,7 @@ class _Resolution:
         if refers(self._ctx.registry, chain.parameter, source):
             parts.append(await (self._led_from if chain.reverse else self._leading)(chain))
         if by_url(self._ctx.registry, chain.parameter, source):
-            parts += await (_named_from if chain.reverse else _naming)(self._ctx, self._far, self._type, chain)
+            parts += await (named_from if chain.reverse else naming)(self._ctx, self._far, self._type, chain)
         if not chain.reverse:
             parts += await self._containing(chain)
         return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
@@ -213,7 +212,7 @@ class _Resolution:
                 return []
         self._size += size
         if self._size > LISTED_BYTES:
-            raise _too_many(chain)
+            raise too_many(chain)
         return [*parts]
 
     async def _checked(self, contained: Contained) -> Contained:
@@ -242,20 +241,20 @@ class _Resolution:
 
     async def _leading(self, chain: Chain) -> Clause:
         if chain.others not in self._found.references:
-            self._found.references[chain.others] = await _references(self._ctx, self._far, chain)
+            self._found.references[chain.others] = await references(self._ctx, self._far, chain)
         found = self._found.references[chain.others]
         if not self._room_for(found):
-            raise _too_many(chain)
+            raise too_many(chain)
         return Clause(chain.parameter, None, (Reference(tuple(found)),))
 
     async def _led_from(self, chain: Chain) -> Clause:
         found = self._found.referred.get((self._type, chain))
         if found is None:
-            found = await referred_by(self._ctx, self._found, self._type, chain, LISTED + 1)
+            found = await referred_by(self._ctx, self._far, self._type, chain, LISTED + 1)
             if len(found) > LISTED:
-                raise _too_many(chain)
+                raise too_many(chain)
         if not self._room_for(found):
-            raise _too_many(chain)
+            raise too_many(chain)
         return Clause(self._ctx.registry[self._type]["_id"], None, tuple(found))
 
     def _room_for(self, listed: Sequence[str]) -> bool:
@@ -358,59 +357,7 @@ def _unresolved(clause: Clause) -> bool:
     return _asked(clause) in RESOLVED
 
 
-async def _references(ctx: Context, far: Far, chain: Chain) -> list[str]:
-    """The references that lead to what meets the chain's criterion."""
-    references: list[str] = []
-    for other, criterion in chain.others:
-        room = LISTED - len(references)
-        ids = await matching_ids(ctx.store, other, await far(other, criterion), room + 1)
-        if len(ids) > room:
-            raise _too_many(chain)
-        references += [f"{other}/{id_}" for id_ in ids]
-    return references
-
-
-async def referred_by(
-    ctx: Context, found: Found, type_: str, chain: Chain, most: int, among: Sequence[str] | None = None
-) -> list[str]:
-    """At most so many of the ids to which what meets the chain's criterion refers.
-
-    `among` some, where the chain's parameter has one value at most.
-    """
-    ((source, criterion),) = chain.others
-    filter_ = counting(await _far(ctx, found, source, criterion))
-    single = not repeats(ctx.definitions, chain.parameter, source)
-    field = f"sort.{chain.parameter.code}" if single else path(chain.parameter)
-    if among is not None:
-        filter_ = conjunction([filter_, {field: {"$in": [f"{type_}/{id_}" for id_ in among]}}])
-    return await referred_ids(ctx.store, source, filter_, field, type_, most)
-
-
-async def _naming(ctx: Context, far: Far, type_: str, chain: Chain) -> list[Criterion]:
-    """What names, by URL, the definitions that meet the chain's criterion."""
-    found: list[Criterion] = []
-    room = DEFINITIONS
-    for other, criterion in chain.others:
-        if "url" in ctx.registry[other]:
-            definitions = await matching_definitions(ctx.store, other, await far(other, criterion), room + 1)
-            room -= sum(namings(definition) for definition in definitions)
-            if room < 0:
-                raise _too_many(chain, DEFINITIONS)
-            found.append(leading_to(chain.parameter, other, definitions))
-    return found
-
-
-async def _named_from(ctx: Context, far: Far, type_: str, chain: Chain) -> list[Criterion]:
-    """The definitions that what meets the chain's criterion names by URL."""
-    ((source, criterion),) = chain.others
-    filter_, field = await far(source, criterion), path(chain.parameter)
-    stored = await referred_urls(ctx.store, source, filter_, field, DEFINITIONS + 1)
-    if len(stored) > DEFINITIONS or len(named(stored)) > DEFINITIONS:
-        raise _too_many(chain, DEFINITIONS)
-    return [referred_to(ctx.registry, type_, stored)] if "url" in ctx.registry[type_] else []
-
-
-async def _far(ctx: Context, found: Found, type_: str, criterion: Criterion) -> Filter:
+async def far_end(ctx: Context, found: Found, type_: str, criterion: Criterion) -> Filter:
     asked = type_, criterion
     if asked not in found.filters:
         found.filters[asked] = await visible(ctx, Query(type_, criteria=(criterion,)), found)
@@ -430,9 +377,3 @@ def staying(ctx: Context, type_: str, filter_: Filter) -> Filter:
     """Without what the same transaction deletes: https://hl7.org/fhir/R4/http.html#trules, deletions come first."""
     leaving = ctx.leaving.get(type_)
     return conjunction([filter_, {"_id": {"$nin": sorted(leaving)}}]) if leaving else filter_
-
-
-def _too_many(chain: Chain, most: int = LISTED) -> Outcome:
-    far = " or ".join(type_ for type_, _ in chain.others[:4])
-    way = f"_has:{far}:{chain.parameter.code}" if chain.reverse else f"{chain.parameter.code}.…"
-    return too_costly(f"{way} goes through more resources than one search can hold ({most:,}); narrow it")

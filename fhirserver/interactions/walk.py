@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fhirserver.context import Context
-from fhirserver.interactions.resolve import Found, referred_by
+from fhirserver.interactions.chains import referred_by
+from fhirserver.interactions.resolve import Found, far_end
 from fhirserver.search.canonicals import by_url
 from fhirserver.search.criteria import RESOLVED, Chain, Clause, kind
 from fhirserver.search.filters import path
@@ -37,7 +39,8 @@ class Walk:
 
     async def referred(self, ctx: Context, led: Found, ids: Sequence[str]) -> set[str]:
         """Those among some ids that meet the chain."""
-        return {*(await referred_by(ctx, led, self.near.type_, self.chain, len(ids), ids) if ids else ())}
+        far = partial(far_end, ctx, led)
+        return {*(await referred_by(ctx, far, self.near.type_, self.chain, len(ids), ids) if ids else ())}
 
     async def pays(self, ctx: Context, led: Found, matches: int, rows: int) -> bool:
         """Whether to go on after so many rows. A short list is kept for who does not."""
@@ -46,7 +49,7 @@ class Walk:
         if matches * SPARSE < rows:
             return False
         if not self.long:
-            ids = await referred_by(ctx, led, self.near.type_, self.chain, SHORT + 1)
+            ids = await referred_by(ctx, partial(far_end, ctx, led), self.near.type_, self.chain, SHORT + 1)
             self.long = len(ids) > SHORT
             if not self.long:
                 led.referred[self.near.type_, self.chain] = ids

@@ -41,11 +41,8 @@ KNOWN = {
     "interactions/referred.py": ({"named_by", "_values", "_withheld"}, LAW),
     "interactions/profiles.py": ({"_active"}, KNOWLEDGE),
     "interactions/reindex.py": ({"again"}, OPERATOR),
-    "interactions/resolve.py": (
-        {"_references", "referred_by", "_naming", "_named_from"},
-        RESTRICTED,
-    ),
-    "interactions/resolve.py ": ({"_containing", "_checked", "_leads_inside"}, PLAN),
+    "interactions/chains.py": ({"references", "referred_by", "naming", "named_from"}, RESTRICTED),
+    "interactions/resolve.py": ({"_containing", "_checked", "_leads_inside"}, PLAN),
     "interactions/pages.py": ({"_rows"}, RESTRICTED),
     "interactions/search.py": ({"_total", "_count", "_included"}, RESTRICTED),
     "interactions/sight.py": ({"_found", "_read", "seen_now", "_matching"}, JUDGED),

@@ -109,7 +109,7 @@ def test_pages_of_it(world: Fhir) -> None:
 
 
 def test_too_many_definitions_are_too_costly(world: Fhir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhirserver.interactions.resolve.DEFINITIONS", 1)
+    monkeypatch.setattr("fhirserver.interactions.chains.DEFINITIONS", 1)
     for search in ("QuestionnaireResponse?questionnaire.title:contains=mood",
                    "Questionnaire?_has:QuestionnaireResponse:questionnaire:status=completed"):  # fmt: skip
         refused = world.get(search)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fhirserver.interactions import chains, resolve, walk
 from fhirserver.interactions import pages as gathered
-from fhirserver.interactions import resolve, walk
 
 UCUM = "http://unitsofmeasure.org"
 STRICT = {"Prefer": "handling=strict"}
@@ -349,7 +349,8 @@ def test_conditions_may_be_chains(world):
 
 
 def test_a_chain_that_leads_through_too_much_is_too_costly(world, monkeypatch):
-    monkeypatch.setattr(resolve, "LISTED", 2)
+    for each in (chains, resolve):
+        monkeypatch.setattr(each, "LISTED", 2)
     for url in (
         "Observation?subject.name:missing=false",
         "Patient?_has:Observation:patient:code=pulse,bp&_sort=birthdate",
