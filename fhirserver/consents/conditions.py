@@ -87,20 +87,21 @@ def _dated(period: Period, type_: str, *, touching: bool) -> Criterion:
 
     `touching`: what is partly in the period is in it.
     """
-    written = _within(r4_registry()[type_]["_lastUpdated"], period, touching=True)
-    parameter = clinical(type_)
-    if parameter is None:
-        return written
-    # `missing` is about the element, which may tell no date: an order "daily"
-    told = Clause(parameter, None, (Dates("gt", EARLIEST, EARLIEST),))
-    return either([conjoined(told, _within(parameter, period, touching=touching)), conjoined(negated(told), written)])
+    found = _within(r4_registry()[type_]["_lastUpdated"], period, touching=True)
+    for parameter in reversed(clinical(type_)):
+        # `missing` is about the element, which may tell no date: an order "daily"
+        told = Clause(parameter, None, (Dates("gt", EARLIEST, EARLIEST),))
+        found = either(
+            [conjoined(told, _within(parameter, period, touching=touching)), conjoined(negated(told), found)]
+        )
+    return found
 
 
-def clinical(type_: str) -> Parameter | None:
-    """The parameter that says when care took place, where a type has one."""
+def clinical(type_: str) -> list[Parameter]:
+    """The parameters that say when care took place; one of them, else its `date`: a document may tell either."""
     known = r4_registry()[type_]
-    found = known.get(CARE_DATES.get(type_, "date"))
-    return found if found is not None and found.type == "date" else None
+    codes = dict.fromkeys((CARE_DATES.get(type_, "date"), "date"))
+    return [known[code] for code in codes if code in known and known[code].type == "date"]
 
 
 def _within(parameter: Parameter, period: Period, *, touching: bool) -> Criterion:

@@ -121,6 +121,26 @@ def test_care_of_which_no_date_is_told_goes_by_when_it_was_written(house: House)
         assert app.ids("ServiceRequest?patient=daily") == ["daily"]
 
 
+def test_documents_go_by_the_care_that_they_are_about_else_by_their_date(house: House) -> None:
+    body = {"status": "current", "subject": to("Patient/dated"), "content": [{"attachment": {"title": "x"}}]}
+    care, date = {"context": {"period": {"start": "2020-05"}}}, {"date": "2021-05-05T00:00:00Z"}
+    patient(
+        house,
+        "dated",
+        resource("DocumentReference/about", **(body | date | {"context": {"period": {"end": "2020-05"}}})),
+        resource("DocumentReference/of", **(body | date)),
+        resource("DocumentReference/on", **(body | care)),
+    )
+    hidden = {("2020", "2020"): ["about", "on"], ("2021", "2021"): ["of", "on"], ("2019", "2019"): ["about"]}
+    for dates, names in hidden.items():
+        put(house.open, consent("dated", "dated", deny(dates=[*dates])))
+        settled(house, "dated")
+        left = [each for each in ("about", "of", "on") if each not in names]
+        assert house.service.ids("DocumentReference?patient=dated&_sort=_id") == left
+        seen = [name for name in ("about", "of", "on") if house.doctor.get(f"DocumentReference/{name}").is_success]
+        assert seen == left
+
+
 def test_what_may_be_seen_and_not_changed_is_forbidden_and_what_is_hidden_is_not_there(house: House) -> None:
     patient(
         house,
