@@ -55,18 +55,20 @@ def check(url: str, trusted: Collection[str]) -> tuple[httpx.URL, bool]:
 
 def is_private(host: str) -> bool:
     """Of an address, and of the names that are this machine's: https://www.rfc-editor.org/rfc/rfc6761#section-6.3"""
+    name = host.removesuffix(".")
     try:
-        return not is_public(host)
+        return not is_public(name)
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return name == "localhost" or name.endswith(".localhost")
 
 
 def _parsed(url: str) -> httpx.URL:
     try:
         asked = httpx.URL(url)
+        host = asked.host  # decoded here where it is in Punycode
     except (httpx.InvalidURL, ValueError) as error:
         raise Unreachable(f"{url[:200]!r} is not a URL") from error
-    if not asked.host or asked.userinfo:
+    if not host or asked.userinfo or (asked.port or 0) > 65_535:
         raise Unreachable(f"{url[:200]!r} is not a URL of a server")
     return asked
 

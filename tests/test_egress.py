@@ -67,6 +67,8 @@ def test_public_addresses(address: str, public: bool) -> None:
         "nonsense",
         "",
         "https://a\x00b/",
+        "https://xn--a/",
+        "https://93.184.216.34:99999/",
     ],
 )
 def test_what_is_not_asked(url: str) -> None:
