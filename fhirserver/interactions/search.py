@@ -53,6 +53,7 @@ from fhirserver.store.versions import Document
 
 INCLUDED = 5_000
 LINK = 8_000  # characters that every client and proxy takes
+TOLD = 3  # types of which it is told how they were estimated
 FEW_TYPES = 8  # as many are asked without asking first which of them have ever been written
 
 
@@ -266,9 +267,10 @@ async def _total(ctx: Context, first: Query, plans: Sequence[Plan]) -> Estimate:
             asks.append(partial(_count, ctx, query, filter_, first.most))
     found = await together(ctx.store, asks)
     number = sum(each.number for each in found)
-    if first.most is not None and number >= first.most:
-        return Estimate(first.most)
-    return Estimate(number, "; ".join(each.how for each in found if each.how) or None)
+    hows = [each.how for each in found if each.how]
+    more = [f"and {len(hows) - TOLD} more in this way"] if len(hows) > TOLD else []
+    most = number if first.most is None else min(number, first.most)
+    return Estimate(most, "; ".join([*hows[:TOLD], *more]) or None)
 
 
 async def _count(ctx: Context, query: Query, filter_: Document, most: int | None) -> Estimate:

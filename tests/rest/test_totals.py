@@ -23,6 +23,8 @@ def basics(serve: Serve) -> Fhir:
         fhir.put(f"Basic/n{number:02}", {"resourceType": "Basic", "id": f"n{number:02}", "code": code})
     for number in range(COUNT, COUNT + 5):
         fhir.delete(f"Basic/n{number}")
+    fhir.put("Practitioner/d", {"resourceType": "Practitioner", "id": "d"})
+    fhir.put("Location/l", {"resourceType": "Location", "id": "l", "name": "Ward"})
     for name in ("p0", "p1", "p2"):
         fhir.put(f"Patient/{name}", {"resourceType": "Patient", "id": name})
     return fhir
@@ -78,6 +80,12 @@ def test_an_estimate_of_a_type_is_its_size_with_what_was_deleted(basics: Fhir) -
     bundle = basics.bundle("Basic?_count=3&_total=estimate")
     assert bundle["total"] == COUNT + 5
     assert "those that were deleted too" in notes(bundle)
+    bounded = basics.bundle(f"Basic?_count=3&_total=estimate&_maxresults={COUNT + 1}")
+    assert bounded["total"] == COUNT + 1
+    assert "those that were deleted too" in notes(bounded)
+    several = notes(basics.bundle("?_type=Basic,Patient,Practitioner,Location&_count=1&_total=estimate"))
+    assert several.count("that is stored") == 3
+    assert several.endswith("and 1 more in this way")
 
 
 @pytest.mark.usefixtures("rough")
