@@ -15,6 +15,7 @@ from smart_auth import events, links, mail, notices, passkeys, passwords, sessio
 from smart_auth.mail import Mail
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth
+from smart_auth.signup import address_confirmed
 from smart_auth.visits import Visit
 
 
@@ -37,8 +38,9 @@ async def _send(auth: Auth, login: str, address: str) -> None:
         return
     link = await links.make(auth, "reset", person.id)
     await events.record(auth, "reset-asked", "", person.id, address=address)
+    named = f" {person.name}" if person.verified else ""  # else anybody may have typed it
     text = (
-        f"Hello {person.name},\n\nchoose a new password here:\n\n{link}\n\n"
+        f"Hello{named},\n\nchoose a new password here:\n\n{link}\n\n"
         "The link is good for 15 minutes and once. If you did not ask for it, do nothing: your password stays.\n"
     )
     mail.post(auth, Mail(person.email, "A new password", text))
@@ -62,7 +64,9 @@ async def _renew(visit: Visit) -> Response:
     await passwords.check_new(auth, password, [person.name, person.login] if person else [])
     hash_ = await passwords.hashed(password)
     user = (await links.claim(auth, code, *links.PASSWORD)).user
-    person = await users.change(auth, user, {"password": hash_, "verified": True})
+    chosen = {"password": hash_, "verified": True}
+    confirmed = await users.change(auth, user, chosen, {"verified": False})
+    person = confirmed or await users.change(auth, user, chosen)
     await links.drop(auth, user)
     removed = await passkeys.remove_but(auth, user, keep)
     await sessions.end_all(auth, user)
@@ -74,6 +78,8 @@ async def _renew(visit: Visit) -> Response:
         if removed:
             notices.send(auth, person, "passkey off")
     await events.record(auth, "password-reset", user, user, passkeysRemoved=removed)
+    if confirmed is not None:
+        await address_confirmed(auth, confirmed)
     return visit.done({"changed": True, "passkeys_removed": removed}, "/login?said=changed")
 
 

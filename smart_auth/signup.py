@@ -137,9 +137,7 @@ async def _confirm(visit: Visit) -> Response:
     if person is None:
         raise Refused("invalid_request", "this address needs no confirming: log in, or ask for a new password")
     await links.drop(visit.auth, user)
-    await events.record(visit.auth, "address-confirmed", user, user)
-    if visit.auth.settings.sign_up_record:
-        await _own_record(visit.auth, person)
+    await address_confirmed(visit.auth, person)
     return visit.done({"confirmed": True}, "/login?said=confirmed")
 
 
@@ -154,6 +152,13 @@ async def _confirmed(auth: Auth, user: str, brought: Mapping[str, str], linked: 
         return await users.change(auth, user, {**confirmed, **brought, **linked}, waiting)
     chosen = await users.change(auth, user, {**confirmed, **brought}, {**waiting, **users.NEW})
     return chosen or await users.change(auth, user, confirmed, waiting)
+
+
+async def address_confirmed(auth: Auth, person: User) -> None:
+    """What comes with it, by whatever link."""
+    await events.record(auth, "address-confirmed", person.id, person.id)
+    if auth.settings.sign_up_record:
+        await _own_record(auth, person)
 
 
 async def _own_record(auth: Auth, person: User) -> None:

@@ -397,6 +397,26 @@ def test_who_was_not_invited_may_begin_a_record(serve: Any, tmp_path: Any) -> No
     assert served.client.bundle("Patient?_summary=count")["total"] == 1
 
 
+def test_who_confirms_by_a_new_password_begins_a_record_too(serve: Any, tmp_path: Any) -> None:
+    served = serve(sign_up_record=True, data=tmp_path)
+    browser, email = Browser(served.settings), "forgot@example.org"
+    signed_up(served, browser, email, PASSWORD)
+    browser.json("/reset", {"login": email})
+    (letter,) = letters(served.settings, email, about="choose a new password")
+    assert letter.startswith("Hello,")  # who typed the name is not known yet
+    assert browser.json("/reset/new", {"code": code(letter), "password": OTHER}).status_code == 200
+    made = account(served, email)
+    assert made is not None
+    assert served.client.get(f"{made.fhir_user}").json()["id"] == made.patient
+    assert browser.log_in(email, OTHER).status_code == 200
+    happened = browser.get("/account", headers={"Accept": "application/json"}).json()["events"]
+    assert "address-confirmed" in {each["kind"] for each in happened}
+    browser.json("/reset", {"login": email})
+    (again,) = letters(served.settings, email, about=f"Hello {made.name},\n\nchoose a new password")
+    assert browser.json("/reset/new", {"code": code(again), "password": PASSWORD}).status_code == 200
+    assert served.client.bundle("Patient?_summary=count")["total"] == 1
+
+
 def test_a_new_password_by_mail(served: Any, browser: Browser) -> None:
     person(served.settings, "lost@example.org", email="lost@example.org")
     elsewhere = Browser(served.settings)
