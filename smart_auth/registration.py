@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from fhirserver import egress
 from fhirserver.settings import is_loopback
-from smart_auth import clients, throttle
+from smart_auth import clients, events, throttle
 from smart_auth.clients import CODE, METHODS, REFRESH, Client, Method
 from smart_auth.forms import document
 from smart_auth.key_sets import imported, parsed
@@ -46,6 +46,8 @@ async def register(auth: Auth, request: Request) -> Response:
     if client.scope and any(text.startswith("system/") for text in client.scope.split()):
         raise invalid_metadata("scopes of a system are registered by who runs this server")
     await clients.add(auth, client)
+    origin = throttle.origin(auth, request)
+    await events.record(auth, "client-registered", "", client.id, name=client.name, address=origin)
     return JSONResponse(clients.shown(client) | secret, 201, NO_STORE)
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from apps import EC, RSA, App, Smart
-from people import Browser, person
+from people import Browser, inside, person
+
+from smart_auth.server import Auth
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -50,6 +52,21 @@ def test_an_app_registers_and_is_let_in(open_: Smart, browser: Browser, method: 
         app.secret = said["client_secret"]
     secret = {"client_secret": said["client_secret"]} if method == "client_secret_post" else {}
     assert app.exchange(app.code(), **secret).json()["patient"] == "ada"
+
+
+def test_who_registers_is_in_the_audit_trail(open_: Smart) -> None:
+    id_ = open_.http.post("/register", json=APP).json()["client_id"]
+
+    async def recorded(auth: Auth) -> list[dict[str, Any]]:
+        return [each async for each in auth["events"].find({"subject": id_})]
+
+    (event,) = inside(open_.settings, recorded)
+    assert (event["kind"], event["details"]) == ("client-registered", {"address": "127.0.0.1", "name": "Growth"})
+    open_.add_backend("auditor", "system/AuditEvent.rs")
+    token = open_.ask(open_.assertion("auditor"), "system/AuditEvent.rs").json()["access_token"]
+    found = [each["resource"] for each in open_.get("AuditEvent?_count=1000", token).json()["entry"]]
+    said = [each for each in found if each["entity"][0]["what"].get("identifier") == {"value": id_}]
+    assert [each["agent"][0]["network"]["address"] for each in said] == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize(
