@@ -79,7 +79,8 @@ async def _one(visit: Visit, refused: Refused | None) -> Response:
     if visit.json:
         return JSONResponse(await _whole(visit.auth, person) | values, headers=NO_STORE)
     missing = await visit.auth.choices.missing(person.linked)
-    return visit.page("user", refused, person=person, roles=ROLES, missing=missing, **values)
+    by = await users.logins(visit.auth, {each["actor"] for each in values["events"]}) | {person.id: "self"}
+    return visit.page("user", refused, person=person, roles=ROLES, missing=missing, by=by, **values)
 
 
 async def _change(visit: Visit) -> Response:

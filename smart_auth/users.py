@@ -124,6 +124,12 @@ async def by_login(auth: Auth, login: str) -> User | None:
     return user(document) if document else None
 
 
+async def logins(auth: Auth, ids: Collection[str]) -> dict[str, str]:
+    """The log-in names of accounts, as far as they are there."""
+    cursor = auth["users"].find({"_id": {"$in": [*ids]}}, {"login": 1})
+    return {each["_id"]: each["login"] async for each in cursor}
+
+
 async def create(
     auth: Auth,
     login: str,

@@ -183,6 +183,9 @@ def test_the_page_of_an_account_links_and_unlinks_it(served: Any, admin: Browser
     assert admin.submit(f"/users/{id_}", {"whole": "on", "role.patient": "on"}).status_code == 303
     found = admin.get(f"/users/{id_}", headers=JSON).json()
     assert (found["patient"], found["proxyFor"], found["roles"]) == (None, [], ["patient"])
+    shown = admin.get(f"/users/{id_}").text
+    assert "<td>user changed</td><td>root@example.org</td>" in shown
+    assert "<td>log in</td><td>self</td>" in shown
     wrong = admin.submit(f"/users/{id_}", {"whole": "on", "patient": "a/b"})
     assert wrong.status_code == 400
     assert "id of a Patient" in wrong.text
