@@ -259,6 +259,6 @@ def _unknown_modifier(parameter: Parameter, modifier: str) -> Outcome:
     known = ["missing", *(each for type_, each in VALUES if type_ == kind(parameter) and each)]
     if parameter.type == "reference":
         known += parameter.targets[:8]
-    near = get_close_matches(modifier[:64], known, 3) or known
-    sentence = f"the modifier :{shown(modifier)} is not supported here; did you mean {' or '.join(near)}?"
-    return invalid(sentence, code="not-supported")
+    near = get_close_matches(modifier[:64], known, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(f':{each}' for each in known)}"
+    return invalid(f"the modifier :{shown(modifier)} is not supported here; {hint}", code="not-supported")
