@@ -6,6 +6,8 @@ const HOME = new URL("./", location.href).href;
 const LOOKED = "patient/AuditEvent.rs";
 const READ = `openid fhirUser patient/Patient.rs patient/Observation.rs ${LOOKED} patient/Practitioner.rs`;
 const DID = { read: "Read", vread: "Read", "search-type": "Searched", create: "Added", update: "Changed", patch: "Changed", delete: "Removed" };
+const APP = "110153"; // of DICOM: the source of a request, which is an app
+const EMERGENCY = "110127"; // of DICOM: Emergency Override Started
 const kept = sessionStorage;
 const at = (id) => document.getElementById(id);
 
@@ -102,31 +104,43 @@ function value(of) {
   return of.valueCodeableConcept?.text ?? of.valueCodeableConcept?.coding?.[0]?.display ?? of.valueString ?? "";
 }
 
-// who looked at it: https://profiles.ihe.net/ITI/BALP/
+// who looked at it: https://profiles.ihe.net/ITI/BALP/, and whatever other systems note, of which little has to be there
 
 async function showLooks(token, headers) {
   const latest = `AuditEvent?patient=${token.patient}&_sort=-date&_count=100&_include=AuditEvent:agent`;
   const found = ((await json(`${token.iss}/${latest}`, { headers })).entry ?? []).map(({ resource }) => resource);
   const events = found.filter(({ resourceType }) => resourceType === "AuditEvent");
   const names = new Map(found.filter((each) => each.name).map((each) => [`${each.resourceType}/${each.id}`, called(each)]));
-  const others = events.filter((event) => person(event).reference !== `Patient/${token.patient}`);
+  const others = events.filter((event) => asker(event).who?.reference !== `Patient/${token.patient}`);
   at("own").textContent = `Of the last ${events.length} times, ${events.length - others.length} by the patient are left out.`;
-  at("looks").replaceChildren(...others.map((event) => row(looked(event, names))));
+  at("looks").replaceChildren(...others.map((event) => row([who(asker(event), names), did(event), when(event)])));
   at("looked").hidden = false;
 }
 
-const person = ({ agent }) => agent.find(({ requestor }) => requestor).who;
+const asker = ({ agent }) => agent.find(({ requestor }) => requestor) ?? agent[0];
 
-function looked(event, names) {
-  const who = person(event);
-  const emergency = event.entity?.flatMap(({ detail }) => detail ?? []).find(({ type }) => type === "reason");
-  const [{ code, display } = {}] = event.subtype ?? [];
-  const query = event.entity?.map(({ query }) => query).find(Boolean);
-  const of = query ? [atob(query).split(/[/?]/)[0]] : (event.entity ?? []).map(({ what }) => what?.reference?.split("/")[0]);
-  const types = [...new Set(of.filter(Boolean))].join(", ");
-  const did = emergency ? `Opened it in an emergency: ${emergency.valueString}` : `${DID[code] ?? display ?? code}: ${types}`;
-  return [names.get(who.reference) ?? who.reference ?? who.display ?? "A service", did, event.recorded.slice(0, 16).replace("T", " ")];
+function who({ who: { reference, display, identifier } = {}, name, type }, names) {
+  const app = type?.coding?.some(({ code }) => code === APP);
+  const said = names.get(reference) || display || name || reference;
+  return said ?? (app ? `The service ${identifier?.value}` : "Somebody who has no name here");
 }
+
+function did({ subtype: [{ code, display } = {}] = [], type, entity = [], outcome = "0" }) {
+  if (code === EMERGENCY) {
+    const reason = entity.flatMap(({ detail }) => detail ?? []).find(({ type }) => type === "reason");
+    return `Opened it in an emergency: ${reason?.valueString ?? "no reason is known"}`;
+  }
+  const named = entity.filter(({ role }) => role?.code !== "1").map(({ what }) => what?.reference?.split("/")[0]);
+  const types = new Set([...entity.map(({ query }) => searched(query)), ...named].filter(Boolean));
+  const done = DID[code] ?? display ?? type.display ?? "Did something else";
+  return [done, [...types].join(", "), outcome !== "0" && "it failed"].filter(Boolean).join(": ");
+}
+
+// the type that a query asks for, where it is one of FHIR
+const searched = (query = "") => atob(query).match(/^[A-Z][A-Za-z]+(?=[/?]|$)/)?.[0];
+
+// Swedes write dates as ISO 8601 does
+const when = ({ recorded }) => new Date(recorded).toLocaleString("sv", { timeZone: "UTC" }).slice(0, 16);
 
 async function main() {
   const query = new URLSearchParams(location.search);

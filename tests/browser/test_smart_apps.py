@@ -33,13 +33,15 @@ PHONE = {"width": 390, "height": 844}
 
 
 class World(NamedTuple):
-    """`elsewhere` is another origin, on which an app of somebody else lives; `practice` a token of the practitioner."""
+    """`elsewhere` is another origin, on which an app of somebody else lives; `practice` a token of the practitioner,
+    `audit` one of a system that keeps its audit trail here."""
 
     served: Served
     elsewhere: str
     base: str
     passwords: dict[str, str]
     practice: str
+    audit: str
 
 
 def resources() -> list[dict[str, Any]]:
@@ -74,7 +76,7 @@ def world(serve: Serve, elsewhere: str) -> World:
         scope=sandbox.READS,
     )
 
-    async def furnished() -> tuple[list[sandbox.Login], str]:
+    async def furnished() -> tuple[list[sandbox.Login], str, str]:
         async with contexts(served.settings) as found:
             ctx = replace(found[""], caller=OPERATOR)
             assert not (await load(ctx, resources())).failed
@@ -84,11 +86,14 @@ def world(serve: Serve, elsewhere: str) -> World:
             assert practitioner is not None
             hour = timedelta(hours=1)
             grant = await tokens.begin(ctx.auth, theirs.id, "user/*.rs", hour, user=practitioner.id)
-            return logins, (await tokens.issue(ctx.auth, grant, "user/*.rs", hour, None)).access
+            keeps = await tokens.begin(ctx.auth, "pacs", "system/AuditEvent.c", hour)
+            found = [(grant, "user/*.rs"), (keeps, "system/AuditEvent.c")]
+            practice, audit = [(await tokens.issue(ctx.auth, *each, hour, None)).access for each in found]
+            return logins, practice, audit
 
-    logins, practice = briefly(furnished())
+    logins, practice, audit = briefly(furnished())
     passwords = {each.login: each.password for each in logins}
-    return World(served, elsewhere, served.settings.base_url.removesuffix("/fhir"), passwords, practice)
+    return World(served, elsewhere, served.settings.base_url.removesuffix("/fhir"), passwords, practice, audit)
 
 
 @pytest.fixture
@@ -173,6 +178,41 @@ def test_a_patient_sees_who_looked_and_who_broke_the_glass(page: Page, world: Wo
         "Seacole\tSearched: Observation",
     ]
     assert not [row for row in rows if row.startswith("Ada")]
+
+
+def noted(*agents: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What another system says of Alan's record."""
+    event = {"resourceType": "AuditEvent", "type": {"code": "110103"}, "recorded": "2026-01-01T23:30:00-02:00"}
+    event |= {"agent": [*agents], "source": {"observer": {"display": "PACS"}}}
+    return event | {"entity": [{"what": {"reference": "Patient/alan"}}]} | more
+
+
+def test_what_other_systems_note_is_shown_as_far_as_they_say_it(page: Page, world: World) -> None:
+    about = {"what": {"reference": "Patient/alan"}}
+    why = about | {"detail": [{"type": "reason", "valueBase64Binary": "aGk="}]}
+    sparse = [
+        noted({"requestor": False}),
+        noted({"requestor": True, "name": "Dr. No"}, entity=[why, {"query": "w6k="}], outcome="4"),
+        noted(
+            {"requestor": False, "who": {"display": "<img src=x onerror=alert(1)>"}}, subtype=[{"display": "Export"}]
+        ),
+        noted({"requestor": True, "who": {"reference": "Organization/lab"}}),
+    ]
+    for event in sparse:
+        answer = world.served.client.post("AuditEvent", event, headers={"Authorization": f"Bearer {world.audit}"})
+        assert answer.status_code == 201, answer.text
+    opened_about(page, world, sandbox.SAMPLE, "Turing")
+    allow(page)
+    page.locator("#looked").wait_for()
+    looked_at(page, "Sample SMART app")
+    rows = [row for row in page.locator("#looks").inner_text().splitlines() if row.endswith("\t2026-01-02 01:30")]
+    assert {row.rpartition("\t")[0] for row in rows} == {
+        "Somebody who has no name here\tDid something else: Patient",
+        "Dr. No\tDid something else: Patient: it failed",
+        "<img src=x onerror=alert(1)>\tExport: Patient",
+        "Organization/lab\tDid something else: Patient",
+    }
+    assert "The service pacs\tAdded: AuditEvent" in page.inner_text("#looks")
 
 
 def test_who_says_no_stays_alone(page: Page, world: World) -> None:
