@@ -93,10 +93,11 @@ lint: install-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Where a worker dies, all ends: another in its place would wait forever for files to test.
 test: install-dev lint redis chromium tests/js/fhirclient/fhir-client.min.js
 	@folder=$$(mktemp -d $(MEMORY:%=--tmpdir=%)); trap 'rm -rf "$$folder"' EXIT; export TMPDIR=$$folder; \
 	$(BIN)/python -W "ignore:Unable to activate pytest" -m slipcover --json --out $$folder/run.json -m pytest \
-		--numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not faults and not fuzz"; \
+		--numprocesses 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder -m "not faults and not fuzz"; \
 	$(BIN)/python -m slipcover --merge $$folder/run.json --out $$folder/coverage.json --fail-under 90
 
 bench: install-dev
