@@ -163,7 +163,7 @@ async def address_confirmed(auth: Auth, person: User) -> None:
 
 async def _own_record(auth: Auth, person: User) -> None:
     """Who was not invited to a record begins one."""
-    if person.roles == {"patient"} and person.patient is None:
+    if person.unlinked:
         id_ = await auth.choices.made(person)
         if id_ is not None:
             await users.change(auth, person.id, {"patient": id_, "fhir_user": f"Patient/{id_}"})

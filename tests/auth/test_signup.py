@@ -397,6 +397,19 @@ def test_who_was_not_invited_may_begin_a_record(serve: Any, tmp_path: Any) -> No
     assert served.client.bundle("Patient?_summary=count")["total"] == 1
 
 
+def test_who_is_linked_to_somebody_elses_record_begins_none(serve: Any, tmp_path: Any) -> None:
+    """A parent is the RelatedPerson that they are invited as, and stays it."""
+    served = serve(sign_up_record=True, data=tmp_path)
+    browser, email = Browser(served.settings), "parent@example.org"
+    theirs = inside(served.settings, lambda auth: invitations.make(auth, "patient", None, "RelatedPerson/1", "admin"))
+    link = signed_up(served, browser, email, PASSWORD, theirs)
+    assert confirm(browser, link).status_code == 200
+    made = account(served, email)
+    assert made is not None
+    assert (made.fhir_user, made.patient) == ("RelatedPerson/1", None)
+    assert served.client.bundle("Patient?_summary=count")["total"] == 0
+
+
 def test_who_confirms_by_a_new_password_begins_a_record_too(serve: Any, tmp_path: Any) -> None:
     served = serve(sign_up_record=True, data=tmp_path)
     browser, email = Browser(served.settings), "forgot@example.org"
