@@ -38,7 +38,7 @@ def by_url(registry: Registry, parameter: Parameter, type_: str) -> bool:
 
 
 def leads(registry: Registry, parameter: Parameter, type_: str) -> bool:
-    """Whether a parameter leads to resources of their own: `Bundle.composition` is of type reference, and holds one."""
+    """Whether a parameter leads to resources of their own, and not into its own (`bundled.holds`)."""
     return parameter.type == "reference" and (refers(registry, parameter, type_) or by_url(registry, parameter, type_))
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fhirserver.fhir.outcome import Outcome, invalid
+from fhirserver.search.bundled import holds
 from fhirserver.search.canonicals import leads, refers
+from fhirserver.search.contained import unasked
 from fhirserver.search.criteria import LIST, Chain, Criterion
 from fhirserver.search.parameters import Parameter, Registry
 from fhirserver.search.readers import Unfit, Unknown, shown, unknown_parameter
@@ -73,13 +75,16 @@ class Chains:
 
     def _chain(self, type_: str, head: str, next_: str, far: Callable[[str], Criterion]) -> Chain:
         code, colon, target = head.partition(":")
-        parameter = self._reference(type_, code)
+        parameter = self._reference(type_, code, within=True)
         check_chain(parameter, next_)
         targets = self._targets(parameter, type_)
         if colon and target not in targets:
             known = ", ".join(targets[:8])
             raise Unfit(f"{code}:{shown(target)}: {code} of {type_} never refers to that; it may refer to {known}")
-        return Chain(parameter, self._any((target,) if colon else targets, next_, far))
+        others = self._any((target,) if colon else targets, next_, far)
+        if holds(parameter) and (reason := next(filter(None, (unasked(each) for _, each in others)), None)):
+            raise Unknown(f"{code} of {type_} is within the Bundle; {reason}")
+        return Chain(parameter, others)
 
     def _has(self, type_: str, head: str, next_: str, far: Callable[[str], Criterion]) -> Chain:
         _, source, *rest = head.split(":")
@@ -121,20 +126,21 @@ class Chains:
         known = {each: parameter for type_ in types for each, parameter in self._registry[type_].items()}
         raise unknown_parameter(" or ".join([*types[:4], "…"][: len(types)]), code, known)
 
-    def _reference(self, type_: str, code: str) -> Parameter:
+    def _reference(self, type_: str, code: str, *, within: bool = False) -> Parameter:
+        """`within`: what a resource holds counts, too."""
         known = self._registry[type_]
         parameter = known.get(code)
         if parameter is None:
             raise unknown_parameter(type_, code, known)
         if parameter.type != "reference":
             raise Unknown(f"{code} of {type_} is of type {parameter.type}; a chain goes through references")
-        if not leads(self._registry, parameter, type_):
+        if not leads(self._registry, parameter, type_) and not (within and holds(parameter)):
             raise Unknown(f"{code} of {type_} holds whole resources; a chain goes through references")
         return parameter
 
     def _targets(self, parameter: Parameter, type_: str) -> tuple[str, ...]:
         """The types at the other end; where it is named by a URL only, those that have one."""
         targets = self._registry.reference_targets(type_, parameter.code)
-        if refers(self._registry, parameter, type_):
+        if refers(self._registry, parameter, type_) or holds(parameter):
             return targets
         return tuple(target for target in targets if "url" in self._registry[target])

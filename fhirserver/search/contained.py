@@ -35,9 +35,10 @@ UNASKED: Mapping[str, str] = {
 
 
 class Inner(NamedTuple):
-    """One contained resource: its values, and by the id of what it refers to the codes by which it does."""
+    """One contained resource: its values, and by the name of what it refers to the codes by which it does."""
 
     type: str
+    id: str | None
     values: Json
     references: Mapping[str, list[str]]
 
@@ -52,16 +53,17 @@ def typed(container: Json) -> Json:
     known = {f"#{each['id']}": {"type": each["resourceType"]} for each in container["contained"] if "id" in each}
     if "id" in container:
         known["#"] = {"reference": f"{container['resourceType']}/{container['id']}"}
-    found: Json = _typed(container, known)
+    found: Json = knowing(container, known)
     return found
 
 
-def _typed(node: Any, known: Mapping[str, Json]) -> Any:
+def knowing(node: Any, known: Mapping[str, Json]) -> Any:
+    """A resource, whose references have what is known of them."""
     if isinstance(node, list):
-        return [_typed(each, known) for each in node]
+        return [knowing(each, known) for each in node]
     if not isinstance(node, dict):
         return node
-    found = {key: _typed(each, known) if isinstance(each, (dict, list)) else each for key, each in node.items()}
+    found = {key: knowing(each, known) if isinstance(each, (dict, list)) else each for key, each in node.items()}
     reference = found.get("reference")
     return found | known[reference] if isinstance(reference, str) and reference in known else found
 
@@ -73,13 +75,13 @@ def stored(
 ) -> Json:
     """The contained resources by key. `values` and `references` (code, `#id`) are those of one resource."""
     inside = {
-        each["id"]: Inner(each["resourceType"], values(each), _by_target(references(each)))
+        each["id"]: Inner(each["resourceType"], each["id"], values(each), _by_target(references(each)))
         for each in container["contained"]
         if "id" in each
     }
     direct = _by_target(references(container))
     leading = list(dict.fromkeys(code for id_, codes in direct.items() if id_ in inside for code in codes))
-    found = _elements(inside, {id_: direct.get(id_, []) for id_ in inside}, _depth(inside))
+    found = elements(inside, {id_: direct.get(id_, []) for id_ in inside})
     return {REFERRED: leading} | found if leading else found
 
 
@@ -91,12 +93,17 @@ def _by_target(references: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return found
 
 
+def elements(inside: Mapping[str, Inner], referred: Mapping[str, list[str]]) -> Json:
+    """By key, those that are `referred` to, by these codes, and within them those to which they refer."""
+    return _elements(inside, referred, _depth(inside))
+
+
 def _elements(inside: Mapping[str, Inner], referred: Mapping[str, list[str]], hops: int) -> Json:
     found: Json = {}
-    for id_, codes in referred.items():
-        if id_ in inside:
-            type_, values, references = inside[id_]
-            named = {"_id": id_, REFERRED: codes} if codes else {"_id": id_}
+    for name, codes in referred.items():
+        if name in inside:
+            type_, id_, values, references = inside[name]
+            named = ({} if id_ is None else {"_id": id_}) | ({REFERRED: codes} if codes else {})
             further = _elements(inside, references, hops - 1) if hops > 1 and references else {}
             found.setdefault(field(type_), []).append(named | values | further)
     return found

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from fhirserver.fhir.definitions import r4
 from fhirserver.fhir.ids import ID
+from fhirserver.search.bundled import holds
 from fhirserver.search.criteria import (
     AllOf,
     AnyOf,
@@ -32,7 +33,6 @@ from fhirserver.search.parameters import Parameter
 from fhirserver.search.readers import shown
 
 _ANY = frozenset({"Resource", "Any"})
-_WHOLE = "Bundle.entry[0].resource"  # the expression of what R4 calls a reference, and is a whole resource
 
 
 def impossible(asked: Sequence[tuple[str, Criterion]]) -> list[str]:
@@ -61,8 +61,9 @@ def _said(type_: str, parameter: Parameter, value: Value) -> Iterator[str]:
     match value:
         case str() if kind(parameter) == "id" and not ID.fullmatch(value):
             yield f"{shown(value)!r} is no id, which has 1 to 64 letters, digits, '-' and '.': nothing matches it"
-        case Reference() if parameter.expression == _WHOLE:
-            yield f"{parameter.code} of {type_} is a whole resource and no reference, so that no value matches it"
+        case Reference() if holds(parameter):
+            whole = f"{parameter.code} of {type_} is a whole resource and no reference, so that no value matches it"
+            yield f"{whole}; a chain asks it, as in {parameter.code}.identifier"
         case Reference((form,)) if parameter.type == "reference" and (target := _never(type_, parameter, form)):
             known = ", ".join(parameter.targets[:8])
             never = f"{parameter.code} of {type_} never refers to a {target}, so that nothing matches {shown(form)}"

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions
-from fhirserver.search import contained
+from fhirserver.search import bundled, contained
 from fhirserver.search.compartments import memberships, secured
 from fhirserver.search.expressions import parse, routes
 from fhirserver.search.extraction import Leaf, Source, Write
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 # Of the way in which values are made. It goes up with every change after which a search may miss what was stored
 # before: servers say then what is to be indexed again (store/editions.py). tests/search/test_edition.py notices it.
-EDITION = 2
+EDITION = 3
 
 
 class Entry(NamedTuple):
@@ -80,6 +80,10 @@ class Indexer:
         belongs = memberships(type_, resource.get("id"), search) + secured(resource, self.base_url)
         if "contained" in resource:
             inside = contained.stored(resource, lambda inner: self._values(inner)[0], self._references)
+            self.leading.add(type_, inside.get(contained.REFERRED, ()))
+            search |= inside
+        elif type_ == "Bundle":
+            inside = bundled.stored(resource, lambda inner: self._values(inner)[0], self._references)
             self.leading.add(type_, inside.get(contained.REFERRED, ()))
             search |= inside
         return Entry(search, sort, belongs)

@@ -145,6 +145,8 @@ SEARCHES = (
     "List?item=Patient/p",
     "Provenance?target=Observation/pulse",
     "Bundle",
+    "Bundle?composition.title=zuse",
+    "Bundle?composition.patient.family=zuse",
     "Basic",
     "Flag?subject=Patient/q",
     "CodeSystem",

@@ -179,7 +179,30 @@ OTHERS = [
         policyRule={"text": SECRET},
         provision={"type": "deny", "data": [{"meaning": "instance", "reference": to("Observation/other")}]},
     ),
-    resource("Bundle/other", type="collection", entry=[{"resource": resource("Patient/q", name=[{"family": SECRET}])}]),
+    resource(
+        "Bundle/other",
+        type="document",
+        identifier={"system": "urn:documents", "value": SECRET},
+        timestamp="2024-01-01T00:00:00Z",
+        entry=[
+            {
+                "fullUrl": "http://other.example/Composition/c",
+                "resource": resource(
+                    "Composition/c",
+                    status="final",
+                    type={"text": SECRET},
+                    subject=to("Patient/q"),
+                    date="2024-01-01",
+                    author=[to("Practitioner/doctor")],
+                    title=SECRET,
+                ),
+            },
+            {
+                "fullUrl": "http://other.example/Patient/q",
+                "resource": resource("Patient/q", name=[{"family": SECRET}]),
+            },
+        ],
+    ),
     resource("CodeSystem/other", status="active", content="complete", url=f"{FORM}-codes", title=SECRET),
     pulse("other-gone", "q", 203, note=[{"text": SECRET}]),
     pulse("corrected", "q", 204, note=[{"text": SECRET}]),
