@@ -76,7 +76,8 @@ async def _serve(
             format_, pretty = _presentation(incoming, asked.pairs)
         if told := of_entries(ctx, scope, asked):
             out = [each for each in out if not each[0].startswith(b"ratelimit")] + told
-        asks_nobody = asked.path == ("metadata",) and not asked.pairs  # it is kept, but not its parts
+        whole = PRESENTATION.issuperset(key for key, _ in asked.pairs)
+        asks_nobody = asked.path == ("metadata",) and whole  # it is kept, but not its parts
         async with nullcontext() if asks_nobody else queue.turn(is_wide(method, asked.path), receive, _client(scope)):
             ctx = ctx.fresh()  # the body and the turn may have been waited for
             status, content, more = await _answer(ctx, asked, returned, name, reason_of(incoming))

@@ -320,6 +320,8 @@ def test_health_is_asked_past_the_queue_and_waiting_requests_are_answered_in_the
                 assert (await client.get("/healthz")).status_code == 200
                 assert (await client.get("/readyz")).status_code == 200
                 assert (await client.get("/fhir/metadata")).status_code == 200
+                assert (await client.get("/fhir/metadata?_format=json&_pretty=true")).status_code == 200
+                assert (await client.get("/fhir/metadata?_summary=true")).status_code == 503
                 assert not any(task.done() for task in waiting)
             assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [404, 404]
 
