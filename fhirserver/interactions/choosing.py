@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -78,9 +79,9 @@ class Offered:
 
     async def missing(self, references: Sequence[str]) -> Sequence[str]:
         """An account may come before its record; a wrong id looks the same."""
-        asked = [(each, *each.split("/")) for each in references]
-        found = [(each, await self.ctx.store.read(type_, id_)) for each, type_, id_ in asked]
-        return [each for each, stored in found if stored is None or stored.deleted]
+        asked = (each.split("/") for each in references)
+        found = await asyncio.gather(*(self.ctx.store.read(type_, id_) for type_, id_ in asked))
+        return [each for each, stored in zip(references, found, strict=True) if stored is None or stored.deleted]
 
     async def _patient(self, user: User, id_: str) -> Choice | None:
         request = Request(method="GET", path=("Patient", id_))
