@@ -177,8 +177,8 @@ async def _invite(visit: Visit) -> Response:
     code = await invitations.make(auth, role, linked.get("patient"), linked.get("fhir_user"), admin.id)
     await events.record(auth, "invitation-made", admin.id, linked.get("patient") or "", role=role)
     url = f"{auth.issuer}/signup?invitation={code}"
-    patients = [f"Patient/{linked['patient']}"] if linked.get("patient") else []
-    missing = await auth.choices.missing([*patients, *filter(None, [linked.get("fhir_user")])])
+    patients = [linked["patient"]] if linked.get("patient") else []
+    missing = await auth.choices.missing(users.references(patients, linked.get("fhir_user")))
     if visit.json:
         return visit.done({"code": code, "url": url, "missing": missing}, "")
     return visit.page("invitation", code=code, url=url, missing=missing)

@@ -54,8 +54,7 @@ class User:
     @property
     def linked(self) -> tuple[str, ...]:
         """The resources that this person is, or whose record they keep: `Patient/1`."""
-        patients = [f"Patient/{each}" for each in self.records]
-        return tuple(dict.fromkeys([*patients, *filter(None, [self.fhir_user])]))
+        return references(self.records, self.fhir_user)
 
     @property
     def unlinked(self) -> bool:
@@ -66,6 +65,12 @@ class User:
     def looks_up(self) -> bool:
         """Whether this person works with patients that they look up, instead of having a few of their own."""
         return not self.roles.isdisjoint(("practitioner", "admin"))
+
+
+def references(patients: Collection[str], fhir_user: str | None) -> tuple[str, ...]:
+    """What an account is linked to, or will be: each resource once."""
+    named = (f"Patient/{each}" for each in patients)
+    return tuple(dict.fromkeys((*named, *((fhir_user,) if fhir_user else ()))))
 
 
 def user(document: Mapping[str, Any]) -> User:
