@@ -15,19 +15,30 @@ from fhirserver.store.mirror import CODECS
 
 WORLDS = (composites, dates, for_all, numbers, orders, quantities, references, strings, tokens, uris)
 BASE = "http://localhost/fhir"
-RECORDED = (3, "f6e709d035f4f992")
+DOCUMENT = {
+    "resourceType": "Bundle",
+    "type": "document",
+    "entry": [
+        {
+            "fullUrl": "urn:uuid:c",
+            "resource": {"resourceType": "Composition", "title": "Summary", "subject": {"reference": "urn:uuid:p"}},
+        },
+        {"fullUrl": "urn:uuid:p", "resource": {"resourceType": "Patient", "name": [{"family": "Lovelace"}]}},
+    ],
+}
+RECORDED = (3, "f06b6f0e0a3be612")
 
 
 def test_other_index_values_are_another_edition() -> None:
-    """Of all resources of the tables.
+    """Of all resources of the tables, and of a document.
 
     Where values of the same resources changed, raise EDITION; record it with the new digest, as when only the tables
     grew.
     """
     indexer = Indexer(r4(), r4_registry(), BASE)
     digest = sha256()
-    for module in WORLDS:
-        for resource in json.decode(json.encode(module.TABLE.world).replace(HERE.encode(), BASE.encode())):
+    for world in (*(module.TABLE.world for module in WORLDS), [DOCUMENT]):
+        for resource in json.decode(json.encode(world).replace(HERE.encode(), BASE.encode())):
             entry = indexer.entry(resource)
             values = [sorted(entry.search.items()), sorted(entry.sort.items()), entry.compartments]
             digest.update(bson.encode({"values": values}, codec_options=CODECS))
