@@ -8,19 +8,18 @@ https://hl7.org/fhir/R4/http.html#history
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bson import MaxKey, MinKey
 
-from fhirserver.fhir.outcome import Outcome
 from fhirserver.store.budget import Budget
 from fhirserver.store.finds import FEW, Branch, Find, asked, joined, rows
 from fhirserver.store.resources import Store
 from fhirserver.store.schema import history_of
-from fhirserver.store.union import union
+from fhirserver.store.union import IN_ONE_BATCH, union
 from fhirserver.store.versions import BODY, Document, Stored, stored
 
 
@@ -50,6 +49,7 @@ class Span(NamedTuple):
 
 NO_SPAN = Span()
 COPIES = 2  # of a version at most: a crash may leave one behind
+FARTHER = 4  # times as many places are walked each time that those before were too few
 
 
 async def history(
@@ -65,32 +65,66 @@ async def history(
 
     In a transaction all of the `limit` come. A copy that a crash left behind shows once.
     """
-    if not types:
-        return []
-    whole = span.high is not None  # which version was current needs all versions before it
-    if whole and store.session is not None:
-        raise Outcome(400, "not-supported", "a history with _at is not read inside a transaction")
-    branches = [
-        (
-            history_of(type_) if past else type_,
-            list(_branch(type_, past, bounds, span, None if whole else after, COPIES * limit)),
-        )
-        for type_, bounds in types.items()
-        for past in (False, True)
-    ]
-    merge: list[dict[str, Any]] = []
-    if whole:
-        merge += _current_between(span)
-        if after is not None:
-            merge.append({"$match": {"$expr": {"$lt": [["$updated", "$id", "$version", "$type"], list(after)]}}})
-    merge += [{"$sort": {"updated": -1, "id": -1, "version": -1, "type": -1}}, {"$limit": COPIES * limit}]
-    together = store.session is None  # else what comes between would be missed where a branch ends early
     with Budget(store):
-        rows = await union(store, branches, merge, most=COPIES * most if together else None)
-    if not together:
-        rows.sort(key=itemgetter("updated", "id", "version", "type"), reverse=True)
+        if span.low is None:
+            branches = _branches(types, span, after, COPIES * limit, BODY)
+            rows = await _merged(store, branches, COPIES * limit, COPIES * most)
+        else:
+            places = await _current_from(span.low, store, types, limit, span, after)
+            branches = [*_versions(places, 0, max(places).updated, BODY)] if places else []
+            rows = await _merged(store, branches, COPIES * limit, COPIES * most)
+            wanted = frozenset(places)
+            rows = [row for row in rows if _place(row) in wanted]  # and none that came meanwhile
     unique = {(row["type"], row["id"], row["version"]): row for row in rows}
     return [stored(row["type"], row | {"_id": row["id"]}) for row in unique.values()][:limit]
+
+
+async def _merged(store: Store, branches: Sequence[Branch], limit: int, most: int | None = None) -> list[Document]:
+    """The first of all branches, each in the order of `Place`."""
+    together = store.session is None  # else what comes between would be missed where a branch ends early
+    merge: list[Document] = [{"$sort": dict.fromkeys(Place._fields, -1)}, {"$limit": limit}]
+    rows = await union(store, branches, merge, most=most if together else None)
+    if not together:
+        rows.sort(key=itemgetter(*Place._fields), reverse=True)
+    return rows[:limit]
+
+
+async def _current_from(
+    low: datetime, store: Store, types: Mapping[str, Bounds], limit: int, span: Span, after: Place | None
+) -> list[Place]:
+    """Where the versions lie that were current at some point between `low` and the end of the span.
+
+    Of a resource those are all that were written later than `low`, and the newest of the others. Places are walked from
+    the newest on, without bodies and as far as a page needs: what follows all versions is never worked out.
+    https://hl7.org/fhir/R4/http.html#history, `_at`
+    """
+    kept: dict[Place, None] = {}
+    size = COPIES * limit
+    while True:
+        places = [_place(row) for row in await _merged(store, _branches(types, span, after, size, {}), size)]
+        first = {(place.type, place.id): place for place in reversed(places) if place.updated <= low}
+        newest = {key: place.version for key, place in first.items()}
+        following = [*_versions([*first.values()], 1, low, {})]
+        for row in await union(store, following, []):
+            key = row["type"], row["id"]
+            newest[key] = max(newest[key], row["version"])
+        for place in places:
+            if place.updated > low or newest[place.type, place.id] == place.version:
+                kept[place] = None
+        if len(kept) >= limit or len(places) < size:
+            return [*kept][:limit]
+        after, size = places[-1], min(FARTHER * size, IN_ONE_BATCH)
+
+
+def _versions(places: Sequence[Place], later: int, until: datetime, shown: Document) -> Iterator[Branch]:
+    """The current versions of these resources, and earlier ones so many `later` than these, written `until` then."""
+    types = sorted({place.type for place in places})
+    for type_ in types:
+        own = [place for place in places if place.type == type_]
+        for past in (False, True):
+            keys = [_version(place.id, place.version + later) if past else place.id for place in own]
+            match: Document = {"$match": {"_id": {"$in": keys}, "updated": {"$lte": until}}}
+            yield history_of(type_) if past else type_, [match, _shown(type_, past, shown)]
 
 
 class Newest(NamedTuple):
@@ -167,18 +201,40 @@ def _written(span: Span) -> Document:
     return {"updated": known} if known else {}
 
 
+def _branches(
+    types: Mapping[str, Bounds], span: Span, after: Place | None, limit: int, shown: Document
+) -> list[Branch]:
+    """Of each collection at most so many versions, the newest."""
+    return [
+        (
+            history_of(type_) if past else type_,
+            list(_branch(type_, past, bounds, span, after, limit, shown)),
+        )
+        for type_, bounds in types.items()
+        for past in (False, True)
+    ]
+
+
 def _branch(
-    type_: str, past: bool, bounds: Bounds, span: Span, after: Place | None, limit: int
-) -> Iterator[dict[str, Any]]:
+    type_: str, past: bool, bounds: Bounds, span: Span, after: Place | None, limit: int, shown: Document
+) -> Iterator[Document]:
     parts = [each for each in (bounds.past if past else bounds.current, _written(span)) if each]
     if after is not None:
         parts.append(_below(after, type_, past))
     yield {"$match": {"$and": parts} if parts else {}}
-    if span.high is None:
-        yield {"$sort": {"updated": -1, "_id": -1}}
-        yield {"$limit": limit}
+    yield {"$sort": {"updated": -1, "_id": -1}}
+    yield {"$limit": limit}
+    yield _shown(type_, past, shown)
+
+
+def _shown(type_: str, past: bool, shown: Document) -> Document:
+    """What makes a `Place`, and more."""
     names = {"id": "$_id.id", "version": "$_id.version"} if past else {"id": "$_id", "version": "$version"}
-    yield {"$project": BODY | names | {"_id": 0, "type": {"$literal": type_}}}
+    return {"$project": {**shown, "updated": 1, **names, "_id": 0, "type": {"$literal": type_}}}
+
+
+def _place(row: Document) -> Place:
+    return Place(row["updated"].replace(tzinfo=UTC), row["id"], row["version"], row["type"])
 
 
 def _below(after: Place, type_: str, past: bool) -> Document:
@@ -190,18 +246,3 @@ def _below(after: Place, type_: str, past: bool) -> Document:
     else:
         same_time = {"$or": [{"_id": {"$lt": after.id}}, {"_id": after.id, "version": version}]}
     return {"$or": [{"updated": {"$lt": after.updated}}, {"updated": after.updated, **same_time}]}
-
-
-def _current_between(span: Span) -> list[dict[str, Any]]:
-    """https://hl7.org/fhir/R4/http.html#history, `_at`: versions that were current at some point of the period."""
-    following = {"$shift": {"output": "$updated", "by": 1}}
-    return [
-        {
-            "$setWindowFields": {
-                "partitionBy": {"type": "$type", "id": "$id"},
-                "sortBy": {"version": 1},
-                "output": {"next": following},
-            }
-        },
-        {"$match": {"$or": [{"next": None}, {"next": {"$gt": span.low}}]}},
-    ]

@@ -36,6 +36,7 @@ MODIFIERS = {
     "reference": ("", "", ":missing", ":above", ":below", ":identifier"),
     "uri": ("", ":above", ":below", ":missing"),
 }
+TIMES = ("?_at=2026", "?_count=2&_at=2026", "?_at=2027", "?_count=2&_at=2027")
 TEXTS = (SECRET, "pulse", "aspirin", "clinic lovelace", "zu*")
 FILTERS = (
     "family eq zuse",
@@ -193,7 +194,17 @@ class Asking:
     def history(self) -> str:
         place = self.pick(("", f"{self.pick(TYPES)}/", f"{self.name()}/"))
         count = self.pick(
-            ("", "?_count=1", "?_count=3", "?_since=2020", "?_count=0", "?_at=2026", "?_count=2&_at=2026")
+            (
+                "",
+                "?_count=1",
+                "?_count=3",
+                "?_since=2020",
+                "?_count=0",
+                "?_at=2026",
+                "?_count=2&_at=2026",
+                "?_at=2027",
+                "?_count=2&_at=2027",
+            )
         )
         return f"{place}_history{count}"
 
