@@ -162,8 +162,19 @@ class Processes(NamedTuple):
 
 
 async def run(
-    base: str, shape: Shape, world: World, connections: int, seconds: float, at: Processes, token: str | None = None
+    base: str,
+    shape: Shape,
+    world: World,
+    connections: int,
+    seconds: float,
+    at: Processes,
+    token: str | None = None,
+    rate: float | None = None,
 ) -> dict[str, Any]:
+    """One shape. Each connection asks again once it was answered and, where there is a `rate`, once it is its turn.
+
+    `rate`: requests a second of all connections together.
+    """
     times: list[float] = []
     errors = 0
     started = time.perf_counter()
@@ -175,7 +186,11 @@ async def run(
         headers = {"Content-Type": "application/fhir+json", "Accept-Encoding": "identity"}
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
         async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=1)) as client:
+            turn = started + number / rate if rate else 0.0
             while time.perf_counter() < deadline:
+                if rate:
+                    await asyncio.sleep(turn - time.perf_counter())
+                    turn += connections / rate
                 method, path, body = shape(rng, world)
                 url = base.removesuffix("/fhir") + path if path == HEALTH else base + path
                 content = json.dumps(body).encode() if body is not None else None
