@@ -7,7 +7,8 @@ https://hl7.org/fhir/R4/http.html#history
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from types import MappingProxyType
@@ -50,6 +51,10 @@ class Span(NamedTuple):
 NO_SPAN = Span()
 COPIES = 2  # of a version at most: a crash may leave one behind
 FARTHER = 4  # times as many places are walked each time that those before were too few
+FARTHEST = IN_ONE_BATCH - 1  # at a time: a full batch does not tell that it is the last
+
+Key = tuple[str, bool, object]
+"""A type, whether among earlier versions, and the `_id` there."""
 
 
 async def history(
@@ -71,10 +76,10 @@ async def history(
             rows = await _merged(store, branches, COPIES * limit, COPIES * most)
         else:
             places = await _current_from(span.low, store, types, limit, span, after)
-            branches = [*_versions(places, 0, max(places).updated, BODY)] if places else []
+            newest = max((place.updated for place in places), default=span.low)
+            branches = _named(_again(places), newest, BODY)
             rows = await _merged(store, branches, COPIES * limit, COPIES * most)
-            wanted = frozenset(places)
-            rows = [row for row in rows if _place(row) in wanted]  # and none that came meanwhile
+            rows = [row for row in rows if _place(row) in places]  # and none that came meanwhile
     unique = {(row["type"], row["id"], row["version"]): row for row in rows}
     return [stored(row["type"], row | {"_id": row["id"]}) for row in unique.values()][:limit]
 
@@ -91,40 +96,68 @@ async def _merged(store: Store, branches: Sequence[Branch], limit: int, most: in
 
 async def _current_from(
     low: datetime, store: Store, types: Mapping[str, Bounds], limit: int, span: Span, after: Place | None
-) -> list[Place]:
-    """Where the versions lie that were current at some point between `low` and the end of the span.
+) -> Mapping[Place, bool]:
+    """Where the versions lie that were current at some point between `low` and the end of the span; which are past now.
 
     Of a resource those are all that were written later than `low`, and the newest of the others. Places are walked from
     the newest on, without bodies and as far as a page needs: what follows all versions is never worked out.
     https://hl7.org/fhir/R4/http.html#history, `_at`
     """
-    kept: dict[Place, None] = {}
+    kept: dict[Place, bool] = {}
     size = COPIES * limit
     while True:
-        places = [_place(row) for row in await _merged(store, _branches(types, span, after, size, {}), size)]
-        first = {(place.type, place.id): place for place in reversed(places) if place.updated <= low}
-        newest = {key: place.version for key, place in first.items()}
-        following = [*_versions([*first.values()], 1, low, {})]
-        for row in await union(store, following, []):
-            key = row["type"], row["id"]
-            newest[key] = max(newest[key], row["version"])
-        for place in places:
-            if place.updated > low or newest[place.type, place.id] == place.version:
-                kept[place] = None
+        rows = await _merged(store, _branches(types, span, after, size, {}), size)
+        places = [_place(row) for row in rows]
+        ended = await _ended_by(low, store, [place for place, row in zip(places, rows, strict=True) if row["past"]])
+        for place, row in zip(places, rows, strict=True):
+            if place not in ended:
+                kept[place] = row["past"] and kept.get(place, True)
         if len(kept) >= limit or len(places) < size:
-            return [*kept][:limit]
-        after, size = places[-1], min(FARTHER * size, IN_ONE_BATCH)
+            return dict([*kept.items()][:limit])
+        after, size = places[-1], min(FARTHER * size, FARTHEST)
 
 
-def _versions(places: Sequence[Place], later: int, until: datetime, shown: Document) -> Iterator[Branch]:
-    """The current versions of these resources, and earlier ones so many `later` than these, written `until` then."""
-    types = sorted({place.type for place in places})
-    for type_ in types:
-        own = [place for place in places if place.type == type_]
-        for past in (False, True):
-            keys = [_version(place.id, place.version + later) if past else place.id for place in own]
-            match: Document = {"$match": {"_id": {"$in": keys}, "updated": {"$lte": until}}}
-            yield history_of(type_) if past else type_, [match, _shown(type_, past, shown)]
+async def _ended_by(low: datetime, store: Store, past: Sequence[Place]) -> frozenset[Place]:
+    """Those earlier versions, of these newest first, that others had replaced."""
+    until_then = [place for place in past if place.updated <= low]
+    first = {(place.type, place.id): place for place in reversed(until_then)}
+    newest = {key: place.version for key, place in first.items()}
+    for row in await union(store, _named(_following(first.values()), low, {}), []):
+        key = row["type"], row["id"]
+        newest[key] = max(newest[key], row["version"])
+    return frozenset(place for place in until_then if place.version < newest[place.type, place.id])
+
+
+def _following(places: Iterable[Place]) -> Iterator[Key]:
+    for place in places:
+        yield place.type, False, place.id
+        yield place.type, True, _version(place.id, place.version + 1)
+
+
+def _again(places: Mapping[Place, bool]) -> Iterator[Key]:
+    """Each where it was, and where it lies if it was replaced meanwhile."""
+    for place, past in places.items():
+        yield place.type, True, _version(place.id, place.version)
+        if not past:
+            yield place.type, False, place.id
+
+
+def _named(keys: Iterable[Key], until: datetime, shown: Document) -> list[Branch]:
+    """What lies there and was written `until` then."""
+    found = defaultdict[tuple[str, bool], list[object]](list)
+    for type_, past, key in keys:
+        found[type_, past].append(key)
+    return [
+        (
+            _collection(type_, past),
+            [{"$match": {"_id": {"$in": ids}, "updated": {"$lte": until}}}, _shown(type_, past, shown)],
+        )
+        for (type_, past), ids in sorted(found.items(), key=itemgetter(0))
+    ]
+
+
+def _collection(type_: str, past: bool) -> str:
+    return history_of(type_) if past else type_
 
 
 class Newest(NamedTuple):
@@ -207,7 +240,7 @@ def _branches(
     """Of each collection at most so many versions, the newest."""
     return [
         (
-            history_of(type_) if past else type_,
+            _collection(type_, past),
             list(_branch(type_, past, bounds, span, after, limit, shown)),
         )
         for type_, bounds in types.items()
@@ -230,7 +263,11 @@ def _branch(
 def _shown(type_: str, past: bool, shown: Document) -> Document:
     """What makes a `Place`, and more."""
     names = {"id": "$_id.id", "version": "$_id.version"} if past else {"id": "$_id", "version": "$version"}
-    return {"$project": {**shown, "updated": 1, **names, "_id": 0, "type": {"$literal": type_}}}
+    return {"$project": {**shown, "updated": 1, **names, "_id": 0, **_literally(type=type_, past=past)}}
+
+
+def _literally(**values: object) -> Document:
+    return {name: {"$literal": value} for name, value in values.items()}
 
 
 def _place(row: Document) -> Place:

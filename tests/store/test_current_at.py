@@ -147,3 +147,24 @@ def test_a_version_that_is_replaced_meanwhile_is_answered_as_it_was(
         assert found == [Place(at(2), "r1", 1, "Patient"), Place(at(1), "r0", 1, "Basic")]
 
     loop.run(tell())
+
+
+def test_what_the_caller_does_not_see_takes_no_room(store: Store, loop: asyncio.Runner) -> None:
+    """Versions that went to another record, larger together than an answer and than a batch of the database."""
+
+    async def tell() -> None:
+        await fill(store, [])
+        for number in range(30):
+            key = {"id": f"r{number}", "version": 1}
+            past = {"_id": key, "updated": at(0), "compartments": ["Patient/p"], "body": b"then"}
+            await store["Basic.history"].insert_one(past)
+            moved = {"_id": f"r{number}", "version": 2, "updated": at(2), "compartments": ["Patient/q"]}
+            await store["Basic"].insert_one({**moved, "body": bytes(700_000)})
+        await store["Basic"].insert_one(
+            {"_id": "last", "version": 1, "updated": at(3), "compartments": ["Patient/p"], "body": b"now"}
+        )
+        seen = Bounds({"compartments": "Patient/p"}, {"compartments": "Patient/p"})
+        found = await history(store, {"Basic": seen}, 50, span=Span(None, at(1), at(9)), most=1_000_000)
+        assert {(row.id, row.version) for row in found} == {("last", 1), *((f"r{number}", 1) for number in range(30))}
+
+    loop.run(tell())
