@@ -108,7 +108,8 @@ async def _current_from(
     while True:
         rows = await _merged(store, _branches(types, span, after, size, {}), size)
         places = [_place(row) for row in rows]
-        ended = await _ended_by(low, store, [place for place, row in zip(places, rows, strict=True) if row["past"]])
+        current = {place for place, row in zip(places, rows, strict=True) if not row["past"]}  # when it was read
+        ended = await _ended_by(low, store, [place for place in places if place not in current])
         for place, row in zip(places, rows, strict=True):
             if place not in ended:
                 kept[place] = row["past"] and kept.get(place, True)
@@ -118,7 +119,7 @@ async def _current_from(
 
 
 async def _ended_by(low: datetime, store: Store, past: Sequence[Place]) -> frozenset[Place]:
-    """Those earlier versions, of these newest first, that others had replaced."""
+    """Those earlier versions, of these newest first, that others had replaced by then."""
     until_then = [place for place in past if place.updated <= low]
     first = {(place.type, place.id): place for place in reversed(until_then)}
     newest = {key: place.version for key, place in first.items()}

@@ -83,6 +83,7 @@ async def pages(store: Store, span: Span, count: int) -> list[Place]:
         found += [Place(row.updated, row.id, row.version, row.type) for row in rows]
         if len(rows) < count:
             return found
+        assert len(found) < 200
 
 
 @pytest.fixture(scope="module")
