@@ -24,8 +24,9 @@ from fhirserver.interactions.unmade import absent, lacking_tags
 from fhirserver.search.joined import NOTHING
 from fhirserver.store.blobs import size_of
 from fhirserver.store.budget import Budget
-from fhirserver.store.history import Bounds, Place, Span, history_of_one, newest_of_one
 from fhirserver.store.history import history as versions
+from fhirserver.store.history import history_of_one, newest_of_one
+from fhirserver.store.places import Bounds, Place, Span
 from fhirserver.store.versions import Stored
 
 PARAMETERS = ("_since", "_at", "_count", "_cursor", "_summary", "_elements")

@@ -20,8 +20,8 @@ from fhirserver.search.filters import criterion_filter, in_no_record, in_one_of,
 from fhirserver.search.joined import EVERYTHING
 from fhirserver.search.mongo import conjunction
 from fhirserver.search.query import Query
-from fhirserver.store.history import Bounds
 from fhirserver.store.hops import numbers_of
+from fhirserver.store.places import Bounds
 from fhirserver.store.versions import Document, Stored
 
 

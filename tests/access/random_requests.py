@@ -193,19 +193,7 @@ class Asking:
 
     def history(self) -> str:
         place = self.pick(("", f"{self.pick(TYPES)}/", f"{self.name()}/"))
-        count = self.pick(
-            (
-                "",
-                "?_count=1",
-                "?_count=3",
-                "?_since=2020",
-                "?_count=0",
-                "?_at=2026",
-                "?_count=2&_at=2026",
-                "?_at=2027",
-                "?_count=2&_at=2027",
-            )
-        )
+        count = self.pick(("", "?_count=1", "?_count=3", "?_since=2020", "?_count=0", *TIMES))
         return f"{place}_history{count}"
 
     def operation(self) -> str:

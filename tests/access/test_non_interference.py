@@ -26,8 +26,8 @@ EXAMPLES = int(os.environ.get("HEALTHMATE_FUZZ_EXAMPLES", "10000"))
 # That somebody has had resources of a type is not of anybody: all worlds have, and all have got rid of them.
 ONE_OF_EACH = {each["resourceType"]: each for each in (*SHARED, *WORKING, *OWN, *OTHERS)}.values()
 READS, AGAIN = ("GET", "HEAD"), 3
-# that go on below a version, or ask what followed one
-HISTORIES = ('"version": {"$lt": ', '"_id": {"$in": …}, "updated": {"$lte": ')
+# that go on below a version, current or earlier, or ask what followed one
+HISTORIES = ('"version": {"$lt": ', '"_id": {"$lt": {"id": ', '"_id": {"$in": …}, "updated": {"$lte": ')
 GOING_ON = (*HISTORIES, '"filter": {"_id": {"$in": …}}')
 RESTORED = 100  # requests, after which what is seen is put back
 
