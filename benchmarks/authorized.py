@@ -1,16 +1,15 @@
 """What authorization and audit add to a read: CPU-ms of the server, each against a server without it.
 
-    python -m benchmarks.authorized [--seconds 0.7] [--connections 8,32] [--rounds 8] [--write]
+    python -m benchmarks.authorized [--seconds 0.7] [--connections 8,32] [--rates 1000,2000] [--rounds 8] [--write]
 
 Four servers on one embedded MongoDB, asked in turns so that what else the machine does falls on all of them alike: an
 open one; one that is asked by a service (`system/*.rs`), one by a patient's app (`patient/*.rs`), by a practitioner and
 by a proxy (`user/*.rs`), all without audit; and one by a patient's app with audit, as servers are by default. The
 practitioner opens records of the patients whom they care for only, and the proxy keeps one by a RelatedPerson in it.
 
-A server with audit answers fewer requests a second, and one that is not busy all the time takes more for each: it wakes
-up to cold caches, for less at a time. So audit is compared twice: with each server asked as fast as it answers
-(`audit_adds`), where that is in the difference, too, and with both asked equally often, a part of what the one with
-audit answered (`equally_often`).
+A server with audit answers fewer requests a second, and one that is not busy all the time takes more for each: it
+sleeps in between, and wakes up to cold caches. So audit is compared twice: with each server asked as fast as it answers
+(`audit_adds`), where that is in the difference, too, and with both asked equally often (`equally_often`).
 
 Audit costs twice: a line in the ledger before the answer leaves (`audit_adds`), and an AuditEvent that is made of it
 later (`making`, per event, of server and database). The two are kept apart as long as a turn is shorter than the time
@@ -39,9 +38,9 @@ from fhirserver.store import embedded
 from fhirserver.store.outstanding import LINES
 from fhirserver.store.schema import AUDIT_EVENT
 
-PART = 0.6  # of the requests a second that a server with audit answers
 PATIENCE = 60  # seconds for all events to be made
 PEOPLE = ("practitioner", "proxy")
+AUDIT = ("app", "audited")
 CARE_TEAM = {"HEALTHMATE_PRACTITIONER_ACCESS": "care-team"}
 
 
@@ -107,7 +106,7 @@ class Making(NamedTuple):
     meanwhile: int
 
 
-def measure(connections: list[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
+def measure(connections: list[int], rates: list[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         data = Path(folder)
         for base, processes in running(data):
@@ -128,61 +127,75 @@ def measure(connections: list[int], seconds: float, rounds: int) -> list[dict[st
             ledger = Ledger(url)
             found = []
             for number in connections:
-                row = _row(asked, own, number, seconds, rounds, ledger)
+                row = _row(asked, own, number, rates, seconds, rounds, ledger)
                 found.append(row | {"driver_read_cpu_ms": round(asyncio.run(driver_alone(url)), 3)})
             stack.close()
     return found
 
 
 def _row(
-    asked: dict[str, Asked], world: World, connections: int, seconds: float, rounds: int, ledger: Ledger
+    asked: dict[str, Asked],
+    world: World,
+    connections: int,
+    rates: list[int],
+    seconds: float,
+    rounds: int,
+    ledger: Ledger,
 ) -> dict[str, Any]:
     """Medians over the rounds; what is added is the median of the differences within each round."""
-    taken: dict[str, list[float]] = {name: [] for name in asked}
-    paced: dict[str, list[float]] = {name: [] for name in ("app", "audited")}
+    taken: dict[str, list[dict[str, Any]]] = {name: [] for name in asked}
+    paced: dict[int, dict[str, list[dict[str, Any]]]] = {rate: {name: [] for name in AUDIT} for rate in rates}
     made: list[Making] = []
-    rates: list[float] = []
-    errors = 0
 
-    def ask(name: str, rate: float | None = None) -> dict[str, Any]:
-        nonlocal errors
+    def ask(name: str, rate: int | None = None) -> dict[str, Any]:
         base, processes, secret = asked[name]
         events = ledger.events()
         row = asyncio.run(run(base, SHAPES["read"], world, connections, seconds, processes, secret, rate))
-        errors += row["errors"]
         if name == "audited":
-            made.append(_made(ledger, asked[name], ledger.events() - events))
+            making = _made(ledger, asked[name], ledger.events() - events)
+            made.extend([making] if rate is None else [])
         return row
 
     for at in range(rounds):
         order = 1 if at % 2 else -1
-        rows = {name: ask(name) for name in [*asked][::order]}
-        for name, row in rows.items():
-            taken[name].append(row["server_cpu_ms"])
-        rates.append(PART * rows["audited"]["per_second"])
-        for name in [*paced][::order]:
-            paced[name].append(ask(name, rates[-1])["server_cpu_ms"])
-
-    def added(name: str, to: str, taken: dict[str, list[float]] = taken) -> float:
-        return round(statistics.median(a - b for a, b in zip(taken[name], taken[to], strict=True)), 3)
+        for name in [*asked][::order]:
+            taken[name].append(ask(name))
+        for rate, rows in paced.items():
+            for name in AUDIT[::order]:
+                rows[name].append(ask(name, rate))
 
     return {
         "connections": connections,
-        "errors": errors,
-        "read_cpu_ms": {name: round(statistics.median(each), 3) for name, each in taken.items()},
-        "authorization_adds": {name: added(name, "open") for name in ("service", "app", *PEOPLE)},
-        "audit_adds": added("audited", "app"),
-        "equally_often": {
-            "per_second": round(statistics.median(rates)),
-            "read_cpu_ms": {name: round(statistics.median(each), 3) for name, each in paced.items()},
-            "audit_adds": added("audited", "app", paced),
-        },
+        "errors": sum(row["errors"] for each in (taken, *paced.values()) for rows in each.values() for row in rows),
+        "read_cpu_ms": _medians(taken, "server_cpu_ms"),
+        "per_second": _medians(taken, "per_second"),
+        "authorization_adds": {name: _added(taken, name, "open") for name in ("service", "app", *PEOPLE)},
+        "audit_adds": _added(taken, "audited", "app"),
+        "equally_often": [
+            {
+                "asked_per_second": rate,
+                "per_second": _medians(rows, "per_second"),
+                "read_cpu_ms": _medians(rows, "server_cpu_ms"),
+                "audit_adds": _added(rows, "audited", "app"),
+            }
+            for rate, rows in paced.items()
+        ],
         "making": {
             "server": round(statistics.median(each.server for each in made), 3),
             "database": round(statistics.median(each.database for each in made), 3),
             "made_meanwhile": sum(each.meanwhile for each in made),
         },
     }
+
+
+def _medians(taken: dict[str, list[dict[str, Any]]], figure: str) -> dict[str, float]:
+    return {name: round(statistics.median(row[figure] for row in rows), 3) for name, rows in taken.items()}
+
+
+def _added(taken: dict[str, list[dict[str, Any]]], name: str, to: str) -> float:
+    ones, others = ([row["server_cpu_ms"] for row in taken[each]] for each in (name, to))
+    differences = [float(one - other) for one, other in zip(ones, others, strict=True)]
+    return round(statistics.median(differences), 3)
 
 
 def _made(ledger: Ledger, at: Asked, meanwhile: int) -> Making:
@@ -200,10 +213,12 @@ def main(given: list[str] | None = None) -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seconds", type=float, default=1)
     arguments.add_argument("--connections", default="8,32")
+    arguments.add_argument("--rates", default="1000,2000", help="reads a second at which audit is compared, too")
     arguments.add_argument("--rounds", type=int, default=8)
     arguments.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
     asked = arguments.parse_args(given)
-    result = measure([*map(int, asked.connections.split(","))], asked.seconds, asked.rounds)
+    connections, rates = ([*map(int, each.split(","))] for each in (asked.connections, asked.rates))
+    result = measure(connections, rates, asked.seconds, asked.rounds)
     print(json.dumps(result, indent=2))
     if asked.write:
         target = RESULTS / f"{date.today()}-authorized.json"

@@ -173,7 +173,7 @@ async def run(
 ) -> dict[str, Any]:
     """One shape. Each connection asks again once it was answered and, where there is a `rate`, once it is its turn.
 
-    `rate`: requests a second of all connections together.
+    `rate`: requests a second of all connections together; one that is late catches up at once.
     """
     times: list[float] = []
     errors = 0
