@@ -29,6 +29,7 @@ ACT_CODES = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 TYPES = "http://hl7.org/fhir/resource-types"
 CLIENT = "urn:healthmate:client"  # the system of an app's or a service's client_id
 PRIVACY = "patient-privacy"
+MODIFIED = "what its modifierExtension changes is not known here"
 OTHER_SCOPES = ("adr", "research", "treatment")
 ALLOWS = {"access": "rs", "use": "rs", "disclose": "rs", "collect": "c", "correct": "ud"}  # of cruds
 MEANINGS = ("instance", "related", "dependents", "authoredby")
@@ -243,6 +244,8 @@ class _Reader:
         return Period(low, high)
 
     def _actor(self, actor: Json) -> Sequence[str] | str:
+        if "modifierExtension" in actor:
+            return MODIFIED
         reference = actor.get("reference", {})
         if (found := local(reference, self.base_url)) is not None:
             return [found]
@@ -254,6 +257,8 @@ class _Reader:
         return f"who that is cannot be told: name a resource here, or an app by identifier {CLIENT} and its client_id"
 
     def _data(self, data: Json) -> Sequence[tuple[str, str]] | str:
+        if "modifierExtension" in data:
+            return MODIFIED
         meaning, reference = data.get("meaning"), data.get("reference", {})
         if meaning not in MEANINGS:
             return f"{meaning!r} is not known here; {', '.join(MEANINGS)} are"

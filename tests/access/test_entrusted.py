@@ -146,6 +146,7 @@ def test_nobody_prolongs_their_own_time_or_passes_it_on(home: Home, apps: Apps) 
 
 
 BASE = consent("c", "p", "RelatedPerson/mother")
+UNKNOWN = {"url": "http://x.example/not-in-force", "valueBoolean": True}
 ROWS: list[tuple[str, dict[str, Any], bool]] = [
     ("as it is", {}, True),
     ("a draft", {"status": "draft"}, False),
@@ -167,6 +168,8 @@ ROWS: list[tuple[str, dict[str, Any], bool]] = [
     ("of a label", {"securityLabel": [{"code": "N"}]}, False),
     ("to see", {"action": [action("access")]}, True),
     ("to disclose", {"action": [action("disclose")]}, False),
+    ("changed by what is not known", {"modifierExtension": [UNKNOWN]}, False),
+    ("to somebody so changed", {"actor": [actor("RelatedPerson/mother") | {"modifierExtension": [UNKNOWN]}]}, False),
 ]
 
 
