@@ -126,8 +126,8 @@ async def _confirm(visit: Visit) -> Response:
         raise invalid_request("this code does not come from the key above; is the clock of your phone right?")
     await throttle.proved(auth, throttle.key("second", person.id))
     codes = recovery_codes()
-    await auth["users"].update_one(
-        {"_id": person.id},
+    turned_on = await auth["users"].update_one(
+        {"_id": person.id, "totp_pending": {"$exists": True}},  # once, however often it is sent
         {
             "$set": {
                 "totp": {"key": _sealed(auth, person, key), "used": counter},
@@ -136,6 +136,8 @@ async def _confirm(visit: Visit) -> Response:
             "$unset": {"totp_pending": ""},
         },
     )
+    if not turned_on.modified_count:
+        raise invalid_request("this key was turned on already, or begin with a new one")
     await elsewhere.end(auth, person.id, None if session.half else session.id)
     await events.record(auth, "second-factor-added", person.id, person.id)
     notices.send(auth, person, "second factor on")
@@ -147,6 +149,8 @@ async def _confirm(visit: Visit) -> Response:
 
 async def _remove(visit: Visit) -> Response:
     person = await login.again(visit)
+    if not person.roles.isdisjoint(visit.auth.settings.second_factor_roles):
+        raise Refused("access_denied", "your role has to have a second step: it cannot be turned off", 403)
     removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
     await visit.auth["users"].update_one({"_id": person.id}, removed)
     await elsewhere.end(visit.auth, person.id, visit.person().id)
