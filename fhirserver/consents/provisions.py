@@ -29,7 +29,7 @@ ACT_CODES = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 TYPES = "http://hl7.org/fhir/resource-types"
 CLIENT = "urn:healthmate:client"  # the system of an app's or a service's client_id
 PRIVACY = "patient-privacy"
-MODIFIED = "what its modifierExtension changes is not known here"
+MODIFIER, MODIFIED = "modifierExtension", "what it changes is not known here"
 OTHER_SCOPES = ("adr", "research", "treatment")
 ALLOWS = {"access": "rs", "use": "rs", "disclose": "rs", "collect": "c", "correct": "ud"}  # of cruds
 MEANINGS = ("instance", "related", "dependents", "authoredby")
@@ -133,8 +133,8 @@ def read(consent: Json, base_url: str) -> Reading:
     if provision is not None and (large := too_large(provision)) is not None:
         return Reading(record, Rule(True), (("Consent.provision", f"{large}; all of the record is kept back"),))
     rule = Rule(denies) if provision is None else reader.rule(provision, denies, "Consent.provision", root=True)
-    if "modifierExtension" in consent:
-        reader.note("Consent.modifierExtension", "what it changes is not known here")
+    if MODIFIER in consent:
+        reader.note(f"Consent.{MODIFIER}", MODIFIED)
         rule = rule._replace(clear=False)
     if not _of_privacy(consent) and not any(_about_data(each) for each in rule.walk()):
         return Reading(record, None, (), "scope: it is not about privacy, and names no data and nothing done with data")
@@ -197,8 +197,8 @@ class _Reader:
         if named is None and not root:
             self.note(f"{path}.type", "it says neither permit nor deny, so it changes nothing")
         denies = denies if named is None else named == "deny"
-        if modified := "modifierExtension" in provision:
-            self.note(f"{path}.modifierExtension", "what it changes is not known here")
+        if modified := MODIFIER in provision:
+            self.note(f"{path}.{MODIFIER}", MODIFIED)
         parts = provision.get("provision", ())
         return Rule(
             denies,
@@ -224,10 +224,13 @@ class _Reader:
         known: dict[Any, None] = {}
         clear = True
         for at, each in enumerate(provision[name]):
-            found = read_one(each)
-            if isinstance(found, str):
+            where = f"{path}.{name}[{at}]"
+            if MODIFIER in each:
                 clear = False
-                self.note(f"{path}.{name}[{at}]", found)
+                self.note(f"{where}.{MODIFIER}", MODIFIED)
+            elif isinstance(found := read_one(each), str):
+                clear = False
+                self.note(where, found)
             else:
                 known.update(dict.fromkeys(found))
         return Some(tuple(known), clear)
@@ -244,8 +247,6 @@ class _Reader:
         return Period(low, high)
 
     def _actor(self, actor: Json) -> Sequence[str] | str:
-        if "modifierExtension" in actor:
-            return MODIFIED
         reference = actor.get("reference", {})
         if (found := local(reference, self.base_url)) is not None:
             return [found]
@@ -257,8 +258,6 @@ class _Reader:
         return f"who that is cannot be told: name a resource here, or an app by identifier {CLIENT} and its client_id"
 
     def _data(self, data: Json) -> Sequence[tuple[str, str]] | str:
-        if "modifierExtension" in data:
-            return MODIFIED
         meaning, reference = data.get("meaning"), data.get("reference", {})
         if meaning not in MEANINGS:
             return f"{meaning!r} is not known here; {', '.join(MEANINGS)} are"

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from fhirserver.consents.opening import Openable
-from fhirserver.consents.provisions import PRIVACY
+from fhirserver.consents.provisions import MODIFIER, PRIVACY
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.dates import parse
@@ -29,8 +29,7 @@ ACTING = frozenset(
     }
 )
 Said = tuple[Stored, dict[str, Any]]
-MODIFIED = "modifierExtension"  # changes, in a way that is not known here, what its element says
-LIMITS = ("class", "code", "data", "dataPeriod", "purpose", "securityLabel")
+LIMITS = ("class", "code", "data", "dataPeriod", "purpose", "securityLabel", MODIFIER)
 READING, WRITING = frozenset({"access", "use"}), frozenset({"correct"})
 
 
@@ -65,15 +64,15 @@ def _patients(stored: Stored) -> Iterator[str]:
 
 def keeps(related: dict[str, Any], now: datetime) -> bool:
     """Whether a RelatedPerson keeps the record of its patient now."""
-    return MODIFIED not in related and related.get("active", True) is True and lasts(related.get("period", {}), now)
+    return MODIFIER not in related and related.get("active", True) is True and lasts(related.get("period", {}), now)
 
 
 def names(consent: dict[str, Any], person: str, permission: str, now: datetime) -> bool:
     """Whether a Consent entrusts the record of its patient to a person now."""
     provision = consent.get("provision", {})
     return (
-        not any(MODIFIED in each for each in (consent, provision))
-        and consent.get("status") == "active"
+        consent.get("status") == "active"
+        and MODIFIER not in consent
         and PRIVACY in _codes(consent.get("scope", {}))
         and provision.get("type") == "permit"
         and not any(limit in provision for limit in LIMITS)
@@ -84,8 +83,9 @@ def names(consent: dict[str, Any], person: str, permission: str, now: datetime) 
 
 
 def _acts(actor: dict[str, Any], person: str) -> bool:
-    known = MODIFIED not in actor
-    return known and actor["reference"].get("reference") == person and not ACTING.isdisjoint(_codes(actor["role"]))
+    if MODIFIER in actor:  # whom it then means is not known
+        return False
+    return actor["reference"].get("reference") == person and not ACTING.isdisjoint(_codes(actor["role"]))
 
 
 def _permits(provision: dict[str, Any], permission: str) -> bool:

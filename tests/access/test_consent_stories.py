@@ -23,6 +23,12 @@ def labelled(level: str, **more: Any) -> Json:
     return {"meta": {"security": [coding(CONFIDENTIALITY, level)]}} | more
 
 
+def changed(provision: Json, *names: str) -> Json:
+    """With something in these elements that nobody here knows, and that changes what they say."""
+    unknown = {"modifierExtension": [{"url": "http://x.example/unknown", "valueBoolean": True}]}
+    return provision | {name: [each | unknown for each in provision[name]] for name in names}
+
+
 class House(NamedTuple):
     """A served record: who runs it, a doctor who may open all records, a service, and apps of others."""
 
@@ -327,10 +333,15 @@ def test_labels_may_be_ignored_and_consents_still_name_them(serve: Serve, house:
             {},
             ["Consent.provision.provision[0].purpose[0]", "Consent.provision.provision[0].code[0]"],
         ),
+        (
+            changed(permit(actor="Practitioner/doctor", data=("instance", "Observation/x")), "actor", "data"),
+            {},
+            ["Consent.provision.actor[0].modifierExtension", "Consent.provision.data[0].modifierExtension"],
+        ),
         (deny(), {"status": "draft"}, ["Consent"]),
         (deny(), {"scope": concept("http://terminology.hl7.org/CodeSystem/consentscope", "research")}, ["Consent"]),
     ],
-    ids=["clear", "somebody by name", "a text and no purpose", "a draft", "research"],
+    ids=["clear", "somebody by name", "a text and no purpose", "changed by what is not known", "a draft", "research"],
 )
 def test_who_writes_a_consent_is_told_what_of_it_cannot_be_kept(
     house: House, provision: Json, more: Json, places: list[str]
@@ -367,6 +378,15 @@ def test_who_writes_a_consent_is_told_what_of_it_cannot_be_kept(
     collection = {"resourceType": "Bundle", "type": "collection", "entry": [collected]}
     kept = house.open.post("Bundle", collection, headers=ASKING)
     assert told(kept.json()) == ["Bundle"]
+
+
+def test_a_permit_to_somebody_changed_by_what_is_not_known_opens_nothing(house: House) -> None:
+    opening = permit(actor="Practitioner/doctor", label="V")
+    patient(house, "modified", pulse("opened", "modified", 60, **labelled("V")))
+    for provision, status in ((changed(opening, "actor"), 404), (opening, 200)):
+        put(house.open, consent("opening", "modified", provision))
+        settled(house, "modified")
+        assert house.doctor.get("Observation/opened").status_code == status
 
 
 ASKING = {"Prefer": "return=OperationOutcome"}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 RECEIVER = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
 SCOPE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
+UNKNOWN = {"url": "http://x.example/not-in-force", "valueBoolean": True}
 CATEGORY = [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}]
 MOTHER = resource("RelatedPerson/mother", active=True, patient=to("Patient/child"))
 
@@ -89,8 +90,9 @@ def test_who_is_related_keeps_the_record_of_that_patient(home: Home) -> None:
         {"period": {"end": "2026-01-01"}},
         {"period": {"start": "2100"}},
         {"patient": to("Patient/neighbour")},
+        {"modifierExtension": [UNKNOWN]},
     ],
-    ids=["not in use", "over", "not begun", "of somebody else"],
+    ids=["not in use", "over", "not begun", "of somebody else", "changed by what is not known"],
 )
 def test_it_ends_with_the_next_request(home: Home, change: dict[str, Any]) -> None:
     assert home.mother.get("Observation/of-child").status_code == 200
@@ -146,7 +148,6 @@ def test_nobody_prolongs_their_own_time_or_passes_it_on(home: Home, apps: Apps) 
 
 
 BASE = consent("c", "p", "RelatedPerson/mother")
-UNKNOWN = {"url": "http://x.example/not-in-force", "valueBoolean": True}
 ROWS: list[tuple[str, dict[str, Any], bool]] = [
     ("as it is", {}, True),
     ("a draft", {"status": "draft"}, False),
@@ -180,6 +181,10 @@ def test_which_consents_name_a_proxy(change: dict[str, Any], named: bool) -> Non
         (found if name in ("status", "scope") else found["provision"])[name] = value
     found["provision"] = {name: value for name, value in found["provision"].items() if value is not None}
     assert names(found, "RelatedPerson/mother", "r", NOW) is named
+
+
+def test_a_consent_that_is_changed_by_what_is_not_known_names_nobody() -> None:
+    assert not names(BASE | {"modifierExtension": [UNKNOWN]}, "RelatedPerson/mother", "r", NOW)
 
 
 instants = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
