@@ -62,13 +62,18 @@ async def _log_in(visit: Visit) -> Response:
         await throttle.admit(visit.auth, throttle.key("confirm", person.id))
         await send_confirmation(visit.auth, person)
         raise Refused("access_denied", "confirm your e-mail address first: we sent you the link again", 403)
-    if person.totp is None and person.roles.isdisjoint(visit.auth.settings.second_factor_roles):
+    if person.totp is None and not must_have_second(visit.auth, person):
         return await entered(visit, person, ["pwd"])
     to = "/login/second" if person.totp else "/account/authenticator"
     said = {"user": person.id, "second_factor": True, "set_up": person.totp is None}
     answer = visit.done(said, f"{to}?{urlencode({'next': back(visit)})}")
     await sessions.start(visit.auth, visit.request, answer, person, ["pwd"], half=True)
     return answer
+
+
+def must_have_second(auth: Auth, person: User) -> bool:
+    """Whether a role of the person has to have a second step."""
+    return not person.roles.isdisjoint(auth.settings.second_factor_roles)
 
 
 async def entered(visit: Visit, person: User, methods: Sequence[str]) -> Response:

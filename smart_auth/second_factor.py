@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import segno
@@ -23,6 +24,17 @@ from smart_auth.visits import Visit
 ISSUER = "HealthMate"
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10  # 80 bits, which nobody tries out even where the digests are known
+NONE_WAITS = (
+    "no key waits for its code: begin with a new one; or, if yours was just turned on and you saw no recovery codes, "
+    "make new ones in your account"
+)
+
+
+class _Pending(NamedTuple):
+    """A key that no code was shown of yet, and how it is kept."""
+
+    kept: str
+    key: str
 
 
 async def shown_right(auth: Auth, person: User, typed: str) -> str | None:
@@ -99,10 +111,12 @@ async def _setup_page(visit: Visit, refused: Refused | None) -> Response:
     session = await _owner(visit)
     person = session.user
     pending = await _pending(visit.auth, person)
-    uri = totp.uri(pending, person.login, ISSUER) if pending else None
+    key = pending.key if pending else None
+    uri = totp.uri(key, person.login, ISSUER) if key else None
     picture = segno.make(uri, micro=False).svg_data_uri(scale=4) if uri else None
-    values = {"on": person.totp is not None, "must": session.half, "next": login.back(visit)}
-    return visit.page("authenticator", refused, key=pending, uri=uri, picture=picture, **values)
+    values = {"on": person.totp is not None, "half": session.half, "next": login.back(visit)}
+    values["must"] = login.must_have_second(visit.auth, person)
+    return visit.page("authenticator", refused, key=key, uri=uri, picture=picture, **values)
 
 
 async def _begin(visit: Visit) -> Response:
@@ -117,27 +131,27 @@ async def _begin(visit: Visit) -> Response:
 async def _confirm(visit: Visit) -> Response:
     auth, session = visit.auth, await _owner(visit)
     person = session.user
-    key = await _pending(auth, person)
-    if key is None:
-        raise invalid_request("begin with a new key")
+    pending = await _pending(auth, person)
+    if pending is None:
+        raise invalid_request(NONE_WAITS)
     await throttle.admit(auth, throttle.key("second", person.id))
-    counter = totp.matching(key, visit.text("code", 100, needed=True), auth.now())
+    counter = totp.matching(pending.key, visit.text("code", 100, needed=True), auth.now())
     if counter is None:
         raise invalid_request("this code does not come from the key above; is the clock of your phone right?")
     await throttle.proved(auth, throttle.key("second", person.id))
     codes = recovery_codes()
     turned_on = await auth["users"].update_one(
-        {"_id": person.id, "totp_pending": {"$exists": True}},  # once, however often it is sent
+        {"_id": person.id, "totp_pending": pending.kept},  # once, however often it is sent
         {
             "$set": {
-                "totp": {"key": _sealed(auth, person, key), "used": counter},
+                "totp": {"key": pending.kept, "used": counter},
                 "recovery": _digests(codes),
             },
             "$unset": {"totp_pending": ""},
         },
     )
     if not turned_on.modified_count:
-        raise invalid_request("this key was turned on already, or begin with a new one")
+        raise invalid_request(NONE_WAITS)
     await elsewhere.end(auth, person.id, None if session.half else session.id)
     await events.record(auth, "second-factor-added", person.id, person.id)
     notices.send(auth, person, "second factor on")
@@ -149,8 +163,8 @@ async def _confirm(visit: Visit) -> Response:
 
 async def _remove(visit: Visit) -> Response:
     person = await login.again(visit)
-    if not person.roles.isdisjoint(visit.auth.settings.second_factor_roles):
-        raise Refused("access_denied", "your role has to have a second step: it cannot be turned off", 403)
+    if login.must_have_second(visit.auth, person):
+        raise Refused("access_denied", "your account must have a second step: it can be replaced, not turned off", 403)
     removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
     await visit.auth["users"].update_one({"_id": person.id}, removed)
     await elsewhere.end(visit.auth, person.id, visit.person().id)
@@ -195,10 +209,11 @@ def _plain(typed: str) -> str:
     return typed.replace("-", "").replace(" ", "").lower()
 
 
-async def _pending(auth: Auth, person: User) -> str | None:
+async def _pending(auth: Auth, person: User) -> _Pending | None:
     document = await auth["users"].find_one({"_id": person.id}, {"totp_pending": 1})
     kept = document.get("totp_pending") if document else None
-    return sealed.opened(auth.sealing_key, kept, person.id) if kept else None
+    key = sealed.opened(auth.sealing_key, kept, person.id) if kept else None
+    return _Pending(kept, key) if kept and key else None
 
 
 ROUTES = {

@@ -222,6 +222,18 @@ def test_the_pages_of_the_second_factor(browser: Browser) -> None:
     assert browser.submit("/account/recovery-codes", {"password": PASSWORD}).text.count("<li>") == 10
 
 
+def test_an_authenticator_is_turned_on_once_however_often_its_code_is_sent(served: Any, browser: Browser) -> None:
+    key = browser.json("/account/authenticator/new", {"password": PASSWORD}).json()["key"]
+    typed = {"code": now(browser, key, -1)}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: browser.json("/account/authenticator", typed), range(4)))
+    assert sorted(each.status_code for each in answers) == [200, 400, 400, 400]
+    (codes,) = (each.json()["recovery_codes"] for each in answers if each.status_code == 200)
+    other = Browser(served.settings)
+    other.log_in(login(browser))
+    assert other.json("/login/second", {"code": codes[0]}).status_code == 200
+
+
 def test_who_must_have_a_second_factor_sets_it_up_first(serve: Any) -> None:
     strict = serve(second_factor_roles="admin,practitioner", login_failures_per_address=10_000)
     person(strict.settings, "root@example.org", roles=["admin"])
@@ -241,6 +253,9 @@ def test_who_must_have_a_second_factor_sets_it_up_first(serve: Any) -> None:
     assert browser.get("/users").status_code == 200
     assert browser.json("/account/authenticator/remove", {"password": PASSWORD}).status_code == 403
     assert browser.get("/users").status_code == 200
+    settings = browser.get("/account/authenticator").text
+    assert "not turned off" in settings
+    assert "/account/authenticator/remove" not in settings
     late = Browser(strict.settings)
     with_authenticator(browser)  # another one, which replaces it
     assert late.log_in("root@example.org").json()["set_up"] is False
