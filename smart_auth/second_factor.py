@@ -25,7 +25,7 @@ ISSUER = "HealthMate"
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10  # 80 bits, which nobody tries out even where the digests are known
 NONE_WAITS = (
-    "no key waits for its code: begin with a new one; or, if yours was just turned on and you saw no recovery codes, "
+    "no key waits for its code: begin with a new key; or, if yours was just turned on and you saw no recovery codes, "
     "make new ones in your account"
 )
 
