@@ -20,6 +20,7 @@ from fhirserver.access.audit_events import (
     query_of,
 )
 from fhirserver.access.audit_lines import Line, text_of
+from fhirserver.access.audit_queries import may_name_others
 from fhirserver.context import Context, Trail
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.ids import new_id
@@ -85,10 +86,11 @@ def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> 
     for url in asked.searches:  # whoever was found is named below, and must not read whom else was asked for
         yield Deed(interaction, outcome_of(status), (), query_of(*url.partition("?")[::2]), None)
     patients = [each for each in touched if each]
-    if len(patients) > 1 and query is not None and asked.query:
+    several = len(patients) > 1 or (bool(patients) and may_name_others(asked.path, asked.query))
+    if several and query is not None and asked.query:
         # whom else was asked for is not for each of them to read
         yield Deed(interaction, outcome_of(status), (), query, None)
-        query = query_of("/".join(asked.path), "")
+        query = query_of("/".join(asked.path), "") or None
     for patient in patients or [""]:
         references = tuple(dict.fromkeys(touched.get(patient, ()))) if pattern != "Query" else ()
         if not references and query is None and len(asked.path) > 1:

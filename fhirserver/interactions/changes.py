@@ -14,6 +14,7 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.files import is_conformance
+from fhirserver.interactions.contents import DOCUMENT, contents_in
 from fhirserver.interactions.own_operations import check_not_own
 from fhirserver.interactions.summary import subsetted
 from fhirserver.search.custom import SEARCH_PARAMETER, row
@@ -80,6 +81,7 @@ def written(ctx: Context, resource: Resource, id_: str, previous: Stored | None 
         entry.compartments,
         previous,
         ctx.indexer.generation,
+        *_ended(ctx, previous, {*contents_in(ctx, entry.search)}),
     )
 
 
@@ -107,7 +109,22 @@ def deleted(ctx: Context, previous: Stored) -> Change:
     updated = max(ctx.now(), previous.updated)
     belonged = [*previous.compartments]
     labels = _labels(ctx, previous)
-    return Change(previous.type, previous.id, previous.version + 1, updated, None, {}, labels, {}, belonged, previous)
+    change = Change(previous.type, previous.id, previous.version + 1, updated, None, {}, labels, {}, belonged, previous)
+    ended, labelled = _ended(ctx, previous, None)
+    return change._replace(ended=ended, labels=labelled)
+
+
+def _ended(ctx: Context, previous: Stored | None, left: set[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a version of a document was the last one to have, where the next has what is `left`, or none is; its labels.
+
+    Of one that is deleted with itself: what is secured by it.
+    """
+    if previous is None or previous.deleted or previous.type != DOCUMENT:
+        return (), ()
+    search = ctx.indexer.entry(json.resource(previous.body)).search
+    ended = [each for each in contents_in(ctx, search) if left is None or each not in left]
+    ended += [previous.reference] if left is None else []
+    return tuple(ended), tuple(search.get(LABELS, ())) if ended else ()
 
 
 def _labels(ctx: Context, version: Stored) -> dict[str, Any]:

@@ -7,7 +7,6 @@ document is left with the document.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from fhirserver.access.narrowing import Party, accounts, shown_to, within
 from fhirserver.access.reach import caring, reach
@@ -17,6 +16,16 @@ from fhirserver.consents.ruling import Asked
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import too_costly
+from fhirserver.interactions.contents import (
+    BINARY,
+    CONTENT,
+    DOCUMENT,
+    Holding,
+    content_at,
+    ended_by_now,
+    holding,
+    securing,
+)
 from fhirserver.interactions.in_force import (
     FORMS,
     LABELLED_ONCE,
@@ -38,8 +47,6 @@ from fhirserver.store.mirror import encoded
 from fhirserver.store.schema import AUDIT_EVENT
 from fhirserver.store.versions import Stored
 
-BINARY, DOCUMENT = "Binary", "DocumentReference"
-CONTENT = "location"  # the parameter of a document that finds the URL of its content
 MOST_DOCUMENTS = 100_000
 NOBODYS = (f"{DOCUMENT}/", f"{DOCUMENT}/.")  # no id is empty, or a dot
 NO_RECORDS = ("Patient/", "Patient/.")
@@ -66,25 +73,21 @@ async def narrowed(ctx: Context, type_: str) -> Criterion:
     return await resolved(ctx, await narrowing(ctx, type_, "r"), type_)
 
 
-class _Documents(NamedTuple):
-    """The documents kept from the caller, and the Binaries that are their contents, by ids."""
-
-    ids: tuple[str, ...]
-    contents: tuple[str, ...]
-
-
 async def _with_documents(ctx: Context) -> Criterion:
-    """The Binaries that no document has for content which is kept from the caller."""
-    documents = await _kept_documents(ctx)
-    if documents is None:
+    """The Binaries that no document has, or had, for content which is kept from the caller."""
+    kept = await _kept_documents(ctx)
+    if kept is None:
         return EVERYTHING
     # whatever is kept back, the database is asked the same: the question tells nothing, nor how long it takes
-    secured = Belonging((*NOBODYS, *(f"{DOCUMENT}/{each}" for each in documents.ids)))
-    return Negation(AnyOf((Clause(r4_registry()[BINARY]["_id"], None, documents.contents), secured)))
+    secured = Belonging((*NOBODYS, *(each for each in kept if each.startswith(NOBODYS[0]))))
+    ids = tuple(each.removeprefix(f"{BINARY}/") for each in kept if each.startswith(f"{BINARY}/"))
+    return Negation(AnyOf((Clause(r4_registry()[BINARY]["_id"], None, ids), secured)))
 
 
-async def _kept_documents(ctx: Context) -> _Documents | None:
-    """None where no document may be kept from the caller."""
+async def _kept_documents(ctx: Context) -> list[str] | None:
+    """The documents kept from the caller, and the Binaries that are their contents, or were the last time that they
+    had such, by references; None where no document may be kept from the caller.
+    """
     kept_back = negated(await narrowed(ctx, DOCUMENT))
     if kept_back == NOTHING:
         return None
@@ -94,8 +97,15 @@ async def _kept_documents(ctx: Context) -> _Documents | None:
     contents = await values_of(store, [(DOCUMENT, filter_, (CONTENT,))], MOST_DOCUMENTS + 1)
     if len(documents) > MOST_DOCUMENTS or len(contents) > MOST_DOCUMENTS:
         raise too_costly(f"more than {MOST_DOCUMENTS:,} documents are kept from this caller, with their contents")
-    ids = tuple(each for value in contents if (each := _binary(ctx, value)) is not None)
-    return _Documents(tuple(documents), ids)
+    found = [f"{DOCUMENT}/{each}" for each in documents]
+    found += [each for url in contents if (each := content_at(ctx, url)) is not None]
+    return list(dict.fromkeys([*found, *await _hidden(ctx, await ended_by_now(ctx))]))
+
+
+async def _hidden(ctx: Context, versions: Sequence[Holding]) -> set[str]:
+    """What versions of documents hold that are kept from the caller, by references."""
+    held = await left(ctx, [(each.document, each.document) for each in versions], "r")
+    return {content for each, yes in zip(versions, held, strict=True) if not yes for content in each.contents}
 
 
 async def _accounting(ctx: Context) -> Criterion:
@@ -110,7 +120,7 @@ async def _accounting(ctx: Context) -> Criterion:
         raise too_costly(f"labels keep more than {MOST_WITHHELD:,} resources from this caller, with what names them")
     records = dict.fromkeys(record for _, found in withheld for record in found)
     named = [reference for reference, found in withheld if not found]
-    named += [f"{BINARY}/{each}" for each in documents.contents] if documents is not None else []
+    named += [each for each in documents or () if each.startswith(f"{BINARY}/")]
     of_these = Belonging((*NO_RECORDS, *records))
     naming = Clause(r4_registry()[AUDIT_EVENT]["entity"], None, (Reference((*NO_RECORDS, *named)),))
     own = NOTHING if ctx.caller.own is None else within([f"Patient/{ctx.caller.own}"], AUDIT_EVENT)
@@ -129,12 +139,6 @@ async def _withheld(ctx: Context, type_: str) -> list[tuple[str, list[str]]]:
     kept = await left(ctx, [(deleted[each.id], each) for each in last], "r")
     gone = [deleted[each.id] for each, yes in zip(last, kept, strict=True) if not yes]
     return there + [(each.reference, records_of(each)) for each in gone]
-
-
-def _binary(ctx: Context, url: str) -> str | None:
-    """Its id, of the URL of a Binary here."""
-    type_, _, id_ = url.removeprefix(f"{ctx.base_url}/").partition("/")
-    return id_ if type_ == BINARY else None
 
 
 async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
@@ -190,19 +194,11 @@ async def sees_all(ctx: Context, type_: str) -> bool:
 
 async def contents_left(ctx: Context, type_: str, ids: Iterable[str]) -> set[str]:
     """Of these ids those that, if they are of Binaries, are not the content of a document kept from the caller."""
-    if type_ != BINARY or not await may_be_narrowed(ctx, BINARY):
-        return {*ids}
-    wanted = sorted({*ids})
-    places = [place for each in wanted for place in (f"{BINARY}/{each}", f"{ctx.base_url}/{BINARY}/{each}")]
-    named = {f"search.{CONTENT}": {"$in": places}, "deleted": None}
-    documents = await ctx.store.find_stored(DOCUMENT, named, MOST_DOCUMENTS)
-    held = await left(ctx, [(each, each) for each in documents], "r")
-    gone: set[str | None] = set()
-    for document, yes in zip(documents, held, strict=True):
-        if not yes:
-            entry = ctx.indexer.entry(json.resource(document.body))
-            gone.update(_binary(ctx, value) for value in entry.search.get(CONTENT, ()))
-    return {*wanted} - gone
+    wanted = {*ids}
+    if type_ != BINARY or not wanted or not await may_be_narrowed(ctx, BINARY):
+        return wanted
+    hidden = await _hidden(ctx, await holding(ctx, wanted))
+    return {each for each in wanted if f"{BINARY}/{each}" not in hidden}
 
 
 async def left(ctx: Context, versions: Sequence[tuple[Stored, Stored]], permission: str) -> list[bool]:
@@ -257,8 +253,7 @@ async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, per
 
 async def _context_left(ctx: Context, binary: Stored) -> bool:
     """Whether the document is left that a Binary is to be seen with: https://hl7.org/fhir/R4/binary.html#security"""
-    ids = [each.partition("/")[2] for each in binary.compartments if each.startswith(f"{DOCUMENT}/")]
-    documents = await ctx.store.read_stored(DOCUMENT, ids) if ids else []
+    documents = (await securing(ctx, [binary])).values()
     return all(await left(ctx, [(each, each) for each in documents], "r"))
 
 

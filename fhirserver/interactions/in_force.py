@@ -23,7 +23,7 @@ from fhirserver.fhir.references import linked, rewrite
 from fhirserver.search.filters import criterion_filter
 from fhirserver.store import emergencies
 from fhirserver.store.hops import matching_ids, together, values_of
-from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES
+from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES, HOT_HISTORY, history_of
 from fhirserver.store.versions import BODY, Change, Stored, stored
 from fhirserver.store.watching import Listener, Told
 
@@ -215,7 +215,11 @@ async def any_labelled(ctx: Context, type_: str) -> bool:
     if found is None:
         epoch = labels.epoch
         either_ = {"$or": [criterion_filter(labelled(type_, FORMS), ctx.now()), LABELLED_ONCE]}
-        found = await ctx.store.outside()[type_].find_one(either_, {"_id": 1}, comment=KEPT) is not None
+        store = ctx.store.outside()
+        found = await store[type_].find_one(either_, {"_id": 1}, comment=KEPT) is not None
+        if not found and type_ in HOT_HISTORY:  # what the content of a document was last said to be
+            marked = {"labels": {"$in": [*FORMS]}}
+            found = await store[history_of(type_)].find_one(marked, {"_id": 1}, comment=KEPT) is not None
         if found:
             labels.add(type_)
         else:

@@ -12,8 +12,6 @@ from fhirserver.interactions.sight import current, current_all, seen
 from fhirserver.interactions.unmade import absent
 from fhirserver.store.versions import Stored
 
-DOCUMENTS = 100  # that a Binary is the content of, as far as they are told of its being read
-
 
 async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
     """200, 304 when the client has it already, 404 or 410."""
@@ -23,7 +21,6 @@ async def read(ctx: Context, request: Request, type_: str, id_: str) -> Answer:
         raise await absent(ctx, type_, id_, f"{type_}/{id_}")
     if found.deleted:
         raise gone(found.reference)
-    await _told(ctx, found)
     return Answer(status=304 if _fresh(found, request) else 200, body=found.body, stored=found)
 
 
@@ -38,17 +35,7 @@ async def vread(ctx: Context, request: Request, type_: str, id_: str, version: s
     ctx.touched(found.reference, found.compartments)
     if found.deleted:
         raise gone(found.reference)
-    await _told(ctx, found)
     return Answer(status=304 if _fresh(found, request) else 200, body=found.body, stored=found)
-
-
-async def _told(ctx: Context, found: Stored) -> None:
-    """The content of a document is read as a Binary, which says by itself of nobody whose it is."""
-    if found.type != "Binary" or ctx.trail is None:
-        return
-    named = {"search.location": {"$in": [found.reference, f"{ctx.base_url}/{found.reference}"]}, "deleted": None}
-    for document in await ctx.store.find_stored("DocumentReference", named, DOCUMENTS):
-        ctx.touched(found.reference, [each for each in document.compartments if each.startswith("Patient/")])
 
 
 def _fresh(found: Stored, request: Request) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from fhirserver.access.audit_queries import patients_named
 from fhirserver.access.policy import authorize, restrict
 from fhirserver.context import Context
 from fhirserver.fhir import json
@@ -229,7 +230,11 @@ async def _found(ctx: Context, first: Query, queries: Sequence[Query], page: Pag
     """`page` is one that was walked to, and is of no use to who counts."""
     plans = [plan(query, ctx.registry, ctx.now()) for query in queries]
     if first.summary == "count" or first.count == 0:
-        return Result([], [("self", None)], await _total(ctx, first, plans))
+        counted = await _total(ctx, first, plans)
+        if counted.number:  # whose data it is, nothing else tells
+            for patient in patients_named(queries):
+                ctx.touched(patient, (patient,))
+        return Result([], [("self", None)], counted)
     page = page or await page_of(ctx, first, plans)
     included = await _included(ctx, first, page.rows)
     entries = _entries(ctx, first, page.rows, "match")
@@ -339,7 +344,8 @@ def _entries(ctx: Context, query: Query, rows: Sequence[Row], mode: str) -> list
         return []
     if ctx.trail is not None:
         for type_, document in rows:
-            ctx.touched(f"{type_}/{document['_id']}", document.get("compartments", ()))
+            reference = f"{type_.partition('#')[0]}/{document['_id']}"
+            ctx.touched(reference, document.get("compartments", ()))
     part = Part(query.summary, frozenset(query.elements))
     if part.whole and query.contained == "false" and not query.scored:
         found = [(type_, document["_id"], unpack(document["body"])) for type_, document in rows]

@@ -265,8 +265,11 @@ class _Attempt:
         except Unfit as unfit:
             places = [f"{step.place}.resource" for step, change in planned if change.resource.get("id") == unfit.id]
             raise (unfit.under(places[0]) if places else unfit) from unfit
-        for version in (*versions, *(step.found for step in steps if step.found)):
-            self.ctx.touched(version.reference, version.compartments)
+        for (_, change), version in zip(planned, versions, strict=True):
+            self.ctx.touched(version.reference, change.places)
+        for step in steps:
+            if step.found:
+                self.ctx.touched(step.found.reference, step.found.compartments)
         answers = {step.index: _existing_answer(step) for step in steps}
         for (step, change), version in zip(planned, versions, strict=True):
             status = 204 if change.body is None else 200 if step.current and not step.current.deleted else 201

@@ -258,7 +258,7 @@ async def _save(ctx: Context, made: Callable[[Context], Change], status: int, pe
             (stored,) = await write_all(ctx, [change])
         else:
             stored = await ctx.store.write(change)
-        ctx.touched(stored.reference, stored.compartments)
+        ctx.touched(stored.reference, change.places)
     warnings = unclear(ctx, change.resource) if change.body is not None else ()
     return Answer(status=status, body=change.body or b"", stored=stored, wrote=True, warnings=warnings)
 

@@ -19,6 +19,7 @@ from fhirserver.access.policy import authorize_sending
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import Issue, Outcome, in_query, invalid
 from fhirserver.fhir.places import placed
+from fhirserver.interactions.contents import told_of_contents
 from fhirserver.interactions.exchange import Answer, Pairs, Request
 from fhirserver.interactions.route import perform
 from fhirserver.rest.auth import known
@@ -156,7 +157,10 @@ async def _answer(
     async def run() -> Answer:
         if emergency is not None:
             await break_glass(ctx, asked, emergency)
-        return await perform(ctx, asked, returned == "representation")
+        try:
+            return await perform(ctx, asked, returned == "representation")
+        finally:
+            await told_of_contents(ctx)
 
     if ctx.trail is None:
         answer = await run()

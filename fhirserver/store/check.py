@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from fhirserver.store.resources import Store
-from fhirserver.store.schema import CURRENT, HISTORY, HOT, differs, history_of
+from fhirserver.store.schema import differs, indexes_of
 
 
 async def findings(store: Store) -> AsyncIterator[tuple[bool, str]]:
@@ -15,7 +15,7 @@ async def findings(store: Store) -> AsyncIterator[tuple[bool, str]]:
     types = await store.types()
     total = 0
     for type_ in types:
-        for name, wanted in ((type_, CURRENT + HOT.get(type_, ())), (history_of(type_), HISTORY)):
+        for name, wanted in indexes_of(type_).items():
             present = await store[name].index_information()
             for index in wanted:
                 total += 1

@@ -21,7 +21,7 @@ from fhirserver.store.places import COPIES, NO_SPAN, Bounds, Place, Span, collec
 from fhirserver.store.resources import Store
 from fhirserver.store.schema import history_of
 from fhirserver.store.union import union
-from fhirserver.store.versions import BODY, Document, Stored, stored
+from fhirserver.store.versions import BODY, ENDED, Document, Stored, stored
 
 
 async def history(
@@ -129,6 +129,18 @@ async def history_of_one(
         return found
     at = next((place for place, version in enumerate(found) if version.updated <= span.low), limit)
     return found[: at + 1]  # what was current when it began, and nothing before
+
+
+async def ended(
+    store: Store, type_: str, references: Sequence[str] | None, limit: int
+) -> list[tuple[Stored, list[str]]]:
+    """At most `limit` earlier versions that were the last to say any of these, or anything at all: with all of that."""
+    filter_: Document = {ENDED: {"$gte": ""} if references is None else {"$in": [*references]}}
+    with Budget(store):
+        cursor = store[history_of(type_)].find(filter_, BODY | {ENDED: 1}, limit=limit, session=store.session)
+        found = await cursor.to_list()
+    named = [each | {"_id": each["_id"]["id"], "version": each["_id"]["version"]} for each in found]
+    return [(stored(type_, each), each[ENDED]) for each in named]
 
 
 def _within(span: Span, time: datetime) -> bool:

@@ -266,7 +266,10 @@ class Store:
         document = encoded(current_document(change, written, mirror=self.mirror))
         if previous is not None:  # where it is already, a crash left it, and it is the same
             past = past_document(previous)
-            await self._commit(history_of(change.type), Write(past["_id"], encoded(past)))
+            if change.marks:
+                await self._bulk(history_of(change.type), [_past(past, change.marks)])
+            else:
+                await self._commit(history_of(change.type), Write(past["_id"], encoded(past)))
         try:
             if not await self._commit(change.type, Write(change.id, document, previous and previous.version)):
                 raise Conflict
@@ -300,10 +303,9 @@ class Store:
         return versions
 
     async def _write_versions(self, type_: str, pairs: list[tuple[Change, Document]]) -> None:
-        past = [past_document(change.previous) for change, _ in pairs if change.previous]
+        past = [_past(past_document(change.previous), change.marks) for change, _ in pairs if change.previous]
         if past:
-            replaced = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in past]
-            await self._bulk(history_of(type_), replaced)
+            await self._bulk(history_of(type_), past)
         await self._write_current(type_, pairs, len(past))
 
     async def _write_current(self, type_: str, pairs: list[tuple[Change, Document]], replacing: int) -> None:
@@ -370,3 +372,11 @@ class Store:
         await self[CLAIMS].update_one(
             {"_id": key}, {"$set": {"at": now()}, "$inc": {"count": 1}}, upsert=True, session=self.session
         )
+
+
+def _past(document: Document, marks: Document) -> UpdateOne:
+    """A copy that is there already is the same; a mark stays, whoever loses the race to replace that version."""
+    copy_ = {key: value for key, value in document.items() if key != "_id"}
+    return UpdateOne(
+        {"_id": document["_id"]}, {"$setOnInsert": copy_} | ({"$set": marks} if marks else {}), upsert=True
+    )

@@ -81,6 +81,13 @@ HOT: dict[str, tuple[IndexModel, ...]] = {
 }
 
 
+# Of earlier versions: what they were the last to say (`store.versions`), and those of them that are labelled.
+MARKED = tuple(
+    IndexModel([(key, ASCENDING)], name=key, sparse=True, storageEngine=COMPRESSED) for key in ("ended", "labels")
+)
+HOT_HISTORY: dict[str, tuple[IndexModel, ...]] = {"DocumentReference": MARKED}
+
+
 @cache
 def hot_keys(type_: str) -> tuple[tuple[str, ...], ...]:
     """The fields of each compound index of a type, in their order."""
@@ -119,8 +126,12 @@ async def ensure(database: AsyncDatabase[dict[str, Any]], type_: str) -> None:
     """
     # an index that a crash takes with it is made again at the next start, so nobody waits for the journal here
     database = database.with_options(write_concern=WriteConcern(w=1))
-    indexes = {type_: CURRENT + HOT.get(type_, ()), history_of(type_): HISTORY}
-    await asyncio.gather(*(_create(database, name, models) for name, models in indexes.items()))
+    await asyncio.gather(*(_create(database, name, models) for name, models in indexes_of(type_).items()))
+
+
+def indexes_of(type_: str) -> dict[str, tuple[IndexModel, ...]]:
+    """The indexes of a resource type, by collection."""
+    return {type_: CURRENT + HOT.get(type_, ()), history_of(type_): HISTORY + HOT_HISTORY.get(type_, ())}
 
 
 async def _create(database: AsyncDatabase[dict[str, Any]], name: str, indexes: tuple[IndexModel, ...]) -> None:

@@ -14,6 +14,7 @@ Document = dict[str, Any]
 
 BODY = {"version": 1, "updated": 1, "deleted": 1, "body": 1, "compartments": 1, "belonged": 1}
 LABELS = "_security"  # the search parameter
+ENDED = "ended"
 
 
 class Conflict(Exception):
@@ -59,6 +60,8 @@ class Change(NamedTuple):
     Of a deletion, `compartments` are those that the resource was in, and `search` has its security labels alone.
 
     `generation` is the one of the search parameters of which `search` and `sort` are.
+
+    `ended` is what the version that is replaced was the last one to say, by references, with its security `labels`.
     """
 
     type: str
@@ -72,6 +75,18 @@ class Change(NamedTuple):
     compartments: list[str]
     previous: Stored | None = None
     generation: int = 0
+    ended: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> list[str]:
+        """The compartments that it is in, and those that it was in before."""
+        return [*dict.fromkeys([*self.compartments, *(self.previous.compartments if self.previous else ())])]
+
+    @property
+    def marks(self) -> Document:
+        """What the history says of the version that is replaced, beside it."""
+        return {ENDED: [*self.ended]} | ({"labels": [*self.labels]} if self.labels else {}) if self.ended else {}
 
     @property
     def stored(self) -> Stored:

@@ -71,7 +71,12 @@ def world(serve: Serve, apps: Apps) -> World:
         "status": "current",
         "subject": {"reference": "Patient/p"},
     }
-    system.put("DocumentReference/d", letter | {"content": [{"attachment": {"url": "Binary/b"}}]})
+    for url in ("Binary/replaced", "Binary/b/_history/1"):
+        system.put("DocumentReference/d", letter | {"content": [{"attachment": {"url": url}}]})
+    for name in ("replaced", "secured", "nobodys"):
+        secured = {"securityContext": {"reference": "DocumentReference/d"}} if name == "secured" else {}
+        text = {"resourceType": "Binary", "id": name, "contentType": "text/plain", "data": "aGk="}
+        system.put(f"Binary/{name}", text | secured)
     user = inside(served, account)
     return World(served, system, apps(served, "user/*.cruds", user=user), user)
 
@@ -147,6 +152,23 @@ REQUESTS: list[tuple[str, str, Any, str, str, list[list[str]]]] = [
     ("GET", "Observation/o", None, "read", "0", [["Observation/o", "Patient/p"]]),
     ("GET", "Binary/b", None, "read", "0", [["Binary/b", "Patient/p"]]),
     ("GET", "Binary/b/_history/1", None, "vread", "0", [["Binary/b", "Patient/p"]]),
+    ("GET", "Patient?_id=p,nobody", None, "search-type", "0", [[], ["Patient/p"]]),
+    ("GET", "Observation?patient=p,nobody&_count=1", None, "search-type", "0", [[], ["Patient/p"]]),
+    ("GET", "Observation?_filter=patient re Patient/p&_id=o", None, "search-type", "0", [[], ["Patient/p"]]),
+    ("GET", "Observation?_id=o&code=8867-4,x&_sort=date,code", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "Patient/p/Observation?code=8867-4,x", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "Observation?patient=p&_summary=count", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "Observation?subject=Patient/p&_count=0", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "Patient/p/Observation?_summary=count", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "Patient?_id=p&_summary=count", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "Observation?patient=nobody&_summary=count", None, "search-type", "0", [[]]),
+    ("GET", "?_type=Observation,Condition&patient=p&_summary=count", None, "search-system", "0", [["Patient/p"]]),
+    ("GET", "Binary?_id=b", None, "search-type", "0", [["Patient/p"]]),
+    ("GET", "?_type=Binary&_id=b,nobody", None, "search-system", "0", [[], ["Patient/p"]]),
+    ("GET", "Binary/b/_history", None, "history-instance", "0", [["Binary/b", "Patient/p"]]),
+    ("GET", "Binary/replaced", None, "read", "0", [["Binary/replaced", "Patient/p"]]),
+    ("GET", "Binary/secured", None, "read", "0", [["Binary/secured", "Patient/p"]]),
+    ("GET", "Binary/nobodys", None, "read", "0", [["Binary/nobodys"]]),
     ("HEAD", "Observation/o", None, "read", "0", [["Observation/o", "Patient/p"]]),
     ("POST", "", FOUND, "transaction", "0", [["Observation/o", "Patient/p"]]),
     ("GET", "Observation/o/$validate", None, "operation", "0", [["Observation/o", "Patient/p"]]),
@@ -187,6 +209,44 @@ def test_what_is_not_sent_again_or_was_there_already_is_told(
     body = {} if method == "GET" else {"json": pulse("p")}
     world.doctor.request(method, path, headers={"X-Request-Id": name, **headers}, **body)
     assert [about(each) for each in told(world, name)] == [["Observation/o", "Patient/p"]]
+
+
+MOVES = {
+    "an update": ("PUT", "Observation/moving", pulse("q", id="moving")),
+    "a conditional update": ("PUT", "Observation?_id=moving", pulse("q")),
+    "a transaction": (
+        "POST",
+        "",
+        {
+            "resourceType": "Bundle",
+            "type": "transaction",
+            "entry": [{"request": {"method": "PUT", "url": "Observation/moving"}, "resource": pulse("q", id="moving")}],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("how", MOVES)
+def test_what_is_moved_out_of_a_record_is_told_in_it(world: World, how: str) -> None:
+    method, path, body = MOVES[how]
+    world.system.put("Observation/moving", pulse("p", id="moving"))
+    name = f"moved-by-{how.replace(' ', '-')}"
+    assert world.system.request(method, path, json=body, headers={"X-Request-Id": name}).status_code == 200
+    told_ = sorted(about(each) for each in told(world, name))
+    assert told_ == [["Observation/moving", "Patient/p"], ["Observation/moving", "Patient/q"]]
+
+
+def test_what_is_contained_is_told_by_what_contains_it(world: World) -> None:
+    inside = {"resourceType": "Medication", "id": "m", "code": {"text": "aspirin"}}
+    order = {"resourceType": "MedicationRequest", "id": "order", "status": "active", "intent": "order"}
+    order |= {"medicationReference": {"reference": "#m"}, "contained": [inside]}
+    world.system.put("MedicationRequest/order", order | {"subject": {"reference": "Patient/p"}})
+    url = "Medication?_contained=true&_containedType=contained&code:text=aspirin"
+    entry = {"request": {"method": "GET", "url": url}}
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+    answer = world.system.request("POST", "", json=batch, headers={"X-Request-Id": "contained-"})
+    assert len(answer.json()["entry"][0]["resource"]["entry"]) == 1
+    assert ["MedicationRequest/order", "Patient/p"] in [about(each) for each in told(world, "contained-")]
 
 
 def test_an_app_is_told_by_its_name_whatever_that_is(world: World, apps: Apps) -> None:

@@ -263,6 +263,81 @@ def test_the_content_of_a_document_is_hidden_with_it(house: House) -> None:
     assert own.get("Binary/papers").status_code == 200
 
 
+def papers(name: str, url: str, **more: Any) -> Json:
+    return document(name, "folder", "x", "HIV") | {"content": [{"attachment": {"url": url}}]} | more
+
+
+def binary(name: str, **more: Any) -> Json:
+    return resource(f"Binary/{name}", contentType="text/plain", data="aGk=", **more)
+
+
+def test_the_content_of_a_document_stays_hidden_whatever_becomes_of_the_document(house: House) -> None:
+    """Named with its version, or no more: its last version that has it says whether it is seen."""
+    base = house.doctor.base_url
+    names = ("version", "absolute", "gone", "secures", "before", "unmarked", "public", "again", "moved")
+    patient(
+        house,
+        "folder",
+        *(binary(each) for each in names if each != "secures"),
+        papers("version", "Binary/version/_history/1", type=HIV),
+        papers("absolute", f"{base}/Binary/absolute/_history/1", type=HIV),
+        papers("gone", "Binary/gone", type=HIV),
+        papers("secures", "https://elsewhere.example/1", type=HIV),
+        binary("secures", securityContext=to("DocumentReference/secures")),
+        papers("before", "Binary/before", type=HIV),
+        papers("unmarked", "Binary/unmarked", **labelled("V")),
+        papers("public", "Binary/public"),
+        papers("again", "Binary/again", type=HIV),
+        papers("moved", "Binary/moved", type=HIV),
+        consent("folder", "folder", deny(code=(LOINC, "75622-1"))),
+    )
+    for each in ("gone", "secures", "public"):
+        assert house.open.delete(f"DocumentReference/{each}").status_code == 204
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [
+            {
+                "request": {"method": "PUT", "url": f"DocumentReference/{each['id']}"},
+                "resource": each,
+            }
+            for each in (
+                papers("before", "https://elsewhere.example/1", type=HIV),
+                papers("unmarked", "https://elsewhere.example/1"),  # and it is labelled no more
+            )
+        ],
+    }
+    assert house.open.request("POST", "", json=bundle).status_code == 200
+    for url in ("https://elsewhere.example/1", "Binary/again"):  # the last time it is for all to see
+        put(house.open, papers("again", url))
+    put(house.open, papers("moved", "https://elsewhere.example/1", type=HIV))
+    own = house.someone("folder-own", roles=["patient"], patient="folder")
+    shown = {"public", "again"}
+    for app in (house.doctor, house.service):
+        for each in names:
+            for path in (f"Binary/{each}", f"Binary/{each}/_history/1"):
+                assert app.get(path).status_code == (200 if each in shown else 404), path
+        found = f"Binary?_id={','.join(names)}&_count=100"
+        assert {*app.ids(found)} == shown
+        listed = app.bundle("Binary/_history?_count=500")["entry"]
+        assert {each["resource"]["id"] for each in listed}.intersection(names) == shown
+    for each in ("version", "absolute"):
+        assert own.get(f"Binary/{each}").status_code == 200, each
+
+
+def test_a_label_that_a_document_had_counts_where_nothing_else_is_labelled(serve: Serve, apps: Apps) -> None:
+    running = serve()
+    put(running.client, resource("Patient/folder"))
+    put(running.client, binary("unmarked"))
+    put(running.client, papers("unmarked", "Binary/unmarked", **labelled("V")))
+    put(running.client, papers("unmarked", "https://elsewhere.example/1"))
+    served = serve(open=False, database=running.settings.database)
+    service = apps(served, "system/*.cruds", client="service")
+    assert service.get("Binary/unmarked").status_code == 404
+    assert service.ids("Binary?_id=unmarked") == []
+    assert service.get("DocumentReference/unmarked").status_code == 200
+
+
 def test_what_is_hidden_shows_nothing_of_what_it_refers_to(house: House) -> None:
     seen, hidden = pulse("a", "refers", 60, performer=[to("Practitioner/doctor")]), pulse("b", "refers", 61, code=HIV)
     hidden |= {"performer": [to("Practitioner/nurse")]}

@@ -13,7 +13,16 @@ HOUSE = Path(__file__).parent.parent.parent / "fhirserver"
 ROOMS = ("interactions", "operations", "access", "rest")
 METHODS = {"read", "read_many", "read_stored", "vread", "find", "find_stored", "aggregate", "count"}  # of a Store
 FUNCTIONS = {
-    *("estimate", "history_of_one", "matching_definitions", "matching_ids", "newest_of_one", "numbers_of", "record"),
+    *(
+        "ended",
+        "estimate",
+        "history_of_one",
+        "matching_definitions",
+        "matching_ids",
+        "newest_of_one",
+        "numbers_of",
+        "record",
+    ),
     *("records", "referred", "referred_ids", "referred_urls", "values_of", "versions"),
 }
 
@@ -29,7 +38,8 @@ KNOWN = {
     "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
     "interactions/choosing.py": ({"missing"}, "administrators ask whether what they link an account to is there"),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
-    "interactions/consenting.py": ({"_kept_documents", "_withheld", "contents_left", "_context_left"}, LAW),
+    "interactions/consenting.py": ({"_kept_documents", "_withheld"}, LAW),
+    "interactions/contents.py": ({"holding", "ended_by_now", "securing", "_records_with"}, LAW),
     "interactions/histories.py": ({"_of_instance", "_of_one", "_of_types", "ask"}, JUDGED),
     "interactions/in_force.py": ({"_memberships"}, LAW),
     "interactions/integrity.py": ({"check_references", "check_unreferenced"}, JUDGED),
@@ -37,7 +47,6 @@ KNOWN = {
     "interactions/lists.py": ({"listed"}, RESTRICTED),
     "interactions/hierarchies.py": ({"_below", "_above"}, RESTRICTED),
     "interactions/load.py": ({"_write_batch", "_one_by_one"}, OPERATOR),
-    "interactions/read.py": ({"_told"}, "it tells the ledger whose a Binary is, and nobody else"),
     "interactions/referred.py": ({"named_by", "_values", "_withheld"}, LAW),
     "interactions/profiles.py": ({"_active"}, KNOWLEDGE),
     "interactions/reindex.py": ({"again"}, OPERATOR),
