@@ -25,10 +25,12 @@ Json = Mapping[str, Any]
 
 SCOPES = "http://terminology.hl7.org/CodeSystem/consentscope"
 ACTIONS = "http://terminology.hl7.org/CodeSystem/consentaction"
-ACT_CODES = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 TYPES = "http://hl7.org/fhir/resource-types"
 CLIENT = "urn:healthmate:client"  # the system of an app's or a service's client_id
 PRIVACY = "patient-privacy"
+PROVISION = "provision"
+DENYING, PERMITTING = ("OPTOUT", "EMRGONLY"), ("OPTIN", "IMPLIED", "NOCONSENT")  # how codes of policies begin
+LIMITING = frozenset({"action", "actor", "class", "code", "data", "dataPeriod", "purpose", "securityLabel"})
 MODIFIER, MODIFIED = "modifierExtension", "what it changes is not known here"
 OTHER_SCOPES = ("adr", "research", "treatment")
 ALLOWS = {"access": "rs", "use": "rs", "disclose": "rs", "collect": "c", "correct": "ud"}  # of cruds
@@ -127,16 +129,16 @@ def read(consent: Json, base_url: str) -> Reading:
     record = local(consent.get("patient"), base_url)
     if record is None or not record.startswith("Patient/"):
         return Reading(None, None, (), "patient: it does not say, by a reference, of which patient here it is")
-    reader = _Reader(base_url)
-    denies = _denies(consent)
+    reader, privacy = _Reader(base_url), _of_privacy(consent)
+    denies = reader.policy(consent) and privacy  # who is opted out of research is not opted out of treatment
     provision = consent.get("provision")
     if provision is not None and (large := too_large(provision)) is not None:
         return Reading(record, Rule(True), (("Consent.provision", f"{large}; all of the record is kept back"),))
-    rule = Rule(denies) if provision is None else reader.rule(provision, denies, "Consent.provision", root=True)
+    rule = Rule(denies) if provision is None else reader.top(provision, denies)
     if MODIFIER in consent:
         reader.note(f"Consent.{MODIFIER}", MODIFIED)
         rule = rule._replace(clear=False)
-    if not _of_privacy(consent) and not any(_about_data(each) for each in rule.walk()):
+    if not privacy and not any(_about_data(each) for each in rule.walk()):
         return Reading(record, None, (), "scope: it is not about privacy, and names no data and nothing done with data")
     return Reading(record, rule, tuple(reader.unclear))
 
@@ -164,12 +166,6 @@ def local(reference: Any, base_url: str) -> str | None:
     return f"{literal.type}/{literal.id}" if literal is not None and literal.base is None else None
 
 
-def _denies(consent: Json) -> bool:
-    """Of the policy: https://hl7.org/fhir/R4/valueset-consent-policy.html"""
-    codings = consent.get("policyRule", {}).get("coding", ())
-    return any(each.get("system") == ACT_CODES and each.get("code", "").startswith("OPTOUT") for each in codings)
-
-
 def _of_privacy(consent: Json) -> bool:
     """A scope that nobody knows may well be about privacy."""
     codes = {each.get("code") for each in consent.get("scope", {}).get("coding", ()) if each.get("system") == SCOPES}
@@ -189,17 +185,48 @@ class _Reader:
         self.unclear: list[tuple[str, str]] = []
 
     def note(self, path: str, said: str) -> None:
-        self.unclear.append((path, said))
+        """What cannot be told."""
+        self.unclear.append((path, f"{said}; where that denies, it holds for all; where it permits, for nothing"))
 
-    def rule(self, provision: Json, denies: bool, path: str, *, root: bool = False) -> Rule:
-        """`denies` is what it does where it does not say: what the policy does, or the provision around it."""
-        named = provision.get("type")
-        if named is None and not root:
+    def policy(self, consent: Json) -> bool:
+        """Whether it denies what no provision is about, whosever word for that it has.
+
+        https://terminology.hl7.org/ValueSet-v3-ActConsentDirective.html
+        """
+        codes = [each.get("code", "").upper() for each in consent.get("policyRule", {}).get("coding", ())]
+        if any(code.startswith(DENYING) for code in codes):
+            return True
+        if not any(code.startswith(PERMITTING) for code in codes):
+            said = f"no code in it says what it does ({', '.join((*DENYING, *PERMITTING))}), so it denies nothing"
+            where = "policyRule" if "policyRule" in consent else "policy"
+            self.unclear.append((f"Consent.{where}", f"{said} but what the provision denies"))
+        return False
+
+    def top(self, provision: Json, denies: bool) -> Rule:
+        """The provision of a Consent: an exception to its policy, or what that holds for. `denies`: the policy does."""
+        path, limited = f"Consent.{PROVISION}", not LIMITING.isdisjoint(provision)
+        if "type" not in provision and limited:
+            does = "permits" if denies else "denies"
+            said = "it says neither permit nor deny, so it is an exception to the policy"
+            self.unclear.append((f"{path}.type", f"{said}: it {does} what it names"))
+        found = self.rule(provision, denies is not limited, path)
+        if not denies or (found.denies and not limited):
+            return found
+        return Rule(True, period=found.period, parts=(found,))
+
+    def exception(self, provision: Json, denies: bool, path: str) -> Rule:
+        """A provision in another one, that `denies` or permits."""
+        if "type" not in provision:
             self.note(f"{path}.type", "it says neither permit nor deny, so it changes nothing")
+        return self.rule(provision, denies, path)
+
+    def rule(self, provision: Json, denies: bool, path: str) -> Rule:
+        """`denies` is what it does where it does not say."""
+        named = provision.get("type")
         denies = denies if named is None else named == "deny"
         if modified := MODIFIER in provision:
             self.note(f"{path}.{MODIFIER}", MODIFIED)
-        parts = provision.get("provision", ())
+        parts = provision.get(PROVISION, ())
         return Rule(
             denies,
             self._some(provision, "actor", path, self._actor),
@@ -211,7 +238,7 @@ class _Reader:
             self._some(provision, "securityLabel", path, _label),
             self._period(provision.get("dataPeriod"), f"{path}.dataPeriod"),
             self._some(provision, "data", path, self._data),
-            tuple(self.rule(each, denies, f"{path}.provision[{at}]") for at, each in enumerate(parts)),
+            tuple(self.exception(each, denies, f"{path}.{PROVISION}[{at}]") for at, each in enumerate(parts)),
             not modified,
         )
 

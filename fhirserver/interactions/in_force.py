@@ -115,8 +115,7 @@ def unclear(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ...]:
     found = read(resource, ctx.base_url)
     if found.idle is not None:
         return (Issue("warning", "not-supported", f"this Consent keeps nothing back: {found.idle}", CONSENT),)
-    said = "where that denies, it holds for all; where it permits, for nothing"
-    return tuple(Issue("warning", "not-supported", f"{why}; {said}", path) for path, why in found.unclear)
+    return tuple(Issue("warning", "not-supported", said, path) for path, said in found.unclear)
 
 
 def unclear_once_done(ctx: Context, resource: dict[str, Any]) -> tuple[Issue, ...]:

@@ -61,9 +61,16 @@ def sees(consents: Sequence[Json], resource: Json, patient: str, who: Who, now: 
 
 
 def _root(consent: Json) -> Json:
+    """The provision at the top as an exception to the policy; one that names nothing but a period is the policy."""
     codes = [each["code"] for each in consent.get("policyRule", {}).get("coding", ())]
-    policy = "deny" if any(code.startswith("OPTOUT") for code in codes) else "permit"
-    return {"type": policy} | consent.get("provision", {})
+    out = any(code.upper().startswith(("OPTOUT", "EMRGONLY")) for code in codes)
+    provision = consent.get("provision", {})
+    names = provision.keys() - {"type", "period", "provision"}
+    other = "permit" if out else "deny"
+    root = {"type": other if names else "deny" if out else "permit"} | provision
+    if not out or (root["type"] == "deny" and not names):
+        return root
+    return {"type": "deny", "provision": [root]} | {key: provision[key] for key in ("period",) if key in provision}
 
 
 def _level(resource: Json) -> int:

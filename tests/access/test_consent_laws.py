@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from consent_house import CALLERS, DAY, HIV, METHADONE, NAIVE, NOW, PROFILE, PULSE, House, found, gallery, housed
-from consent_rules import SNOMED, consent, said
+from consent_rules import ACT_CODE, SNOMED, concept, consent, said
 from hypothesis import given
 from hypothesis import strategies as st
 from naive_consents import sees
@@ -61,8 +61,15 @@ def _about(value: Any, patient: str) -> Any:
 
 
 def consents(random: Random, patient: str) -> list[Json]:
-    number = random.choice((1, 1, 2, 3))
-    return [consent(f"{patient}-{at}", patient, provision(random, patient)) for at in range(number)]
+    """Some are opted out, and some do not say at the top what they do."""
+    found = []
+    for at in range(random.choice((1, 1, 2, 3))):
+        top = provision(random, patient)
+        if len(top) > 1 and random.random() < 0.25:
+            del top["type"]
+        policy = "OPTOUT" if random.random() < 0.25 else "OPTIN"
+        found.append(consent(f"{patient}-{at}", patient, top, policyRule=concept(ACT_CODE, policy)))
+    return found
 
 
 def denying(random: Random, some: list[Json], patient: str) -> list[Json]:

@@ -6,9 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from consent_rules import ACT_CODE, CONFIDENTIALITY, LOINC, coding, concept, consent, deny, permit
+from consent_rules import ACT_CODE, CONFIDENTIALITY, LOINC, coding, concept, consent, deny, permit, said
+from official import EXAMPLES, beside, examples
 from record import code, document, pulse, put, resource, to
 from seam import person
+
+from fhirserver.fhir import json
 
 if TYPE_CHECKING:
     from conftest import Fhir, Serve, Served
@@ -413,10 +416,15 @@ def test_labels_may_be_ignored_and_consents_still_name_them(serve: Serve, house:
             {},
             ["Consent.provision.actor[0].modifierExtension", "Consent.provision.data[0].modifierExtension"],
         ),
+        (said(None, actor="Practitioner/doctor"), {}, ["Consent.provision.type"]),
+        (deny(), {"policyRule": {"text": "opt-out"}}, ["Consent.policyRule"]),
         (deny(), {"status": "draft"}, ["Consent"]),
         (deny(), {"scope": concept("http://terminology.hl7.org/CodeSystem/consentscope", "research")}, ["Consent"]),
     ],
-    ids=["clear", "somebody by name", "a text and no purpose", "changed by what is not known", "a draft", "research"],
+    ids=[
+        *("clear", "somebody by name", "a text and no purpose", "changed by what is not known"),
+        *("an exception that does not say so", "a policy in words", "a draft", "research"),
+    ],
 )
 def test_who_writes_a_consent_is_told_what_of_it_cannot_be_kept(
     house: House, provision: Json, more: Json, places: list[str]
@@ -462,6 +470,38 @@ def test_a_permit_to_somebody_changed_by_what_is_not_known_opens_nothing(house: 
         put(house.open, consent("opening", "modified", provision))
         settled(house, "modified")
         assert house.doctor.get("Observation/opened").status_code == status
+
+
+@beside(EXAMPLES)
+@pytest.mark.parametrize(
+    ("name", "permitted", "others"),
+    [
+        ("Out", 200, 404),  # all but the hospital
+        ("grantor", 200, 404),  # for whom it is meant to be open
+        ("notAuthor", 404, 200),  # only the hospital
+        ("notOrg", 404, 200),
+        ("Emergency", 404, 404),  # the hospital in emergencies only
+        ("basic", 200, 200),  # it is over
+        ("pkb", 200, 404),
+    ],
+)
+def test_the_examples_of_r4_are_read_as_exceptions_to_their_policy(
+    house: House, name: str, permitted: int, others: int
+) -> None:
+    """Not as they were written, which differs from one to the other, but as the specification has it."""
+    example = json.decode(examples()[f"Consent-consent-example-{name}"])
+    record = f"example-{name.lower()}"
+    f001 = resource("Organization/f001", name="Good Health")
+    role = resource(
+        "PractitionerRole/f001", practitioner=to("Practitioner/nurse"), organization=to("Organization/f001")
+    )
+    patient(house, record, f001, role, pulse(f"of-{record}", record, 60))
+    example = {key: example[key] for key in ("resourceType", "status", "scope", "category", "policyRule", "provision")}
+    put(house.open, example | {"id": record, "patient": to(f"Patient/{record}")})
+    settled(house, record)
+    nurse = house.someone(f"nurse-{record}", roles=["practitioner"], fhir_user="Practitioner/nurse")
+    assert nurse.get(f"Observation/of-{record}").status_code == permitted
+    assert house.service.get(f"Observation/of-{record}").status_code == others
 
 
 ASKING = {"Prefer": "return=OperationOutcome"}

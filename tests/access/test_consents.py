@@ -62,6 +62,7 @@ def more(letters: str, *who: str) -> dict[str, str]:
     return {each: "".join(one for one in ALL if one in CALLERS[each] or one in letters) for each in who}
 
 
+OUT = {"policyRule": concept(ACT_CODE, "OPTOUT")}
 RULES: tuple[Case, ...] = (
     Case("none", [], {}),
     Case("deny all", [deny()], all_but(ALL)),
@@ -74,6 +75,26 @@ RULES: tuple[Case, ...] = (
         all_but(ALL, "nurse"),
         {"policyRule": concept(ACT_CODE, "OPTOUTE")},
     ),
+    Case("opted out but for one", [permit(actor="Practitioner/nurse")], all_but(ALL, "nurse"), OUT),
+    Case("opted out of all, and of some", [deny(class_="Observation")], all_but(ALL), OUT),
+    Case("opted out of some for others", [deny(permit(actor="study"), class_="Observation")],
+         all_but(ALL, "study") | only("prvm", "study"), OUT),
+    Case("opted out, and in again", [permit()], {}, OUT),
+    Case("opted out until yesterday", [said(None, period=[LAST_YEAR, YESTERDAY])], {}, OUT),
+    Case("opted out until tomorrow", [said(None, period=[LAST_YEAR, TOMORROW])], all_but(ALL), OUT),
+    Case("opted out but for one, until yesterday",
+         [permit(actor="Practitioner/nurse", period=[LAST_YEAR, YESTERDAY])], {}, OUT),
+    Case("opted out, an exception that does not say so", [said(None, actor="Practitioner/nurse")],
+         all_but(ALL, "nurse"), OUT),
+    Case("opted in, an exception that does not say so", [said(None, actor="Practitioner/nurse")], only(ALL, "nurse")),
+    Case("opted in, an exception in one that does not say so",
+         [said(None, permit(code=HIV), actor="Practitioner/nurse")], only("porvm", "nurse")),
+    Case("opted in for a time", [said(None, deny(code=HIV), period=[LAST_YEAR, TOMORROW])], all_but("h")),
+    Case("for emergencies only", [None], all_but(ALL), {"policyRule": concept(ACT_CODE, "EMRGONLY")}),
+    Case("opted out in other words", [None], all_but(ALL), {"policyRule": concept("urn:oid:2.16.840.1.1", "OptOut")}),
+    Case("a policy that nobody knows", [None], {}, {"policyRule": concept(ACT_CODE, "SOMETHING")}),
+    Case("opted out of research", [deny(class_="Condition")], all_but("rv"),
+         OUT | {"scope": concept(SCOPE, "research")}),
     Case("inactive", [deny()], {}, {"status": "inactive"}),
     Case("draft", [deny()], {}, {"status": "draft"}),
     Case("proposed", [deny()], {}, {"status": "proposed"}),
