@@ -13,8 +13,10 @@ https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
+from fhirserver.consents.opening import SAYING
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.compartments import OF_A_PATIENT, parameters_for
@@ -93,15 +95,18 @@ def reach(caller: Caller, type_: str, permission: str) -> Criterion:
     return either([*found])
 
 
-def caring(caller: Caller, type_: str) -> Criterion:
-    """The resources of a type that somebody is trusted with though they are labelled as restricted."""
+def caring(caller: Caller, type_: str, *, urgent: bool = True) -> Criterion:
+    """The resources of a type that somebody is trusted with though they are labelled as restricted.
+
+    `urgent`: with what is open in an emergency.
+    """
     if "admin" in caller.roles:
         return EVERYTHING
     if "practitioner" not in caller.roles:
         return NOTHING
     if not in_records(type_):
         return EVERYTHING
-    own = _cared_for(caller, organizations=caller.practice == "organization")
+    own = _cared_for(caller, urgent=urgent)
     return either([own, Belonging(())])
 
 
@@ -138,6 +143,12 @@ def in_records_of(patients: tuple[str, ...], type_: str, permission: str) -> Cri
 def in_records(type_: str) -> bool:
     """Whether resources of a type can be in the record of a patient."""
     return type_ in ("Patient", "Binary", *OF_A_PATIENT) or bool(parameters_for("Patient", type_))
+
+
+def ordinary(caller: Caller) -> CaredFor | None:
+    """The records that a practitioner may open without an emergency; None where an emergency opens none."""
+    found = _practice(caller, urgent=True) if "admin" not in caller.roles else NOTHING
+    return replace(found, account=None) if isinstance(found, CaredFor) else None
 
 
 def keeps_to_records(caller: Caller, type_: str, permission: str) -> bool:
@@ -181,7 +192,8 @@ def _may_open(caller: Caller, patient: str, type_: str, permission: str) -> Crit
     """Whether the person may open this record with an app. A token without a user stands for what was given it."""
     if caller.user is None or "admin" in caller.roles or patient in caller.records:
         return EVERYTHING
-    return either([_practice(caller, patient), _entrusted(caller, type_, permission, patient)])
+    own = _practice(caller, patient, urgent=not opens(type_, permission))
+    return either([own, _entrusted(caller, type_, permission, patient)])
 
 
 def _entrusted(caller: Caller, type_: str, permission: str, patient: str | None = None) -> Criterion:
@@ -208,24 +220,27 @@ def _by_roles(caller: Caller, type_: str, permission: str) -> Iterator[Criterion
     yield _entrusted(caller, type_, permission)
     if "practitioner" in caller.roles and (permission in "rs" or type_ not in WRITTEN_BY_ADMINISTRATORS):
         if in_records(type_):
-            yield _practice(caller)
+            yield _practice(caller, urgent=not opens(type_, permission))
         if caller.practice == "all" or type_ not in OF_SOMEBODY:
             yield Belonging(()) if in_records(type_) else EVERYTHING
 
 
-def _practice(caller: Caller, patient: str | None = None) -> Criterion:
+def opens(type_: str, permission: str) -> bool:
+    """Whether what is written may open a record longer than an emergency lasts, which is no reason to write it then."""
+    return permission in "cud" and type_ in SAYING
+
+
+def _practice(caller: Caller, patient: str | None = None, *, urgent: bool) -> Criterion:
     """The records that a practitioner may open; or whether that of a patient is one of them."""
     if "practitioner" not in caller.roles:
         return NOTHING
-    if caller.practice == "all":
-        return EVERYTHING
-    return _cared_for(caller, organizations=caller.practice == "organization", patient=patient)
+    return EVERYTHING if caller.practice == "all" else _cared_for(caller, patient, urgent=urgent)
 
 
-def _cared_for(caller: Caller, *, organizations: bool, patient: str | None = None) -> Criterion:
+def _cared_for(caller: Caller, patient: str | None = None, *, urgent: bool) -> Criterion:
     if caller.user is None or caller.fhir_user is None or not caller.fhir_user.startswith("Practitioner/"):
         return NOTHING
-    return CaredFor(caller.fhir_user, caller.user, organizations, patient)
+    return CaredFor(caller.fhir_user, caller.user if urgent else None, caller.practice == "organization", patient)
 
 
 def _criteria(scope: Scope, type_: str) -> tuple[Criterion, ...]:

@@ -34,6 +34,7 @@ class Standing(NamedTuple):
 
     names: frozenset[str]
     emergencies: Mapping[str, datetime]  # until when, by the id of a patient
+    until: datetime | None = None  # when the names may be others by themselves
 
 
 class Standings(Epochs):
@@ -43,9 +44,12 @@ class Standings(Epochs):
         super().__init__()
         self._kept: dict[Hashable, tuple[Standing, int]] = {}
 
-    def get(self, who: Hashable) -> Standing | None:
+    def get(self, who: Hashable, now: datetime) -> Standing | None:
         found = self._kept.get(who)
-        return found[0] if found is not None and self.lasts(found[1]) else None
+        if found is None or not self.lasts(found[1]):
+            return None
+        standing = found[0]
+        return standing if standing.until is None or now < standing.until else None
 
     def keep(self, who: Hashable, standing: Standing, epoch: int) -> None:
         _keep(self._kept, who, (standing, epoch))

@@ -7,9 +7,10 @@ https://hl7.org/fhir/R4/datatypes.html#dateTime, https://hl7.org/fhir/R4/search.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fhirserver.fhir.outcome import Outcome, invalid
 
@@ -117,3 +118,17 @@ def _refusal(text: str) -> Outcome:
     return invalid(
         f"{text[:_LONGEST_CACHED]!r} is not a date: write YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss+zz:zz"
     )
+
+
+def lasts(period: Mapping[str, Any], now: datetime) -> bool:
+    """Whether now is in a Period; a side that is open has no end."""
+    begun = "start" not in period or parse(period["start"]).low <= now
+    return begun and ("end" not in period or now < parse(period["end"]).high)
+
+
+def turns(period: Mapping[str, Any]) -> Iterator[datetime]:
+    """When a Period begins, and when it is over."""
+    if "start" in period:
+        yield parse(period["start"]).low
+    if "end" in period:
+        yield parse(period["end"]).high

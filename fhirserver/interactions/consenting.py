@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fhirserver.access.narrowing import Party, accounts, shown_to, within
-from fhirserver.access.reach import caring, reach
+from fhirserver.access.reach import caring, opens, reach
 from fhirserver.consents.kept import Consents
 from fhirserver.consents.labels import WITHHELD, confidential
 from fhirserver.consents.ruling import Asked
@@ -146,7 +146,7 @@ async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     labels = await any_labelled(ctx, type_)
     if not kept.alike and not labels:
         return EVERYTHING
-    who = await asking(ctx)
+    who = await _acting(ctx, type_, permission)
     related = await related_to(ctx, kept.related)
     trusted = caring(ctx.caller, type_)
     key = (who, trusted, type_, permission, labels, frozenset(related.items()))
@@ -161,6 +161,12 @@ async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
     if who.emergencies and ctx.trail is not None:
         ctx.trail.opened(_lifted(kept, who, labels))
     return known_
+
+
+async def _acting(ctx: Context, type_: str, permission: str) -> Party:
+    """The caller as Consents see it: without its emergencies, where what it writes would outlast them."""
+    who = await asking(ctx)
+    return who.ordinary() if opens(type_, permission) else who
 
 
 def _permissions(permission: str) -> tuple[str, ...]:
@@ -236,7 +242,7 @@ async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, per
     if not rules and not labels:
         return True
     now = ctx.now()
-    who = await asking(ctx)
+    who = await _acting(ctx, version.type, permission)
     related = await related_to(ctx, {name for rule in rules for name in rule.related})
     trusted = await resolved(ctx, caring(ctx.caller, version.type), version.type) if labels else EVERYTHING
     judged = Judged(version.id, version.compartments, said.updated, search)

@@ -16,8 +16,9 @@ from fhirserver.consents.opening import Openable
 from fhirserver.consents.provisions import MODIFIER, PRIVACY
 from fhirserver.context import Context
 from fhirserver.fhir import json
-from fhirserver.fhir.dates import parse
+from fhirserver.fhir.dates import lasts
 from fhirserver.fhir.outcome import too_costly
+from fhirserver.interactions.memberships import next_turn
 from fhirserver.store.versions import Stored
 
 MOST = 1_000  # Consents that name one person
@@ -41,7 +42,7 @@ async def patients_of(ctx: Context, person: str, permission: str) -> Openable:
     periods = [body.get("period", {}) for _, body in related]
     periods += [body.get("provision", {}).get("period", {}) for _, body in consents]
     ids = tuple(sorted({id_ for each in found for id_ in _patients(each)}))
-    return Openable(ids, min((time for each in periods for time in turns(each) if time > now), default=None))
+    return Openable(ids, next_turn(periods, now))
 
 
 async def _related(ctx: Context, person: str) -> list[Said]:
@@ -92,20 +93,6 @@ def _permits(provision: dict[str, Any], permission: str) -> bool:
     """A permit that says what may be done permits that alone."""
     said = {code for action in provision.get("action", ()) for code in _codes(action)}
     return "action" not in provision or not said.isdisjoint(READING if permission in "rs" else WRITING)
-
-
-def lasts(period: dict[str, Any], now: datetime) -> bool:
-    """Whether now is in a Period; a side that is open has no end."""
-    begun = "start" not in period or parse(period["start"]).low <= now
-    return begun and ("end" not in period or now < parse(period["end"]).high)
-
-
-def turns(period: dict[str, Any]) -> Iterator[datetime]:
-    """When a Period begins, and when it is over."""
-    if "start" in period:
-        yield parse(period["start"]).low
-    if "end" in period:
-        yield parse(period["end"]).high
 
 
 def _codes(concept: dict[str, Any]) -> set[str]:

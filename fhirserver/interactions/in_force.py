@@ -7,6 +7,7 @@ trip; what changes is told by this process, and by others through a change strea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -14,15 +15,16 @@ from fhirserver.access.narrowing import Party, party
 from fhirserver.consents.kept import Consents, Ruling, Standing
 from fhirserver.consents.labels import SYSTEM, WITHHELD, form, labelled
 from fhirserver.consents.opening import SAYING
-from fhirserver.consents.provisions import local, read
+from fhirserver.consents.provisions import read
 from fhirserver.context import Context
 from fhirserver.epochs import KEPT
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Issue
 from fhirserver.fhir.references import linked, rewrite
+from fhirserver.interactions.memberships import belongs, members, next_turn, teams_of, work_of
 from fhirserver.search.filters import criterion_filter
 from fhirserver.store import emergencies
-from fhirserver.store.hops import matching_ids, together, values_of
+from fhirserver.store.hops import together
 from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES, HOT_HISTORY, history_of
 from fhirserver.store.versions import BODY, Change, Stored, stored
 from fhirserver.store.watching import Listener, Told
@@ -143,12 +145,12 @@ async def _standing(ctx: Context) -> Standing:
     caller, kept = ctx.caller, ctx.consents.standings
     member = caller.fhir_user is not None and ctx.consents.names_members
     who = (caller.user, caller.fhir_user, member)
-    found = kept.get(who)
+    found = kept.get(who, ctx.now())
     if found is None:
-        epoch, store = kept.epoch, ctx.store.outside()
-        names = await _memberships(ctx, caller.fhir_user) if member and caller.fhir_user else frozenset()
+        epoch, store, none = kept.epoch, ctx.store.outside(), (frozenset[str](), None)
+        names, until = await _memberships(ctx, caller.fhir_user) if member and caller.fhir_user else none
         opened = await emergencies.known(store, caller.user) if caller.user is not None else {}
-        found = Standing(names, opened)
+        found = Standing(names, opened, until)
         kept.keep(who, found, epoch)
     return found
 
@@ -158,26 +160,21 @@ async def asking(ctx: Context) -> Party:
     return party(ctx.caller, await _standing(ctx), ctx.now())
 
 
-async def _memberships(ctx: Context, person: str) -> frozenset[str]:
-    """Active roles and their organizations, the active teams of all of these, and the groups."""
+async def _memberships(ctx: Context, person: str) -> tuple[frozenset[str], datetime | None]:
+    """Their roles and organizations, the active teams of all of these, and the groups; and when that may change."""
     store = ctx.store.outside()
-    active: dict[str, Any] = {"search.practitioner": {"$eq": person}, "search.active": {"$ne": "false"}}
-    ids = await matching_ids(store, "PractitionerRole", active, MOST_MEMBERSHIPS)
-    roles = [f"PractitionerRole/{each}" for each in ids]
-    organizations = await values_of(store, [("PractitionerRole", active, ("organization",))], MOST_MEMBERSHIPS)
-    people = [person, *roles, *organizations]
-    in_team = {"search.participant": {"$in": people}, "search.status": {"$eq": "active"}}
-    teams = await matching_ids(store, "CareTeam", in_team, MOST_MEMBERSHIPS)
-    in_group = {"search.member": {"$in": people}, "deleted": None}
-    groups = await store.find_stored("Group", in_group, MOST_MEMBERSHIPS)
-    present = [each.reference for each in groups if _has(ctx, json.resource(each.body), {*people})]
-    return frozenset((*roles, *organizations, *(f"CareTeam/{each}" for each in teams), *present))
-
-
-def _has(ctx: Context, group: dict[str, Any], people: set[str]) -> bool:
-    """Whether any of these is a member of it still."""
-    members = [local(each["entity"], ctx.base_url) for each in group["member"] if not each.get("inactive", False)]
-    return bool(group.get("active", True)) and not people.isdisjoint(filter(None, members))
+    work = await work_of(ctx, store, person)
+    people = [person, *work.roles, *work.organizations]
+    teams = await teams_of(ctx, store, people)
+    groups = await store.find_stored("Group", {"search.member": {"$in": people}, "deleted": None}, MOST_MEMBERSHIPS)
+    bodies = [(each.reference, json.resource(each.body)) for each in groups]
+    ours = {name: members(ctx, body, people) for name, body in bodies}
+    now = ctx.now()
+    present = [name for name, body in bodies if belongs(body, ours[name], now)]
+    names = (*people[1:], *(each.reference for each in teams.teams), *present)
+    periods = [each.get("period", {}) for some in ours.values() for each in some]
+    times = [time for time in (work.until, teams.until, next_turn(periods, now)) if time is not None]
+    return frozenset(names), min(times, default=None)
 
 
 async def related_to(ctx: Context, names: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -9,10 +9,11 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from fhirserver.access.policy import authorize, beyond
-from fhirserver.access.reach import SHARED, keeps_to_records, looking_up, reach, sees_what_is_named
+from fhirserver.access.reach import SHARED, keeps_to_records, looking_up, opens, reach, sees_what_is_named
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
+from fhirserver.interactions.in_force import asking
 from fhirserver.interactions.lifting import check_lifting, check_permitting
 from fhirserver.interactions.referred import named_by, shared_in, shown_by
 from fhirserver.interactions.sight import current_all, held_within, within_reach
@@ -53,8 +54,17 @@ async def permitted(ctx: Context, found: Sequence[Stored], permission: str) -> l
             await check_lifting(ctx, each)
             kept.append(each)
         elif await _sees(ctx, each):
-            raise beyond(f"the scopes of this access token do not reach {DOES[permission]} of {each.reference}")
+            said = f"the scopes of this access token do not reach {DOES[permission]} of {each.reference}"
+            raise beyond(said + await _hint(ctx, each.type, permission))
     return kept
+
+
+async def _hint(ctx: Context, type_: str, permission: str) -> str:
+    if not opens(type_, permission) or not (await asking(ctx)).emergencies:
+        return ""
+    return (
+        f"; an emergency opens a record for a while, and is no reason to write a {type_}, which may open it for longer"
+    )
 
 
 async def check_patched(ctx: Context, current: Stored) -> None:
@@ -89,7 +99,8 @@ async def check_written(ctx: Context, change: Change, permission: str, arriving:
     if place is not None:
         where = f", in the record of {place}" if place else ""
         said = f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}"
-        raise beyond(f"{said}, or a consent of the patient or a security label is against it")
+        said += ", or a consent of the patient or a security label is against it"
+        raise beyond(said + await _hint(ctx, change.type, permission))
     await check_permitting(ctx, change)
     keeps = keeps_to_records(ctx.caller, change.type, permission)
     shown = {type_ for type_ in SHARED if keeps or sees_what_is_named(ctx.caller, type_)}

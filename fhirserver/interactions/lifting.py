@@ -53,7 +53,7 @@ async def check_permitting(ctx: Context, change: Change) -> None:
     found = None if ctx.caller.open else ruling(ctx, change.stored)
     if found is None:
         return
-    trusted = await resolved(ctx, caring(ctx.caller, OF_A_RECORD), OF_A_RECORD)
+    trusted = await resolved(ctx, caring(ctx.caller, OF_A_RECORD, urgent=False), OF_A_RECORD)
     if not may_permit(found.rule, found.record, await asking(ctx), trusted, ctx.now()):
         raise beyond(
             "this Consent permits, by a security label, what is not shown to this caller: it is for others to write"

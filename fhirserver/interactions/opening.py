@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fhirserver.access.reach import ordinary
 from fhirserver.consents.opening import Openable
 from fhirserver.context import Context
 from fhirserver.epochs import KEPT
 from fhirserver.interactions import cared_for, entrusted
+from fhirserver.interactions.in_force import asking
 from fhirserver.search.criteria import CaredFor, EntrustedTo
 
 
@@ -27,6 +29,17 @@ async def patients_of(ctx: Context, asked: CaredFor | EntrustedTo) -> tuple[str,
         found = await _looked_up(replace(ctx, store=ctx.store.commenting(KEPT)), asked)
         opening.keep(asked, found, epoch)
     return found.patients
+
+
+async def told_of_emergencies(ctx: Context) -> None:
+    """What was read or written of records that are open for nothing but an emergency is told so in these."""
+    trail, usual = ctx.trail, ordinary(ctx.caller)
+    if trail is None or usual is None:
+        return
+    urgent = [each for each in (await asking(ctx)).emergencies if each in trail.touched]
+    if urgent:
+        ids = {*ctx.caller.records, *await patients_of(ctx, usual)}
+        trail.opened(each for each in urgent if each.removeprefix("Patient/") not in ids)
 
 
 async def _looked_up(ctx: Context, asked: CaredFor | EntrustedTo) -> Openable:

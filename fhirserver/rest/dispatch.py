@@ -21,6 +21,7 @@ from fhirserver.fhir.outcome import Issue, Outcome, in_query, invalid
 from fhirserver.fhir.places import placed
 from fhirserver.interactions.contents import told_of_contents
 from fhirserver.interactions.exchange import Answer, Pairs, Request
+from fhirserver.interactions.opening import told_of_emergencies
 from fhirserver.interactions.route import perform
 from fhirserver.rest.auth import known
 from fhirserver.rest.binary import content_of, wants_content
@@ -161,6 +162,7 @@ async def _answer(
             return await perform(ctx, asked, returned == "representation")
         finally:
             await told_of_contents(ctx)
+            await told_of_emergencies(ctx)
 
     if ctx.trail is None:
         answer = await run()

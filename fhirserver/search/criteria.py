@@ -179,14 +179,15 @@ class ReferredFrom:
 
 @dataclass(frozen=True, slots=True)
 class CaredFor:
-    """What is in the records of the patients of a practitioner, through an account. Resolved before it is a filter.
+    """What is in the records of the patients of a practitioner. Resolved before it is a filter.
 
+    With those that are open to an `account` in an emergency, where one is named.
     `organizations`: also of the patients of the organizations where the practitioner works. `patient`: it is all or
     nothing, as that patient is one of them or not.
     """
 
     practitioner: str
-    account: str
+    account: str | None
     organizations: bool
     patient: str | None = None
 

@@ -23,6 +23,7 @@ Json = dict[str, Any]
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
+DOCTOR = to("Practitioner/doctor")
 PROFILE = "http://example.org/fhir/StructureDefinition/private"
 HIV, METHADONE, PULSE = (LOINC, "75622-1"), ("http://www.nlm.nih.gov/research/umls/rxnorm", "6813"), (LOINC, "8867-4")
 
@@ -109,6 +110,21 @@ STAFF = [
         status="active",
         participant=[{"member": to("Practitioner/doctor")}, {"member": to("Organization/clinic")}],
     ),
+    resource(
+        "PractitionerRole/ended",
+        practitioner=to("Practitioner/nurse"),
+        organization=to("Organization/before"),
+        period={"end": "2021"},
+    ),
+    resource("CareTeam/ended", status="active", period={"end": "2021"}, participant=[{"member": DOCTOR}]),
+    resource("CareTeam/left", status="active", participant=[{"member": DOCTOR, "period": {"end": "2021"}}]),
+    resource("CareTeam/staying", status="active", participant=[{"member": DOCTOR, "period": {"end": "2999"}}]),
+    resource(
+        "Group/ended",
+        type="practitioner",
+        actual=True,
+        member=[{"entity": DOCTOR, "period": {"end": "2021"}}],
+    ),
     resource("CareTeam/over", status="inactive", participant=[{"member": to("Practitioner/doctor")}]),
     resource(
         "Group/left",
@@ -190,11 +206,10 @@ def who(*names: str, purposes: str = "") -> Who:
     return Who(names=frozenset(names), purposes=frozenset(purposes.split()))
 
 
+TEAMS = ("CareTeam/staying", "CareTeam/ward", "Group/staff")
 CLINIC = ("PractitionerRole/nurse", "Organization/clinic", "CareTeam/ward")
 NAIVE: Mapping[str, Callable[[frozenset[str]], Who]] = {
-    "doctor": lambda all_: who("Practitioner/doctor", "CareTeam/ward", "Group/staff", purposes="TREAT")._replace(
-        cares=all_
-    ),
+    "doctor": lambda all_: who(*TEAMS, "Practitioner/doctor", purposes="TREAT")._replace(cares=all_),
     "nurse": lambda all_: who("Practitioner/nurse", *CLINIC, purposes="TREAT"),
     "rescuer": lambda all_: who("Practitioner/rescuer", purposes="TREAT")._replace(emergencies=all_),
     "admin": lambda all_: who(purposes="HSYSADMIN")._replace(admin=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from record import pulse, put, resource, to
 from seam import person
@@ -64,6 +64,45 @@ def test_what_says_who_may_open_a_record_counts_at_once_and_soon_on_other_server
         soon(there, status)
     assert system.delete("CareTeam/team").status_code == 204
     assert statuses(here[0]) == [404] * 3
+
+
+def team(patient: str, member: dict[str, str], **more: Any) -> dict[str, Any]:
+    of = {"status": "active", "subject": to(f"Patient/{patient}"), "participant": [{"member": member}]}
+    return resource(f"CareTeam/{patient}", **of, **more)
+
+
+def test_what_somebody_is_for_a_time_ends_by_itself(serve: Serve, apps: Apps) -> None:
+    """Whose records they open by a team, and whom a Consent means by an organization."""
+    served = serve(open=False, practitioner_access="care-team")
+    system = apps(served, "system/*.cruds")
+    ending = {"end": (datetime.now(UTC) + timedelta(seconds=4)).isoformat(timespec="milliseconds")}
+    clinic = to("Organization/clinic")
+    nurse = to("Practitioner/nurse")
+    denying = {
+        "status": "active",
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "category": [{"text": "privacy"}],
+        "patient": to("Patient/p"),
+        "policyRule": {"coding": [{"code": "OPTIN"}]},
+        "provision": {"type": "deny", "actor": [{"role": {"text": "any"}, "reference": clinic}]},
+    }
+    for each in (
+        *(resource(f"Patient/{name}") for name in "pq"),
+        pulse("pulse", "q", 60),
+        pulse("denied", "p", 60),
+        resource("Organization/clinic", name="Clinic"),
+        resource(
+            "CareTeam/q", status="active", subject=to("Patient/q"), participant=[{"member": nurse}], period=ending
+        ),
+        resource("CareTeam/p", status="active", subject=to("Patient/p"), participant=[{"member": nurse}]),
+        resource("PractitionerRole/nurse", practitioner=nurse, organization=clinic, period=ending),
+        resource("Consent/p", **denying),
+    ):
+        put(system, each)
+    app = apps(served, "user/*.rs", user=person(served, "n", roles=["practitioner"], fhir_user="Practitioner/nurse"))
+    assert (statuses(app), app.get("Observation/denied").status_code) == ([200] * 3, 404)
+    soon([app], 404)
+    assert app.get("Observation/denied").status_code == 200
 
 
 def statuses(fhir: Fhir) -> list[int]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CLASS = {"class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}}
 REASON = "unconscious after a fall, allergies are needed"
 ME = to("Practitioner/me")
+PAST, NOW = {"start": "2020-01-01", "end": "2021-12-31"}, {"start": "2020-01-01", "end": "2999-12-31"}
+UNKNOWN = {"url": "http://x.example/unknown", "valueBoolean": True}
 
 
 def encounter(name: str, patient: str, status: str = "finished", **more: Any) -> dict[str, Any]:
@@ -39,13 +41,25 @@ WORLD = [
     resource("Practitioner/other", name=[{"family": "Other"}]),
     resource("PractitionerRole/my", active=True, practitioner=ME, organization=to("Organization/mine")),
     resource("PractitionerRole/past", active=False, practitioner=ME, organization=to("Organization/theirs")),
+    resource("PractitionerRole/ended", practitioner=ME, organization=to("Organization/theirs"), period=PAST),
+    resource(
+        "PractitionerRole/changed", modifierExtension=[UNKNOWN], practitioner=ME, organization=to("Organization/theirs")
+    ),
+    resource("PractitionerRole/lasting", practitioner=ME, organization=to("Organization/mine"), period=NOW),
     *patients("by-name", generalPractitioner=[ME]),
     *patients("by-role", generalPractitioner=[to("PractitionerRole/my")]),
     *patients("by-team", "by-visit", "of-house", "visited-house", "past-team", "cancelled", "stranger"),
+    *patients("by-past-role", generalPractitioner=[to("PractitionerRole/ended")]),
+    *patients("by-stay"),
     *patients("managed", managingOrganization=to("Organization/mine")),
     *patients("elsewhere", managingOrganization=to("Organization/theirs")),
     team("now", "by-team"),
     team("over", "past-team", "inactive"),
+    team("ended", "past-team") | {"period": PAST},
+    team("to-come", "past-team") | {"period": {"start": "2999-01-01"}},
+    team("left", "past-team") | {"participant": [{"member": ME, "period": PAST}]},
+    team("not", "past-team") | {"participant": [{"member": ME, "modifierExtension": [UNKNOWN]}]},
+    team("still", "by-stay") | {"participant": [{"member": ME, "period": NOW}], "period": NOW},
     team("house", "of-house", member="Organization/mine"),
     encounter("visit", "by-visit", participant=[{"individual": ME}]),
     encounter("off", "cancelled", "cancelled", participant=[{"individual": ME}]),
@@ -55,7 +69,7 @@ WORLD = [
     resource("DocumentReference/loose", status="current", content=[{"attachment": {"title": "whose?"}}]),
     resource("Bundle/loose", type="collection"),
 ]
-CARED = {"by-name", "by-role", "by-team", "by-visit"}
+CARED = {"by-name", "by-role", "by-team", "by-visit", "by-stay"}
 HOUSE = CARED | {"of-house", "visited-house", "managed"}
 ALL = {each["id"] for each in WORLD if each["resourceType"] == "Patient"}
 
@@ -230,6 +244,62 @@ def test_in_an_emergency_a_record_opens_with_a_reason_and_the_patient_learns_of_
     assert event["entity"][0]["detail"] == [{"type": "reason", "valueString": REASON}]
     assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"
     assert any(each["who"].get("reference") == "Practitioner/me" for each in event["agent"])
+
+
+def test_what_an_emergency_opened_is_told_with_it(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    for name in ("urgent-told", "urgent-cared"):
+        put(here.admin, resource(f"Patient/{name}", **({"generalPractitioner": [ME]} if "cared" in name else {})))
+        put(here.admin, pulse(f"of-{name}", name, 60))
+        app = here.app("user/*.cruds")
+        assert app.post(f"Patient/{name}/$break-glass?reason={REASON}").status_code == 200
+        assert app.get(f"Observation/of-{name}").status_code == 200
+        assert app.ids(f"Observation?patient={name}") == [f"of-{name}"]
+        assert app.put(f"Observation/of-{name}", pulse(f"of-{name}", name, 61)).status_code == 200
+        events = [each["resource"] for each in here.admin.bundle(f"AuditEvent?patient={name}&_count=50")["entry"]]
+        done = {each["subtype"][0]["code"]: "purposeOfEvent" in each for each in events if len(each["agent"]) == 2}
+        done.pop("110127", None)
+        urgent = name == "urgent-told"  # else it is open without
+        assert done.items() >= {"read": urgent, "search-type": urgent, "update": urgent}.items()
+
+
+def test_nobody_writes_in_an_emergency_what_opens_the_record_when_it_is_over(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    put(here.admin, resource("Patient/urgent-written"))
+    put(here.admin, team("of-urgent", "urgent-written", member="Practitioner/other"))
+    app = here.app("user/*.cruds")
+    assert app.post(f"Patient/urgent-written/$break-glass?reason={REASON}").status_code == 200
+    assert app.get("CareTeam/of-urgent").status_code == 200
+    mine = team("of-urgent", "urgent-written")
+    consent = {
+        "status": "active",
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "category": [{"text": "privacy"}],
+        "patient": to("Patient/urgent-written"),
+        "policyRule": {"coding": [{"code": "OPTIN"}]},
+    }
+    opening = [
+        mine,
+        encounter("x", "urgent-written", participant=[{"individual": ME}]),
+        resource("Patient/urgent-written", generalPractitioner=[ME]),
+        resource("RelatedPerson/x", patient=to("Patient/urgent-written")),
+        resource("Consent/x", **consent),
+    ]
+    for each in opening:
+        type_, without = each["resourceType"], {key: value for key, value in each.items() if key != "id"}
+        ways = [("PUT", f"{type_}/{each['id']}", each)] if each["id"] != "x" else [("POST", type_, without)]
+        ways += [("POST", "", transaction(*way)) for way in ways]
+        for method, path, body in ways:
+            refused = app.request(method, path, json=body)
+            assert refused.status_code == 403, (type_, path, refused.text)
+            assert "emergency" in refused.text
+    assert app.delete("CareTeam/of-urgent").status_code == 403
+    assert app.post("Observation", pulse("x", "urgent-written", 60)).status_code == 201
+
+
+def transaction(method: str, url: str, body: dict[str, Any]) -> dict[str, Any]:
+    entry = {"request": {"method": method, "url": url}, "resource": body}
+    return {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
 
 
 @pytest.mark.parametrize(

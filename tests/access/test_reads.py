@@ -34,7 +34,7 @@ OPERATOR = "for who runs the server"
 PLAN = "it decides how to search; what is found is restricted"
 
 KNOWN = {
-    "interactions/cared_for.py": ({"patients_of", "_work"}, LAW),
+    "interactions/cared_for.py": ({"patients_of"}, LAW),
     "interactions/entrusted.py": ({"_related", "_consented"}, LAW),
     "interactions/choosing.py": ({"missing"}, "administrators ask whether what they link an account to is there"),
     "interactions/conditions.py": ({"matches"}, RESTRICTED),
@@ -48,6 +48,7 @@ KNOWN = {
     "interactions/hierarchies.py": ({"_below", "_above"}, RESTRICTED),
     "interactions/load.py": ({"_write_batch", "_one_by_one"}, OPERATOR),
     "interactions/referred.py": ({"named_by", "_values", "_withheld"}, LAW),
+    "interactions/memberships.py": ({"work_of", "teams_of"}, LAW),
     "interactions/profiles.py": ({"_active"}, KNOWLEDGE),
     "interactions/reindex.py": ({"again"}, OPERATOR),
     "interactions/chains.py": ({"references", "referred_by", "naming", "named_from"}, RESTRICTED),
