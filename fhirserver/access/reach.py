@@ -104,10 +104,8 @@ def caring(caller: Caller, type_: str, *, urgent: bool = True) -> Criterion:
         return EVERYTHING
     if "practitioner" not in caller.roles:
         return NOTHING
-    if not in_records(type_):
-        return EVERYTHING
-    own = _cared_for(caller, urgent=urgent)
-    return either([own, Belonging(())])
+    nobodys = () if type_ in OF_SOMEBODY - {"Binary"} else (Belonging(()) if in_records(type_) else EVERYTHING,)
+    return either([_cared_for(caller, urgent=urgent), *nobodys])
 
 
 def _level(caller: Caller, level: str, type_: str, permission: str) -> Criterion:
@@ -141,8 +139,8 @@ def in_records_of(patients: tuple[str, ...], type_: str, permission: str) -> Cri
 
 
 def in_records(type_: str) -> bool:
-    """Whether resources of a type can be in the record of a patient."""
-    return type_ in ("Patient", "Binary", *OF_A_PATIENT) or bool(parameters_for("Patient", type_))
+    """Whether resources of a type can be in the record of a patient: a Bundle, if it is a document about one."""
+    return type_ in ("Patient", "Binary", "Bundle", *OF_A_PATIENT) or bool(parameters_for("Patient", type_))
 
 
 def ordinary(caller: Caller) -> CaredFor | None:

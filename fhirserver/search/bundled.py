@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from fhirserver.fhir.references import parse
 from fhirserver.search.canonicals import LOCAL
 from fhirserver.search.contained import HOPS, REFERRED, Inner, elements, knowing
 from fhirserver.search.parameters import Parameter
@@ -56,6 +57,21 @@ def stored(
             inside[place] = Inner(resource["resourceType"], resource.get("id"), values(resource), referred)
             asked += referred
     return {REFERRED: [code], **elements(inside, {"0": [code]})}
+
+
+def patient_of(bundle: Json, base_url: str) -> str | None:
+    """The patient here whom a document is about: the `subject` of its Composition, as that server means it."""
+    entries: list[Json] = bundle.get("entry", [])
+    if bundle.get("type") != "document" or not entries:
+        return None
+    composition = entries[0].get("resource", {})
+    subject = composition.get("subject", {}).get("reference", "")
+    written = parse(entries[0].get("fullUrl", "").removeprefix(f"{base_url}/"))
+    elsewhere = written is not None and written.base is not None
+    if composition.get("resourceType") != "Composition" or (elsewhere and not subject.startswith(f"{base_url}/")):
+        return None
+    found = parse(subject.removeprefix(f"{base_url}/"))
+    return f"Patient/{found.id}" if found is not None and (found.base, found.type) == (None, "Patient") else None
 
 
 class _Known:

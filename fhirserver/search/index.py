@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 # Of the way in which values are made. It goes up with every change after which a search may miss what was stored
 # before: servers say then what is to be indexed again (store/editions.py). tests/search/test_edition.py notices it.
-EDITION = 3
+EDITION = 4
 
 
 class Entry(NamedTuple):
@@ -86,6 +86,7 @@ class Indexer:
             inside = bundled.stored(resource, lambda inner: self._values(inner)[0], self._references)
             self.leading.add(type_, inside.get(contained.REFERRED, ()))
             search |= inside
+            belongs += filter(None, (bundled.patient_of(resource, self.base_url),))
         return Entry(search, sort, belongs)
 
     def _values(self, resource: Json) -> tuple[Json, Json]:

@@ -52,6 +52,8 @@ NAMES = (
         "Basic/other",
         "Flag/other",
         "Bundle/other",
+        "Bundle/others",
+        "Bundle/summary",
         "CodeSystem/other",
     ),
 )

@@ -44,6 +44,30 @@ def document(name: str, patient: str, binary: str, title: str) -> Resource:
     )
 
 
+def summary(name: str, patient: str, said: str, base: str = "") -> Resource:
+    """A document about a patient, here or elsewhere."""
+    composition = resource(
+        "Composition/c",
+        status="final",
+        type={"text": said},
+        subject=to(f"Patient/{patient}"),
+        date="2024-01-01",
+        author=[to("Practitioner/doctor")],
+        title=said,
+    )
+    of_patient = resource(f"Patient/{patient}", name=[{"family": said}])
+    named = [(f"{base}Composition/c", composition), (f"{base}Patient/{patient}", of_patient)]
+    if not base:
+        named = [("urn:uuid:0b2c9c1e-7a55-4d2c-8f0e-6a6f3c7f3d11", composition)]
+    return resource(
+        f"Bundle/{name}",
+        type="document",
+        identifier={"system": "urn:documents", "value": said},
+        timestamp="2024-01-01T00:00:00Z",
+        entry=[{"fullUrl": url, "resource": each} for url, each in named],
+    )
+
+
 # What a record names, and is about nobody.
 SHARED = [
     resource("Organization/clinic", name="Clinic", partOf=to("Organization/trust")),
@@ -103,6 +127,7 @@ OWN = [
         author=to("Patient/p"),
     ),
     resource("Group/family", type="person", actual=True, member=[{"entity": to("Patient/p")}]),
+    summary("summary", "p", "Summary"),
 ]
 
 OTHERS = [
@@ -179,30 +204,8 @@ OTHERS = [
         policyRule={"text": SECRET},
         provision={"type": "deny", "data": [{"meaning": "instance", "reference": to("Observation/other")}]},
     ),
-    resource(
-        "Bundle/other",
-        type="document",
-        identifier={"system": "urn:documents", "value": SECRET},
-        timestamp="2024-01-01T00:00:00Z",
-        entry=[
-            {
-                "fullUrl": "http://other.example/Composition/c",
-                "resource": resource(
-                    "Composition/c",
-                    status="final",
-                    type={"text": SECRET},
-                    subject=to("Patient/q"),
-                    date="2024-01-01",
-                    author=[to("Practitioner/doctor")],
-                    title=SECRET,
-                ),
-            },
-            {
-                "fullUrl": "http://other.example/Patient/q",
-                "resource": resource("Patient/q", name=[{"family": SECRET}]),
-            },
-        ],
-    ),
+    summary("other", "q", SECRET, "http://other.example/"),
+    summary("others", "q", SECRET),
     resource("CodeSystem/other", status="active", content="complete", url=f"{FORM}-codes", title=SECRET),
     pulse("other-gone", "q", 203, note=[{"text": SECRET}]),
     pulse("corrected", "q", 204, note=[{"text": SECRET}]),

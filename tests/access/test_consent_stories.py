@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from consent_rules import ACT_CODE, CONFIDENTIALITY, LOINC, coding, concept, consent, deny, permit, said
 from official import EXAMPLES, beside, examples
-from record import code, document, pulse, put, resource, to
+from record import code, document, pulse, put, resource, summary, to
 from seam import person
 
 from fhirserver.fhir import json
@@ -339,6 +339,42 @@ def test_a_label_that_a_document_had_counts_where_nothing_else_is_labelled(serve
     assert service.get("Binary/unmarked").status_code == 404
     assert service.ids("Binary?_id=unmarked") == []
     assert service.get("DocumentReference/unmarked").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("said_", "more", "cared"),
+    [
+        (deny(class_="Bundle"), {}, 404),
+        (deny(), {}, 404),
+        (None, labelled("R"), 200),
+        (None, labelled("V"), 404),
+        (None, {}, 200),
+    ],
+    ids=["its class", "all", "restricted", "very restricted", "nothing"],
+)
+def test_a_document_is_in_the_record_of_the_patient_whom_it_is_about(
+    house: House, said_: Json | None, more: Json, cared: int, request: pytest.FixtureRequest
+) -> None:
+    name = f"summed-{request.node.callspec.id.replace(' ', '-')}"
+    consents = [consent(name, name, said_)] if said_ else []
+    patient(house, name, summary(name, name, "Summary") | more, *consents)
+    put(house.open, resource(f"Patient/{name}", generalPractitioner=[to("Practitioner/doctor")]))
+    own = house.someone(f"own-{name}", roles=["patient"], patient=name)
+    nurse = house.someone(f"nurse-{name}", roles=["practitioner"], fhir_user="Practitioner/nurse")
+    other = house.someone(f"other-{name}", roles=["patient"], patient="nobody")
+    free = 200 if said_ is None and not more else 404
+    for app, status in ((own, 200), (house.doctor, cared), (nurse, free), (house.service, free), (other, 404)):
+        assert app.get(f"Bundle/{name}").status_code == status
+        assert app.ids(f"Bundle?_id={name}") == ([name] if status == 200 else [])
+
+
+def test_a_document_of_nobody_here_that_is_restricted_is_for_administrators(house: House) -> None:
+    put(house.open, resource("Patient/elsewhere"))
+    put(house.open, summary("elsewhere", "elsewhere", "Summary", "http://other.example/") | labelled("R"))
+    own = house.someone("own-elsewhere", roles=["patient"], patient="elsewhere")
+    admin = house.someone("admin-elsewhere", roles=["admin"])
+    for app, status in ((own, 404), (house.doctor, 404), (house.service, 404), (admin, 200)):
+        assert app.get("Bundle/elsewhere").status_code == status
 
 
 def test_what_is_hidden_shows_nothing_of_what_it_refers_to(house: House) -> None:

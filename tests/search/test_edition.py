@@ -26,7 +26,7 @@ DOCUMENT = {
         {"fullUrl": "urn:uuid:p", "resource": {"resourceType": "Patient", "name": [{"family": "Lovelace"}]}},
     ],
 }
-RECORDED = (3, "f06b6f0e0a3be612")
+RECORDED = (4, "0846d648cced0a53")
 
 
 def test_other_index_values_are_another_edition() -> None:
@@ -36,8 +36,10 @@ def test_other_index_values_are_another_edition() -> None:
     grew.
     """
     indexer = Indexer(r4(), r4_registry(), BASE)
+    composition = DOCUMENT["entry"][0]["resource"] | {"subject": {"reference": "Patient/p"}}
+    of_patient = DOCUMENT | {"entry": [{"fullUrl": "urn:uuid:c", "resource": composition}]}
     digest = sha256()
-    for world in (*(module.TABLE.world for module in WORLDS), [DOCUMENT]):
+    for world in (*(module.TABLE.world for module in WORLDS), [DOCUMENT, of_patient]):
         for resource in json.decode(json.encode(world).replace(HERE.encode(), BASE.encode())):
             entry = indexer.entry(resource)
             values = [sorted(entry.search.items()), sorted(entry.sort.items()), entry.compartments]
