@@ -70,7 +70,7 @@ async def _keep(ctx: Context, asked: Asked, status: int) -> None:
     if interaction is not None:
         site, now = ctx.settings.base_url, ctx.now()
         lines = [
-            text_of(Line(new_id(), now, site, deed, author_of(ctx.caller, deed.patient), asked.request_id))
+            text_of(Line(new_id(), now, site, deed, author_of(ctx.caller, deed.about), asked.request_id))
             for deed in _deeds(ctx.trail, asked, interaction, status)
         ]
         await ctx.ledger.add(lines)

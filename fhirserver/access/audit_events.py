@@ -98,6 +98,11 @@ class Deed(NamedTuple):
     patient: str | None
     emergency: bool = False
 
+    @property
+    def about(self) -> str | None:
+        """The patient in whose record its event is: also one who was asked for in vain."""
+        return self.patient or next((each for each in self.references if each.startswith(PATIENTS)), None)
+
 
 def outcome_of(status: int) -> str:
     """https://hl7.org/fhir/R4/valueset-audit-event-outcome.html"""

@@ -20,7 +20,7 @@ from fhirserver.consents.opening import SAYING
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
 from fhirserver.search.compartments import OF_A_PATIENT, parameters_for
-from fhirserver.search.criteria import Belonging, CaredFor, Clause, Criterion, EntrustedTo, ReferredFrom
+from fhirserver.search.criteria import Belonging, CaredFor, Clause, Criterion, EntrustedTo, Negation, ReferredFrom
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either
 from fhirserver.search.parameters import r4_registry
 from fhirserver.search.query_string import parse
@@ -218,8 +218,9 @@ def _by_roles(caller: Caller, type_: str, permission: str) -> Iterator[Criterion
     yield _entrusted(caller, type_, permission)
     if "practitioner" in caller.roles and (permission in "rs" or type_ not in WRITTEN_BY_ADMINISTRATORS):
         if in_records(type_):
-            yield _practice(caller, urgent=not opens(type_, permission))
-        if caller.practice == "all" or type_ not in OF_SOMEBODY:
+            theirs = _practice(caller, urgent=not opens(type_, permission))
+            yield conjoined(theirs, Negation(Belonging(()))) if type_ in WRITTEN_BY_SERVERS else theirs
+        if type_ not in (WRITTEN_BY_SERVERS if caller.practice == "all" else OF_SOMEBODY):
             yield Belonging(()) if in_records(type_) else EVERYTHING
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from ledgers import inside
+from seam import person
 
 from fhirserver.context import Context
 from fhirserver.fhir import json
@@ -209,6 +210,26 @@ def test_what_is_not_sent_again_or_was_there_already_is_told(
     body = {} if method == "GET" else {"json": pulse("p")}
     world.doctor.request(method, path, headers={"X-Request-Id": name, **headers}, **body)
     assert [about(each) for each in told(world, name)] == [["Observation/o", "Patient/p"]]
+
+
+def test_who_asks_in_vain_for_another_leaves_no_event_in_their_own_record(world: World, apps: Apps) -> None:
+    """Their own proxies would read in it whether the other record has something that is kept from them."""
+    q = person(world.served, "patient-q", roles=["patient"], patient="q", fhir_user="Patient/q")
+    app = apps(world.served, "user/*.rs", user=q)
+    for name, patient in (("in-vain-", "p"), ("of-own-", "q")):
+        app.get(f"Patient/{patient}", headers={"X-Request-Id": name})
+        (event,) = told(world, name)
+        person_ = next(each for each in event["agent"] if each["who"]["identifier"]["value"] == q)
+        assert ("reference" in person_["who"]) == (patient == "q"), event
+    (event,) = told(world, "in-vain-")
+    assert event["id"] not in app.ids("AuditEvent?_count=1000")
+
+
+def test_events_about_nobody_are_not_for_practitioners(world: World) -> None:
+    world.doctor.get("Organization/clinic", headers={"X-Request-Id": "about-nobody-"})
+    (event,) = told(world, "about-nobody-")
+    assert world.doctor.get(f"AuditEvent/{event['id']}").status_code == 404
+    assert event["id"] not in world.doctor.ids("AuditEvent?_count=1000")
 
 
 MOVES = {
