@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fhirserver.consents.kept import Consents
 from fhirserver.fhir.definitions import Definitions
+from fhirserver.search.compartments import SOMEBODY
 from fhirserver.search.index import Indexer
 from fhirserver.search.live import Live, Rules
 from fhirserver.search.parameters import Registry
@@ -98,7 +99,7 @@ class Trail:
         self.emergencies: set[str] = set()
 
     def add(self, reference: str, compartments: Iterable[str]) -> None:
-        patients = [each for each in compartments if each.startswith("Patient/")]
+        patients = [each for each in compartments if each.startswith("Patient/") and each != SOMEBODY]
         if reference.startswith("Patient/"):  # to whom it is linked may be somebody else
             patients = [reference]
         for patient in patients or [""]:

@@ -17,6 +17,7 @@ from fhirserver.interactions.in_force import asking
 from fhirserver.interactions.lifting import check_lifting, check_permitting
 from fhirserver.interactions.referred import named_by, shared_in, shown_by
 from fhirserver.interactions.sight import current_all, held_within, within_reach
+from fhirserver.search.compartments import SOMEBODY
 from fhirserver.search.criteria import Criterion
 from fhirserver.search.joined import EVERYTHING, NOTHING
 from fhirserver.store.versions import Change, Stored
@@ -97,7 +98,8 @@ async def check_written(ctx: Context, change: Change, permission: str, arriving:
         records += sorted(linked.difference(records, before.compartments if before else ()))
     place = await _beyond(ctx, version, permission, records)
     if place is not None:
-        where = f", in the record of {place}" if place else ""
+        whose = "somebody who is not a patient here" if place == SOMEBODY else place
+        where = f", in the record of {whose}" if place else ""
         said = f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}"
         said += ", or a consent of the patient or a security label is against it"
         raise beyond(said + await _hint(ctx, change.type, permission))

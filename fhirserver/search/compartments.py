@@ -10,12 +10,17 @@ from functools import cache
 from typing import Any
 
 from fhirserver.fhir.definitions import search_table
+from fhirserver.fhir.references import parse
 
 _ITSELF = "{def}"
 
 # Of one patient each, by their parameter `patient`, although R4 has them in no compartment: the law of access counts
 # them to the patient's record. US Core wants a patient's implants to be found under patient/Device.rs.
 OF_A_PATIENT = ("Contract", "Device", "GuidanceResponse", "Task")
+
+# The compartment of a patient who is not here, or of whom only a name or an identifier is known.
+SOMEBODY = "Patient/"
+ABOUT = frozenset({"beneficiary", "individual", "patient", "subject"})  # the parameters that say who that is
 
 
 @cache
@@ -46,7 +51,7 @@ def memberships(type_: str, id_: str | None, search: Mapping[str, Any]) -> list[
     """The compartments of a resource: Patient/1 is in its own, and so is what refers to it as the table says.
 
     Only references of the compartment's type count: an Observation performed by a Patient is in that Patient's.
-    With it are those that it is counted to beside the table.
+    With it are those that it is counted to beside the table, and `SOMEBODY` where it is in no patient's.
     """
     found = {f"{type_}/{id_}": None} if id_ and type_ in compartments() else {}
     for code, prefixes in _by_parameter(type_):
@@ -55,7 +60,21 @@ def memberships(type_: str, id_: str | None, search: Mapping[str, Any]) -> list[
         for reference in search[code]:
             if reference.startswith(prefixes) and reference.count("/") == 1:
                 found[reference] = None
+    if type_ != "Patient" and not any(each.startswith(SOMEBODY) for each in found) and _of_somebody(type_, search):
+        found[SOMEBODY] = None
     return list(found)
+
+
+def _of_somebody(type_: str, search: Mapping[str, Any]) -> bool:
+    """Whether it says, in place of a patient here, somebody elsewhere, or says by no reference who that is."""
+    for code, prefixes in _by_parameter(type_):
+        if SOMEBODY in prefixes and code in search:
+            named = [parse(each) for each in search[code]]
+            if any(each is not None and each.type == "Patient" for each in named):
+                return True
+            if code in ABOUT and (None in named or not named):
+                return True
+    return False
 
 
 def secured(resource: Mapping[str, Any], base_url: str) -> list[str]:

@@ -130,8 +130,8 @@ def in_no_record(but: Sequence[str] = ()) -> Filter:
 
 
 def in_a_record() -> Filter:
-    """What is in the compartment of some patient."""
-    return {"compartments": {"$elemMatch": {"$gte": "Patient/", "$lt": "Patient0"}}}
+    """What is in the compartment of some patient here."""
+    return {"compartments": {"$elemMatch": {"$gt": "Patient/", "$lt": "Patient0"}}}
 
 
 def path(parameter: Parameter) -> str:

@@ -26,7 +26,7 @@ DOCUMENT = {
         {"fullUrl": "urn:uuid:p", "resource": {"resourceType": "Patient", "name": [{"family": "Lovelace"}]}},
     ],
 }
-RECORDED = (4, "0846d648cced0a53")
+RECORDED = (4, "f251f8966d2e2a7d")
 
 
 def test_other_index_values_are_another_edition() -> None:
