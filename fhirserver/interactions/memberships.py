@@ -19,6 +19,7 @@ from fhirserver.store.resources import Store
 from fhirserver.store.versions import Stored
 
 MOST = 100_000
+LIMITING = b'"period"', f'"{MODIFIER}"'.encode()
 Json = dict[str, Any]
 
 
@@ -64,9 +65,6 @@ async def teams_of(ctx: Context, store: Store, people: Collection[str]) -> Teams
         if _lasts(team, now) and any(_lasts(one, now) for one in ours):
             kept.append(each)
     return Teams(tuple(kept), next_turn(periods, now))
-
-
-LIMITING = b'"period"', f'"{MODIFIER}"'.encode()
 
 
 def _lasts(part: Json, now: datetime) -> bool:
