@@ -58,11 +58,16 @@ class Back(Exception):
 
 
 async def authorize(auth: Auth, request: Request) -> Response:
-    """GET and POST /authorize"""
-    fields: Mapping[str, str] = await forms.form(request) if request.method == "POST" else forms.query(request)
-    fields = await pushed.claimed(auth, fields)
+    """GET and POST /authorize
+
+    What another site posts comes without the cookie of the session (SameSite=Lax), so it is asked for again as a GET.
+    """
+    posted = request.method == "POST"
+    fields = await forms.form(request) if posted else forms.query(request)
+    if posted and not pushed.is_long(fields):
+        return RedirectResponse(f"{auth.issuer}/authorize?{urlencode(_uncredentialed(fields))}", 303, NO_STORE)
     try:
-        asked = await parsed(auth, fields)
+        asked = await parsed(auth, await pushed.claimed(auth, fields))
         return await _answered(auth, asked, await sessions.current(auth, request))
     except Back as back:
         return _back(auth, back.redirect_uri, back.parameters)
@@ -75,7 +80,7 @@ async def push(auth: Auth, request: Request) -> Response:
     """
     form = await forms.form(request)
     client = await authenticate(auth, request, form, also=(auth.issuer, f"{auth.issuer}/par"))
-    asked = {name: value for name, value in form.items() if name not in CREDENTIALS} | {"client_id": client.id}
+    asked = _uncredentialed(form) | {"client_id": client.id}
     if "request_uri" in asked:
         raise invalid_request("request_uri is what this endpoint answers, and no part of what is pushed")
     if pushed.is_long(asked):
@@ -86,6 +91,10 @@ async def push(auth: Auth, request: Request) -> Response:
         raise Refused(back.parameters["error"] or "", str(back)) from back
     uri = await pushed.put(auth, client, asked)
     return JSONResponse({"request_uri": uri, "expires_in": pushed.LIFE.seconds}, 201, NO_STORE)
+
+
+def _uncredentialed(form: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in form.items() if name not in CREDENTIALS}
 
 
 async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Response:

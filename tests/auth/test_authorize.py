@@ -87,9 +87,15 @@ def test_a_person_lets_an_app_in(app: App, ada: User) -> None:
     assert known == {"sub": ada.id, "fhirUser": signed.claims["fhirUser"]}
 
 
+def posted(app: App, **changed: Any) -> httpx.Response:
+    """Another site's form: the browser sends no cookie with it, and does with the GET that it is answered with."""
+    asked = app.smart.http.post("/authorize", data=app.asked(**changed))
+    assert asked.status_code == 303, asked.text
+    return app.browser.get(asked.headers["location"])
+
+
 def test_the_way_of_a_form_and_a_nonce(app: App) -> None:
-    answer = app.browser.http.post(f"{app.smart.issuer}/authorize", data=app.asked(nonce="n-1", scope="openid profile"))
-    assert answer.status_code == 303
+    answer = posted(app, nonce="n-1", scope="openid profile")
     if "/consent?" in answer.headers["location"]:
         answer = app.agree(answer)
     body = app.exchange(landed(answer)["code"]).json()
@@ -134,6 +140,15 @@ def test_a_decision_is_remembered(app: App) -> None:
     assert "code" in landed(app.authorize(prompt="none", scope="launch/patient patient/Patient.rs"))
     more = SCOPE + " patient/Condition.rs"
     assert landed(app.authorize(prompt="none", scope=more))["error"] == "interaction_required"
+
+
+def test_a_form_of_another_site_finds_who_is_logged_in(app: App) -> None:
+    landed(app.agree(app.authorize(prompt="consent")))
+    assert "code" in landed(posted(app, prompt="none"))
+    to = app.smart.http.post("/authorize", data=app.asked(client_secret="s3cret")).headers["location"]
+    assert "s3cret" not in to
+    long = app.smart.http.post("/authorize", data=app.asked(login_hint="x" * 8_000))
+    assert (landed(long)["error"], len(long.headers["location"]) < 1_000) == ("invalid_request", True)
 
 
 @pytest.mark.parametrize(
