@@ -12,7 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from smart_auth import codes, tokens
+from smart_auth import codes, sessions, tokens
 from smart_auth.clients import BACKEND, CODE, REFRESH, Client
 from smart_auth.credentials import authenticate
 from smart_auth.forms import form
@@ -81,7 +81,7 @@ async def refresh(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
     grant = await tokens.renewable(auth, secret, again=True)
     if grant is None or grant.client != client.id:
         raise invalid_grant("the refresh token is unknown, expired or revoked")
-    if ONLINE in grant.scope.split() and not await _is_logged_in(auth, grant.session):
+    if ONLINE in grant.scope.split() and not await sessions.lasts(auth, grant.session or ""):
         raise invalid_grant("the person logged out, and let the app in for as long as they are logged in")
     scope = narrowed(asked.get("scope", grant.scope), grant.scope)
     if not await tokens.claim(auth, secret, grant.id):
@@ -112,11 +112,6 @@ def narrowed(asked: str, granted: str) -> str:
         if text not in whole and (found is None or not any(each.contains(found) for each in limits)):
             raise invalid_scope(f"{text[:200]} is more than was granted: {granted}")
     return " ".join(dict.fromkeys(asked.split())) or granted
-
-
-async def _is_logged_in(auth: Auth, session: str | None) -> bool:
-    asked = {"_id": session, "until": {"$gt": auth.now()}}
-    return session is not None and await auth["sessions"].find_one(asked) is not None
 
 
 GRANTS: dict[str, Callable[[Auth, Client, Fields], Awaitable[dict[str, Any]]]] = {

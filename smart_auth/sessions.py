@@ -105,11 +105,13 @@ def _session(document: Document, person: User) -> Session:
 async def start(
     auth: Auth, request: Request, response: Response, person: User, methods: Sequence[str], *, half: bool = False
 ) -> None:
-    """A new session in this browser. One that it had before ends: its secret may be known to who set it."""
+    """A new session in this browser. One that it had before ends: its secret may be known to who set it.
+
+    What the same person let in for as long as they are logged in goes on, as they still are.
+    """
     if not addresses.may_administer(auth.settings, person.roles, request.scope):
         await failures.failed(auth, request, "log-in-failed", person.id, reason="networks")
         raise Refused("access_denied", addresses.ELSEWHERE, 403)
-    await end(auth, request)
     secret, now = new_secret(), auth.now()
     until, address = now + (HALF_LIFE if half else LIFE), throttle.origin(auth, request)
     await auth["sessions"].insert_one(
@@ -126,10 +128,24 @@ async def start(
             "address": address,
         }
     )
+    await _go_on(auth, request, person, digest(secret))
+    await end(auth, request)
     if not half:
         await events.record(auth, "log-in", person.id, person.id, address=address, methods=list(methods))
     secure = auth.issuer.startswith("https:")
     response.set_cookie(cookie_name(auth), secret, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+async def _go_on(auth: Auth, request: Request, person: User, session: str) -> None:
+    """Grants of the session before; not where it was ended, on another device say."""
+    before = digest(secret_of(auth, request) or "")
+    if await lasts(auth, before):
+        await auth["grants"].update_many({"session": before, "user": person.id}, {"$set": {"session": session}})
+
+
+async def lasts(auth: Auth, session: str) -> bool:
+    """Whether the person has not logged out, wherever their last request was."""
+    return await auth["sessions"].find_one({"_id": session, "until": {"$gt": auth.now()}}) is not None
 
 
 async def end(auth: Auth, request: Request) -> None:

@@ -23,6 +23,7 @@ from smart_auth.server import Auth, digest
 from smart_auth.users import User
 
 CB = "https://app.example/cb"
+ONLINE = "openid online_access launch/patient patient/*.rs"
 NOTHING = "nothing of what is asked for can be granted to this app"
 
 
@@ -412,9 +413,34 @@ def test_online_access_ends_with_the_log_out(registered: Smart, ada: User) -> No
     with browser.http:
         assert browser.log_in("ada").status_code == 200
         app = App(registered, "public", browser)
-        body = app.tokens(scope="openid online_access launch/patient patient/*.rs")
+        body = app.tokens(scope=ONLINE)
         body = app.refresh(body["refresh_token"]).json()
         assert browser.json("/logout", {}).status_code == 200
+        assert app.refresh(body["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_online_access_goes_on_where_the_same_person_logs_in_again(registered: Smart, ada: User) -> None:
+    person(registered.settings, "shares-the-computer", patient="bob", fhir_user="Patient/bob")
+    browser = Browser(registered.settings)
+    with browser.http:
+        assert browser.log_in("ada").status_code == 200
+        app = App(registered, "public", browser)
+        body = app.tokens(scope=ONLINE)
+        assert browser.log_in("ada").status_code == 200
+        body = app.refresh(body["refresh_token"]).json()
+        assert browser.log_in("shares-the-computer").status_code == 200
+        assert app.refresh(body["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_online_access_that_was_ended_elsewhere_stays_so(registered: Smart) -> None:
+    person(registered.settings, "lost-a-phone", patient="other", fhir_user="Patient/other")
+    lost, other = Browser(registered.settings), Browser(registered.settings)
+    with lost.http, other.http:
+        assert [each.log_in("lost-a-phone").status_code for each in (lost, other)] == [200, 200]
+        app = App(registered, "public", lost)
+        body = app.tokens(scope=ONLINE)
+        assert other.json("/account/sessions/end", {}).status_code == 200
+        assert lost.log_in("lost-a-phone").status_code == 200
         assert app.refresh(body["refresh_token"]).json()["error"] == "invalid_grant"
 
 
