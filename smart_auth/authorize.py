@@ -6,14 +6,14 @@ https://hl7.org/fhir/smart-app-launch/app-launch.html#obtain-authorization-code
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from smart_auth import clients, codes, consent, events, forms, launches, pushed, sessions, visits
+from smart_auth import clients, codes, consent, events, forms, launches, pushed, reauthentication, sessions, visits
 from smart_auth.clients import CODE, Client
 from smart_auth.consent import Asking, Decision
 from smart_auth.credentials import CREDENTIALS, authenticate
@@ -34,7 +34,10 @@ PROMPTS = frozenset(("none", "login", "consent", "select_account"))
 
 
 class Asked(NamedTuple):
-    """A request that is valid in itself; `launch` is the EHR's, when it comes from there."""
+    """A request that is valid in itself; `launch` is the EHR's, when it comes from there.
+
+    `waited` is since when a log-in is waited for, where the app wants a new one; `fields` are all of it.
+    """
 
     client: Client
     redirect_uri: str
@@ -44,8 +47,9 @@ class Asked(NamedTuple):
     nonce: str | None
     prompt: frozenset[str]
     max_age: int | None
+    waited: datetime | None
     launch: Launch | None
-    query: str
+    fields: Mapping[str, str]
 
 
 class Back(Exception):
@@ -103,7 +107,7 @@ async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Respon
     if session is None or _is_stale(auth, asked, session):
         if silent:
             raise _refused(asked, "login_required", "nobody is logged in")
-        return RedirectResponse(sessions.log_in_url(auth, f"/authorize?{_after_login(asked)}"), 303, NO_STORE)
+        return _to_log_in(auth, asked)
     _check_launch(asked, session)
     decision = None
     if "consent" not in asked.prompt:
@@ -118,8 +122,10 @@ async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Respon
 async def _ask(visit: Visit, refused: Refused | None) -> Response:
     """GET /consent: the page that asks."""
     try:
-        asked = await parsed(visit.auth, forms.fields(visit.text("request", pushed.LONGEST).encode("ascii", "replace")))
-        _check_launch(asked, visit.person())
+        asked, session = await parsed(visit.auth, _carried(visit)), visit.person()
+        if _is_stale(visit.auth, asked, session):
+            return _to_log_in(visit.auth, asked)
+        _check_launch(asked, session)
         return await consent.ask(visit, asking(asked), refused)
     except Back as back:
         return _back(visit.auth, back.redirect_uri, back.parameters)
@@ -128,8 +134,9 @@ async def _ask(visit: Visit, refused: Refused | None) -> Response:
 async def _decide(visit: Visit) -> Response:
     """POST /consent: what the person answers."""
     try:
-        asked = await parsed(visit.auth, forms.fields(visit.text("request", pushed.LONGEST).encode("ascii", "replace")))
-        session = visit.person()
+        asked, session = await parsed(visit.auth, _carried(visit)), visit.person()
+        if _is_stale(visit.auth, asked, session):
+            return _to_log_in(visit.auth, asked)
         _check_launch(asked, session)
         decision = await consent.decided(visit, asking(asked))
         if decision is None:
@@ -137,6 +144,12 @@ async def _decide(visit: Visit) -> Response:
         return await _allow(visit.auth, asked, session, decision)
     except Back as back:
         return _back(visit.auth, back.redirect_uri, back.parameters)
+
+
+def _carried(visit: Visit) -> dict[str, str]:
+    """The request, as the pages carry it."""
+    query = visit.text("request", pushed.LONGEST + reauthentication.ROOM)
+    return forms.fields(query.encode("ascii", "replace"))
 
 
 async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision) -> Response:
@@ -196,8 +209,9 @@ async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
         nonce=fields.get("nonce"),
         prompt=frozenset(fields.get("prompt", "").split()),
         max_age=int(fields["max_age"]) if "max_age" in fields else None,
+        waited=reauthentication.after(auth, fields),
         launch=launch,
-        query=urlencode(dict(fields)),
+        fields=fields,
     )
 
 
@@ -223,7 +237,7 @@ def _faults(auth: Auth, fields: Mapping[str, str]) -> list[tuple[str, str]]:
         (not {*prompt} <= PROMPTS, "invalid_request", f"prompt is of {', '.join(sorted(PROMPTS))}"),
         ("none" in prompt and len(prompt) > 1, "invalid_request", "prompt=none stands alone"),
         (not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10), "invalid_request", "max_age is seconds"),
-        (pushed.is_long(fields), "invalid_request", pushed.TOO_LONG),
+        (pushed.is_long(reauthentication.without(fields)), "invalid_request", pushed.TOO_LONG),
     )
     return [(error, description) for wrong, error, description in rules if wrong]
 
@@ -255,7 +269,7 @@ def asking(asked: Asked) -> Asking:
     """What the person is shown."""
     to, launch = urlsplit(asked.redirect_uri), asked.launch
     return Asking(
-        request=asked.query,
+        request=urlencode(asked.fields),
         client_id=asked.client.id,
         client_name=asked.client.name,
         client_uri=asked.client.client_uri,
@@ -269,18 +283,16 @@ def asking(asked: Asked) -> Asking:
 
 def _is_stale(auth: Auth, asked: Asked, session: Session) -> bool:
     """Whether the app wants the person to log in again."""
-    old = asked.max_age and auth.now() - session.at > timedelta(seconds=asked.max_age)
-    return bool(old) or asked.max_age == 0 or bool(asked.prompt & {"login", "select_account"})
+    if asked.waited is not None and session.at > asked.waited:
+        return False
+    old = asked.max_age is not None and auth.now() - session.at >= timedelta(seconds=asked.max_age)
+    return old or bool(asked.prompt & reauthentication.NEW)
 
 
-def _after_login(asked: Asked) -> str:
-    """The same request, without what a log-in fulfils."""
-    kept = forms.fields(asked.query.encode())
-    prompt = " ".join(sorted(asked.prompt - {"login", "select_account"}))
-    kept.pop("prompt", None)
-    if kept.get("max_age") == "0":
-        del kept["max_age"]
-    return urlencode(kept | ({"prompt": prompt} if prompt else {}))
+def _to_log_in(auth: Auth, asked: Asked) -> Response:
+    """Where to log in, and then back to this request."""
+    path = f"/authorize?{reauthentication.waiting(auth, asked.fields)}"
+    return RedirectResponse(sessions.log_in_url(auth, path), 303, NO_STORE)
 
 
 def _check_launch(asked: Asked, session: Session) -> None:

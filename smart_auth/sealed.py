@@ -42,9 +42,16 @@ def opened(key: bytes, kept: str, whose: str) -> str | None:
     """None where it was sealed under another secret, or for somebody else."""
     if not is_sealed(kept):
         return kept
-    raw = urlsafe_b64decode(kept.removeprefix(PREFIX))
-    try:
-        return AESGCM(key).decrypt(raw[:NONCE], raw[NONCE:], whose.encode()).decode()
-    except InvalidTag:
+    found = unsealed(key, kept, whose)
+    if found is None:
         log.warning("a secret of account %s was sealed under another HEALTHMATE_SECRET and cannot be used", whose)
+    return found
+
+
+def unsealed(key: bytes, text: str, whose: str) -> str | None:
+    """The same of what may be anything, as it comes from outside: None where we did not seal it."""
+    try:
+        raw = urlsafe_b64decode(text.removeprefix(PREFIX))
+        return AESGCM(key).decrypt(raw[:NONCE], raw[NONCE:], whose.encode()).decode()
+    except (InvalidTag, ValueError):
         return None

@@ -128,11 +128,60 @@ def test_a_person_can_say_no_and_be_asked_again(app: App) -> None:
     told = landed(app.agree(app.authorize(prompt="consent"), decision="deny"))
     assert (told["error"], told["state"]) == ("access_denied", "st 1&é")
     assert "code" in landed(app.agree(app.authorize(prompt="consent")))
-    again = app.authorize(prompt="login consent").headers["location"]
-    assert "/login?" in again
-    assert "prompt%253Dconsent" in again or "prompt%3Dconsent" in again
-    assert "/login?" in app.authorize(max_age="0").headers["location"]
     assert "/consent?" in app.authorize(max_age="3600", prompt="consent").headers["location"]
+
+
+def next_of(answer: httpx.Response) -> str:
+    """Where a log-in leads back to."""
+    url = httpx.URL(answer.headers["location"])
+    assert url.path.endswith("/login"), url
+    return url.params["next"]
+
+
+@pytest.mark.parametrize(
+    "wants", [{"prompt": "login"}, {"prompt": "select_account"}, {"prompt": "login consent"}, {"max_age": "0"}]
+)
+def test_who_is_to_log_in_again_does(registered: Smart, ada: User, wants: dict[str, str]) -> None:
+    browser = Browser(registered.settings)
+    with browser.http:
+        assert browser.log_in("ada").status_code == 200
+        app = App(registered, "confidential", browser, "s3cret: +%")
+        back = next_of(app.authorize(**wants))
+        forged = back.replace("log_in_after=v1.", "log_in_after=v1.A")
+        for skipped in (back, forged, f"/authorize?{_query(app, wants)}"):
+            back = next_of(browser.get(skipped))
+        asked = browser.get("/consent", params={"request": _query(app, wants)})
+        assert next_of(asked).startswith("/authorize?")
+
+        assert browser.log_in("ada").status_code == 200
+        answer = browser.get(back)
+        assert "code" in landed(app.agree(answer) if "/consent?" in answer.headers["location"] else answer)
+        later = app.asked(**wants, state="later") | {"log_in_after": httpx.URL(back).params["log_in_after"]}
+        next_of(browser.get("/authorize", params=later))
+
+
+def _query(app: App, changed: dict[str, str]) -> str:
+    return str(httpx.QueryParams(app.asked(**changed)))
+
+
+def test_a_page_that_was_left_open_is_not_answered_without_the_log_in(registered: Smart, ada: User) -> None:
+    browser = Browser(registered.settings)
+    with browser.http:
+        assert browser.log_in("ada").status_code == 200
+        app = App(registered, "public", browser)
+        back = next_of(app.authorize(prompt="login consent"))
+        assert browser.log_in("ada").status_code == 200
+        page = browser.get(back)
+
+        async def age(auth: Auth) -> None:
+            change = {"$set": {"at": auth.now() - timedelta(hours=1)}}
+            await auth["sessions"].update_many({"user": ada.id}, change)
+
+        assert "code" in landed(app.agree(page))
+        page = browser.get(back)
+        asked = page.headers["location"]
+        registered.inside(age)
+        assert next_of(browser.get(asked)).startswith("/authorize?")
 
 
 def test_a_decision_is_remembered(app: App) -> None:
