@@ -69,7 +69,8 @@ def url(auth: Auth, asking: Asking) -> str:
 async def remembered(auth: Auth, session: Session, asking: Asking) -> Decision | None:
     """What the person decided before, for the same client and nothing more than was asked then.
 
-    Which visit an app works with is asked each time.
+    Which visit an app works with is asked each time. A decision about a patient is about no other; one about what the
+    person may see themselves holds with whichever record an EHR opens the app.
     """
     if not asking.recognised or asking.about_a_visit:
         return None
@@ -77,7 +78,9 @@ async def remembered(auth: Auth, session: Session, asking: Asking) -> Decision |
     if asking.about_a_patient and patient is None:
         return None
     kept = await auth["approvals"].find_one({"_id": f"{session.user.id} {asking.client_id}"})
-    if kept is None or kept["patient"] != patient or not {*asking.scopes} <= {*kept["asked"]}:
+    if kept is None or not {*asking.scopes} <= {*kept["asked"]}:
+        return None
+    if asking.about_a_patient and kept["patient"] != patient:
         return None
     granted = tuple(scope for scope in kept["scopes"] if _within(scope, asking.scopes))
     return Decision(granted, patient, asking.encounter) if granted else None
@@ -100,7 +103,7 @@ async def ask(visit: Visit, asking: Asking, refused: Refused | None = None) -> R
     """The page that asks, or first the one to choose a patient."""
     session = visit.person()
     patient = None
-    if asking.about_a_patient:
+    if asking.about_a_patient or asking.patient:
         chosen = asking.patient or visit.text("patient", 64) or await _only(visit.auth, session, asking)
         patient = await visit.auth.choices.patient(session.user, chosen) if chosen else None
         if patient is None:
@@ -135,7 +138,7 @@ async def decided(visit: Visit, asking: Asking) -> Decision | None:
     session = visit.person()
     scopes = granted(asking.scopes, visit.fields)
     patient = encounter = None
-    if asking.about_a_patient:
+    if asking.about_a_patient or asking.patient:
         patient = asking.patient or visit.text("patient", 64, needed=True)
         if await visit.auth.choices.patient(session.user, patient) is None:
             raise invalid_request("this patient is not among those you may choose")

@@ -111,6 +111,24 @@ def test_a_launch_of_an_app_is_for_no_other(app: App, smart: Smart) -> None:
     assert app.tokens(scope=SCOPE, launch=launch)["patient"] == "ada"
 
 
+def test_who_opens_an_app_about_a_patient_reads_whom_and_is_asked_once(app: App, smart: Smart) -> None:
+    """Also where the app works with what the person may see, and not with one record."""
+    person(smart.settings, "both", patient="ada", proxy_for=["eve"], roles=["proxy"])
+    app.browser = Browser(smart.settings)
+    with app.browser.http:
+        app.browser.log_in("both")
+        scope = "launch openid user/*.rs"
+        asked = app.authorize(scope=scope, launch=begun(app)["launch"])
+        page = app.browser.get(asked.headers["location"]).text
+        assert "HealthMate, and is opened about the record of <strong>Ada" in page
+        assert app.exchange(landed(app.agree(asked))["code"]).json()["patient"] == "ada"
+        for patient in ("ada", "eve"):
+            again = landed(app.authorize(scope=scope, launch=begun(app, patient=patient)["launch"], prompt="none"))
+            assert app.exchange(again["code"]).json()["patient"] == patient
+        of_one = app.authorize(scope="launch user/*.rs patient/*.rs", launch=begun(app)["launch"])
+        assert "wants to work with the record of <strong>Ada" in app.browser.get(of_one.headers["location"]).text
+
+
 @pytest.mark.parametrize("visit", ["of-eve", "gone"])
 def test_a_launch_is_about_a_visit_of_its_patient(app: App, visit: str) -> None:
     """Which visits others have is not told."""
