@@ -5,7 +5,6 @@ https://hl7.org/fhir/smart-app-launch/app-launch.html#launch-app-ehr-launch
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -15,14 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from fhirserver.fhir.ids import ID
-from smart_auth import clients, events, visits
+from smart_auth import clients, events, fhir_context, visits
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, digest, new_secret
 from smart_auth.users import User
 from smart_auth.visits import Visit
 
 LIFE = timedelta(minutes=5)
-MOST_CONTEXT = 20
 STYLE = {  # https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#styling
     "color_background": "#ffffff",
     "color_error": "#b3261e",
@@ -36,7 +34,6 @@ STYLE = {  # https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.htm
     "font_family_body": "system-ui, sans-serif",
     "font_family_heading": "system-ui, sans-serif",
 }
-_reference = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
 class Launch(NamedTuple):
@@ -148,25 +145,11 @@ def _is_style(value: Any) -> str:
     return "" if isinstance(value, str) and clients.is_page(value) else "is an https URL"
 
 
-def _is_context(value: Any) -> str:
-    """Patient and encounter have places of their own."""
-    said = f"is a list of at most {MOST_CONTEXT} objects with a reference to something else than Patient and Encounter"
-    if not isinstance(value, list) or len(value) > MOST_CONTEXT:
-        return said
-    for each in value:
-        reference = each.get("reference") if isinstance(each, dict) else None
-        if not isinstance(reference, str) or not _reference.fullmatch(reference) or {*each} - {"reference", "role"}:
-            return said
-        if reference.startswith(("Patient/", "Encounter/")) or _is_text(each.get("role", "launch")):
-            return said
-    return ""
-
-
 _rules = {
     "patient": _is_id,
     "encounter": _is_id,
     "intent": _is_text,
-    "fhirContext": _is_context,
+    "fhirContext": fhir_context.wrong,
     "need_patient_banner": _is_flag,
     "smart_style_url": _is_style,
 }

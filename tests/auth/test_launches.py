@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -154,13 +155,6 @@ def test_nobody_launches_without_a_session(smart: Smart) -> None:
         {"need_patient_banner": "yes"},
         {"smart_style_url": "javascript:alert(1)"},
         {"smart_style_url": "http://ehr.example/"},
-        {"fhirContext": "x"},
-        {"fhirContext": ["x"]},
-        {"fhirContext": [{"reference": "Patient/other"}]},
-        {"fhirContext": [{"reference": "https://evil.example/Observation/1"}]},
-        {"fhirContext": [{"reference": "Observation/1", "role": 7}]},
-        {"fhirContext": [{"reference": "Observation/1", "more": 99999999999999999999999}]},
-        {"fhirContext": [{"reference": "Observation/1"}] * 21},
         {"client_id": "nobody"},
         {"client_id": "plain"},
         {"client_id": 7},
@@ -169,3 +163,62 @@ def test_nobody_launches_without_a_session(smart: Smart) -> None:
 def test_a_context_that_is_none(app: App, context: dict[str, Any]) -> None:
     answer = app.browser.json("/launch", {"patient": "ada"} | context)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+ROLE = "https://ehr.example/role/"
+QUESTIONNAIRE = {"canonical": "https://ehr.example/Questionnaire/phq-9|2.1", "type": "Questionnaire"}
+ORDER = {"identifier": {"system": "urn:orders", "value": "17", "type": {"coding": [{"code": "PLAC"}]}}}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"reference": "ImagingStudy/123"},
+        QUESTIONNAIRE | {"role": f"{ROLE}to-display"},
+        ORDER | {"type": "ServiceRequest", "role": "launch"},
+        ORDER | {"reference": "ServiceRequest/17"},
+        {"reference": "Patient/eve", "role": f"{ROLE}mother"},
+        {"reference": "Encounter/before", "type": "Encounter", "role": "urn:uuid:6f8e4a0e-0a54-4d0a-8f60-8d6d1f7d0f1a"},
+        {"identifier": {"value": "mrn"}, "type": "Patient", "role": f"{ROLE}donor"},
+    ],
+)
+def test_what_else_is_open_is_told_as_it_is(app: App, item: dict[str, Any]) -> None:
+    """https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html#fhir-context"""
+    assert app.tokens(scope=SCOPE, launch=begun(app, fhirContext=[item])["launch"])["fhirContext"] == [item]
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("x", "an object with a reference, a canonical or an identifier"),
+        ({"type": "Patient", "role": ROLE}, "an object with a reference, a canonical or an identifier"),
+        ({"reference": "https://evil.example/Observation/1"}, "reference is relative"),
+        ({"reference": "Nothing/1"}, "reference is relative"),
+        ({"reference": ["Observation/1"]}, "reference is relative"),
+        ({"canonical": "phq-9"}, "canonical is a canonical URL"),
+        ({"identifier": {"use": "official"}}, "identifier is an Identifier of FHIR"),
+        ({"identifier": {"value": 7}}, "identifier is an Identifier of FHIR"),
+        ({"identifier": {"value": "7", "more": "x"}}, "identifier is an Identifier of FHIR"),
+        ({"identifier": {"value": "7", "type": {"$ne": "x"}}}, "identifier is an Identifier of FHIR"),
+        ({"identifier": {"value": "7", "type": {"text": "x" * 2000}}}, "identifier is an Identifier of FHIR"),
+        ({"identifier": {"value": json.loads("[" * 900 + '"x"' + "]" * 900)}}, "identifier is an Identifier of FHIR"),
+        (QUESTIONNAIRE | {"type": ["Questionnaire"]}, "type is a type of FHIR R4"),
+        ({"reference": "Observation/1", "type": "Condition"}, "type is that of the reference, Observation"),
+        ({"reference": "Observation/1", "role": 7}, "role is launch or an absolute URI"),
+        ({"reference": "Observation/1", "role": ""}, "role is launch or an absolute URI"),
+        ({"reference": "Observation/1", "role": "mother"}, "role is launch or an absolute URI"),
+        ({"reference": "Observation/1", "more": 99999999999999999999999}, "more is none of reference"),
+        ({"reference": "Patient/eve"}, "Patient has another role than launch"),
+        ({"reference": "Encounter/e", "role": "launch"}, "Encounter has another role than launch"),
+        ({"identifier": {"value": "mrn"}, "type": "Patient"}, "Patient has another role than launch"),
+    ],
+)
+def test_what_else_is_open_has_a_form(app: App, item: Any, said: str) -> None:
+    refused = app.browser.json("/launch", {"patient": "ada", "fhirContext": [{"reference": "Observation/1"}, item]})
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
+    assert refused.json()["error_description"].startswith(f"fhirContext [1]: {said}")
+
+
+@pytest.mark.parametrize("value", ["x", {"reference": "Observation/1"}, [{"reference": "Observation/1"}] * 21])
+def test_what_else_is_open_is_a_list(app: App, value: Any) -> None:
+    assert app.browser.json("/launch", {"patient": "ada", "fhirContext": value}).status_code == 400
