@@ -6,59 +6,23 @@ https://hl7.org/fhir/smart-app-launch/app-launch.html#obtain-authorization-code
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import timedelta
 from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from smart_auth import clients, codes, consent, events, forms, launches, pushed, reauthentication, sessions, visits
-from smart_auth.clients import CODE, Client
+from smart_auth import codes, consent, events, forms, launches, pushed, reauthentication, sessions, visits
+from smart_auth.asked import Asked, Back, parsed
 from smart_auth.consent import Asking, Decision
 from smart_auth.credentials import CREDENTIALS, authenticate
-from smart_auth.launches import Launch
-from smart_auth.refusal import NO_STORE, Refused, invalid_request, sayable
-from smart_auth.scopes import SPOKEN, Scope, granted, parse
+from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth
 from smart_auth.sessions import Session, device
 from smart_auth.tokens import begin
 from smart_auth.visits import Visit
 
-ANYTHING = [Scope(level, "*", frozenset("cruds")) for level in ("patient", "user")]  # that a person can grant
 UNREDEEMED = timedelta(minutes=5)
-LONGEST_STATE = 2_000
-LONGEST_SCOPE = 4_000  # characters; what it comes to with the scopes of a client has its limit, too
-MOST_SCOPES = 500
-PROMPTS = frozenset(("none", "login", "consent", "select_account"))
-
-
-class Asked(NamedTuple):
-    """A request that is valid in itself; `launch` is the EHR's, when it comes from there.
-
-    `waited` is since when a log-in is waited for, where the app wants a new one; `fields` are all of it.
-    """
-
-    client: Client
-    redirect_uri: str
-    state: str
-    scopes: tuple[str, ...]
-    challenge: str
-    nonce: str | None
-    prompt: frozenset[str]
-    max_age: int | None
-    waited: datetime | None
-    launch: Launch | None
-    fields: Mapping[str, str]
-
-
-class Back(Exception):
-    """A refusal that the app is told: https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1"""
-
-    def __init__(self, redirect_uri: str, state: str | None, error: str, description: str) -> None:
-        super().__init__(description)
-        self.redirect_uri = redirect_uri
-        self.parameters = {"error": error, "error_description": sayable(description), "state": state}
 
 
 async def authorize(auth: Auth, request: Request) -> Response:
@@ -106,7 +70,7 @@ async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Respon
     silent = "none" in asked.prompt
     if session is None or _is_stale(auth, asked, session):
         if silent:
-            raise _refused(asked, "login_required", "nobody is logged in")
+            raise asked.refused("login_required", "nobody is logged in")
         return _to_log_in(auth, asked)
     _check_launch(asked, session)
     decision = None
@@ -115,7 +79,7 @@ async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Respon
     if decision is not None:
         return await _allow(auth, asked, session, decision)
     if silent:
-        raise _refused(asked, "interaction_required", "the person has to be asked")
+        raise asked.refused("interaction_required", "the person has to be asked")
     return RedirectResponse(consent.url(auth, asking(asked)), 303, NO_STORE)
 
 
@@ -140,7 +104,7 @@ async def _decide(visit: Visit) -> Response:
         _check_launch(asked, session)
         decision = await consent.decided(visit, asking(asked))
         if decision is None:
-            raise _refused(asked, "access_denied", "the person does not want it")
+            raise asked.refused("access_denied", "the person does not want it")
         return await _allow(visit.auth, asked, session, decision)
     except Back as back:
         return _back(visit.auth, back.redirect_uri, back.parameters)
@@ -157,7 +121,7 @@ async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision)
     context = {"patient": decision.patient, "encounter": decision.encounter}
     if asked.launch is not None:
         if not await launches.claim(auth, asked.launch):
-            raise _refused(asked, "invalid_request", "this launch was used before, or is over")
+            raise asked.refused("invalid_request", "this launch was used before, or is over")
         context |= asked.launch.context
     context = {name: value for name, value in context.items() if value is not None}
     if "patient" in context:
@@ -171,98 +135,6 @@ async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision)
     patient = context.get("patient")
     await events.record(auth, "app-allowed", person.id, person.id, patient=patient, person=person.fhir_user, **about)
     return _back(auth, asked.redirect_uri, {"code": code, "state": asked.state})
-
-
-# from parameters to a request
-
-
-async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
-    """Until it is certain that redirect_uri is the client's, a refusal stays here and is not sent there."""
-    client = await clients.find(auth, fields.get("client_id", ""))
-    if client is None or CODE not in client.grant_types:
-        raise invalid_request("no app is registered with this client_id")
-    uri, state = fields.get("redirect_uri"), fields.get("state")
-    if uri is None or not client.leads_back(uri):
-        raise invalid_request("redirect_uri is not one of those that the app registered, letter by letter")
-
-    def refused(error: str, description: str) -> Back:
-        return Back(uri, state, error, description)
-
-    for error, description in _faults(auth, fields):
-        raise refused(error, description)
-    scopes = grantable(client, fields.get("scope", ""))
-    if len(scopes) > MOST_SCOPES:
-        raise refused("invalid_scope", f"this comes to more than {MOST_SCOPES} scopes; ask for wider ones")
-    if not scopes:
-        raise refused("invalid_scope", _ungrantable(fields.get("scope", "")))
-    launch = None
-    if "launch" in scopes:
-        launch = await launches.find(auth, fields.get("launch", ""))
-        if launch is None:
-            raise refused("invalid_request", "launch is no launch that waits: it is unknown, used, or over")
-    return Asked(
-        client=client,
-        redirect_uri=uri,
-        state=state or "",
-        scopes=scopes,
-        challenge=fields["code_challenge"],
-        nonce=fields.get("nonce"),
-        prompt=frozenset(fields.get("prompt", "").split()),
-        max_age=int(fields["max_age"]) if "max_age" in fields else None,
-        waited=reauthentication.after(auth, fields),
-        launch=launch,
-        fields=fields,
-    )
-
-
-def _faults(auth: Auth, fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    """What is wrong with a request of a known client, as errors of OAuth and OpenID."""
-    prompt, max_age = fields.get("prompt", "").split(), fields.get("max_age", "0")
-    audience = fields.get("aud", fields.get("resource", "")).rstrip("/")
-    rules = (
-        ("request" in fields, "request_not_supported", "request objects are not read here"),
-        ("request_uri" in fields, "request_uri_not_supported", "request objects are not read here"),
-        (fields.get("response_type") != "code", "unsupported_response_type", "response_type is code"),
-        (fields.get("response_mode", "query") != "query", "invalid_request", "response_mode is query"),
-        (fields.get("code_challenge_method") != "S256", "invalid_request", "code_challenge_method is S256 (PKCE)"),
-        (
-            not codes.CHALLENGE.fullmatch(fields.get("code_challenge", "")),
-            "invalid_request",
-            "code_challenge is the SHA-256 of the verifier in base64url: 43 characters",
-        ),
-        (audience != auth.fhir, "invalid_request", f"aud is the FHIR base of this server, {auth.fhir}"),
-        (not 0 < len(fields.get("state", "")) <= LONGEST_STATE, "invalid_request", "state is missing or too long"),
-        (len(fields.get("scope", "")) > LONGEST_SCOPE, "invalid_scope", f"scope has up to {LONGEST_SCOPE} characters"),
-        (len(fields.get("nonce", "")) > LONGEST_STATE, "invalid_request", "nonce is too long"),
-        (not {*prompt} <= PROMPTS, "invalid_request", f"prompt is of {', '.join(sorted(PROMPTS))}"),
-        ("none" in prompt and len(prompt) > 1, "invalid_request", "prompt=none stands alone"),
-        (not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10), "invalid_request", "max_age is seconds"),
-        (pushed.is_long(reauthentication.without(fields)), "invalid_request", pushed.TOO_LONG),
-    )
-    return [(error, description) for wrong, error, description in rules if wrong]
-
-
-def grantable(client: Client, scope: str) -> tuple[str, ...]:
-    """Of what is asked, what this app may be granted by a person; what we do not know is left out."""
-    registered = client.scope.split()
-    limits = [found for text in registered if (found := parse(text)) and found.level != "system"]
-    said = [text for text in scope.split() if text in SPOKEN and (not registered or text in registered)]
-    return tuple(dict.fromkeys((*said, *granted(scope, limits if registered else ANYTHING))))
-
-
-def _ungrantable(scope: str) -> str:
-    """Why nothing of it can be granted, by the first of its scopes."""
-    first = next(iter(scope.split()), None)
-    if first is None:
-        return "scope is missing"
-    found = parse(first)
-    if found is None and first not in SPOKEN:
-        why = "is no scope that is known here"
-    elif found is not None and found.level == "system":
-        why = "is for services"
-    else:
-        why = "is not within what it is registered for"
-    return f"nothing of what is asked for can be granted to this app: {first[:200]} {why}"
 
 
 def asking(asked: Asked) -> Asking:
@@ -297,11 +169,7 @@ def _to_log_in(auth: Auth, asked: Asked) -> Response:
 
 def _check_launch(asked: Asked, session: Session) -> None:
     if asked.launch is not None and not asked.launch.is_for(session.user.id, asked.client.id):
-        raise _refused(asked, "access_denied", "this launch was begun by somebody else, or for another app")
-
-
-def _refused(asked: Asked, error: str, description: str) -> Back:
-    return Back(asked.redirect_uri, asked.state, error, description)
+        raise asked.refused("access_denied", "this launch was begun by somebody else, or for another app")
 
 
 def _back(auth: Auth, uri: str, parameters: Mapping[str, str | None]) -> Response:

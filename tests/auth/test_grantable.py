@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_auth.authorize import grantable
+from smart_auth.asked import grantable
 from smart_auth.clients import Client
 from smart_auth.grants import narrowed
 from smart_auth.refusal import Refused
