@@ -54,14 +54,21 @@ class Back(Exception):
         self.parameters = {"error": error, "error_description": sayable(description), "state": state}
 
 
-async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
-    """Until it is certain that redirect_uri is the client's, a refusal stays here and is not sent there."""
+async def addressed(auth: Auth, fields: Mapping[str, str]) -> tuple[Client, str]:
+    """The app, and where it is told: until it is certain that redirect_uri is the client's, a refusal stays here."""
     client = await clients.find(auth, fields.get("client_id", ""))
     if client is None or CODE not in client.grant_types:
         raise invalid_request("no app is registered with this client_id")
-    uri, state = fields.get("redirect_uri"), fields.get("state")
+    uri = fields.get("redirect_uri")
     if uri is None or not client.leads_back(uri):
         raise invalid_request("redirect_uri is not one of those that the app registered, letter by letter")
+    return client, uri
+
+
+async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
+    """Raises what the app is told, or the person where it is not certain which app it is."""
+    client, uri = await addressed(auth, fields)
+    state = fields.get("state")
 
     def refused(error: str, description: str) -> Back:
         return Back(uri, state, error, description)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from smart_auth import codes, consent, events, forms, launches, pushed, reauthentication, sessions, visits
-from smart_auth.asked import Asked, Back, parsed
+from smart_auth.asked import Asked, Back, addressed, parsed
 from smart_auth.consent import Asking, Decision
 from smart_auth.credentials import CREDENTIALS, authenticate
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
@@ -30,15 +30,25 @@ async def authorize(auth: Auth, request: Request) -> Response:
 
     What another site posts comes without the cookie of the session (SameSite=Lax), so it is asked for again as a GET.
     """
-    posted = request.method == "POST"
-    fields = await forms.form(request) if posted else forms.query(request)
-    if posted and not pushed.is_long(fields):
-        return RedirectResponse(f"{auth.issuer}/authorize?{urlencode(_uncredentialed(fields))}", 303, NO_STORE)
     try:
+        fields = await _fields(auth, request)
+        if request.method == "POST" and not pushed.is_long(fields):
+            return RedirectResponse(f"{auth.issuer}/authorize?{urlencode(_uncredentialed(fields))}", 303, NO_STORE)
         asked = await parsed(auth, await pushed.claimed(auth, fields))
         return await _answered(auth, asked, await sessions.current(auth, request))
     except Back as back:
         return _back(auth, back.redirect_uri, back.parameters)
+
+
+async def _fields(auth: Auth, request: Request) -> Mapping[str, str]:
+    """Each once. An app that sends one twice is told, where it is certain which app it is."""
+    try:
+        return await forms.form(request) if request.method == "POST" else forms.query(request)
+    except forms.Twice as twice:
+        if not {"client_id", "redirect_uri"} <= {*twice.once}:
+            raise
+        _, uri = await addressed(auth, twice.once)
+        raise Back(uri, twice.once.get("state"), twice.error, twice.description) from twice
 
 
 async def push(auth: Auth, request: Request) -> Response:

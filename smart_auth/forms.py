@@ -22,6 +22,16 @@ SECONDS = 30.0
 FORM = "application/x-www-form-urlencoded"
 
 
+class Twice(Refused):
+    """Something is there more than once; `once` is what is not."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        counted = Counter(name for name, _ in pairs)
+        said = counted.most_common(1)[0][0][:100].encode(errors="replace").decode()
+        super().__init__("invalid_request", f"{said} is there more than once")
+        self.once = {name: value for name, value in pairs if counted[name] == 1}
+
+
 async def form(request: Request) -> dict[str, str]:
     """The form that a request carries."""
     if media(request) != FORM:
@@ -43,7 +53,7 @@ def fields(encoded: bytes) -> dict[str, str]:
         raise invalid_request(f"there are more than {MOST_FIELDS} parameters") from error
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _twice(pairs)
+        raise Twice(pairs)
     return found
 
 
@@ -67,14 +77,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of two members of one name, others may read the other one: https://www.rfc-editor.org/rfc/rfc8259#section-4"""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _twice(pairs)
+        raise Twice(pairs)
     return found
-
-
-def _twice(pairs: Sequence[tuple[str, Any]]) -> Refused:
-    counted = Counter(name for name, _ in pairs)
-    said = counted.most_common(1)[0][0][:100].encode(errors="replace").decode()
-    return invalid_request(f"{said} is there more than once")
 
 
 async def body(request: Request) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from people import Browser, person
 
 from smart_auth import clients, keys, tokens, users
 from smart_auth.credentials import ASSERTION
+from smart_auth.forms import FORM
 from smart_auth.server import Auth, digest
 from smart_auth.users import User
 
@@ -286,9 +288,25 @@ def test_nothing_is_told_to_whom_nobody_registered(app: App, changed: dict[str, 
     answer = app.authorize(**changed)
     assert answer.status_code == 400
     assert "location" not in answer.headers
-    url = f"{app.smart.issuer}/authorize"
-    twice = app.browser.http.get(f"{url}?{httpx.QueryParams(app.asked())}&client_id=public")
-    assert (twice.status_code, "location" in twice.headers) == (400, False)
+
+
+@pytest.mark.parametrize(("name", "state"), [("scope", "st 1&é"), ("code_challenge", "st 1&é"), ("state", None)])
+def test_what_is_there_twice_is_told_to_the_app(app: App, name: str, state: str | None) -> None:
+    asked = [*app.asked().items(), (name, "x")]
+    by_form = app.smart.http.post("/authorize", content=urlencode(asked), headers={"Content-Type": FORM})
+    for answer in (app.browser.get(f"/authorize?{urlencode(asked)}"), by_form):
+        told = landed(answer)
+        assert (told["error"], told["error_description"]) == ("invalid_request", f"{name} is there more than once")
+        assert (told.get("state"), told["iss"]) == (state, app.smart.issuer)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"), [("client_id", {}), ("redirect_uri", {}), ("scope", {"redirect_uri": "https://evil.example/"})]
+)
+def test_where_it_is_not_certain_whom_to_tell_it_is_shown(app: App, name: str, changed: dict[str, str]) -> None:
+    asked = [*app.asked(**changed).items(), (name, app.asked()[name])]
+    answer = app.browser.get(f"/authorize?{urlencode(asked)}")
+    assert (answer.status_code, "location" in answer.headers) == (400, False)
 
 
 def test_what_scopes_come_to_together_has_an_end(registered: Smart, browser: Browser) -> None:
