@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from ssl import SSLContext
+from typing import NamedTuple
 
 import httpx
 
@@ -29,7 +30,14 @@ class Unreachable(Exception):
     """It is not asked, or does not answer as it should; the text says why."""
 
 
-async def get(url: str, *, accept: str, trusted: Collection[str] = ()) -> bytes:
+class Answer(NamedTuple):
+    """What is there, and for how many seconds it may be kept where that is said."""
+
+    body: bytes
+    seconds: int | None
+
+
+async def get(url: str, *, accept: str, trusted: Collection[str] = ()) -> Answer:
     """What is there. Hosts that are `trusted` may be asked without TLS, and may have a private address."""
     asked, allowed = check(url, trusted)
     try:
@@ -110,7 +118,7 @@ def _certificates() -> SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-async def _get(asked: httpx.URL, address: str, accept: str) -> bytes:
+async def _get(asked: httpx.URL, address: str, accept: str) -> Answer:
     headers = {"Host": asked.netloc.decode("ascii"), "Accept": accept, "User-Agent": "HealthMate"}
     headers["Accept-Encoding"] = PLAIN  # a few packed bytes can be gigabytes
     named = {"sni_hostname": asked.host}  # whose certificate it must be
@@ -126,4 +134,18 @@ async def _get(asked: httpx.URL, address: str, accept: str) -> bytes:
             if size > MOST_BYTES:
                 raise Unreachable(f"{asked.host} answered more than {MOST_BYTES:,} bytes")
             chunks.append(chunk)
-        return b"".join(chunks)
+        return Answer(b"".join(chunks), kept_for(answer.headers))
+
+
+def kept_for(headers: Mapping[str, str]) -> int | None:
+    """https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2; what cannot be read is not kept."""
+    pairs = (each.partition("=") for each in headers.get("cache-control", "").lower().split(","))
+    said = {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+    if "no-store" in said or "no-cache" in said:
+        return 0
+    ages = [_seconds(said[name]) for name in ("max-age", "s-maxage") if name in said]
+    return max(0, min(ages) - _seconds(headers.get("age", "0"))) if ages else None
+
+
+def _seconds(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0

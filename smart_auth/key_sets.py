@@ -1,6 +1,7 @@
 """The public keys of clients, as they registered them or as their jwks_uri says, kept for a few minutes.
 
-https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html
+No longer than its Cache-Control says, but for a second: what a stranger sends must not have us ask all the time.
+https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html#signature-verification
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from fhirserver.egress import Unreachable, get
 
 KEPT_SECONDS = 300.0
 STALE_SECONDS = 3600.0  # so long old keys go on where the URL does not answer: one that was taken back must end
-AGAIN_SECONDS = 10.0  # a key that is not there may be a new one, but a stranger must not have us ask all the time
+AGAIN_SECONDS = 10.0  # a key that is not there may be a new one
+SHORTEST_SECONDS = 1.0
 MOST_SETS = 1_000
 MOST_KEYS = 50
 SMALLEST_RSA, LARGEST_RSA = 2048, 8192
@@ -29,14 +31,23 @@ Key = RSAKey | ECKey
 
 
 class _Kept(NamedTuple):
-    """When the URL was asked last, when it answered last, and with what."""
+    """When the URL was asked last, when it answered last, with what, and for how many seconds that may be kept."""
 
     asked: float
     answered: float
     keys: Sequence[Mapping[str, Any]]
+    good: float
+
+    def serves(self, now: float) -> bool:
+        """Whether it need not be asked again."""
+        return now - self.asked < max(min(self.good, KEPT_SECONDS), SHORTEST_SECONDS) and self.lasts(now)
+
+    def lasts(self, now: float) -> bool:
+        """Whether its keys are worth something."""
+        return now - self.answered < max(min(self.good, STALE_SECONDS), SHORTEST_SECONDS)
 
 
-NEVER = _Kept(-KEPT_SECONDS, -STALE_SECONDS, ())
+NEVER = _Kept(-KEPT_SECONDS, -STALE_SECONDS, (), STALE_SECONDS)
 
 
 class KeySets:
@@ -54,19 +65,19 @@ class KeySets:
 
     async def _keys(self, url: str, kid: str, trusted: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         now, kept = monotonic(), self._kept.get(url, NEVER)
-        age = now - kept.asked
         has = any(key.get("kid") == kid for key in kept.keys)
-        if age < AGAIN_SECONDS or (has and age < KEPT_SECONDS):
+        if kept.serves(now) if has else now - kept.asked < AGAIN_SECONDS:
             return kept.keys
         try:
-            found = parsed(json.loads(await get(url, accept="application/json", trusted=trusted)))
+            answer = await get(url, accept="application/json", trusted=trusted)
+            found = parsed(json.loads(answer.body))
         except (Unreachable, ValueError, RecursionError):
-            if not has or now - kept.answered >= STALE_SECONDS:
+            if not has or not kept.lasts(now):
                 self._keep(url, NEVER._replace(asked=now))
                 raise
             self._keep(url, kept._replace(asked=now))
             return kept.keys
-        self._keep(url, _Kept(now, now, found))
+        self._keep(url, _Kept(now, now, found, STALE_SECONDS if answer.seconds is None else answer.seconds))
         return found
 
     def _keep(self, url: str, found: _Kept) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
+import httpx
 import pytest
 
-from fhirserver.egress import MOST_BYTES, Unreachable, get, is_public
+from fhirserver.egress import MOST_BYTES, Unreachable, get, is_public, kept_for
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def elsewhere() -> Iterator[str]:
 
 def test_what_is_packed_is_not_unpacked(elsewhere: str) -> None:
     def asked(path: str) -> bytes:
-        return asyncio.run(get(f"{elsewhere}{path}", accept="application/json", trusted=("127.0.0.1",)))
+        return asyncio.run(get(f"{elsewhere}{path}", accept="application/json", trusted=("127.0.0.1",))).body
 
     assert asked(f"/identity/{MOST_BYTES}") == b"0" * MOST_BYTES
     with pytest.raises(Unreachable, match="more than 200,000 bytes"):
@@ -118,3 +119,22 @@ def test_what_is_packed_is_not_unpacked(elsewhere: str) -> None:
     for packed in ("deflate", "gzip", "zstd", "br", "deflate, zstd"):
         with pytest.raises(Unreachable, match="packed by"):
             asked(f"/{packed.replace(' ', '%20')}/10")
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({}, None),
+        ({"Cache-Control": "private, must-revalidate"}, None),
+        ({"Cache-Control": "public, max-age=600"}, 600),
+        ({"Cache-Control": 'Max-Age="600"', "Age": "90"}, 510),
+        ({"Cache-Control": "max-age=600, s-maxage=60"}, 60),
+        ({"Cache-Control": "max-age=60", "Age": "90"}, 0),
+        ({"Cache-Control": "max-age=600, no-cache"}, 0),
+        ({"Cache-Control": "no-store"}, 0),
+        ({"Cache-Control": "max-age=-1"}, 0),
+        ({"Cache-Control": "max-age=soon"}, 0),
+    ],
+)
+def test_how_long_an_answer_may_be_kept(said: dict[str, str], seconds: int | None) -> None:
+    assert kept_for(httpx.Headers(said)) == seconds

@@ -8,7 +8,7 @@ import json
 import pytest
 from brief import briefly
 
-from fhirserver.egress import Unreachable
+from fhirserver.egress import Answer, Unreachable
 from smart_auth import key_sets
 from smart_auth.key_sets import KeySets
 
@@ -20,15 +20,16 @@ class Published:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.time, self.asked, self.kids = 1_000.0, 0, ["old"]
+        self.seconds: int | None = None
         monkeypatch.setattr(key_sets, "get", self._get)
         monkeypatch.setattr(key_sets, "monotonic", lambda: self.time)
 
-    async def _get(self, url: str, **_: object) -> bytes:
+    async def _get(self, url: str, **_: object) -> Answer:
         self.asked += 1
         await asyncio.sleep(0)
         if not self.kids:
             raise Unreachable("nobody answers")
-        return json.dumps({"keys": [{"kid": kid} for kid in self.kids]}).encode()
+        return Answer(json.dumps({"keys": [{"kid": kid} for kid in self.kids]}).encode(), self.seconds)
 
 
 @pytest.fixture
@@ -66,6 +67,30 @@ def test_old_keys_go_on_for_a_while_where_nobody_answers(published: Published) -
     assert found(sets, "old") == []
     published.kids, published.time = ["old"], published.time + key_sets.AGAIN_SECONDS
     assert found(sets, "old") == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept"), [(0, 1), (60, 60), (400, key_sets.KEPT_SECONDS), (100_000, key_sets.KEPT_SECONDS)]
+)
+def test_keys_are_kept_no_longer_than_is_said(published: Published, seconds: int, kept: float) -> None:
+    sets, published.seconds = KeySets(), seconds
+    assert found(sets, "old") == ["old"]
+    published.kids, published.time = ["new"], published.time + kept - 0.1
+    assert (found(sets, "old"), published.asked) == (["old"], 1)
+    published.time += 0.1
+    assert (found(sets, "old"), published.asked) == (["new"], 2)
+
+
+def test_nor_where_nobody_answers(published: Published) -> None:
+    sets, published.seconds = KeySets(), 400
+    assert found(sets, "old") == ["old"]
+    published.kids, published.time = [], published.time + key_sets.KEPT_SECONDS
+    assert (found(sets, "old"), published.asked) == (["old"], 2)
+    published.time = 1_399
+    assert (found(sets, "old"), published.asked) == (["old"], 2)
+    published.time = 1_400
+    with pytest.raises(Unreachable):
+        found(sets, "old")
 
 
 def test_a_crowd_asks_once(published: Published) -> None:
