@@ -76,17 +76,22 @@ async def begun(auth: Auth, request: Request) -> Session | None:
     secret = secret_of(auth, request)
     if secret is None:
         return None
-    now = auth.now()
-    document = await auth["sessions"].find_one({"_id": digest(secret), "expires": {"$gt": now}})
+    document = await auth["sessions"].find_one({"_id": digest(secret), **alive(auth)})
     if document is None:
         return None
     person = await users.find(auth, document["user"])
     if person is None or person.disabled:
         return None
+    now = auth.now()
     if now - document["seen"] > SEEN_EVERY:
-        alive = min(document["until"], now + IDLE)
-        await auth["sessions"].update_one({"_id": document["_id"]}, {"$set": {"seen": now, "expires": alive}})
+        await auth["sessions"].update_one({"_id": document["_id"]}, {"$set": {"seen": now}})
     return _session(document, person)
+
+
+def alive(auth: Auth) -> Document:
+    """Sessions that open something."""
+    now = auth.now()
+    return {"expires": {"$gt": now}, "seen": {"$gt": now - IDLE}}
 
 
 def _session(document: Document, person: User) -> Session:
@@ -113,7 +118,7 @@ async def start(
         await failures.failed(auth, request, "log-in-failed", person.id, reason="networks")
         raise Refused("access_denied", addresses.ELSEWHERE, 403)
     secret, now = new_secret(), auth.now()
-    until, address = now + (HALF_LIFE if half else LIFE), throttle.origin(auth, request)
+    address = throttle.origin(auth, request)
     await auth["sessions"].insert_one(
         {
             "_id": digest(secret),
@@ -122,8 +127,7 @@ async def start(
             "half": half,
             "at": now,
             "seen": now,
-            "until": until,
-            "expires": min(until, now + IDLE),
+            "expires": now + (HALF_LIFE if half else LIFE),
             "agent": request.headers.get("user-agent", "")[:200],
             "address": address,
         }
@@ -144,8 +148,8 @@ async def _go_on(auth: Auth, request: Request, person: User, session: str) -> No
 
 
 async def lasts(auth: Auth, session: str) -> bool:
-    """Whether the person has not logged out, wherever their last request was."""
-    return await auth["sessions"].find_one({"_id": session, "until": {"$gt": auth.now()}}) is not None
+    """Whether the person has not logged out; who works in an app sends nothing here, and is not idle."""
+    return await auth["sessions"].find_one({"_id": session, "expires": {"$gt": auth.now()}}) is not None
 
 
 async def end(auth: Auth, request: Request) -> None:
@@ -162,7 +166,6 @@ def forget(auth: Auth, response: Response) -> None:
 
 async def listed(auth: Auth, user: str) -> list[dict[str, str]]:
     """Where a person is logged in."""
-    alive = {"user": user, "half": False, "expires": {"$gt": auth.now()}}
     return [
         {
             "id": each["_id"],
@@ -172,7 +175,7 @@ async def listed(auth: Auth, user: str) -> list[dict[str, str]]:
             "at": each["at"].isoformat(timespec="seconds"),
             "seen": each["seen"].isoformat(timespec="seconds"),
         }
-        async for each in auth["sessions"].find(alive).sort("seen", -1)
+        async for each in auth["sessions"].find({"user": user, "half": False, **alive(auth)}).sort("seen", -1)
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from starlette.responses import JSONResponse, Response
 
 from fhirserver.settings import ROLES
-from smart_auth import failures, tokens, visits
+from smart_auth import failures, sessions, tokens, visits
 from smart_auth.administration import administrator
 from smart_auth.refusal import NO_STORE, Refused
 from smart_auth.server import Auth, Document
@@ -41,7 +41,7 @@ async def counted(auth: Auth) -> dict[str, int]:
         "disabled": ("users", {"disabled": True}),
         "secondFactor": ("users", {"totp": {"$exists": True}}),
         "passkeys": ("passkeys", {}),
-        "sessions": ("sessions", {**alive, "half": False}),
+        "sessions": ("sessions", {**sessions.alive(auth), "half": False}),
         "clients": ("clients", {}),
         "grants": ("grants", {**alive, "revoked": None}),
         "offline": ("grants", {**alive, "revoked": None, "scope": tokens.OFFLINE}),

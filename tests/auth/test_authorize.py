@@ -486,6 +486,28 @@ def test_online_access_ends_with_the_log_out(registered: Smart, ada: User) -> No
         assert app.refresh(body["refresh_token"]).json()["error"] == "invalid_grant"
 
 
+def test_online_access_lasts_while_the_person_works_in_the_app(registered: Smart) -> None:
+    """They send the authorization server nothing meanwhile, and what it forgets by `expires` is gone."""
+    worker = person(registered.settings, "works-in-an-app", patient="bob", fhir_user="Patient/bob")
+    browser = Browser(registered.settings)
+    with browser.http:
+        assert browser.log_in(worker.login).status_code == 200
+        app = App(registered, "public", browser)
+        body = app.tokens(scope=ONLINE)
+
+        async def age(auth: Auth) -> None:
+            shift = {name: {"$subtract": [f"${name}", 3_600_000]} for name in ("at", "seen", "expires")}
+            await auth["sessions"].update_one({"user": worker.id}, [{"$set": shift}])
+
+        for _ in range(11):
+            registered.inside(age)
+            body = app.refresh(body["refresh_token"]).json()
+            assert "access_token" in body
+        assert browser.get("/account").status_code == 303
+        registered.inside(age)
+        assert app.refresh(body["refresh_token"]).json()["error"] == "invalid_grant"
+
+
 def test_online_access_goes_on_where_the_same_person_logs_in_again(registered: Smart, ada: User) -> None:
     person(registered.settings, "shares-the-computer", patient="bob", fhir_user="Patient/bob")
     browser = Browser(registered.settings)

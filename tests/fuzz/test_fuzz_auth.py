@@ -53,7 +53,7 @@ class Door(NamedTuple):
         app |= {"redirect_uris": [CB], "scope": "", "launch_uri": CB}
         ada = {"login": "ada", "name": "Ada", "roles": ["admin", "patient"], "patient": "ada", "password": self.hash}
         ada |= {"verified": True, "disabled": False, "created": now, "fhir_user": "Patient/ada"}
-        session = {"user": "ada", "methods": ["pwd"], "half": False, "at": now, "seen": now, "until": LATER}
+        session = {"user": "ada", "methods": ["pwd"], "half": False, "at": now, "seen": now}
         bound = {"grant": "g", "client": "app", "redirect_uri": CB, "challenge": challenge(VERIFIER)}
         more = {"user": "ada", "scope": "openid patient/*.rs", "context": {}, "nonce": None, "at": now}
         approved = {"asked": ["openid", "patient/*.rs"], "scopes": ["openid", "patient/*.rs"]}
