@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 from apps import EC, RSA, SCOPE, App, Smart, landed
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import KeySet
 from people import Browser, person
 
@@ -25,6 +25,7 @@ from smart_auth.server import Auth, digest
 from smart_auth.users import User
 
 CB = "https://app.example/cb"
+AGES = ("created", "expires")
 ONLINE = "openid online_access launch/patient patient/*.rs"
 NOTHING = "nothing of what is asked for can be granted to this app"
 
@@ -614,6 +615,22 @@ def test_keys_rotate_and_stay_published(registered: Smart) -> None:
     assert before != after
     assert published[:2] == [after, before]
     assert [key["kid"] for key in registered.http.get("/jwks").json()["keys"]] == published
+
+
+def test_a_server_that_was_off_for_months_makes_a_new_key(registered: Smart, app: App) -> None:
+    def kids() -> list[str]:
+        return [key["kid"] for key in registered.http.get("/jwks").json()["keys"]]
+
+    async def off(auth: Auth) -> None:
+        shift = {name: {"$subtract": [f"${name}", int(keys.PUBLISHED.total_seconds() * 1000)]} for name in AGES}
+        await auth["keys"].update_many({}, [{"$set": shift}])
+
+    before = kids()
+    registered.inside(off)
+    signed = app.tokens(prompt="none")["id_token"]
+    (kid,) = kids()
+    assert kid not in before
+    assert jws.extract_compact(signed.encode()).headers()["kid"] == kid
 
 
 def test_discovery_says_what_is_there(registered: Smart) -> None:
