@@ -90,6 +90,9 @@ async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Respon
         return await _allow(auth, asked, session, decision)
     if silent:
         raise asked.refused("interaction_required", "the person has to be asked")
+    if asked.max_age is not None and asked.waited is None:  # it is not over because they think about it
+        fields = reauthentication.waiting(auth, asked.fields, session.at - reauthentication.TICK)
+        asked = asked._replace(fields=fields)
     return RedirectResponse(consent.url(auth, asking(asked)), 303, NO_STORE)
 
 
@@ -173,8 +176,8 @@ def _is_stale(auth: Auth, asked: Asked, session: Session) -> bool:
 
 def _to_log_in(auth: Auth, asked: Asked) -> Response:
     """Where to log in, and then back to this request."""
-    path = f"/authorize?{reauthentication.waiting(auth, asked.fields)}"
-    return RedirectResponse(sessions.log_in_url(auth, path), 303, NO_STORE)
+    fields = reauthentication.waiting(auth, asked.fields, auth.now())
+    return RedirectResponse(sessions.log_in_url(auth, f"/authorize?{urlencode(fields)}"), 303, NO_STORE)
 
 
 def _check_launch(asked: Asked, session: Session) -> None:

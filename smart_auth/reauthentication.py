@@ -17,15 +17,15 @@ AFTER = "log_in_after"
 LIFE = timedelta(hours=1)
 ROOM = 80  # characters that it takes in a request
 NEW = frozenset(("login", "select_account"))  # of `prompt`
+TICK = timedelta(milliseconds=1)  # as sessions are kept
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_tick = timedelta(milliseconds=1)  # as sessions are kept
 
 
-def waiting(auth: Auth, fields: Mapping[str, str]) -> str:
-    """The request, for when the person has logged in after now."""
-    query = _query(fields)
-    now = str((auth.now() - _EPOCH) // _tick)
-    return f"{query}&{urlencode({AFTER: sealed.seal(auth.sealing_key, now, query)})}"
+def waiting(auth: Auth, fields: Mapping[str, str], since: datetime) -> dict[str, str]:
+    """The request, for who logged in after this."""
+    asked = without(fields)
+    said = str((since - _EPOCH) // TICK)
+    return asked | {AFTER: sealed.seal(auth.sealing_key, said, urlencode(asked))}
 
 
 def without(fields: Mapping[str, str]) -> dict[str, str]:
@@ -35,10 +35,6 @@ def without(fields: Mapping[str, str]) -> dict[str, str]:
 
 def after(auth: Auth, fields: Mapping[str, str]) -> datetime | None:
     """Since when a log-in is waited for; None where nobody of us said so of this request, or it is too long ago."""
-    found = sealed.unsealed(auth.sealing_key, fields.get(AFTER, ""), _query(fields))
-    since = None if found is None else _EPOCH + int(found) * _tick
+    found = sealed.unsealed(auth.sealing_key, fields.get(AFTER, ""), urlencode(without(fields)))
+    since = None if found is None else _EPOCH + int(found) * TICK
     return None if since is None or auth.now() >= since + LIFE else since
-
-
-def _query(fields: Mapping[str, str]) -> str:
-    return urlencode(without(fields))

@@ -167,24 +167,10 @@ def _query(app: App, changed: dict[str, str]) -> str:
     return str(httpx.QueryParams(app.asked(**changed)))
 
 
-def test_a_page_that_was_left_open_is_not_answered_without_the_log_in(registered: Smart, ada: User) -> None:
-    browser = Browser(registered.settings)
-    with browser.http:
-        assert browser.log_in("ada").status_code == 200
-        app = App(registered, "public", browser)
-        back = next_of(app.authorize(prompt="login consent"))
-        assert browser.log_in("ada").status_code == 200
-        page = browser.get(back)
-
-        async def age(auth: Auth) -> None:
-            change = {"$set": {"at": auth.now() - timedelta(hours=1)}}
-            await auth["sessions"].update_many({"user": ada.id}, change)
-
-        assert "code" in landed(app.agree(page))
-        page = browser.get(back)
-        asked = page.headers["location"]
-        registered.inside(age)
-        assert next_of(browser.get(asked)).startswith("/authorize?")
+def test_who_logged_in_lately_may_think_about_it(app: App) -> None:
+    asked = app.authorize(max_age="3600", prompt="consent")
+    assert "log_in_after" in asked.headers["location"]
+    assert "code" in landed(app.agree(asked))
 
 
 def test_a_decision_is_remembered(app: App) -> None:
