@@ -83,7 +83,8 @@ async def remembered(auth: Auth, session: Session, asking: Asking) -> Decision |
     if asking.about_a_patient and kept["patient"] != patient:
         return None
     granted = tuple(scope for scope in kept["scopes"] if _within(scope, asking.scopes))
-    return Decision(granted, patient, asking.encounter) if granted else None
+    refused = any(map(parse, asking.scopes)) and not any(map(parse, granted))  # all that is asked for now
+    return Decision(granted, patient, asking.encounter) if granted and not refused else None
 
 
 def _within(scope: str, asked: Iterable[str]) -> bool:

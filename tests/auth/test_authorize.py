@@ -190,6 +190,17 @@ def test_a_form_of_another_site_finds_who_is_logged_in(app: App) -> None:
     assert (landed(long)["error"], len(long.headers["location"]) < 1_000) == ("invalid_request", True)
 
 
+def test_who_asks_for_what_was_refused_asks_the_person_again(app: App) -> None:
+    observations = SCOPE.split().index("patient/Observation.rs")
+    landed(app.agree(app.authorize(prompt="consent"), **{f"scope.{observations}": ""}))
+    assert "patient/Observation.rs" not in app.tokens(prompt="none")["scope"]
+    alone = "launch/patient patient/Observation.rs"
+    assert landed(app.authorize(prompt="none", scope=alone))["error"] == "interaction_required"
+    assert app.tokens(scope=alone)["scope"] == alone
+    assert app.tokens(scope=alone, prompt="none")["scope"] == alone
+    landed(app.agree(app.authorize(prompt="consent")))
+
+
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
