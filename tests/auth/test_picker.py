@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -114,6 +116,18 @@ def test_a_patient_has_no_choice_and_is_called_by_name(smart: Smart) -> None:
     assert (given["patient"], given["encounter"]) == ("ada", "e1")
     assert smart.get("Patient/ada", given["access_token"]).status_code == 200
     assert smart.get("Patient/grace", given["access_token"]).status_code == 404
+
+
+@pytest.mark.parametrize("login", ["unlinked@example.org", "doc@example.org"])
+def test_who_finds_no_record_goes_back_and_the_app_is_told(smart: Smart, login: str) -> None:
+    found = browser(smart, login)
+    shown = page(found, smart)
+    (form,) = re.findall(r'<form method="post".*?</form>', shown.text, re.DOTALL)
+    fields = {name: html.unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form)}
+    answer = found.http.post(f"{found.base}/consent", data=fields)
+    to, _, said = answer.headers["location"].partition("?")
+    told = parse_qs(said)
+    assert (to, told["error"], told["state"]) == (BACK, ["access_denied"], ["s"])
 
 
 @pytest.mark.parametrize("fields", [{"patient": "grace"}, {"patient": "none"}, {"encounter": "e2", "patient": "ada"}])
