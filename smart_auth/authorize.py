@@ -99,10 +99,9 @@ async def _answered(auth: Auth, asked: Asked, session: Session | None) -> Respon
 async def _ask(visit: Visit, refused: Refused | None) -> Response:
     """GET /consent: the page that asks."""
     try:
-        asked, session = await parsed(visit.auth, _carried(visit)), visit.person()
-        if _is_stale(visit.auth, asked, session):
+        asked, session = await _carried(visit)
+        if session is None:
             return _to_log_in(visit.auth, asked)
-        _check_launch(asked, session)
         return await consent.ask(visit, asking(asked), refused)
     except Back as back:
         return _back(visit.auth, back.redirect_uri, back.parameters)
@@ -111,10 +110,9 @@ async def _ask(visit: Visit, refused: Refused | None) -> Response:
 async def _decide(visit: Visit) -> Response:
     """POST /consent: what the person answers."""
     try:
-        asked, session = await parsed(visit.auth, _carried(visit)), visit.person()
-        if _is_stale(visit.auth, asked, session):
+        asked, session = await _carried(visit)
+        if session is None:
             return _to_log_in(visit.auth, asked)
-        _check_launch(asked, session)
         decision = await consent.decided(visit, asking(asked))
         if decision is None:
             raise asked.refused("access_denied", "the person does not want it")
@@ -123,10 +121,15 @@ async def _decide(visit: Visit) -> Response:
         return _back(visit.auth, back.redirect_uri, back.parameters)
 
 
-def _carried(visit: Visit) -> dict[str, str]:
-    """The request, as the pages carry it."""
+async def _carried(visit: Visit) -> tuple[Asked, Session | None]:
+    """The request, as the pages carry it, and who is asked; None where they have to log in first."""
     query = visit.text("request", pushed.LONGEST + reauthentication.ROOM)
-    return forms.fields(query.encode("ascii", "replace"))
+    asked = await parsed(visit.auth, forms.fields(query.encode("ascii", "replace")))
+    session = visit.person() if visit.json else visit.session
+    if session is None or _is_stale(visit.auth, asked, session):
+        return asked, None
+    _check_launch(asked, session)
+    return asked, session
 
 
 async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision) -> Response:

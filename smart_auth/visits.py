@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -23,7 +23,6 @@ from smart_auth.sessions import Session
 
 JSON = "application/json"
 LOG_IN = "login_required"
-CARRIED = ("request",)  # what a page needs to be shown again
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def _log_in(visit: Visit, refused: Refused) -> Response:
     if visit.json or refused.error != LOG_IN:
         raise refused
     path = visit.request.scope["path"].removeprefix(visit.request.scope.get("root_path", ""))
-    query = visit.request.url.query or urlencode({k: v for k, v in visit.fields.items() if k in CARRIED})
+    query = visit.request.url.query
     return RedirectResponse(sessions.log_in_url(visit.auth, f"{path}?{query}" if query else path), 303, NO_STORE)
 
 

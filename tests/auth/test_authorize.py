@@ -16,7 +16,7 @@ import pytest
 from apps import EC, RSA, SCOPE, App, Smart, landed
 from joserfc import jws, jwt
 from joserfc.jwk import KeySet
-from people import Browser, person
+from people import PASSWORD, Browser, person
 
 from smart_auth import clients, keys, tokens, users
 from smart_auth.credentials import ASSERTION
@@ -165,6 +165,20 @@ def test_who_is_to_log_in_again_does(registered: Smart, ada: User, wants: dict[s
 
 def _query(app: App, changed: dict[str, str]) -> str:
     return str(httpx.QueryParams(app.asked(**changed)))
+
+
+def test_whose_session_ends_before_the_answer_logs_in_and_is_asked_again(registered: Smart, ada: User) -> None:
+    browser = Browser(registered.settings)
+    with browser.http:
+        assert browser.log_in("ada").status_code == 200
+        app = App(registered, "public", browser)
+        long = {"prompt": "consent", "nonce": "/" * 1_500, "state": "/" * 900}
+        page = app.authorize(**long)
+        assert browser.json("/logout", {}).status_code == 200
+        back = next_of(browser.get(page.headers["location"]))
+        log_in = {"login": "ada", "password": PASSWORD, "next": back}
+        assert browser.submit("/login", log_in).headers["location"] == registered.issuer + back
+        assert landed(app.agree(browser.get(back)))["state"] == long["state"]
 
 
 def test_who_logged_in_lately_may_think_about_it(app: App) -> None:

@@ -241,7 +241,7 @@ def test_who_was_logged_out_meanwhile_logs_in_and_comes_back(smart: Smart) -> No
     shown = page(found, smart)
     found.http.cookies.delete("session-auth")
     answer = found.submit("/consent", ticked(smart, patient="ada"), "/login")
-    assert answer.headers["location"].startswith(f"{found.base}/login?next=%2Fconsent%3Frequest%3D")
+    assert answer.headers["location"].startswith(f"{found.base}/login?next=%2Fauthorize%3F")
     assert shown.status_code == 200
 
 
