@@ -132,6 +132,7 @@ def right(base: str) -> dict[str, tuple[str, ...]]:
         "launch": (SECRET,),
         "prompt": ("consent", "none", "login"),
         "max_age": ("10", "0"),
+        "log_in_after": ("v1." + SECRET, "v1.\u00e9", "0"),
         "token": (hashlib.sha256(f"form:{BROWSER}".encode()).hexdigest(), SECRET, "r" * 43),
         "login": ("ada", "eve"),
         "password": ("violet otter 7 climbs the quiet hill",),
@@ -162,7 +163,7 @@ ASKING = (
     "code_challenge_method",
 )
 WHOLE = {  # what is sent where
-    "/authorize": (ASKING, (*ASKING, "prompt"), (*ASKING, "launch", "nonce", "max_age")),
+    "/authorize": (ASKING, (*ASKING, "prompt"), (*ASKING, "launch", "nonce", "max_age", "log_in_after")),
     "/par": (ASKING, (*ASKING, "client_secret"), (*ASKING, "client_assertion_type", "client_assertion")),
     "/token": (
         ("grant_type=authorization_code", "client_id", "redirect_uri", "code", "code_verifier"),
