@@ -17,6 +17,7 @@ from smart_auth.clients import BACKEND, CODE, REFRESH, Client
 from smart_auth.credentials import authenticate
 from smart_auth.forms import form
 from smart_auth.id_tokens import id_token
+from smart_auth.known import Grant
 from smart_auth.refusal import NO_STORE, Refused, invalid_grant, invalid_request, invalid_scope
 from smart_auth.scopes import parse
 from smart_auth.server import Auth
@@ -81,7 +82,7 @@ async def refresh(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
     grant = await tokens.renewable(auth, secret, again=True)
     if grant is None or grant.client != client.id:
         raise invalid_grant("the refresh token is unknown, expired or revoked")
-    if ONLINE in grant.scope.split() and not await sessions.lasts(auth, grant.session or ""):
+    if await is_over(auth, grant):
         raise invalid_grant("the person logged out, and let the app in for as long as they are logged in")
     scope = narrowed(asked.get("scope", grant.scope), grant.scope)
     if not await tokens.claim(auth, secret, grant.id):
@@ -91,8 +92,7 @@ async def refresh(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
 
 async def _given(auth: Auth, grant: str, scope: str, granted: str, context: Mapping[str, Any]) -> dict[str, Any]:
     """The answer of the token endpoint: tokens, and the context of the launch."""
-    renewable = timedelta(days=auth.settings.refresh_days) if {OFFLINE, ONLINE} & {*granted.split()} else None
-    issued = await tokens.issue(auth, grant, scope, ACCESS_LIFE, renewable)
+    issued = await tokens.issue(auth, grant, scope, ACCESS_LIFE, _renewable(auth, granted))
     answer: dict[str, Any] = {
         **context,
         "access_token": issued.access,
@@ -101,6 +101,21 @@ async def _given(auth: Auth, grant: str, scope: str, granted: str, context: Mapp
         "scope": scope,
     }
     return answer | ({"refresh_token": issued.refresh} if issued.refresh else {})
+
+
+def _renewable(auth: Auth, granted: str) -> timedelta | None:
+    """How long a refresh token is good; None where there is none."""
+    scopes = granted.split()
+    if OFFLINE in scopes:
+        return timedelta(days=auth.settings.refresh_days)
+    return sessions.LIFE if ONLINE in scopes else None
+
+
+async def is_over(auth: Auth, grant: Grant) -> bool:
+    """Whether the person logged out, and let the app in for no longer than that."""
+    scopes = grant.scope.split()
+    online = ONLINE in scopes and OFFLINE not in scopes
+    return online and not await sessions.lasts(auth, grant.session or "")
 
 
 def narrowed(asked: str, granted: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from smart_auth import tokens, users
+from smart_auth import grants, tokens, users
 from smart_auth.credentials import authenticate
 from smart_auth.forms import form
 from smart_auth.id_tokens import bearer, claims
@@ -28,6 +28,8 @@ async def introspect(auth: Auth, request: Request) -> Response:
         raise invalid_request("token is missing")
     access = await tokens.find(auth, asked["token"])
     grant = access or await tokens.renewable(auth, asked["token"])
+    if grant is not None and access is None and await grants.is_over(auth, grant):
+        grant = None
     if grant is None or (grant.client != client and not (any_ and access)):
         return JSONResponse({"active": False}, headers=NO_STORE)
     return JSONResponse(await _said(auth, grant, bool(access)), headers=NO_STORE)

@@ -18,7 +18,7 @@ from joserfc import jws, jwt
 from joserfc.jwk import KeySet
 from people import PASSWORD, Browser, person
 
-from smart_auth import clients, keys, tokens, users
+from smart_auth import clients, keys, sessions, tokens, users
 from smart_auth.credentials import ASSERTION
 from smart_auth.forms import FORM
 from smart_auth.server import Auth, digest
@@ -492,10 +492,14 @@ def test_online_access_ends_with_the_log_out(registered: Smart, ada: User) -> No
     with browser.http:
         assert browser.log_in("ada").status_code == 200
         app = App(registered, "public", browser)
-        body = app.tokens(scope=ONLINE)
+        body, away = app.tokens(scope=ONLINE), app.tokens(scope=f"{ONLINE} offline_access", prompt="consent")
         body = app.refresh(body["refresh_token"]).json()
+        said = app.post("/introspect", {"token": body["refresh_token"]}).json()
+        assert (said["active"], said["exp"] - said["iat"]) == (True, sessions.LIFE.total_seconds())
         assert browser.json("/logout", {}).status_code == 200
+        assert app.post("/introspect", {"token": body["refresh_token"]}).json() == {"active": False}
         assert app.refresh(body["refresh_token"]).json()["error"] == "invalid_grant"
+        assert "access_token" in app.refresh(away["refresh_token"]).json()
 
 
 def test_online_access_lasts_while_the_person_works_in_the_app(registered: Smart) -> None:
