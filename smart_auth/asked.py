@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from smart_auth import clients, codes, launches, pushed, reauthentication
-from smart_auth.clients import CODE, Client
+from smart_auth.clients import CODE, REFRESH, Client
+from smart_auth.grants import OFFLINE, ONLINE
 from smart_auth.launches import Launch
 from smart_auth.refusal import invalid_request, sayable
 from smart_auth.scopes import SPOKEN, Scope, granted, parse
@@ -131,7 +132,9 @@ def grantable(client: Client, scope: str) -> tuple[str, ...]:
     """Of what is asked, what this app may be granted by a person; what we do not know is left out."""
     registered = client.scope.split()
     limits = [found for text in registered if (found := parse(text)) and found.level != "system"]
+    renews = REFRESH in client.grant_types
     said = [text for text in scope.split() if text in SPOKEN and (not registered or text in registered)]
+    said = [text for text in said if renews or text not in (OFFLINE, ONLINE)]
     return tuple(dict.fromkeys((*said, *granted(scope, limits if registered else ANYTHING))))
 
 

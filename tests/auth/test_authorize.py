@@ -357,6 +357,18 @@ def test_a_client_gets_no_more_than_it_is_registered_for(registered: Smart, brow
     assert "refresh_token" not in body
 
 
+def test_a_client_that_renews_nothing_is_not_asked_about_as_if_it_did(registered: Smart, browser: Browser) -> None:
+    registered.add("brief", redirect_uris=(CB,), grant_types=("authorization_code",))
+    app = App(registered, "brief", browser)
+    asked = app.authorize()
+    assert "Stay connected" not in browser.get(asked.headers["location"]).text
+    body = app.exchange(landed(app.agree(asked))["code"]).json()
+    assert "offline_access" not in body["scope"].split()
+    assert "refresh_token" not in body
+    told = landed(app.authorize(scope="offline_access"))
+    assert told["error_description"] == f"{NOTHING}: offline_access is not within what it is registered for"
+
+
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
