@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_plus
 
 from fhirserver.fhir.definitions import r4, search_table
+from smart_auth import criteria
 
 V1 = {"read": "rs", "write": "cud", "*": "cruds"}
 PERMISSIONS = "cruds"
@@ -52,8 +53,8 @@ class Scope(NamedTuple):
         """In the grammar of SMART 2, always the same for the same scope."""
         letters = "".join(letter for letter in PERMISSIONS if letter in self.permissions)
         pairs = (each.partition("=") for each in sorted(self.criteria))
-        criteria = "&".join(f"{name}={quote(value, safe=':/|,$')}" for name, _, value in pairs)
-        return f"{self.level}/{self.type}.{letters}{'?' if criteria else ''}{criteria}"
+        met = "&".join(f"{name}={quote(value, safe=':/|,$')}" for name, _, value in pairs)
+        return f"{self.level}/{self.type}.{letters}{'?' if met else ''}{met}"
 
     def contains(self, other: Scope) -> bool:
         """Whether whatever the other permits, this permits too."""
@@ -85,12 +86,10 @@ def parse(text: str) -> Scope | None:
     level, type_, permissions, asked = match.groups()
     if type_ != "*" and type_ not in r4().resource_types:
         return None
-    criteria = frozenset(_criteria(asked)) if asked else frozenset()
-    if asked and (
-        permissions in V1 or len(criteria) > MOST_CRITERIA or not all(_meant(each, type_) for each in criteria)
-    ):
+    met = frozenset(_criteria(asked)) if asked else frozenset()
+    if asked and (permissions in V1 or len(met) > MOST_CRITERIA or not all(_meant(each, type_) for each in met)):
         return None
-    return Scope(level, type_, frozenset(V1.get(permissions, permissions)), criteria)
+    return Scope(level, type_, frozenset(V1.get(permissions, permissions)), met)
 
 
 def granted(asked: str, allowed: Iterable[Scope]) -> list[str]:
@@ -181,15 +180,9 @@ def described(scope: Scope) -> str:
     """`read measurements and test results (only: category is laboratory)`"""
     verbs = [verb for letters, verb in DONE if not scope.permissions.isdisjoint(letters)]
     said = verbs[0] if len(verbs) == 1 else f"{', '.join(verbs[:-1])} and {verbs[-1]}"
-    pairs = (each.partition("=") for each in sorted(scope.criteria))
-    only = "; ".join(f"{name} is {' or '.join(_short(each) for each in value.split(','))}" for name, _, value in pairs)
+    only = "; ".join(criteria.said(each, scope.type) for each in sorted(scope.criteria))
     return f"{said} {CALLED.get(scope.type) or _called(scope.type)}{f' (only: {only})' if only else ''}"
 
 
 def _called(type_: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type_).lower() + " entries"
-
-
-def _short(value: str) -> str:
-    """A code without the URL of its system."""
-    return value.rpartition("|")[2] or value

@@ -162,6 +162,20 @@ def test_scopes_are_granted_as_far_as_they_are_allowed(asked: str, allowed: str,
             "patient/Observation.s?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory,exam",
             "read measurements and test results (only: category is laboratory or exam)",
         ),
+        *(
+            (f"patient/Observation.rs?{criteria}", f"read measurements and test results (only: {said})")
+            for criteria, said in (
+                ("date=ge2024&date=lt2025-06", "date is 2024 or later; date is before 2025-06"),
+                ("date=2024", "date is 2024"),
+                ("date=nonsense", "date is nonsense"),
+                ("value-quantity=gt5.4|http://unitsofmeasure.org|mg", "value-quantity is more than 5.4 mg"),
+                ("value-quantity=le7,8||mg", "value-quantity is 7 or less or 8 mg"),
+                ("code=http://loinc.org|", "code is http://loinc.org|"),
+                ("_lastUpdated=gt2020-01-01", "last change is after 2020-01-01"),
+            )
+        ),
+        ("patient/*.rs?_tag=urn:t|a", "read everything (only: tag is a)"),
+        ("patient/RiskAssessment.r?probability=ge1", "read risk assessment entries (only: probability is 1 or more)"),
     ],
 )
 def test_scopes_are_said_in_plain_words(text: str, said: str) -> None:
