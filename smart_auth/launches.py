@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from fhirserver.fhir.ids import ID
 from smart_auth import clients, events, fhir_context, visits
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
-from smart_auth.server import Auth, digest, new_secret
+from smart_auth.server import Auth, Document, digest, new_secret
 from smart_auth.users import User
 from smart_auth.visits import Visit
 
@@ -58,10 +58,9 @@ async def begin(auth: Auth, user: str, context: Mapping[str, Any], client: str |
     return secret
 
 
-async def find(auth: Auth, secret: str) -> Launch | None:
-    """One that waits for its app."""
-    asked = {"_id": digest(secret), "used": None, "expires": {"$gt": auth.now()}}
-    found = await auth["launches"].find_one(asked)
+async def find(auth: Auth, secret: str, challenge: str) -> Launch | None:
+    """One that waits for its app, or that this very request used: people press a button twice."""
+    found = await auth["launches"].find_one({"_id": digest(secret), **_open(challenge), "expires": {"$gt": auth.now()}})
     if found is None:
         return None
     context = found["context"]
@@ -69,10 +68,14 @@ async def find(auth: Auth, secret: str) -> Launch | None:
     return Launch(found["_id"], found["user"], patient, encounter, context, found.get("client"))
 
 
-async def claim(auth: Auth, launch: Launch) -> bool:
-    """Whether this is its first use."""
-    change = {"$set": {"used": auth.now()}}
-    return await auth["launches"].find_one_and_update({"_id": launch.id, "used": None}, change) is not None
+async def claim(auth: Auth, launch: Launch, challenge: str) -> bool:
+    """Whether it is the first request that uses it. Which it is, its code_challenge says: no other has that."""
+    change = {"$set": {"used": auth.now(), "challenge": challenge}}
+    return await auth["launches"].find_one_and_update({"_id": launch.id, **_open(challenge)}, change) is not None
+
+
+def _open(challenge: str) -> Document:
+    return {"$or": [{"used": None}, {"challenge": challenge}]}
 
 
 async def _launch(visit: Visit) -> Response:

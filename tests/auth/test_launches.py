@@ -77,10 +77,18 @@ def test_a_banner_and_a_style_are_said_anyway(app: App) -> None:
 def test_a_launch_is_used_once_whoever_is_first(app: App) -> None:
     app.tokens(scope=SCOPE, launch=begun(app)["launch"])  # so that it is remembered
     launch = begun(app)["launch"]
+    late, *windows = [App(app.smart, app.id, app.browser) for _ in range(9)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: landed(app.authorize(scope=SCOPE, launch=launch)), range(8)))
+        answers = list(pool.map(lambda window: landed(window.authorize(scope=SCOPE, launch=launch)), windows))
     assert sorted("code" in told for told in answers) == [False] * 7 + [True]
-    assert landed(app.authorize(scope=SCOPE, launch=launch))["error"] == "invalid_request"
+    assert landed(late.authorize(scope=SCOPE, launch=launch))["error"] == "invalid_request"
+
+
+def test_who_presses_the_button_twice_gets_to_the_app(app: App) -> None:
+    asked = app.authorize(scope=SCOPE, launch=begun(app)["launch"], prompt="consent")
+    with ThreadPoolExecutor(2) as pool:
+        answers = [landed(answer) for answer in pool.map(app.agree, [asked, asked])]
+    assert [app.exchange(told["code"]).json()["patient"] for told in answers] == ["ada", "ada"]
 
 
 def test_a_launch_waits_some_minutes(app: App) -> None:
