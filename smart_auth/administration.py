@@ -157,15 +157,21 @@ async def _log_out(visit: Visit) -> Response:
 
 
 async def _without_second_factor(visit: Visit) -> Response:
-    """For who lost it, and the recovery codes with it. Whoever asks for it has to be known otherwise."""
     admin, person = administrator(visit), await _person_of(visit)
-    removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
-    await visit.auth["users"].update_one({"_id": person.id}, removed)
-    await throttle.proved(visit.auth, throttle.key("second", person.id))
-    await _out(visit.auth, person.id)
-    await events.record(visit.auth, "second-factor-removed", admin.id, person.id)
-    notices.send(visit.auth, person, "second factor off")
+    await without_second_factor(visit.auth, person, admin.id)
     return visit.done({"removed": True}, f"/users/{person.id}")
+
+
+async def without_second_factor(auth: Auth, person: User, by: str) -> None:
+    """For who lost it: the authenticator with its recovery codes, and the passkeys. Where a role has to have a second
+    step the next log-in sets one up by the password alone, so whoever asks for it has to be known otherwise."""
+    removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
+    await auth["users"].update_one({"_id": person.id}, removed)
+    await auth["passkeys"].delete_many({"user": person.id})
+    await throttle.proved(auth, throttle.key("second", person.id))
+    await _out(auth, person.id)
+    await events.record(auth, "second-factor-removed", by, person.id)
+    notices.send(auth, person, "second factor off")
 
 
 async def _invite(visit: Visit) -> Response:

@@ -27,7 +27,7 @@ SAID = {  # to whom it happened
     "reset-asked": "A link for a new password was asked for",
     "second-factor-added": "An authenticator was added",
     "second-factor-failed": "A wrong code was shown after the right password",
-    "second-factor-removed": "The authenticator was taken off",
+    "second-factor-removed": "The second step was taken off",
     "sessions-ended": "Sessions were ended",
     "sign-up": "The account was made",
     "user-added": "The account was made",

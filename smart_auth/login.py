@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smart_auth import events, failures, passwords, pushed, sessions, throttle, users, visits
+from smart_auth import events, failures, passwords, pushed, sessions, steps, throttle, users, visits
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth
 from smart_auth.signup import send_confirmation
@@ -62,18 +62,14 @@ async def _log_in(visit: Visit) -> Response:
         await throttle.admit(visit.auth, throttle.key("confirm", person.id))
         await send_confirmation(visit.auth, person)
         raise Refused("access_denied", "confirm your e-mail address first: we sent you the link again", 403)
-    if person.totp is None and not must_have_second(visit.auth, person):
+    if person.totp is None and not steps.required(visit.auth, person):
         return await entered(visit, person, ["pwd"])
-    to = "/login/second" if person.totp else "/account/authenticator"
-    said = {"user": person.id, "second_factor": True, "set_up": person.totp is None}
+    has = await steps.has(visit.auth, person)
+    to = "/login/second" if has else "/account/authenticator"
+    said = {"user": person.id, "second_factor": True, "set_up": not has}
     answer = visit.done(said, f"{to}?{urlencode({'next': back(visit)})}")
     await sessions.start(visit.auth, visit.request, answer, person, ["pwd"], half=True)
     return answer
-
-
-def must_have_second(auth: Auth, person: User) -> bool:
-    """Whether a role of the person has to have a second step."""
-    return not person.roles.isdisjoint(auth.settings.second_factor_roles)
 
 
 async def entered(visit: Visit, person: User, methods: Sequence[str]) -> Response:

@@ -10,7 +10,7 @@ from smart_auth.users import User
 CHANGED = {
     "password": "the password of your account was changed",
     "second factor on": "an authenticator was added to your account: from now on its code is asked for",
-    "second factor off": "the authenticator was taken off your account: from now on your password alone opens it",
+    "second factor off": "the second step was taken off your account: from now on your password alone opens it",
     "recovery code": "a recovery code was used to log in to your account",
     "recovery codes": "new recovery codes were made for your account; the old ones are not good any more",
     "passkey on": "a passkey was added to your account",

@@ -23,7 +23,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from smart_auth import elsewhere, events, failures, login, notices, throttle, users, visits
+from smart_auth import elsewhere, events, failures, login, notices, steps, throttle, users, visits
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, Document, digest
 from smart_auth.visits import Visit
@@ -114,8 +114,12 @@ async def _add(visit: Visit) -> Response:
 
 
 async def _remove(visit: Visit) -> Response:
-    person = await login.again(visit)
-    removed = await visit.auth["passkeys"].delete_one({"_id": visit.text("passkey", 2000), "user": person.id})
+    person, id_ = await login.again(visit), visit.text("passkey", 2000)
+    if steps.by_passkey_alone(visit.auth, person) and [each["id"] for each in await listed(visit.auth, person.id)] == [
+        id_
+    ]:
+        raise Refused("access_denied", "your account must have a second step: add another one before", 403)
+    removed = await visit.auth["passkeys"].delete_one({"_id": id_, "user": person.id})
     if not removed.deleted_count:
         raise Refused("not_found", "there is no such passkey", 404)
     await elsewhere.end(visit.auth, person.id, visit.person().id)

@@ -1,7 +1,8 @@
 """A new password by a mailed link, for who has none at hand. It logs nobody in, and does not go around the second step.
 
 Whoever had the old password may have left a way in. So a reset ends every session, what apps hold, and what they would
-be given without asking; and of the passkeys stay those that the person keeps, who is asked about each.
+be given without asking; and of the passkeys stay those that the person keeps, who is asked about each. Where they are
+the second step that a role has to have, all stay: nobody added one by a password, and nobody gets around it by mail.
 https://pages.nist.gov/800-63-4/sp800-63b.html#recovery
 """
 
@@ -11,7 +12,20 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
-from smart_auth import events, links, mail, notices, passkeys, passwords, sessions, throttle, tokens, users, visits
+from smart_auth import (
+    events,
+    links,
+    mail,
+    notices,
+    passkeys,
+    passwords,
+    sessions,
+    steps,
+    throttle,
+    tokens,
+    users,
+    visits,
+)
 from smart_auth.mail import Mail
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth
@@ -48,11 +62,13 @@ async def _send(auth: Auth, login: str, address: str) -> None:
 
 async def _new_page(visit: Visit, refused: Refused | None) -> Response:
     """With the passkeys of the account, for who has a link that is good."""
-    auth, code, found = visit.auth, visit.text("code", 100), list[passkeys.Listed]()
+    auth, code, found, stay = visit.auth, visit.text("code", 100), list[passkeys.Listed](), False
     over = await links.over(auth, code, *links.PASSWORD)
     if over is None:
-        found = await passkeys.listed(auth, (await links.look(auth, code, *links.PASSWORD)).user)
-    shown = {"code": code, "over": over is not None, "passkeys": found, "old": passkeys.before(auth)}
+        person = await users.find(auth, (await links.look(auth, code, *links.PASSWORD)).user)
+        found = await passkeys.listed(auth, person.id) if person else []
+        stay = person is not None and steps.by_passkey_alone(auth, person)
+    shown = {"code": code, "over": over is not None, "passkeys": found, "stay": stay, "old": passkeys.before(auth)}
     return visit.page("new_password", refused or over, **shown)
 
 
@@ -68,7 +84,8 @@ async def _renew(visit: Visit) -> Response:
     confirmed = await users.change(auth, user, chosen, {"verified": False})
     person = confirmed or await users.change(auth, user, chosen)
     await links.drop(auth, user)
-    removed = await passkeys.remove_but(auth, user, keep)
+    stay = person is not None and steps.by_passkey_alone(auth, person)
+    removed = [] if stay else await passkeys.remove_but(auth, user, keep)
     await sessions.end_all(auth, user)
     await tokens.revoke_all(auth, {"user": user}, "new password")
     await auth["approvals"].delete_many({"user": user})

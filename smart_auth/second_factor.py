@@ -14,7 +14,20 @@ from urllib.parse import urlencode
 import segno
 from starlette.responses import Response
 
-from smart_auth import elsewhere, events, failures, login, notices, sealed, sessions, throttle, totp, users, visits
+from smart_auth import (
+    elsewhere,
+    events,
+    failures,
+    login,
+    notices,
+    sealed,
+    sessions,
+    steps,
+    throttle,
+    totp,
+    users,
+    visits,
+)
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth, digest
 from smart_auth.sessions import Session
@@ -66,8 +79,8 @@ def _sealed(auth: Auth, person: User, key: str) -> str:
 
 
 async def _page(visit: Visit, refused: Refused | None) -> Response:
-    await _half(visit)
-    return visit.page("second", refused, leads_away=True, next=login.back(visit))
+    person = (await _half(visit)).user
+    return visit.page("second", refused, leads_away=True, next=login.back(visit), coded=person.totp is not None)
 
 
 async def _check(visit: Visit) -> Response:
@@ -98,11 +111,11 @@ async def _half(visit: Visit) -> Session:
 
 
 async def _owner(visit: Visit) -> Session:
-    """Who is in, or on the way in and must have a second factor, but has none yet."""
+    """Who is in, or on the way in and must have a second step, but has none yet."""
     if visit.session is not None:
         return visit.session
     session = await _half(visit)
-    if session.user.totp is not None:
+    if await steps.has(visit.auth, session.user):
         raise Refused(visits.LOG_IN, "log in first", 401, {"WWW-Authenticate": "Session"})
     return session
 
@@ -115,7 +128,7 @@ async def _setup_page(visit: Visit, refused: Refused | None) -> Response:
     uri = totp.uri(key, person.login, ISSUER) if key else None
     picture = segno.make(uri, micro=False).svg_data_uri(scale=4) if uri else None
     values = {"on": person.totp is not None, "half": session.half, "next": login.back(visit)}
-    values["must"] = login.must_have_second(visit.auth, person)
+    values["must"] = steps.required(visit.auth, person)
     return visit.page("authenticator", refused, key=key, uri=uri, picture=picture, **values)
 
 
@@ -163,7 +176,7 @@ async def _confirm(visit: Visit) -> Response:
 
 async def _remove(visit: Visit) -> Response:
     person = await login.again(visit)
-    if login.must_have_second(visit.auth, person):
+    if steps.required(visit.auth, person):
         raise Refused("access_denied", "your account must have a second step: it can be replaced, not turned off", 403)
     removed = {"$unset": {"totp": "", "totp_pending": "", "recovery": ""}}
     await visit.auth["users"].update_one({"_id": person.id}, removed)

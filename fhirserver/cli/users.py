@@ -125,6 +125,21 @@ def link_user(login: str, data: Path | None, tenant: str | None) -> None:
     print_json(with_context(record_settings(data, tenant), run))
 
 
+@user.command(name="without-second-factor")
+@click.argument("login")
+@data_option
+@tenant_option
+def user_without_second_factor(login: str, data: Path | None, tenant: str | None) -> None:
+    """Take a lost second step away: authenticator, recovery codes and passkeys."""
+
+    async def run(ctx: Context) -> dict[str, Any]:
+        person = await person_named(ctx, login)
+        await administration.without_second_factor(ctx.auth, person, "operator")
+        return {"removed": True}
+
+    print_json(with_context(record_settings(data, tenant), run))
+
+
 @user.command(name="remove")
 @click.argument("login")
 @data_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from people import PASSWORD, Browser, code, person
 
 from fhirserver import telemetry
 from fhirserver.cli import main
+from smart_auth import totp
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +98,16 @@ def test_who_is_not_in_the_record_is_said(served: Any) -> None:
     assert json.loads(changed.stdout)["fhirUser"] == "Patient/there"
     nothing = run(served, "change", "typo")
     assert (nothing.exit_code, "say what to change" in nothing.stderr) == (2, True)
+
+
+def test_a_second_step_that_was_lost_is_taken_away(served: Any) -> None:
+    person(served.settings, "lost@example.org")
+    browser = Browser(served.settings)
+    with browser.http:
+        browser.log_in("lost@example.org")
+        key = browser.json("/account/authenticator/new", {"password": PASSWORD}).json()["key"]
+        typed = totp.code(key, totp.period(datetime.now(UTC)))
+        assert browser.json("/account/authenticator", {"code": typed}).status_code == 200
+        assert browser.log_in("lost@example.org").json()["second_factor"] is True
+        assert printed(served, "without-second-factor", "lost@example.org") == {"removed": True}
+        assert "second_factor" not in browser.log_in("lost@example.org").json()
