@@ -1,4 +1,7 @@
-"""What administrators do with accounts: make them, link them to records, and end them. All of it is recorded."""
+"""What administrators do with accounts: make them, link them to records, and end them. All of it is recorded.
+
+What gives access asks for their password once more, as their own account does: who finds their browser open has none.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,20 @@ from starlette.responses import JSONResponse, Response
 
 from fhirserver.fhir.ids import ID
 from fhirserver.settings import ROLES
-from smart_auth import events, invitations, links, mail, notices, passkeys, sessions, throttle, tokens, users, visits
+from smart_auth import (
+    events,
+    invitations,
+    links,
+    login,
+    mail,
+    notices,
+    passkeys,
+    sessions,
+    throttle,
+    tokens,
+    users,
+    visits,
+)
 from smart_auth.mail import Mail
 from smart_auth.refusal import NO_STORE, Refused, invalid_request
 from smart_auth.server import Auth, Document
@@ -44,16 +60,18 @@ async def _listed(visit: Visit, refused: Refused | None) -> Response:
 async def _add(visit: Visit) -> Response:
     """Who is added gets a mail by which they choose their password."""
     auth, admin = visit.auth, administrator(visit)
-    visit.only("login", "email", "name", "roles", *LINKS)
-    email = visit.text("email", 254)
+    visit.only("password", "login", "email", "name", "roles", *LINKS)
+    email, linked = visit.text("email", 254), as_whom(links_of(visit.fields))
+    roles = _roles(visit.fields) or ["patient"]
+    await login.again(visit)
     person = await users.create(
         auth,
         visit.text("login", users.LONGEST_LOGIN) or email,
         name=visit.text("name"),
         email=mail.checked_address(email) if email else None,
-        roles=_roles(visit.fields) or ["patient"],
+        roles=roles,
         verified=True,
-        **as_whom(links_of(visit.fields)),
+        **linked,
     )
     await events.record(auth, "user-added", admin.id, person.id, roles=sorted(person.roles))
     await _welcome(auth, person)
@@ -85,7 +103,7 @@ async def _one(visit: Visit, refused: Refused | None) -> Response:
 
 async def _change(visit: Visit) -> Response:
     auth, admin = visit.auth, administrator(visit)
-    visit.only("name", "roles", "disabled", *LINKS)
+    visit.only("password", "name", "roles", "disabled", *LINKS)
     person = await _person_of(visit)
     changes: Document = dict(links_of(visit.fields))
     if roles := _roles(visit.fields):
@@ -96,6 +114,7 @@ async def _change(visit: Visit) -> Response:
         changes["disabled"] = _flag(visit, "disabled")
     if person.id == admin.id and (changes.get("disabled") or "admin" not in changes.get("roles", ["admin"])):
         raise invalid_request("you cannot take your own administration away; another administrator can")
+    await login.again(visit)
     changed = await change(auth, person, changes, admin.id)
     if waits(changed) and not changed.disabled:
         await _welcome(auth, changed)
@@ -115,7 +134,8 @@ async def change(auth: Auth, person: User, changes: Mapping[str, Any], by: str) 
         raise Refused("not_found", "there is no such account", 404)
     if changed.disabled or any(getattr(changed, name) != getattr(person, name) for name in DECISIVE):
         await _out(auth, person.id)
-    await events.record(auth, "user-changed", by, person.id, **changes)
+    before: Document = {"rolesBefore": sorted(person.roles)} if "roles" in changes else {}
+    await events.record(auth, "user-changed", by, person.id, **changes, **before)
     return changed
 
 
@@ -145,7 +165,7 @@ async def remove(auth: Auth, person: User, by: str) -> None:
     await _out(auth, person.id)
     for name in ("passkeys", "approvals", "links"):
         await auth[name].delete_many({"user": person.id})
-    await auth["users"].delete_one({"_id": person.id})
+    await users.remove(auth, person.id)
     await events.record(auth, "user-removed", by, person.id, login=person.login)
 
 
@@ -157,7 +177,9 @@ async def _log_out(visit: Visit) -> Response:
 
 
 async def _without_second_factor(visit: Visit) -> Response:
+    visit.only("password")
     admin, person = administrator(visit), await _person_of(visit)
+    await login.again(visit)
     await without_second_factor(visit.auth, person, admin.id)
     return visit.done({"removed": True}, f"/users/{person.id}")
 
@@ -177,9 +199,10 @@ async def without_second_factor(auth: Auth, person: User, by: str) -> None:
 async def _invite(visit: Visit) -> Response:
     """A code to hand to a person, shown this once."""
     auth, admin = visit.auth, administrator(visit)
-    visit.only("role", "patient", "fhirUser")
+    visit.only("password", "role", "patient", "fhirUser")
     linked = links_of(visit.fields)
-    role = visit.text("role", 20) or "patient"
+    role = users.checked_roles([visit.text("role", 20) or "patient"])[0]
+    await login.again(visit)
     code = await invitations.make(auth, role, linked.get("patient"), linked.get("fhir_user"), admin.id)
     await events.record(auth, "invitation-made", admin.id, linked.get("patient") or "", role=role)
     url = f"{auth.issuer}/signup?invitation={code}"

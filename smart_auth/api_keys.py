@@ -1,17 +1,19 @@
 """Keys for bridges and scripts that cannot sign what they ask: an access token of a service, with scopes and an end.
 
-To rotate one: make the next, give it to the service, and end the old. Whoever can use `private_key_jwt` should.
+To rotate one: make the next, give it to the service, and end the old. Whoever can use `private_key_jwt` should. A key
+works while who made it is an administrator.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from smart_auth import events, tokens, visits
+from smart_auth import events, login, tokens, users, visits
 from smart_auth.administration import administrator
 from smart_auth.refusal import NO_STORE, Refused, invalid_request, invalid_scope
 from smart_auth.scopes import parse
@@ -26,33 +28,43 @@ _alive = re.compile(f"^{PREFIX}")
 
 async def listed(auth: Auth) -> list[dict[str, Any]]:
     query = {"client": _alive, "revoked": None, "expires": {"$gt": auth.now()}}
-    return [_shown(each) async for each in auth["grants"].find(query).sort("issued", 1)]
+    found = await auth["grants"].find(query).sort("issued", 1).to_list()
+    makers = await users.logins(auth, {each.get("maker") or "" for each in found})
+    return [_shown(each, makers) | {"works": await tokens.stands(auth, each["_id"])} for each in found]
 
 
-def _shown(grant: Document) -> dict[str, Any]:
+def _shown(grant: Document, makers: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": grant["_id"],
         "name": grant["client"].removeprefix(PREFIX),
         "scope": grant["scope"],
         "issued": grant["issued"].isoformat(timespec="seconds"),
         "expires": grant["expires"].isoformat(timespec="seconds"),
+        "by": makers.get(grant.get("maker") or ""),
     }
 
 
-async def make(auth: Auth, name: str, scope: str, days: int, by: str) -> dict[str, Any]:
-    """A key, which is shown this once."""
+def _checked_scope(scope: str) -> str:
+    scopes = scope.split()
+    if not scopes or not all((found := parse(each)) and found.level == "system" for each in scopes):
+        raise invalid_scope("scope is like system/Observation.cruds: a key stands for a service, not for a person")
+    return " ".join(scopes)
+
+
+def _check(name: str, days: int) -> None:
     if not _name.fullmatch(name):
         raise invalid_request("name has up to 60 letters, digits, '.', '_' and '-'")
     if not 1 <= days <= MOST_DAYS:
         raise invalid_request(f"days are 1 to {MOST_DAYS}")
-    scopes = scope.split()
-    if not scopes or not all((found := parse(each)) and found.level == "system" for each in scopes):
-        raise invalid_scope("scope is like system/Observation.cruds: a key stands for a service, not for a person")
+
+
+async def make(auth: Auth, name: str, scope: str, days: int, by: str) -> dict[str, Any]:
+    """A key, which is shown this once."""
     life = timedelta(days=days)
-    grant = await tokens.begin(auth, f"{PREFIX}{name}", " ".join(scopes), life)
-    issued = await tokens.issue(auth, grant, " ".join(scopes), life, None)
+    grant = await tokens.begin(auth, f"{PREFIX}{name}", scope, life, maker=by)
+    issued = await tokens.issue(auth, grant, scope, life, None)
     await events.record(auth, "api-key-made", by, grant, name=name, scope=scope, days=days)
-    return {"id": grant, "name": name, "scope": " ".join(scopes), "key": issued.access}
+    return {"id": grant, "name": name, "scope": scope, "key": issued.access}
 
 
 async def _page(visit: Visit, refused: Refused | None) -> Response:
@@ -65,15 +77,16 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
 
 async def _make(visit: Visit) -> Response:
     admin = administrator(visit)
-    visit.only("name", "scope", "days")
+    visit.only("password", "name", "scope", "days")
     days = visit.fields.get("days", DAYS)
     if isinstance(days, str) and days.isascii() and days.isdigit() and len(days) < 6:
         days = int(days)
     if not isinstance(days, int) or isinstance(days, bool):
         raise invalid_request("days is a number")
-    made = await make(
-        visit.auth, visit.text("name", needed=True), visit.text("scope", 2000, needed=True), days, admin.id
-    )
+    name, scope = visit.text("name", needed=True), _checked_scope(visit.text("scope", 2000, needed=True))
+    _check(name, days)
+    await login.again(visit)
+    made = await make(visit.auth, name, scope, days, admin.id)
     if visit.json:
         return visit.done(made, "")
     return visit.page("api_keys", keys=await listed(visit.auth), made=made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from smart_auth.server import Auth, Happening
@@ -51,7 +52,8 @@ async def record(
     await auth["events"].insert_one(
         {"at": auth.now(), "kind": kind, "actor": actor, "subject": subject, "details": more | details}
     )
-    await auth.tell(Happening(kind, actor, subject, address, patient, person))
+    roles: dict[str, Sequence[str]] = {name: details[name] for name in ("rolesBefore", "roles") if name in details}
+    await auth.tell(Happening(kind, actor, subject, address, patient, person, roles))
 
 
 async def about(auth: Auth, subject: str, count: int = 50) -> list[dict[str, Any]]:

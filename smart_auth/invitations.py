@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from smart_auth import users
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document, digest, new_secret
 
@@ -19,7 +18,7 @@ async def make(auth: Auth, role: str, patient: str | None, fhir_user: str | None
     await auth["invitations"].insert_one(
         {
             "_id": digest(code),
-            "role": users.checked_roles([role])[0],
+            "role": role,
             "patient": patient,
             "fhir_user": fhir_user,
             "by": by,

@@ -17,6 +17,8 @@ from smart_auth.users import User
 from smart_auth.visits import Visit
 
 HOME = "/account"
+WRONG = "the log-in name or the password is wrong"
+WRONG_AGAIN = "this is not the password of your account"
 SAID = {"confirmed": "Your address is confirmed. Log in now.", "changed": "Your password is changed. Log in with it."}
 _path = re.compile(r"/[A-Za-z0-9._~%!$&'()*+,;=:@?/\-]*")
 
@@ -27,7 +29,7 @@ def back(visit: Visit) -> str:
     return path if _path.fullmatch(path) and not path.startswith("//") else HOME
 
 
-async def proved(auth: Auth, request: Request, login: str, password: str) -> User:
+async def proved(auth: Auth, request: Request, login: str, password: str, wrong: str = WRONG) -> User:
     """The person who knows the password. Who it is that does not, nor whether there is such an account, is not told."""
     place = throttle.key("address", throttle.address(auth, request))
     account = throttle.key("account", users.folded(login))
@@ -38,7 +40,7 @@ async def proved(auth: Auth, request: Request, login: str, password: str) -> Use
     if person is None or not right or person.disabled:
         more = {"turnedAway": waited} if waited else {}
         await failures.failed(auth, request, "log-in-failed", person.id if person else None, **more)
-        raise Refused("access_denied", "the log-in name or the password is wrong", 401, {"WWW-Authenticate": "Session"})
+        raise Refused("access_denied", wrong, 401, {"WWW-Authenticate": "Session"})
     await throttle.proved(auth, account)
     await throttle.refund(auth, place)
     if waited:
@@ -83,7 +85,8 @@ async def entered(visit: Visit, person: User, methods: Sequence[str]) -> Respons
 async def again(visit: Visit, person: User | None = None) -> User:
     """The person of the session, who has just typed their password once more: for what must not happen behind them."""
     person = person or visit.person().user
-    return await proved(visit.auth, visit.request, person.login, visit.text("password", needed=True))
+    password = visit.text("password", needed=True)
+    return await proved(visit.auth, visit.request, person.login, password, WRONG_AGAIN)
 
 
 async def _log_out(visit: Visit) -> Response:

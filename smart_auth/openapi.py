@@ -77,7 +77,12 @@ ENDPOINTS = (
     Described("post", "/account/passkeys/remove", "person", "Remove a passkey", {"passkey": TEXT, **PASSWORD}),
     Described("get", "/users", "administrator", "Accounts"),
     Described(
-        "post", "/users", "administrator", "Add an account", {"email": TEXT}, {"login": TEXT, "name": TEXT, **LINKS}
+        "post",
+        "/users",
+        "administrator",
+        "Add an account",
+        {"email": TEXT, **PASSWORD},
+        {"login": TEXT, "name": TEXT, **LINKS},
     ),
     Described("get", "/users/{id}", "administrator", "An account, its sessions and what happened to it"),
     Described(
@@ -85,16 +90,20 @@ ENDPOINTS = (
         "/users/{id}",
         "administrator",
         "Change an account",
+        PASSWORD,
         more={"name": TEXT, "disabled": FLAG, **LINKS},
     ),
     Described("delete", "/users/{id}", "administrator", "Remove an account"),
     Described("post", "/users/{id}/logout", "administrator", "End the sessions and tokens of an account"),
-    Described("post", "/users/{id}/second-factor/remove", "administrator", "Take a second factor away that was lost"),
+    Described(
+        "post", "/users/{id}/second-factor/remove", "administrator", "Take a second factor away that was lost", PASSWORD
+    ),
     Described(
         "post",
         "/invitations",
         "administrator",
         "Make an invitation code",
+        PASSWORD,
         more={"role": TEXT, "patient": TEXT, "fhirUser": TEXT},
     ),
     Described("get", "/api-keys", "administrator", "Keys of services"),
@@ -103,7 +112,7 @@ ENDPOINTS = (
         "/api-keys",
         "administrator",
         "Make a key",
-        {"name": TEXT, "scope": TEXT},
+        {"name": TEXT, "scope": TEXT, **PASSWORD},
         {"days": {"type": "integer", "minimum": 1, "maximum": 400}},
     ),
     Described("post", "/api-keys/end", "administrator", "End a key", {"id": TEXT}),
@@ -116,7 +125,7 @@ ENDPOINTS = (
         "/clients",
         "administrator",
         "Register an app or a service by the metadata of RFC 7591",
-        {"redirect_uris": LIST},
+        {"redirect_uris": LIST, **PASSWORD},
         {"client_id": TEXT, "client_name": TEXT, "token_endpoint_auth_method": TEXT, "scope": TEXT, "jwks": OBJECT},
     ),
     Described("post", "/clients/remove", "administrator", "Remove a client and end its access", {"client_id": TEXT}),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from smart_auth import clients, events, registration, visits
+from smart_auth import clients, events, login, registration, visits
 from smart_auth.administration import administrator
 from smart_auth.clients import BACKEND
 from smart_auth.refusal import NO_STORE, Refused
@@ -39,9 +38,11 @@ async def _listed(auth: Auth) -> list[dict[str, Any]]:
 async def _add(visit: Visit) -> Response:
     """JSON has the metadata of RFC 7591, with a client_id if it should be a certain one."""
     admin = administrator(visit)
-    metadata = visit.fields if visit.json else _of_form(visit)
+    metadata = {**visit.fields} if visit.json else _of_form(visit)
+    metadata.pop("password", None)
     id_ = visit.text("client_id", 100) or None
     client, secret = registration.described(visit.auth, metadata, id_=id_, dynamic=False)
+    await login.again(visit)
     await clients.add(visit.auth, client)
     await events.record(visit.auth, "client-added", admin.id, client.id, name=client.name)
     made = clients.shown(client) | secret
@@ -50,7 +51,7 @@ async def _add(visit: Visit) -> Response:
     return visit.page("clients", clients=await _listed(visit.auth), made=made)
 
 
-def _of_form(visit: Visit) -> Mapping[str, Any]:
+def _of_form(visit: Visit) -> dict[str, Any]:
     kind = visit.text("kind", 20)
     metadata: dict[str, Any] = {name: value for name in TEXTS if (value := visit.text(name, 4_000))}
     metadata["token_endpoint_auth_method"] = KINDS.get(kind, kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ class Happening(NamedTuple):
     """What happened to an account: who did it and to whose ("" where nobody is known), from which network address.
 
     `patient` is the id of the one whom it is about, and `person` the resource that the actor is, where these matter.
+    `roles` are those that the account had before (`rolesBefore`) and has now, where it is about these.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Happening(NamedTuple):
     address: str = ""
     patient: str | None = None
     person: str | None = None
+    roles: Mapping[str, Sequence[str]] = {}
 
 
 Tell = Callable[[Happening], Awaitable[None]]

@@ -39,10 +39,11 @@ async def begin(
     session: str | None = None,
     device: str | None = None,
     context: Mapping[str, Any] | None = None,
+    maker: str | None = None,
 ) -> str:
     """A new grant, by its id. It is forgotten after `lifetime` unless tokens are issued that live longer.
 
-    `device` tells the person which it is of several of one app.
+    `device` tells the person which it is of several of one app. `maker`: it stands while this account administers.
     `entrusted`: not the account names the patient as one whose record this person keeps, so the record has to.
     """
     id_, now = uuid4().hex, auth.now()
@@ -50,7 +51,7 @@ async def begin(
     person = await users.find(auth, user) if user else None
     entrusted = person is not None and not _keeps(person, context.get("patient"))
     grant: Document = {"_id": id_, "client": client, "user": user, "session": session, "device": device, "scope": scope}
-    grant |= {"context": context, "entrusted": entrusted}
+    grant |= {"context": context, "entrusted": entrusted, "maker": maker}
     await auth["grants"].insert_one(grant | {"issued": now, "expires": now + lifetime, "revoked": None})
     return id_
 
@@ -115,7 +116,7 @@ async def granted(auth: Auth, token: Document) -> Grant | None:
 
 
 async def stands(auth: Auth, grant: str) -> bool:
-    """Whether nobody took it back, and the account is in use."""
+    """Whether nobody took it back, and the account is in use, or who made it still an administrator."""
     return await _standing(auth, grant) is not None
 
 
@@ -127,7 +128,14 @@ async def _standing(auth: Auth, id_: str) -> tuple[Document, User | None] | None
     person = await users.find(auth, grant["user"]) if grant["user"] else None
     if grant["user"] and (person is None or not _stands(person, grant)):
         return None
+    if grant.get("maker") and not await _administers(auth, grant["maker"]):
+        return None
     return grant, person
+
+
+async def _administers(auth: Auth, user: str) -> bool:
+    person = await users.find(auth, user)
+    return person is not None and not person.disabled and "admin" in person.roles
 
 
 async def _purposes(auth: Auth, client: str) -> frozenset[str]:

@@ -179,6 +179,11 @@ async def change(auth: Auth, id_: str, values: Mapping[str, Any], where: Mapping
     return user(document) if document else None
 
 
+async def remove(auth: Auth, id_: str) -> None:
+    await auth["users"].delete_one({"_id": id_})
+    auth.known.changed()
+
+
 async def everyone(auth: Auth, after: str = "", count: int = 100, text: str = "") -> AsyncIterator[User]:
     """Accounts by their log-in name; those that begin with a text, where there is one."""
     begun = {"$gte": folded(text), "$lt": folded(text) + "\U0010ffff"} if text else {}

@@ -152,7 +152,11 @@ def account_event(happening: Happening, *, recorded: str, site: str) -> Resource
     if happening.address:
         agent["network"] = {"address": happening.address, "type": IP_ADDRESS}
     subject: Resource = {"identifier": {"value": happening.subject}} if happening.subject else {"display": "no account"}
-    entities = [{"what": subject, "type": _of_person(), "description": happening.kind}]
+    account: Resource = {"what": subject, "type": _of_person(), "description": happening.kind}
+    if happening.roles:
+        said = ((name, ", ".join(roles)) for name, roles in happening.roles.items())
+        account["detail"] = [{"type": name, "valueString": roles or "none"} for name, roles in said]
+    entities = [account]
     if happening.patient:
         entities.append(
             {"what": {"reference": f"{PATIENTS}{happening.patient}"}, "type": _of_person(), "role": _role("1")}

@@ -65,6 +65,10 @@ class Browser:
         content = json.dumps(value)  # in ASCII, so that it can hold what is no text
         return self.http.request(method, self._url(path), content=content, headers={"Content-Type": "application/json"})
 
+    def again(self, path: str, value: dict[str, Any], method: str = "POST") -> httpx.Response:
+        """JSON for what asks for the password once more."""
+        return self.json(path, {"password": PASSWORD, **value}, method)
+
     def submit(self, path: str, fields: dict[str, str], page: str | None = None, **kwargs: Any) -> httpx.Response:
         """Send the form of a page as the browser would: with the token that it holds."""
         shown = _token.search(self.get(page or path).text)

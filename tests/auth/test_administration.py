@@ -54,7 +54,7 @@ def test_only_administrators_see_and_change_accounts(served: Any) -> None:
 
 def test_who_has_a_patient_of_their_own_is_that_patient_to_apps(admin: Browser) -> None:
     """Unless it is said who else they are: an app that may know `fhirUser` is told."""
-    id_ = admin.json("/users", {"login": "own@example.org", "patient": "1"}).json()["id"]
+    id_ = admin.again("/users", {"login": "own@example.org", "patient": "1"}).json()["id"]
     story: list[tuple[dict[str, Any], str | None]] = [
         ({}, "Patient/1"),
         ({"patient": "2"}, "Patient/2"),
@@ -68,7 +68,7 @@ def test_who_has_a_patient_of_their_own_is_that_patient_to_apps(admin: Browser) 
         ({"patient": None, "fhirUser": None}, None),
     ]
     for changes, who in story:
-        answer = admin.json(f"/users/{id_}", changes, "PATCH").json()
+        answer = admin.again(f"/users/{id_}", changes, "PATCH").json()
         assert answer["fhirUser"] == who, changes
 
 
@@ -77,7 +77,7 @@ def test_who_has_a_patient_of_their_own_is_that_patient_to_apps(admin: Browser) 
     [
         ("/users/{id}", {"disabled": "yes"}, "disabled is true or false"),
         ("/users/{id}", {"disabled": 1}, "disabled is true or false"),
-        ("/users/{id}", {"Disabled": True}, "Disabled is no field of this; there are name, roles, disabled"),
+        ("/users/{id}", {"Disabled": True}, "Disabled is no field of this; there are password, name, roles"),
         ("/users/{id}", {"patient": "Patient/7"}, "patient is the id of a Patient, without Patient/ before it"),
         ("/users", {"login": "y@example.org", "role": "admin"}, "role is no field of this"),
         ("/invitations", {"role": "patient", "patientId": "7"}, "patientId is no field of this"),
@@ -90,7 +90,7 @@ def test_what_is_not_understood_changes_nothing(
 ) -> None:
     """An account that was not disabled as it was meant to be is open."""
     id_ = person(served.settings, f"{uuid4()}@example.org").id
-    refused = admin.json(path.format(id=id_), body)
+    refused = admin.again(path.format(id=id_), body)
     assert refused.status_code == 400
     assert refused.json()["error_description"].startswith(said)
     assert admin.get(f"/users/{id_}", headers=JSON).json()["events"] == []
@@ -108,11 +108,11 @@ def test_what_is_said_twice_is_not_understood_either(served: Any, admin: Browser
 
 def test_who_is_added_chooses_a_password_by_mail(served: Any, admin: Browser) -> None:
     body = {"email": "doc@example.org", "name": "Dr. Who", "roles": ["practitioner"], "fhirUser": "Practitioner/7"}
-    made = admin.json("/users", body)
+    made = admin.again("/users", body)
     assert made.status_code == 200
     assert made.json()["fhirUser"] == "Practitioner/7"
     assert "password" not in made.text
-    assert admin.json("/users", body).status_code == 409
+    assert admin.again("/users", body).status_code == 409
     letter = letters(served.settings, "doc@example.org")[0]
     browser = Browser(served.settings)
     assert browser.json("/reset/new", {"code": code(letter), "password": PASSWORD}).status_code == 200
@@ -137,7 +137,7 @@ def test_who_is_added_chooses_a_password_by_mail(served: Any, admin: Browser) ->
 )
 def test_what_an_account_cannot_be_is_refused(served: Any, admin: Browser, body: dict[str, Any]) -> None:
     root = admin.get("/users?text=root", headers=JSON).json()["users"][0]
-    assert admin.json(f"/users/{root['id']}", body, "PATCH").status_code == 400
+    assert admin.again(f"/users/{root['id']}", body, "PATCH").status_code == 400
 
 
 def test_a_change_of_roles_counts_at_once_and_is_recorded(served: Any, admin: Browser) -> None:
@@ -152,23 +152,44 @@ def test_a_change_of_roles_counts_at_once_and_is_recorded(served: Any, admin: Br
 
     token = inside(served.settings, grant)
     assert inside(served.settings, lambda auth: holds(auth, token))
-    changed = admin.json(f"/users/{id_}", {"roles": ["practitioner"], "fhirUser": "Practitioner/1"}, "PATCH")
+    changed = admin.again(f"/users/{id_}", {"roles": ["practitioner"], "fhirUser": "Practitioner/1"}, "PATCH")
     assert changed.json()["roles"] == ["practitioner"]
     assert browser.get("/account").status_code == 303
     assert not inside(served.settings, lambda auth: holds(auth, token))
     recorded = admin.get(f"/users/{id_}", headers=JSON).json()["events"]
     assert recorded[0]["kind"] == "user-changed"
-    assert recorded[0]["roles"] == ["practitioner"]
+    assert (recorded[0]["rolesBefore"], recorded[0]["roles"]) == (["patient"], ["practitioner"])
     root = admin.get("/account", headers=JSON).json()["id"]
     assert recorded[0]["actor"] == root
 
 
+def test_what_gives_access_asks_for_the_password_once_more(served: Any, admin: Browser) -> None:
+    """Who finds the browser of an administrator open does not have it."""
+    id_ = person(served.settings, f"{uuid4()}@example.org").id
+    deeds: list[tuple[str, dict[str, Any], str]] = [
+        ("/users", {"login": f"{uuid4()}@example.org", "roles": ["admin"]}, "POST"),
+        (f"/users/{id_}", {"roles": ["admin"]}, "PATCH"),
+        (f"/users/{id_}/second-factor/remove", {}, "POST"),
+        ("/invitations", {"role": "admin"}, "POST"),
+        ("/api-keys", {"name": "mine", "scope": "system/*.cruds"}, "POST"),
+        ("/clients", {"client_name": "Mine", "redirect_uris": ["https://app.example/cb"]}, "POST"),
+    ]
+    for path, body, method in deeds:
+        assert admin.json(path, body, method).json()["error_description"] == "password is missing", path
+        refused = admin.json(path, body | {"password": "wrong"}, method)
+        assert (refused.status_code, "not the password of your account" in refused.text) == (401, True), path
+        assert admin.again(path, body, method).status_code in (200, 201), path
+    page = admin.submit(f"/users/{id_}", {"whole": "on", "role.patient": "on", "password": "wrong"})
+    assert (page.status_code, "not the password of your account" in page.text) == (401, True)
+    assert admin.get(f"/users/{id_}", headers=JSON).json()["roles"] == ["admin"]
+
+
 def test_an_account_is_disabled_and_let_in_again(served: Any, admin: Browser) -> None:
     id_, browser = added(served, "bad@example.org")
-    assert admin.submit(f"/users/{id_}", {"disabled": "true"}).status_code == 303
+    assert admin.submit(f"/users/{id_}", {"password": PASSWORD, "disabled": "true"}).status_code == 303
     assert browser.get("/account").status_code == 303
     assert browser.log_in("bad@example.org").status_code == 401
-    assert admin.json(f"/users/{id_}", {"disabled": False}, "PATCH").status_code == 200
+    assert admin.again(f"/users/{id_}", {"disabled": False}, "PATCH").status_code == 200
     assert browser.log_in("bad@example.org").status_code == 200
     assert admin.json(f"/users/{id_}/logout", {}).status_code == 200
     assert browser.get("/account").status_code == 303
@@ -177,24 +198,24 @@ def test_an_account_is_disabled_and_let_in_again(served: Any, admin: Browser) ->
 def test_the_page_of_an_account_links_and_unlinks_it(served: Any, admin: Browser) -> None:
     id_, _ = added(served, "linked@example.org")
     fields = {"whole": "on", "role.patient": "on", "role.proxy": "on", "patient": "5", "proxyFor": "6, 7"}
-    assert admin.submit(f"/users/{id_}", fields).status_code == 303
+    assert admin.submit(f"/users/{id_}", fields | {"password": PASSWORD}).status_code == 303
     found = admin.get(f"/users/{id_}", headers=JSON).json()
     assert (found["patient"], found["proxyFor"], found["roles"]) == ("5", ["6", "7"], ["patient", "proxy"])
-    assert admin.submit(f"/users/{id_}", {"whole": "on", "role.patient": "on"}).status_code == 303
+    assert admin.submit(f"/users/{id_}", {"password": PASSWORD, "whole": "on", "role.patient": "on"}).status_code == 303
     found = admin.get(f"/users/{id_}", headers=JSON).json()
     assert (found["patient"], found["proxyFor"], found["roles"]) == (None, [], ["patient"])
     shown = admin.get(f"/users/{id_}").text
     assert "<td>user changed</td><td>root@example.org</td>" in shown
     assert "<td>log in</td><td>self</td>" in shown
-    wrong = admin.submit(f"/users/{id_}", {"whole": "on", "patient": "a/b"})
+    wrong = admin.submit(f"/users/{id_}", {"password": PASSWORD, "whole": "on", "patient": "a/b"})
     assert wrong.status_code == 400
     assert "id of a Patient" in wrong.text
 
 
 def test_nobody_takes_their_own_administration_away(admin: Browser) -> None:
     id_ = admin.get("/account", headers=JSON).json()["id"]
-    assert admin.json(f"/users/{id_}", {"roles": ["patient"]}, "PATCH").status_code == 400
-    assert admin.json(f"/users/{id_}", {"disabled": True}, "PATCH").status_code == 400
+    assert admin.again(f"/users/{id_}", {"roles": ["patient"]}, "PATCH").status_code == 400
+    assert admin.again(f"/users/{id_}", {"disabled": True}, "PATCH").status_code == 400
     assert admin.json(f"/users/{id_}", {}, "DELETE").status_code == 400
 
 
@@ -203,7 +224,7 @@ def test_an_account_is_removed_whole(served: Any, admin: Browser) -> None:
     assert admin.json(f"/users/{id_}", {}, "DELETE").status_code == 200
     assert browser.get("/account").status_code == 303
     assert admin.get(f"/users/{id_}", headers=JSON).status_code == 404
-    assert admin.json("/users/none", {"name": "x"}, "PATCH").status_code == 404
+    assert admin.again("/users/none", {"name": "x"}, "PATCH").status_code == 404
 
 
 def test_accounts_are_listed_page_by_page(served: Any, admin: Browser) -> None:
@@ -221,7 +242,7 @@ def test_accounts_are_listed_page_by_page(served: Any, admin: Browser) -> None:
 
 
 def test_an_invitation_is_made_on_the_page(served: Any, admin: Browser) -> None:
-    shown = admin.submit("/invitations", {"role": "patient", "patient": "77"}, "/users")
+    shown = admin.submit("/invitations", {"password": PASSWORD, "role": "patient", "patient": "77"}, "/users")
     invited = shown.text.partition("<code>")[2].partition("</code>")[0]
     body = {"email": "guest@example.org", "password": PASSWORD, "invitation": invited}
     assert Browser(served.settings).json("/signup", body).status_code == 200
@@ -233,19 +254,20 @@ def test_what_is_not_in_the_record_is_said_where_it_is_linked(served: Any, admin
     """Whoever is stored under a wrong id later would be who the person gets to see."""
     served.client.put("Patient/there", {"resourceType": "Patient", "id": "there"})
     linked = {"patient": "there", "proxyFor": ["elsewhere", "there"], "fhirUser": "RelatedPerson/nobody"}
-    made = admin.json("/users", {"login": "mistyped@example.org", "roles": ["patient", "proxy"], **linked}).json()
+    made = admin.again("/users", {"login": "mistyped@example.org", "roles": ["patient", "proxy"], **linked}).json()
     assert made["missing"] == ["Patient/elsewhere", "RelatedPerson/nobody"]
     page = f"/users/{made['id']}"
     assert "Not in the record (yet): Patient/elsewhere, RelatedPerson/nobody." in admin.get(page).text
-    changed = admin.json(page, {"proxyFor": [], "fhirUser": None}, "PATCH").json()
+    changed = admin.again(page, {"proxyFor": [], "fhirUser": None}, "PATCH").json()
     assert (changed["missing"], changed["fhirUser"]) == ([], "Patient/there")
     assert "Not in the record" not in admin.get(page).text
     served.client.delete("Patient/there")
     assert admin.get(page, headers=JSON).json()["missing"] == ["Patient/there"]
-    invited = admin.json("/invitations", {"role": "proxy", "patient": "there", "fhirUser": "RelatedPerson/x"}).json()
+    invited = admin.again("/invitations", {"role": "proxy", "patient": "there", "fhirUser": "RelatedPerson/x"}).json()
     assert invited["missing"] == ["Patient/there", "RelatedPerson/x"]
     assert (
-        "Not in the record (yet): Patient/there." in admin.submit("/invitations", {"patient": "there"}, "/users").text
+        "Not in the record (yet): Patient/there."
+        in admin.submit("/invitations", {"password": PASSWORD, "patient": "there"}, "/users").text
     )
 
 
@@ -257,7 +279,9 @@ def test_a_second_factor_that_was_lost_is_taken_away(served: Any, admin: Browser
     other = Browser(served.settings)
     assert other.log_in("lost@example.org").json()["second_factor"] is True
     assert "asks for a second step" in admin.get(f"/users/{id_}").text
-    assert admin.submit(f"/users/{id_}/second-factor/remove", {}, f"/users/{id_}").status_code == 303
+    assert (
+        admin.submit(f"/users/{id_}/second-factor/remove", {"password": PASSWORD}, f"/users/{id_}").status_code == 303
+    )
     assert browser.get("/account").status_code == 303
     assert "second_factor" not in other.log_in("lost@example.org").json()
     recorded = admin.get(f"/users/{id_}", headers=JSON).json()["events"]

@@ -220,3 +220,19 @@ def test_the_patient_sees_who_opened_an_app_about_them(smart: Smart) -> None:
     assert "code" in landed(app.authorize(scope="launch/patient patient/AuditEvent.rs"))
     allowed = smart.get("AuditEvent?subtype=110137", token).json()
     assert [each["resource"]["entity"][0]["description"] for each in allowed["entry"]] == ["app-allowed"] * 2
+
+
+def test_an_event_of_roles_says_which_there_were_and_are(smart: Smart) -> None:
+    account = person(smart.settings, "climber", roles=["proxy", "patient"]).id
+    person(smart.settings, "root", roles=["admin"])
+    admin = Browser(smart.settings)
+    admin.log_in("root")
+    assert admin.again(f"/users/{account}", {"roles": ["practitioner"]}, "PATCH").status_code == 200
+    assert admin.again(f"/users/{account}", {"name": "Climber"}, "PATCH").status_code == 200
+    found = told(smart, "type=http://dicom.nema.org/resources/ontology/DCM|")
+    said = [each["entity"][0].get("detail") for each in found[:2]]
+    before, now = (
+        {"type": kind, "valueString": text}
+        for kind, text in (("rolesBefore", "patient, proxy"), ("roles", "practitioner"))
+    )
+    assert said == [None, [before, now]]

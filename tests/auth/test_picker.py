@@ -23,7 +23,8 @@ SCOPE = "launch/patient launch/encounter patient/Patient.rs patient/Observation.
 @pytest.fixture(scope="module")
 def smart(serve: Any) -> Iterator[Smart]:
     served = serve(open=False, login_failures_per_address=10_000)
-    key = inside(served.settings, lambda auth: api_keys.make(auth, "seed", "system/*.cruds", 1, "test"))["key"]
+    admin = person(served.settings, "seeds", roles=["admin"]).id
+    key = inside(served.settings, lambda auth: api_keys.make(auth, "seed", "system/*.cruds", 1, admin))["key"]
     served.client.http.headers["Authorization"] = f"Bearer {key}"
     names = {"ada": ("Ada", "Byron"), "grace": ("Grace", "Hopper"), "ada2": ("Ada", "Yonath")}
     for id_, (given, family) in names.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from apps import RSA, App, Smart
-from people import Browser, person
+from people import PASSWORD, Browser, person
 
 CB = "https://app.example/cb"
 
@@ -24,7 +24,7 @@ def admin(smart: Smart) -> Iterator[Browser]:
 
 def test_a_page_registers_an_app_and_shows_its_secret_once(smart: Smart, admin: Browser) -> None:
     form = {"client_name": "Growth <b>", "kind": "confidential", "redirect_uris": f"{CB}\r\ncom.example.app:/cb\r\n"}
-    page = admin.submit("/clients", form)
+    page = admin.submit("/clients", {"password": PASSWORD} | form)
     assert (page.status_code, "Growth &lt;b&gt;" in page.text) == (200, True)
     id_, secret = re.findall(r"<code>([^<]+)</code>", page.text)
     assert "id_token" in App(smart, id_, admin, secret).tokens(scope="openid")
@@ -37,9 +37,9 @@ def test_a_page_registers_an_app_and_shows_its_secret_once(smart: Smart, admin: 
 def test_a_page_registers_what_a_service_uses_data_for(admin: Browser) -> None:
     form = {"client_name": "Trial", "kind": "backend", "jwks_uri": "https://trial.example/keys", "scope": "system/*.rs"}
     for unknown in ("hresch", "FUN", "HRESCH, FUN"):
-        refused = admin.submit("/clients", form | {"purposes": unknown})
+        refused = admin.submit("/clients", {"password": PASSWORD} | form | {"purposes": unknown})
         assert (refused.status_code, "v3-PurposeOfUse" in refused.text) == (400, True), unknown
-    page = admin.submit("/clients", form | {"purposes": "HRESCH, CLINTRCH"})
+    page = admin.submit("/clients", {"password": PASSWORD} | form | {"purposes": "HRESCH, CLINTRCH"})
     assert (page.status_code, "for HRESCH, CLINTRCH" in page.text) == (200, True)
 
 
@@ -50,16 +50,16 @@ def test_a_service_is_registered_as_json(smart: Smart, admin: Browser) -> None:
         "scope": "system/*.rs",
         "jwks": {"keys": [RSA.as_dict(private=False)]},
     }
-    assert admin.json("/clients", body).status_code == 201
+    assert admin.again("/clients", body).status_code == 201
     assert smart.ask(smart.assertion("nightly")).status_code == 200
     listed = admin.get("/clients", headers={"Accept": "application/json"}).json()["clients"]
     assert "nightly" in [each["client_id"] for each in listed]
-    assert admin.json("/clients", body).json()["error"] == "invalid_client_metadata"
+    assert admin.again("/clients", body).json()["error"] == "invalid_client_metadata"
     for grants in (["client_credentials"], ["client_credentials", "refresh_token"]):
-        refused = admin.json("/clients", body | {"client_id": "people", "grant_types": grants, "scope": "user/*.rs"})
+        refused = admin.again("/clients", body | {"client_id": "people", "grant_types": grants, "scope": "user/*.rs"})
         assert "user/*.rs is for people" in refused.json()["error_description"], grants
     for purposes in (["FUN"], ["HRESCH", "fun"], [""], "HRESCH", [1], {"HRESCH": 1}):
-        refused = admin.json("/clients", body | {"client_id": "fun", "purposes": purposes})
+        refused = admin.again("/clients", body | {"client_id": "fun", "purposes": purposes})
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata"), purposes
     assert admin.json("/clients/remove", {"client_id": "nightly"}).json() == {"removed": True}
     assert admin.json("/clients/remove", {"client_id": "nightly"}).status_code == 404
@@ -76,7 +76,7 @@ def test_a_service_is_registered_as_json(smart: Smart, admin: Browser) -> None:
     ],
 )
 def test_what_cannot_be_registered_is_said_on_the_page(admin: Browser, form: dict[str, Any]) -> None:
-    page = admin.submit("/clients", form)
+    page = admin.submit("/clients", {"password": PASSWORD} | form)
     assert (page.status_code, 'role="alert"' in page.text) == (400, True)
 
 

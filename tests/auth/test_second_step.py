@@ -67,11 +67,11 @@ def shown(browser: Browser, key: Passkey) -> int:
 def by_passkey(served: Any, doctor: Browser) -> tuple[Browser, Passkey]:
     """Who has a passkey only: they had it before they got the role."""
     admin, name = entered(served, "admin"), account(doctor)
-    admin.json(f"/users/{name['id']}", {"roles": ["patient"]}, "PATCH")
-    assert admin.json(f"/users/{name['id']}/second-factor/remove", {}).status_code == 200
+    admin.again(f"/users/{name['id']}", {"roles": ["patient"]}, "PATCH")
+    assert admin.again(f"/users/{name['id']}/second-factor/remove", {}).status_code == 200
     doctor.log_in(name["login"])
     key = passkey(doctor)
-    admin.json(f"/users/{name['id']}", {"roles": ["practitioner"]}, "PATCH")
+    admin.again(f"/users/{name['id']}", {"roles": ["practitioner"]}, "PATCH")
     assert shown(doctor, key) == 200
     return doctor, key
 
@@ -125,7 +125,7 @@ def test_an_administrator_lets_who_lost_it_begin_anew(served: Any, by_passkey: t
     mine, key = by_passkey
     admin, id_, login = entered(served, "admin"), account(mine)["id"], account(mine)["login"]
     assert "Take the second step away" in admin.get(f"/users/{id_}").text
-    assert admin.json(f"/users/{id_}/second-factor/remove", {}).status_code == 200
+    assert admin.again(f"/users/{id_}/second-factor/remove", {}).status_code == 200
     assert shown(mine, key) == 401
     assert mine.log_in(login).json()["set_up"] is True
     assert enrolled(mine) == 200

@@ -270,9 +270,9 @@ def test_what_an_administrator_links_is_not_for_who_took_the_address(served: Any
     admin.log_in(f"root-{when}")
     if when == "after":
         links_ = [stranger, signed_up(served, browser, email, OTHER)]
-        assert admin.json(f"/users/{made.id}", {"patient": "8"}, "PATCH").status_code == 200
+        assert admin.again(f"/users/{made.id}", {"patient": "8"}, "PATCH").status_code == 200
     else:
-        assert admin.json(f"/users/{made.id}", {"patient": "8"}, "PATCH").status_code == 200
+        assert admin.again(f"/users/{made.id}", {"patient": "8"}, "PATCH").status_code == 200
         invited = inside(served.settings, lambda auth: invitations.make(auth, "patient", "9", None, "admin"))
         for body in ({"password": OTHER}, {"password": PASSWORD, "invitation": invited}):
             assert browser.json("/signup", {"email": email, **body}).status_code == 200
@@ -298,7 +298,7 @@ def test_what_an_administrator_leaves_as_it_is_leaves_the_password(served: Any, 
     admin = Browser(served.settings)
     admin.log_in("root-renames")
     page = f"/users/{made.id}"
-    fields = {"name": "Renamed", "whole": "on", "role.patient": "on"}
+    fields = {"password": PASSWORD, "name": "Renamed", "whole": "on", "role.patient": "on"}
     assert admin.submit(page, fields, page).status_code == 303
     assert confirm(browser, link).status_code == 200
     assert browser.log_in("renamed@example.org", PASSWORD).status_code == 200

@@ -187,6 +187,7 @@ def test_an_administrator_looks_after_accounts(served: Any, phone: Phone) -> Non
     page.goto(f"{base}/api-keys")
     page.fill("#name", "garmin")
     page.fill("#scope", "system/Observation.c")
+    page.fill("#password", PASSWORD)
     page.click("button:text-is('Make a key')")
     looked_at(page, "Keys of services")
     page.goto(f"{base}/authorize?client_id=none")
