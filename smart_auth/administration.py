@@ -6,8 +6,9 @@ What gives access asks for their password once more, as their own account does: 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.responses import JSONResponse, Response
 
@@ -33,8 +34,10 @@ from smart_auth.server import Auth, Document
 from smart_auth.users import User
 from smart_auth.visits import Visit
 
+T = TypeVar("T")
 PAGE = 50
 LINKS = ("patient", "fhirUser", "proxyFor")
+OPERATOR = "operator"  # who runs the server, by a command: nobody takes that away
 DECISIVE = ("roles", "fhir_user", "patient", "proxy_for")  # what access rests on: when it changes, one logs in again
 _person = re.compile(r"(Patient|Practitioner|PractitionerRole|RelatedPerson|Person)/[A-Za-z0-9\-.]{1,64}", re.ASCII)
 
@@ -125,18 +128,25 @@ async def change(auth: Auth, person: User, changes: Mapping[str, Any], by: str) 
     """Whose access is another now logs in again. Where nobody confirmed the address, anybody may have made the account
     and know its password: what it is linked to is for who gets a link to choose another."""
     changes = as_whom(changes, person)
-    unowned: Document = {}
-    if not person.verified and _decides(person, changes):
-        await links.drop(auth, person.id)
-        unowned = {"password": None}
-    changed = await users.change(auth, person.id, {**changes, **unowned}) if changes else person
+    unowned = not person.verified and _decides(person, changes)
+    values = {**changes, "password": None} if unowned else changes
+    changed = await _done(auth, by, partial(users.change, auth, person.id, values)) if changes else person
     if changed is None:
         raise Refused("not_found", "there is no such account", 404)
+    if unowned:
+        await links.drop(auth, person.id)
     if changed.disabled or any(getattr(changed, name) != getattr(person, name) for name in DECISIVE):
         await _out(auth, person.id)
     before: Document = {"rolesBefore": sorted(person.roles)} if "roles" in changes else {}
     await events.record(auth, "user-changed", by, person.id, **changes, **before)
     return changed
+
+
+async def _done(auth: Auth, by: str, work: Callable[..., Awaitable[T]]) -> T:
+    """With the `session` of a transaction, where it is an administrator who does it."""
+    if by == OPERATOR:
+        return await work()
+    return await users.administering(auth, by, lambda session: work(session=session))
 
 
 def _decides(person: User, changes: Mapping[str, Any]) -> bool:
@@ -162,10 +172,8 @@ async def _remove(visit: Visit) -> Response:
 
 async def remove(auth: Auth, person: User, by: str) -> None:
     """An account with all that belongs to it; what happened to it stays recorded."""
+    await _done(auth, by, partial(users.remove, auth, person.id))
     await _out(auth, person.id)
-    for name in ("passkeys", "approvals", "links"):
-        await auth[name].delete_many({"user": person.id})
-    await users.remove(auth, person.id)
     await events.record(auth, "user-removed", by, person.id, login=person.login)
 
 

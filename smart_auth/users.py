@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from pymongo import ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession as Session
 from pymongo.errors import DuplicateKeyError
 
 from fhirserver.settings import ROLES
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.server import Auth, Document
 
+T = TypeVar("T")
 LONGEST_NAME = 120
 LONGEST_LOGIN = 254  # of an e-mail address: https://www.rfc-editor.org/errata/eid1690
 ANY: Mapping[str, Any] = {}
@@ -170,18 +172,39 @@ async def create(
     return user(document)
 
 
-async def change(auth: Auth, id_: str, values: Mapping[str, Any], where: Mapping[str, Any] = ANY) -> User | None:
+async def change(
+    auth: Auth, id_: str, values: Mapping[str, Any], where: Mapping[str, Any] = ANY, session: Session | None = None
+) -> User | None:
     """Set fields of an account as they are stored; None where there is none of this id, or `where` it is otherwise."""
     document = await auth["users"].find_one_and_update(
-        {"_id": id_, **where}, {"$set": values}, return_document=ReturnDocument.AFTER
+        {"_id": id_, **where}, {"$set": values}, return_document=ReturnDocument.AFTER, session=session
     )
     auth.known.changed()
     return user(document) if document else None
 
 
-async def remove(auth: Auth, id_: str) -> None:
-    await auth["users"].delete_one({"_id": id_})
+async def remove(auth: Auth, id_: str, session: Session | None = None) -> None:
+    """An account with all that belongs to it."""
+    for name in ("passkeys", "approvals", "links"):
+        await auth[name].delete_many({"user": id_}, session=session)
+    await auth["users"].delete_one({"_id": id_}, session=session)
     auth.known.changed()
+
+
+async def administering(auth: Auth, admin: str, work: Callable[[Session], Awaitable[T]]) -> T:
+    """Work that an administrator does while they are one: of two who take it from each other, one does."""
+
+    async def done(session: Session) -> T:
+        still = {"_id": admin, "roles": "admin", "disabled": False}
+        acts = await auth["users"].update_one(still, {"$inc": {"acts": 1}}, session=session)  # a write, to conflict
+        if not acts.matched_count:
+            raise Refused("access_denied", "this is for administrators", 403)
+        return await work(session)
+
+    async with auth.database.client.start_session() as session:
+        result = await session.with_transaction(done)
+    auth.known.changed()  # before, others read what was
+    return result
 
 
 async def everyone(auth: Auth, after: str = "", count: int = 100, text: str = "") -> AsyncIterator[User]:

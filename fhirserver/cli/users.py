@@ -64,7 +64,7 @@ def add_user(
             **linked,
         )
         await _say_who_is_not_there(ctx, person)
-        await events.record(auth, "user-added", "operator", person.id, roles=sorted(person.roles))
+        await events.record(auth, "user-added", administration.OPERATOR, person.id, roles=sorted(person.roles))
         link = {} if hash_ else {"link": await links.make(auth, "welcome", person.id)}
         return administration.account(person) | link
 
@@ -104,7 +104,7 @@ def change_user(
         person = await person_named(ctx, login)
         if not changes:
             raise click.UsageError("say what to change: `healthmate user change --help` lists it")
-        changed = await administration.change(ctx.auth, person, changes, "operator")
+        changed = await administration.change(ctx.auth, person, changes, administration.OPERATOR)
         await _say_who_is_not_there(ctx, changed)
         link = {"link": await links.make(ctx.auth, "welcome", changed.id)} if administration.waits(changed) else {}
         return administration.account(changed) | link
@@ -134,7 +134,7 @@ def user_without_second_factor(login: str, data: Path | None, tenant: str | None
 
     async def run(ctx: Context) -> dict[str, Any]:
         person = await person_named(ctx, login)
-        await administration.without_second_factor(ctx.auth, person, "operator")
+        await administration.without_second_factor(ctx.auth, person, administration.OPERATOR)
         return {"removed": True}
 
     print_json(with_context(record_settings(data, tenant), run))
@@ -148,7 +148,7 @@ def remove_user(login: str, data: Path | None, tenant: str | None) -> None:
     """Remove an account; the access it has ends."""
 
     async def run(ctx: Context) -> dict[str, Any]:
-        await administration.remove(ctx.auth, await person_named(ctx, login), "operator")
+        await administration.remove(ctx.auth, await person_named(ctx, login), administration.OPERATOR)
         return {"removed": login}
 
     print_json(with_context(record_settings(data, tenant), run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -217,6 +218,19 @@ def test_nobody_takes_their_own_administration_away(admin: Browser) -> None:
     assert admin.again(f"/users/{id_}", {"roles": ["patient"]}, "PATCH").status_code == 400
     assert admin.again(f"/users/{id_}", {"disabled": True}, "PATCH").status_code == 400
     assert admin.json(f"/users/{id_}", {}, "DELETE").status_code == 400
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH"])
+def test_of_two_administrators_who_end_each_other_one_is_left(served: Any, method: str) -> None:
+    body = {} if method == "DELETE" else {"roles": ["practitioner"], "password": PASSWORD}
+    for _ in range(4):
+        both = [added(served, f"{uuid4()}@example.org", roles=["admin"]) for _ in range(2)]
+        deeds = [(browser, other) for (_, browser), (other, _) in zip(both, both[::-1], strict=True)]
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda deed: deed[0].json(f"/users/{deed[1]}", body, method).status_code, deeds))
+        assert sorted(found)[0] == 200
+        assert sorted(found)[1] in (401, 403)
+        assert sorted(browser.get("/users", headers=JSON).status_code for _, browser in both) == [200, 401]
 
 
 def test_an_account_is_removed_whole(served: Any, admin: Browser) -> None:
