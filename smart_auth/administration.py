@@ -106,13 +106,16 @@ async def _one(visit: Visit, refused: Refused | None) -> Response:
 
 async def _change(visit: Visit) -> Response:
     auth, admin = visit.auth, administrator(visit)
-    visit.only("password", "name", "roles", "disabled", *LINKS)
+    visit.only("password", "email", "name", "roles", "disabled", *LINKS)
     person = await _person_of(visit)
     changes: Document = dict(links_of(visit.fields))
     if roles := _roles(visit.fields):
         changes["roles"] = roles
     if name := users.checked_name(visit.text("name")):
         changes["name"] = name
+    if "email" in visit.fields:
+        taken_away = visit.fields["email"] is None
+        changes["email"] = None if taken_away else mail.checked_address(visit.text("email", 254))
     if "disabled" in visit.fields:
         changes["disabled"] = _flag(visit, "disabled")
     if person.id == admin.id and (changes.get("disabled") or "admin" not in changes.get("roles", ["admin"])):
@@ -128,13 +131,20 @@ async def change(auth: Auth, person: User, changes: Mapping[str, Any], by: str) 
     """Whose access is another now logs in again. Where nobody confirmed the address, anybody may have made the account
     and know its password: what it is linked to is for who gets a link to choose another."""
     changes = as_whom(changes, person)
-    unowned = not person.verified and _decides(person, changes)
-    values = {**changes, "password": None} if unowned else changes
+    moves = "email" in changes and changes["email"] != person.email
+    unowned = not person.verified and (moves or _decides(person, changes))
+    values = {
+        **changes,
+        **(users.with_address(person, changes["email"]) if moves else {}),
+        **({"password": None} if unowned else {}),
+    }
     changed = await _done(auth, by, partial(users.change, auth, person.id, values)) if changes else person
     if changed is None:
         raise Refused("not_found", "there is no such account", 404)
-    if unowned:
+    if unowned or moves:
         await links.drop(auth, person.id)
+    if moves:
+        notices.send(auth, person, "address")  # to the one before
     if changed.disabled or any(getattr(changed, name) != getattr(person, name) for name in DECISIVE):
         await _out(auth, person.id)
     before: Document = {"rolesBefore": sorted(person.roles)} if "roles" in changes else {}

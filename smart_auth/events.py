@@ -8,6 +8,7 @@ from typing import Any
 from smart_auth.server import Auth, Happening
 
 SAID = {  # to whom it happened
+    "address-changed": "Your e-mail address was changed",
     "address-confirmed": "Your address was confirmed",
     "app-allowed": "An app was let in",
     "app-removed": "What an app may do was taken back",

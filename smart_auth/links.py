@@ -10,18 +10,24 @@ from urllib.parse import urlencode
 from smart_auth.refusal import Refused
 from smart_auth.server import Auth, Document, digest, new_secret
 
-Kind = Literal["confirm", "reset", "welcome"]
+Kind = Literal["confirm", "reset", "welcome", "address"]
 LIFE: dict[Kind, timedelta] = {
     "confirm": timedelta(days=2),
     "reset": timedelta(minutes=15),
     "welcome": timedelta(days=7),
+    "address": timedelta(days=1),
 }
-PAGES: dict[Kind, str] = {"confirm": "/confirm", "reset": "/reset/new", "welcome": "/reset/new"}
+PAGES: dict[Kind, str] = {
+    "confirm": "/confirm",
+    "reset": "/reset/new",
+    "welcome": "/reset/new",
+    "address": "/account/email/confirm",
+}
 PASSWORD: tuple[Kind, ...] = ("reset", "welcome")  # by which one chooses a password
 
 
 class Claimed(NamedTuple):
-    """Whose link it is, what it brings (`password` as a hash, `name`), and the digest of an invitation."""
+    """Whose link it is, what it brings (`password` as a hash, `name`, `email`), and the digest of an invitation."""
 
     user: str
     brought: Mapping[str, str]
@@ -70,5 +76,5 @@ def _good(auth: Auth, secret: str, kinds: tuple[Kind, ...]) -> Document:
 def _claimed(document: dict[str, Any] | None) -> Claimed:
     if document is None:
         raise Refused("invalid_request", "this link was used before or is too old; ask for a new one")
-    brought = {name: value for name in ("password", "name") if (value := document.get(name)) is not None}
+    brought = {name: value for name in ("password", "name", "email") if (value := document.get(name)) is not None}
     return Claimed(document["user"], brought, document.get("invitation"))

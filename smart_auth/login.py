@@ -29,13 +29,19 @@ def back(visit: Visit) -> str:
     return path if _path.fullmatch(path) and not path.startswith("//") else HOME
 
 
-async def proved(auth: Auth, request: Request, login: str, password: str, wrong: str = WRONG) -> User:
+async def proved(auth: Auth, request: Request, login: str, password: str) -> User:
     """The person who knows the password. Who it is that does not, nor whether there is such an account, is not told."""
+    person = await users.by_login(auth, login)
+    return await _proved(auth, request, person, person.login if person else users.folded(login), password)
+
+
+async def _proved(
+    auth: Auth, request: Request, person: User | None, login: str, password: str, wrong: str = WRONG
+) -> User:
     place = throttle.key("address", throttle.address(auth, request))
-    account = throttle.key("account", users.folded(login))
+    account = throttle.key("account", login)  # one, by whichever of its names it was called
     await failures.admit(auth, place, auth.settings.login_failures_per_address)
     waited = await failures.admit(auth, account)
-    person = await users.by_login(auth, login)
     right, renewed = await passwords.verified(password, person.password if person else None)
     if person is None or not right or person.disabled:
         more = {"turnedAway": waited} if waited else {}
@@ -86,7 +92,7 @@ async def again(visit: Visit, person: User | None = None) -> User:
     """The person of the session, who has just typed their password once more: for what must not happen behind them."""
     person = person or visit.person().user
     password = visit.text("password", needed=True)
-    return await proved(visit.auth, visit.request, person.login, password, WRONG_AGAIN)
+    return await _proved(visit.auth, visit.request, person, person.login, password, WRONG_AGAIN)
 
 
 async def _log_out(visit: Visit) -> Response:

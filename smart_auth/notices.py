@@ -13,6 +13,7 @@ CHANGED = {
     "second factor off": "the second step was taken off your account: from now on your password alone opens it",
     "recovery code": "a recovery code was used to log in to your account",
     "recovery codes": "new recovery codes were made for your account; the old ones are not good any more",
+    "address": "mail about your account goes to another address from now on",
     "passkey on": "a passkey was added to your account",
     "passkey off": "a passkey was taken off your account",
 }

@@ -59,6 +59,10 @@ ENDPOINTS = (
         {**PASSWORD, "new_password": TEXT},
         {"end_others": FLAG},
     ),
+    Described("post", "/account/email", "person", "Have a link sent to another address", {"email": TEXT, **PASSWORD}),
+    Described(
+        "post", "/account/email/confirm", "person", "Change the address by the code of that link", {"code": TEXT}
+    ),
     Described("post", "/account/sessions/end", "person", "End a session, or all but this", more={"session": TEXT}),
     Described(
         "post",
@@ -91,7 +95,7 @@ ENDPOINTS = (
         "administrator",
         "Change an account",
         PASSWORD,
-        more={"name": TEXT, "disabled": FLAG, **LINKS},
+        more={"email": NULLABLE, "name": TEXT, "disabled": FLAG, **LINKS},
     ),
     Described("delete", "/users/{id}", "administrator", "Remove an account"),
     Described("post", "/users/{id}/logout", "administrator", "End the sessions and tokens of an account"),

@@ -127,8 +127,22 @@ async def find(auth: Auth, id_: str) -> User | None:
 
 
 async def by_login(auth: Auth, login: str) -> User | None:
-    document = await auth["users"].find_one({"login": folded(login)})
+    """By the log-in name or the e-mail address."""
+    document = await auth["users"].find_one({"names": folded(login)})
     return user(document) if document else None
+
+
+def names(login: str, email: str | None) -> list[str]:
+    """What an account is found by; no two accounts share one."""
+    return list(dict.fromkeys((login, folded(email)) if email else (login,)))
+
+
+def with_address(person: User, email: str | None) -> Document:
+    """The fields of an account whose address becomes another. A log-in name that is the address goes along."""
+    login = person.login
+    if email is not None and person.email is not None and login == folded(person.email):
+        login = folded(email)
+    return {"email": email, "login": login, "names": names(login, email)}
 
 
 async def logins(auth: Auth, ids: Collection[str]) -> dict[str, str]:
@@ -150,10 +164,12 @@ async def create(
     password: str | None = None,
     verified: bool = False,
 ) -> User:
-    """A new account; `password` is a hash. 409 where the log-in name is taken."""
+    """A new account; `password` is a hash. 409 where the log-in name or the address is taken."""
+    name_ = checked_login(login)
     document: Document = {
         "_id": str(uuid4()),
-        "login": checked_login(login),
+        "login": name_,
+        "names": names(name_, email),
         "name": checked_name(name) or login,
         "email": email,
         "roles": checked_roles(roles),
@@ -168,17 +184,24 @@ async def create(
     try:
         await auth["users"].insert_one(document)
     except DuplicateKeyError as error:
-        raise Refused("conflict", f"there is an account {document['login']!r} already", 409) from error
+        raise taken() from error
     return user(document)
+
+
+def taken() -> Refused:
+    return Refused("conflict", "another account has this log-in name or address", 409)
 
 
 async def change(
     auth: Auth, id_: str, values: Mapping[str, Any], where: Mapping[str, Any] = ANY, session: Session | None = None
 ) -> User | None:
     """Set fields of an account as they are stored; None where there is none of this id, or `where` it is otherwise."""
-    document = await auth["users"].find_one_and_update(
-        {"_id": id_, **where}, {"$set": values}, return_document=ReturnDocument.AFTER, session=session
-    )
+    try:
+        document = await auth["users"].find_one_and_update(
+            {"_id": id_, **where}, {"$set": values}, return_document=ReturnDocument.AFTER, session=session
+        )
+    except DuplicateKeyError as error:
+        raise taken() from error
     auth.known.changed()
     return user(document) if document else None
 
@@ -208,8 +231,8 @@ async def administering(auth: Auth, admin: str, work: Callable[[Session], Awaita
 
 
 async def everyone(auth: Auth, after: str = "", count: int = 100, text: str = "") -> AsyncIterator[User]:
-    """Accounts by their log-in name; those that begin with a text, where there is one."""
-    begun = {"$gte": folded(text), "$lt": folded(text) + "\U0010ffff"} if text else {}
-    cursor = auth["users"].find({"login": {"$gt": after, **begun}}).sort("login", 1).limit(count)
+    """Accounts by their log-in name; those of which it, or the address, begins with a text, where there is one."""
+    begun = {"$elemMatch": {"$gte": folded(text), "$lt": folded(text) + "\U0010ffff"}} if text else {"$exists": True}
+    cursor = auth["users"].find({"login": {"$gt": after}, "names": begun}).sort("login", 1).limit(count)
     async for document in cursor:
         yield user(document)

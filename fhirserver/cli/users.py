@@ -89,17 +89,25 @@ def list_users(data: Path | None, tenant: str | None) -> None:
 @patient_option
 @fhir_user_option
 @proxy_option
+@click.option("--email", metavar="ADDRESS", help="Where mail goes from now on.")
 @click.option("--disable/--enable", "disabled", default=None, help="Whether they can log in.")
 @data_option
 @tenant_option
 def change_user(
-    login: str, roles: tuple[str, ...], disabled: bool | None, data: Path | None, tenant: str | None, **more: Any
+    login: str,
+    roles: tuple[str, ...],
+    email: str | None,
+    disabled: bool | None,
+    data: Path | None,
+    tenant: str | None,
+    **more: Any,
 ) -> None:
     """Change what is said and print the account as JSON; whose access changes logs in again."""
 
     async def run(ctx: Context) -> dict[str, Any]:
         changes: dict[str, Any] = _links(more)
         changes |= {"roles": users.checked_roles(roles)} if roles else {}
+        changes |= {"email": checked_address(email)} if email else {}
         changes |= {} if disabled is None else {"disabled": disabled}
         person = await person_named(ctx, login)
         if not changes:

@@ -78,7 +78,7 @@ def test_who_has_a_patient_of_their_own_is_that_patient_to_apps(admin: Browser) 
     [
         ("/users/{id}", {"disabled": "yes"}, "disabled is true or false"),
         ("/users/{id}", {"disabled": 1}, "disabled is true or false"),
-        ("/users/{id}", {"Disabled": True}, "Disabled is no field of this; there are password, name, roles"),
+        ("/users/{id}", {"Disabled": True}, "Disabled is no field of this; there are password, email, name"),
         ("/users/{id}", {"patient": "Patient/7"}, "patient is the id of a Patient, without Patient/ before it"),
         ("/users", {"login": "y@example.org", "role": "admin"}, "role is no field of this"),
         ("/invitations", {"role": "patient", "patientId": "7"}, "patientId is no field of this"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from apps import RSA, Smart
@@ -12,6 +13,7 @@ from smart_auth import (
     account,
     administration,
     api_keys,
+    emails,
     granted,
     launches,
     login,
@@ -37,6 +39,8 @@ PAGES_ONLY = {  # what a page needs besides
         "/reset/new",
         "/account/authenticator",
         "/account/recovery-codes",
+        "/account/email",
+        "/account/email/confirm",
         "/smart-style.json",
     )
 } | {("post", "/users/{id}"), ("post", "/users/{id}/remove")}
@@ -63,7 +67,7 @@ def ask(browser: Browser, each: Described, body: Any) -> int:
 def test_all_that_is_there_is_described(smart: Smart) -> None:
     rooms = (
         *(account, administration, api_keys, granted, launches, login, passkeys, registered, reset, second_factor),
-        *(signup, statistics),
+        *(emails, signup, statistics),
     )
     there = {(m.lower(), path) for room in rooms for path, methods in room.ROUTES.items() for m in methods}
     assert there - PAGES_ONLY == {(each.method, each.path) for each in ENDPOINTS}
@@ -73,7 +77,6 @@ def test_all_that_is_there_is_described(smart: Smart) -> None:
 
 
 VALUES: dict[str, Any] = {  # of the fields of the document
-    "email": "new@example.org",
     "password": PASSWORD,
     "new_password": "amber walrus 5 counts the slow waves",
     "name": "Somebody",
@@ -105,6 +108,7 @@ OF_NOTHING = {  # what is made up there is refused as such; that the real thing 
     "/signup": "this invitation is not known",
     "/confirm": "this link was used before",
     "/reset/new": "this link was used before",
+    "/account/email/confirm": "this link was used before",
     "/account/sessions/end": "there is no such session",
     "/account/apps/end": "there is no such access",
     "/account/authenticator": "begin with a new key",
@@ -128,7 +132,8 @@ def test_all_its_fields_are_understood(smart: Smart, each: Described) -> None:
         browser.log_in(login_)
         document = browser.get("/openapi.json").json()["paths"][each.path][each.method]
         fields = document["requestBody"]["content"]["application/json"]["schema"]["properties"]
-        body = {name: (VALUES | {"login": login_ if each.who == "anyone" else "else"})[name] for name in fields}
+        own = {"login": login_ if each.who == "anyone" else "else", "email": f"{uuid4()}@example.org"}
+        body = {name: (VALUES | own)[name] for name in fields}
         other = person(smart.settings, f"other:{login_}").id if "{id}" in each.path else id_
         answer = browser.json(each.path.replace("{id}", other), body, each.method.upper())
     if each.path in OF_NOTHING:

@@ -51,7 +51,14 @@ class Door(NamedTuple):
         service = {"client": "service", "user": None, "session": None, "scope": "system/*.cruds"}
         app = {"name": "App", "created": now, "method": "none", "grant_types": ["authorization_code", "refresh_token"]}
         app |= {"redirect_uris": [CB], "scope": "", "launch_uri": CB}
-        ada = {"login": "ada", "name": "Ada", "roles": ["admin", "patient"], "patient": "ada", "password": self.hash}
+        ada = {
+            "login": "ada",
+            "names": ["ada"],
+            "name": "Ada",
+            "roles": ["admin", "patient"],
+            "patient": "ada",
+            "password": self.hash,
+        }
         ada |= {"verified": True, "disabled": False, "created": now, "fhir_user": "Patient/ada"}
         session = {"user": "ada", "methods": ["pwd"], "half": False, "at": now, "seen": now}
         bound = {"grant": "g", "client": "app", "redirect_uri": CB, "challenge": challenge(VERIFIER)}
