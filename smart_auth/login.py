@@ -42,7 +42,8 @@ async def _proved(
     account = throttle.key("account", login)  # one, by whichever of its names it was called
     await failures.admit(auth, place, auth.settings.login_failures_per_address)
     waited = await failures.admit(auth, account)
-    right, renewed = await passwords.verified(password, person.password if person else None)
+    async with throttle.given_back(auth, place, account):
+        right, renewed = await passwords.verified(password, person.password if person else None)
     if person is None or not right or person.disabled:
         more = {"turnedAway": waited} if waited else {}
         await failures.failed(auth, request, "log-in-failed", person.id if person else None, **more)

@@ -39,10 +39,13 @@ async def _sign_up(visit: Visit) -> Response:
     password, invitation = visit.text("password", needed=True), visit.text("invitation", 100).strip()
     if auth.settings.sign_up == "off" or (auth.settings.sign_up == "invited" and not invitation):
         raise Refused("access_denied", "accounts are made by invitation: ask who keeps your record", 403)
-    await throttle.admit(auth, throttle.key("sign-up", throttle.address(visit.auth, visit.request)), throttle.MAILS)
-    await throttle.admit(auth, throttle.key("sign-up of", users.folded(email)))  # it gets a mail each time
-    await passwords.check_new(auth, password, [name, email])
-    hash_ = await passwords.hashed(password)
+    place = throttle.key("sign-up", throttle.address(visit.auth, visit.request))
+    whose = throttle.key("sign-up of", users.folded(email))  # it gets a mail each time
+    await throttle.admit(auth, place, throttle.MAILS)
+    await throttle.admit(auth, whose)
+    async with throttle.given_back(auth, place, whose):
+        await passwords.check_new(auth, password, [name, email])
+        hash_ = await passwords.hashed(password)
     invited = await invitations.look(auth, invitation) if invitation else None
     mail.later(_account(auth, email, name, hash_, invited))
     return visit.done({"sent": True}, "/signup/sent")
@@ -117,7 +120,8 @@ async def _check_chosen(auth: Auth, link: Claimed, password: str) -> None:
         chosen = person.password  # who was invited before has chosen: `_confirmed`
     attempts = throttle.key("confirming", link.user)
     await throttle.admit(auth, attempts)
-    right, _ = await passwords.verified(password, chosen)
+    async with throttle.given_back(auth, attempts):
+        right, _ = await passwords.verified(password, chosen)
     if not right:
         raise Refused("access_denied", NOT_CHOSEN, 403)
     await throttle.proved(auth, attempts)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from pymongo import ReturnDocument
@@ -74,6 +76,18 @@ def _admission(now: datetime, free: int) -> list[Document]:
 async def proved(auth: Auth, key_: str) -> None:
     """The attempt was right: all is forgiven."""
     await auth["throttle"].delete_one({"_id": key_})
+
+
+@asynccontextmanager
+async def given_back(auth: Auth, *keys: str) -> AsyncIterator[None]:
+    """What was admitted, and then found no room to be looked at, does not count either."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.status == 503:
+            for each in keys:
+                await refund(auth, each)
+        raise
 
 
 async def refund(auth: Auth, key_: str) -> None:

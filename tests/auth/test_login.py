@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import runpy
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import BoundedSemaphore, Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -229,6 +229,19 @@ def test_a_disabled_account_is_out_at_once(served: Any, browser: Browser) -> Non
 
     inside(served.settings, disable)
     assert browser.log_in("gone@example.org").status_code == 401
+
+
+def test_who_was_told_to_come_back_has_not_failed(
+    served: Any, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person(served.settings, "late@example.org")
+    with monkeypatch.context() as patch:
+        patch.setattr(passwords, "_room", BoundedSemaphore(1))
+        assert passwords._room.acquire()
+        for _ in range(throttle.FREE + 2):
+            assert browser.log_in("late@example.org").status_code == 503
+    assert [browser.log_in("late@example.org", "wrong").status_code for _ in range(throttle.FREE)] == [401] * 5
+    assert browser.log_in("late@example.org").status_code == 429
 
 
 def test_a_crowd_is_told_to_come_back() -> None:
