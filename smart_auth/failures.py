@@ -1,13 +1,15 @@
 """Attempts to log in that fail, as events: about the account, whose owner sees them, or about nobody if there is none.
 
 What was typed is not kept; it may be a password. Each is counted by the hour, and of one account, or of nobody, so many
-are told; the rest of a flood is counted only. So are attempts that have to wait. A failure costs the same writes
-whether there is such an account or not.
+are told; the rest of a flood is counted only. So are attempts that have to wait. A wrong password is answered no sooner
+than others are, so that the time tells neither whether there is such an account, nor which kind of hash it has.
 """
 
 from __future__ import annotations
 
+from asyncio import sleep
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -18,6 +20,7 @@ from smart_auth.refusal import Refused
 from smart_auth.server import Auth
 
 TOLD = 100  # in an hour
+LEAST = 0.5  # seconds: more than a hash of either kind takes, and what is kept of a failure
 DAY = timedelta(days=1)
 TURNED_AWAY = "turned away"
 
@@ -41,6 +44,11 @@ async def failed(auth: Auth, request: Request, kind: str, user: str | None, **de
         await events.record(auth, kind, "", subject, address=throttle.origin(auth, request), **details)
     else:
         await counted(auth, subject, "untold")
+
+
+async def answerable(came: float) -> None:
+    """When a failure may be answered that came at a time of `monotonic`."""
+    await sleep(max(0.0, came + LEAST - monotonic()))
 
 
 async def counted(auth: Auth, subject: str, what: str = "failed") -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from time import monotonic
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -38,7 +39,7 @@ async def proved(auth: Auth, request: Request, login: str, password: str) -> Use
 async def _proved(
     auth: Auth, request: Request, person: User | None, login: str, password: str, wrong: str = WRONG
 ) -> User:
-    place = throttle.key("address", throttle.address(auth, request))
+    came, place = monotonic(), throttle.key("address", throttle.address(auth, request))
     account = throttle.key("account", login)  # one, by whichever of its names it was called
     await failures.admit(auth, place, auth.settings.login_failures_per_address)
     waited = await failures.admit(auth, account)
@@ -47,6 +48,7 @@ async def _proved(
     if person is None or not right or person.disabled:
         more = {"turnedAway": waited} if waited else {}
         await failures.failed(auth, request, "log-in-failed", person.id if person else None, **more)
+        await failures.answerable(came)
         raise Refused("access_denied", wrong, 401, {"WWW-Authenticate": "Session"})
     await throttle.proved(auth, account)
     await throttle.refund(auth, place)

@@ -52,7 +52,7 @@ async def hashed(password: str) -> str:
 async def verified(password: str, hash_: str | None) -> tuple[bool, str | None]:
     """Whether it is the password, and a new hash of it where the kept one is of an older kind.
 
-    Where there is no account there is the same work, so that the time tells nothing.
+    Where there is no account there is the work of an argon2id; what is left of the difference `failures` hides.
     """
     if not 1 <= len(password) <= LONGEST:
         password, hash_ = "no password", None

@@ -31,7 +31,7 @@ from fhirserver.rest.packets import Protocol
 from fhirserver.settings import Settings, default_base_url
 from fhirserver.store import embedded
 from fhirserver.store.jobs import Job
-from smart_auth import passwords
+from smart_auth import failures, passwords
 
 Resource = dict[str, Any]
 
@@ -47,10 +47,12 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_passwords() -> Iterator[None]:
-    """Hashes of passwords of the same kind, that take next to no work: else they take half the time of many modules."""
+    """Hashes of passwords of the same kind, that take next to no work, and no wait after a wrong one: else they take
+    half the time of many modules."""
     with pytest.MonkeyPatch.context() as patch:
         quick = Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1)
         patch.setattr(passwords, "_hashes", PasswordHash((quick, passwords.Bcrypt())))
+        patch.setattr(failures, "LEAST", 0.0)
         yield
 
 

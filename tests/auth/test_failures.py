@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import bcrypt
 import pytest
 from apps import App, Smart, landed
 from authenticator import Passkey
@@ -107,6 +108,26 @@ def test_there_is_the_same_work_for_a_name_that_is_none(smart: Smart, monkeypatc
         assert browser.log_in(name, "wrong").status_code == 401
         counts.append([*asked])
     assert counts == [["count", "event"]] * 2
+
+
+def test_every_wrong_password_is_answered_at_the_same_time(smart: Smart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of nobody, of a hash from elsewhere, and in a flood of which no more is told."""
+    old = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    person(smart.settings, "imported", hash=old)
+    waits: list[float] = []
+
+    async def slept(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(failures, "LEAST", 1_000.0)
+    monkeypatch.setattr(failures, "sleep", slept)
+    browser = Browser(smart.settings)
+    for login, told_ in (("imported", 100), ("nobody at all", 100), ("nobody else", 0)):
+        monkeypatch.setattr(failures, "TOLD", told_)
+        assert browser.log_in(login, "wrong").status_code == 401
+    assert [0 < each < 1_000 for each in waits] == [True] * 3
+    assert browser.log_in("imported").status_code == 200
+    assert len(waits) == 3
 
 
 def test_who_has_to_wait_is_counted_and_told_with_the_next_attempt(smart: Smart) -> None:
