@@ -46,12 +46,17 @@ async def apps(auth: Auth, user: str) -> list[Mapping[str, Any]]:
     return [{"client": id_, "name": names.get(id_, id_), **values} for id_, values in sorted(found.items())]
 
 
+async def _password_page(visit: Visit, refused: Refused | None) -> Response:
+    visit.person()
+    return visit.page("password", refused, ends=refused is None or _ends_others(visit))
+
+
 async def _password(visit: Visit) -> Response:
     auth = visit.auth
     visit.only("password", "new_password", "end_others")
     person = await login.again(visit)
     new, ends = visit.text("new_password", needed=True), _ends_others(visit)
-    await passwords.check_new(auth, new, [person.name, person.login])
+    await passwords.check_new(auth, new, [person.name, person.login], "new_password")
     await users.change(auth, person.id, {"password": await passwords.hashed(new)})
     await links.drop(auth, person.id)
     if ends:
@@ -113,7 +118,7 @@ async def _name(visit: Visit) -> Response:
 
 ROUTES = {
     "/account": {"GET": visits.shown(_page), "POST": visits.submitted(_name, _page)},
-    "/account/password": {"POST": visits.submitted(_password, _page)},
-    "/account/sessions/end": {"POST": visits.submitted(_end_session, _page)},
-    "/account/apps/end": {"POST": visits.submitted(_end_app, _page)},
+    "/account/password": {"GET": visits.shown(_password_page), "POST": visits.submitted(_password, _password_page)},
+    "/account/sessions/end": {"GET": visits.leads("/account"), "POST": visits.submitted(_end_session, _page)},
+    "/account/apps/end": {"GET": visits.leads("/account"), "POST": visits.submitted(_end_app, _page)},
 }

@@ -57,7 +57,9 @@ async def _listed(visit: Visit, refused: Refused | None) -> Response:
     shown = found[:PAGE]
     if visit.json:
         return JSONResponse({"users": [account(each) for each in shown], "next": more}, headers=NO_STORE)
-    return visit.page("users", refused, users=shown, more=more, text=text, roles=ROLES)
+    failed = ("invite" if visit.request.url.path.endswith("/invitations") else "add") if refused else ""
+    form = {"roles": _boxes(visit.fields) or ["patient"], "typed": visits.typed(visit.fields), "failed": failed}
+    return visit.page("users", refused, users=shown, more=more, text=text, every_role=ROLES, **form)
 
 
 async def _add(visit: Visit) -> Response:
@@ -101,7 +103,24 @@ async def _one(visit: Visit, refused: Refused | None) -> Response:
         return JSONResponse(await _whole(visit.auth, person) | values, headers=NO_STORE)
     missing = await visit.auth.choices.missing(person.linked)
     by = await users.logins(visit.auth, {each["actor"] for each in values["events"]}) | {person.id: "self"}
-    return visit.page("user", refused, person=person, roles=ROLES, missing=missing, by=by, **values)
+    failed = _failed(visit) if refused else ""
+    sent = visit.fields if failed == "save" else _as_sent(person)
+    form = {"roles": _boxes(sent), "typed": visits.typed(sent), "every_role": ROLES, "failed": failed}
+    return visit.page("user", refused, person=person, missing=missing, by=by, **form, **values)
+
+
+def _failed(visit: Visit) -> str:
+    """Which form of the page was refused: by where it was sent to, or by what it has."""
+    if visit.request.url.path.endswith("/second-factor/remove"):
+        return "second"
+    return "save" if "whole" in visit.fields else "disable" if "disabled" in visit.fields else ""
+
+
+def _as_sent(person: User) -> Mapping[str, str]:
+    """An account as its form would send it."""
+    links_ = {"fhirUser": person.fhir_user, "patient": person.patient, "proxyFor": " ".join(person.proxy_for)}
+    said = {name: value for name, value in (links_ | {"email": person.email}).items() if value}
+    return said | {f"role.{role}": "on" for role in person.roles}
 
 
 async def _change(visit: Visit) -> Response:
@@ -274,10 +293,14 @@ def _flag(visit: Visit, name: str) -> bool:
     return value
 
 
+def _boxes(fields: Mapping[str, Any]) -> list[str]:
+    return [role for role in ROLES if fields.get(f"role.{role}") == "on"]
+
+
 def _roles(fields: Mapping[str, Any]) -> list[str]:
     """A list in JSON; in a form, a box for each."""
     if "roles" not in fields:
-        return [role for role in ROLES if fields.get(f"role.{role}") == "on"]
+        return _boxes(fields)
     roles = fields["roles"]
     if not isinstance(roles, list) or not all(isinstance(each, str) for each in roles) or not roles:
         raise invalid_request("roles is a list of at least one")
@@ -296,13 +319,13 @@ def links_of(fields: Mapping[str, Any]) -> dict[str, Any]:
         if field in fields:
             value = fields[field]
             if value is not None and not (isinstance(value, str) and shape.fullmatch(value)):
-                raise invalid_request(f"{field} is {said}")
+                raise invalid_request(f"{field} is {said}", field)
             found[name] = value
     if "proxyFor" in fields:
         listed = fields["proxyFor"]
         ids = listed.replace(",", " ").split() if isinstance(listed, str) else listed
         if not isinstance(ids, list) or not all(isinstance(each, str) and ID.fullmatch(each) for each in ids):
-            raise invalid_request("proxyFor are ids of Patients")
+            raise invalid_request("proxyFor are ids of Patients", "proxyFor")
         found["proxy_for"] = list(dict.fromkeys(ids))
     return found
 
@@ -319,6 +342,7 @@ def as_whom(linked: Mapping[str, Any], person: User | None = None) -> dict[str, 
 
 _to_list = visits.shown(_listed)
 _to_one = visits.shown(_one)
+_back = visits.leads("/users/{id}")
 ROUTES = {
     "/users": {"GET": _to_list, "POST": visits.submitted(_add, _listed)},
     "/users/{id}": {
@@ -327,8 +351,8 @@ ROUTES = {
         "PATCH": visits.submitted(_change),
         "DELETE": visits.submitted(_remove),
     },
-    "/users/{id}/remove": {"POST": visits.submitted(_remove, _one)},
-    "/users/{id}/logout": {"POST": visits.submitted(_log_out, _one)},
-    "/users/{id}/second-factor/remove": {"POST": visits.submitted(_without_second_factor, _one)},
-    "/invitations": {"POST": visits.submitted(_invite, _listed)},
+    "/users/{id}/remove": {"GET": _back, "POST": visits.submitted(_remove, _one)},
+    "/users/{id}/logout": {"GET": _back, "POST": visits.submitted(_log_out, _one)},
+    "/users/{id}/second-factor/remove": {"GET": _back, "POST": visits.submitted(_without_second_factor, _one)},
+    "/invitations": {"GET": visits.leads("/users"), "POST": visits.submitted(_invite, _listed)},
 }

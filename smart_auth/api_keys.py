@@ -53,9 +53,9 @@ def _checked_scope(scope: str) -> str:
 
 def _check(name: str, days: int) -> None:
     if not _name.fullmatch(name):
-        raise invalid_request("name has up to 60 letters, digits, '.', '_' and '-'")
+        raise invalid_request("name has up to 60 letters, digits, '.', '_' and '-'", "name")
     if not 1 <= days <= MOST_DAYS:
-        raise invalid_request(f"days are 1 to {MOST_DAYS}")
+        raise invalid_request(f"days are 1 to {MOST_DAYS}", "days")
 
 
 async def make(auth: Auth, name: str, scope: str, days: int, by: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ async def _make(visit: Visit) -> Response:
     if isinstance(days, str) and days.isascii() and days.isdigit() and len(days) < 6:
         days = int(days)
     if not isinstance(days, int) or isinstance(days, bool):
-        raise invalid_request("days is a number")
+        raise invalid_request("days is a number", "days")
     name, scope = visit.text("name", needed=True), _checked_scope(visit.text("scope", 2000, needed=True))
     _check(name, days)
     await login.again(visit)
@@ -104,5 +104,5 @@ async def _end(visit: Visit) -> Response:
 
 ROUTES = {
     "/api-keys": {"GET": visits.shown(_page), "POST": visits.submitted(_make, _page)},
-    "/api-keys/end": {"POST": visits.submitted(_end, _page)},
+    "/api-keys/end": {"GET": visits.leads("/api-keys"), "POST": visits.submitted(_end, _page)},
 }

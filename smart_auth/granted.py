@@ -95,5 +95,5 @@ async def _end(visit: Visit) -> Response:
 
 ROUTES: dict[str, dict[str, visits.Handler]] = {
     "/grants": {"GET": visits.shown(_page)},
-    "/grants/end": {"POST": visits.submitted(_end, _page)},
+    "/grants/end": {"GET": visits.leads("/grants"), "POST": visits.submitted(_end, _page)},
 }

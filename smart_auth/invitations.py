@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from smart_auth.refusal import Refused
+from smart_auth.refusal import invalid_request
 from smart_auth.server import Auth, Document, digest, new_secret
 
 LIFE = timedelta(days=14)
@@ -31,7 +31,7 @@ async def make(auth: Auth, role: str, patient: str | None, fhir_user: str | None
 async def look(auth: Auth, code: str) -> str:
     """What `claim` knows it by. A code that is not good is refused, before anything is done for it."""
     if await auth["invitations"].find_one(_good(auth, digest(code))) is None:
-        raise Refused("invalid_request", "this invitation is not known, was used before or is too old")
+        raise invalid_request("this invitation is not known, was used before or is too old", "invitation")
     return digest(code)
 
 

@@ -49,7 +49,7 @@ async def _proved(
         more = {"turnedAway": waited} if waited else {}
         await failures.failed(auth, request, "log-in-failed", person.id if person else None, **more)
         await failures.answerable(came)
-        raise Refused("access_denied", wrong, 401, {"WWW-Authenticate": "Session"})
+        raise Refused("access_denied", wrong, 401, {"WWW-Authenticate": "Session"}, field="password")
     await throttle.proved(auth, account)
     await throttle.refund(auth, place)
     if waited:

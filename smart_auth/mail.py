@@ -84,7 +84,7 @@ def mailer(settings: Settings) -> Mailer:
 def checked_address(text: str) -> str:
     """An address that mail can be sent to, and that is one address and no header."""
     if not _address.fullmatch(text.strip()):
-        raise invalid_request("this is not an e-mail address")
+        raise invalid_request("this is not an e-mail address", "email")
     return text.strip()
 
 

@@ -113,6 +113,12 @@ async def _add(visit: Visit) -> Response:
     return visit.done({"id": document["_id"], "name": document["name"]}, "/account")
 
 
+async def _remove_page(visit: Visit, refused: Refused | None) -> Response:
+    id_, found = visit.text("passkey", 2000), await listed(visit.auth, visit.person().user.id)
+    name = next((each["name"] for each in found if each["id"] == id_), None)
+    return visit.page("passkey", refused, passkey=id_, name=name)
+
+
 async def _remove(visit: Visit) -> Response:
     person, id_ = await login.again(visit), visit.text("passkey", 2000)
     if steps.by_passkey_alone(visit.auth, person) and [each["id"] for each in await listed(visit.auth, person.id)] == [
@@ -207,7 +213,7 @@ def _origin(auth: Auth) -> str:
 ROUTES = {
     "/account/passkeys/options": {"POST": visits.submitted(_add_options)},
     "/account/passkeys": {"POST": visits.submitted(_add)},
-    "/account/passkeys/remove": {"POST": visits.submitted(_remove)},
+    "/account/passkeys/remove": {"GET": visits.shown(_remove_page), "POST": visits.submitted(_remove, _remove_page)},
     "/login/passkey/options": {"POST": visits.submitted(_log_in_options)},
     "/login/passkey": {"POST": visits.submitted(_log_in)},
 }

@@ -73,16 +73,16 @@ def _of_nobody() -> str:
     return _hashes.hash("the password of nobody")
 
 
-async def check_new(auth: Auth, password: str, personal: Sequence[str]) -> None:
+async def check_new(auth: Auth, password: str, personal: Sequence[str], field: str = "password") -> None:
     """Refuse a new password that others would guess; `personal` is what they know of its owner."""
     score, breached = auth.settings.password_score, auth.settings.breached_passwords
     if not SHORTEST <= len(password) <= LONGEST:
-        raise invalid_request(f"a password has {SHORTEST} to {LONGEST} characters")
+        raise invalid_request(f"a password has {SHORTEST} to {LONGEST} characters", field)
     weakness = await worked(partial(_weakness, password, tuple(personal), score))
     if weakness is None and breached is not None and await worked(partial(listed, password, breached)):
         weakness = "it is in a list of stolen passwords"
     if weakness is not None:
-        raise invalid_request(f"this password is too easy to guess: {weakness}")
+        raise invalid_request(f"this password is too easy to guess: {weakness}", field)
 
 
 def _weakness(password: str, personal: tuple[str, ...], least: int) -> str | None:

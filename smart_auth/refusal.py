@@ -15,16 +15,25 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class Refused(Exception):
-    """`error` is a code that RFC 6749 or its successors name; `description` is a sentence for who writes the app."""
+    """`error` is a code that RFC 6749 or its successors name; `description` is a sentence for who writes the app.
+
+    `field` is what of a form it is about, for pages.
+    """
 
     def __init__(
-        self, error: str, description: str, status: int = 400, headers: Mapping[str, str] | None = None
+        self,
+        error: str,
+        description: str,
+        status: int = 400,
+        headers: Mapping[str, str] | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(description)
         self.error = error
         self.description = description
         self.status = status
         self.headers = headers or {}
+        self.field = field
 
     def response(self) -> JSONResponse:
         body = {"error": self.error, "error_description": sayable(self.description)}
@@ -37,8 +46,8 @@ def sayable(description: str) -> str:
     return _unsayable.sub("?", plain)
 
 
-def invalid_request(description: str) -> Refused:
-    return Refused("invalid_request", description)
+def invalid_request(description: str, field: str | None = None) -> Refused:
+    return Refused("invalid_request", description, field=field)
 
 
 def invalid_client(description: str) -> Refused:
@@ -56,4 +65,4 @@ def invalid_metadata(description: str) -> Refused:
 
 
 def invalid_scope(description: str) -> Refused:
-    return Refused("invalid_scope", description)
+    return Refused("invalid_scope", description, field="scope")

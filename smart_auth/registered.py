@@ -70,5 +70,5 @@ async def _remove(visit: Visit) -> Response:
 
 ROUTES: dict[str, dict[str, visits.Handler]] = {
     "/clients": {"GET": visits.shown(_page), "POST": visits.submitted(_add, _page)},
-    "/clients/remove": {"POST": visits.submitted(_remove, _page)},
+    "/clients/remove": {"GET": visits.leads("/clients"), "POST": visits.submitted(_remove, _page)},
 }

@@ -92,7 +92,7 @@ async def _check(visit: Visit) -> Response:
         more = {"turnedAway": waited} if waited else {}
         await failures.failed(visit.auth, visit.request, "second-factor-failed", session.user.id, **more)
         said = "this code is wrong, or was used before; wait for the next one"
-        raise Refused("access_denied", said, 401, {"WWW-Authenticate": "Session"})
+        raise Refused("access_denied", said, 401, {"WWW-Authenticate": "Session"}, field="code")
     await throttle.proved(visit.auth, key)
     if method == "recovery":
         await events.record(visit.auth, "recovery-code-used", session.user.id, session.user.id)
@@ -128,6 +128,7 @@ async def _setup_page(visit: Visit, refused: Refused | None) -> Response:
     uri = totp.uri(key, person.login, ISSUER) if key else None
     picture = segno.make(uri, micro=False).svg_data_uri(scale=4) if uri else None
     values = {"on": person.totp is not None, "half": session.half, "next": login.back(visit)}
+    values["off"] = visit.request.url.path.endswith("/remove")
     values["must"] = steps.required(visit.auth, person)
     return visit.page("authenticator", refused, key=key, uri=uri, picture=picture, **values)
 
@@ -150,7 +151,7 @@ async def _confirm(visit: Visit) -> Response:
     await throttle.admit(auth, throttle.key("second", person.id))
     counter = totp.matching(pending.key, visit.text("code", 100, needed=True), auth.now())
     if counter is None:
-        raise invalid_request("this code does not come from the key above; is the clock of your phone right?")
+        raise invalid_request("this code does not come from the key above; is the clock of your phone right?", "code")
     await throttle.proved(auth, throttle.key("second", person.id))
     codes = recovery_codes()
     turned_on = await auth["users"].update_one(
@@ -229,10 +230,11 @@ async def _pending(auth: Auth, person: User) -> _Pending | None:
     return _Pending(kept, key) if kept and key else None
 
 
+_back = visits.leads("/account/authenticator")
 ROUTES = {
     "/login/second": {"GET": visits.shown(_page), "POST": visits.submitted(_check, _page)},
     "/account/authenticator": {"GET": visits.shown(_setup_page), "POST": visits.submitted(_confirm, _setup_page)},
-    "/account/authenticator/new": {"POST": visits.submitted(_begin, _setup_page)},
-    "/account/authenticator/remove": {"POST": visits.submitted(_remove, _setup_page)},
+    "/account/authenticator/new": {"GET": _back, "POST": visits.submitted(_begin, _setup_page)},
+    "/account/authenticator/remove": {"GET": _back, "POST": visits.submitted(_remove, _setup_page)},
     "/account/recovery-codes": {"GET": visits.shown(_codes_page), "POST": visits.submitted(_new_codes, _codes_page)},
 }

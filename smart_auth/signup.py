@@ -38,7 +38,9 @@ async def _sign_up(visit: Visit) -> Response:
     name = users.checked_name(visit.text("name"))
     password, invitation = visit.text("password", needed=True), visit.text("invitation", 100).strip()
     if auth.settings.sign_up == "off" or (auth.settings.sign_up == "invited" and not invitation):
-        raise Refused("access_denied", "accounts are made by invitation: ask who keeps your record", 403)
+        raise Refused(
+            "access_denied", "accounts are made by invitation: ask who keeps your record", 403, field="invitation"
+        )
     place = throttle.key("sign-up", throttle.address(visit.auth, visit.request))
     whose = throttle.key("sign-up of", users.folded(email))  # it gets a mail each time
     await throttle.admit(auth, place, throttle.MAILS)
@@ -123,7 +125,7 @@ async def _check_chosen(auth: Auth, link: Claimed, password: str) -> None:
     async with throttle.given_back(auth, attempts):
         right, _ = await passwords.verified(password, chosen)
     if not right:
-        raise Refused("access_denied", NOT_CHOSEN, 403)
+        raise Refused("access_denied", NOT_CHOSEN, 403, field="password")
     await throttle.proved(auth, attempts)
 
 

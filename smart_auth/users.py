@@ -102,7 +102,7 @@ def folded(login: str) -> str:
 def checked_login(login: str) -> str:
     name = folded(login)
     if not 1 <= len(name) <= LONGEST_LOGIN or not name.isprintable() or " " in name:
-        raise invalid_request(f"a log-in name has 1 to {LONGEST_LOGIN} characters and no spaces")
+        raise invalid_request(f"a log-in name has 1 to {LONGEST_LOGIN} characters and no spaces", "login")
     return name
 
 
@@ -110,7 +110,7 @@ def checked_name(name: str) -> str:
     """How a person is called, in pages and mail: what anybody may type, so no lines and no links."""
     found = name.strip()
     if not found.isprintable() or len(found) > LONGEST_NAME or "//" in found or "www." in found.lower():
-        raise invalid_request(f"a name has up to {LONGEST_NAME} characters that people can read, and no link")
+        raise invalid_request(f"a name has up to {LONGEST_NAME} characters that people can read, and no link", "name")
     return found
 
 

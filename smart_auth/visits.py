@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,11 +42,11 @@ class Visit:
         """A field that is text; empty where it is missing."""
         value = self.fields.get(name, "")
         if not isinstance(value, str):
-            raise invalid_request(f"{name} is no text")
+            raise invalid_request(f"{name} is no text", name)
         if len(value) > longest:
-            raise invalid_request(f"{name} is longer than {longest} characters")
+            raise invalid_request(f"{name} is longer than {longest} characters", name)
         if needed and not value:
-            raise invalid_request(f"{name} is missing")
+            raise invalid_request(f"{name} is missing", name)
         return value
 
     def only(self, *known: str) -> None:
@@ -68,6 +69,7 @@ class Visit:
             refused.status if refused else 200,
             token=_token(self.browser),
             problem=refused.description if refused else None,
+            about=partial(pages.about, refused.field if refused else None),
             session=self.session,
             **values,
         )
@@ -100,6 +102,20 @@ def shown(show: Show) -> Handler:
             return await show(visit, None)
         except Refused as refused:
             return _log_in(visit, refused)
+
+    return handler
+
+
+def typed(fields: Mapping[str, Any]) -> Callable[[str], str]:
+    """What was typed into a field, for a form that is shown again."""
+    return lambda name: str(fields.get(name, ""))
+
+
+def leads(page: str) -> Handler:
+    """For who loads again what a form was sent to: on to the page that has the form."""
+
+    async def handler(auth: Auth, request: Request) -> Response:
+        return RedirectResponse(auth.issuer + page.format(**request.path_params), 303, NO_STORE)
 
     return handler
 

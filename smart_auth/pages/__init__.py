@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -41,6 +42,14 @@ def render(auth: Auth, template: str, status: int = 200, /, *, leads_away: bool 
     policy = _STRICT if leads_away else f"{_STRICT}; form-action 'self'"
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": REFERRER}
     return HTMLResponse(html, status, headers)
+
+
+def about(wrong: str | None, name: str, hint: str = "", here: bool = True) -> Markup:
+    """The attributes of a field that say what describes it: its hint, and where it is the one that is `wrong`, why."""
+    is_wrong = here and name == wrong
+    described = " ".join(each for each in (hint, "problem" if is_wrong else "") if each)
+    said = Markup(' aria-describedby="{}"').format(described) if described else Markup("")
+    return said + Markup(' aria-invalid="true"') if is_wrong else said
 
 
 def problem(auth: Auth, request: Request, refused: Refused) -> Response:

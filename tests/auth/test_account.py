@@ -440,9 +440,9 @@ def test_a_new_password_ends_apps_too_unless_the_person_unticks_it(
 def test_the_box_of_the_page(served: Any, browser: Browser, ticked: dict[str, str], status: int) -> None:
     other = Browser(served.settings)
     other.log_in(login(browser))
-    assert 'name="end_others" value="on" checked' in browser.get("/account").text
+    assert 'name="end_others" value="on" checked' in browser.get("/account/password").text
     fields = {"password": PASSWORD, "new_password": OTHER, **ticked}
-    assert browser.submit("/account/password", fields, "/account").status_code == 303
+    assert browser.submit("/account/password", fields).status_code == 303
     assert other.get("/account").status_code == status
     assert browser.get("/account").status_code == 200
 

@@ -40,10 +40,25 @@ PAGES_ONLY = {  # what a page needs besides
         "/account/authenticator",
         "/account/recovery-codes",
         "/account/email",
+        "/account/password",
+        "/account/passkeys/remove",
         "/account/email/confirm",
         "/smart-style.json",
     )
 } | {("post", "/users/{id}"), ("post", "/users/{id}/remove")}
+LEADING = {  # on, who loads again what a form was sent to: to the page that has the form
+    "/account/authenticator/new": "/account/authenticator",
+    "/account/authenticator/remove": "/account/authenticator",
+    "/account/sessions/end": "/account",
+    "/account/apps/end": "/account",
+    "/users/{id}/remove": "/users/{id}",
+    "/users/{id}/logout": "/users/{id}",
+    "/users/{id}/second-factor/remove": "/users/{id}",
+    "/invitations": "/users",
+    "/api-keys/end": "/api-keys",
+    "/clients/remove": "/clients",
+    "/grants/end": "/grants",
+}
 JSON = {"Accept": "application/json"}
 
 
@@ -70,10 +85,17 @@ def test_all_that_is_there_is_described(smart: Smart) -> None:
         *(emails, signup, statistics),
     )
     there = {(m.lower(), path) for room in rooms for path, methods in room.ROUTES.items() for m in methods}
-    assert there - PAGES_ONLY == {(each.method, each.path) for each in ENDPOINTS}
+    assert there - PAGES_ONLY - {("get", path) for path in LEADING} == {(each.method, each.path) for each in ENDPOINTS}
     document = smart.http.get("/openapi.json").json()
     assert document["servers"] == [{"url": smart.issuer}]
     assert document["paths"]["/users/{id}"]["patch"]["parameters"][0]["name"] == "id"
+
+
+def test_a_form_that_was_sent_and_is_loaded_again_leads_to_its_page(smart: Smart) -> None:
+    for path, page in LEADING.items():
+        answer = smart.http.get(path.replace("{id}", "nobody"))
+        to = smart.issuer + page.replace("{id}", "nobody")
+        assert (answer.status_code, answer.headers["location"]) == (303, to), path
 
 
 VALUES: dict[str, Any] = {  # of the fields of the document

@@ -31,6 +31,7 @@ def served(serve: Any, tmp_path_factory: Any) -> Any:
     person(settings, "eve@example.org")
     person(settings, LONG)
     person(settings, "root@example.org", name="Root", roles=["admin"])
+    person(settings, "long-name", name="Prof. Dr. Maximiliane Friederike von Hohenzollern", roles=["admin"])
     app = clients.Client(id="app", name="Growth Chart", created=datetime.now(UTC), redirect_uris=(back(settings),))
     inside(settings, lambda auth: clients.add(auth, app))
     return found
@@ -122,8 +123,15 @@ def test_a_second_step_and_a_passkey(served: Any, phone: Phone) -> None:
     page.wait_for_selector("[role=alert]:visible")
     page.fill("#passkey-password", PASSWORD)
     page.click("button:text-is('Add a passkey')")
-    page.wait_for_selector("summary:has-text('This device')")
+    page.wait_for_selector("a[aria-label='Remove This device']")
     looked_at(page, "Your account")
+    page.click("a[aria-label='Remove This device']")
+    looked_at(page, "Remove a passkey")
+    page.fill("#password", "wrong")
+    page.click("button:text-is('Remove it')")
+    assert wrong(page) == ["password", "This is not the password of your account."]
+    looked_at(page, "Remove a passkey")
+    page.click("a:text-is('Back to your account')")
     page.click("button:text-is('Log out')")
     page.click("button:text-is('Log in with a passkey')")
     page.wait_for_url("**/account")
@@ -135,6 +143,66 @@ def test_a_second_step_and_a_passkey(served: Any, phone: Phone) -> None:
     page.fill("#code", recovery)
     page.click("button:text-is('Go on')")
     page.wait_for_url("**/account")
+
+
+def wrong(page: Page) -> list[str]:
+    """The field that is said to be wrong, and what describes it."""
+    found = page.locator("[aria-invalid=true]")
+    assert found.count() == 1
+    assert found.bounding_box()["width"] > 300
+    described = found.get_attribute("aria-describedby").split()
+    return [str(found.get_attribute("name")), page.inner_text(f"#{described[-1]}")]
+
+
+def test_what_is_wrong_is_said_of_its_field(served: Any, phone: Phone) -> None:
+    base, page = served.settings.auth_url, phone()
+    page.goto(f"{base}/account")
+    log_in(page, LONG)
+    page.click("a:text-is('Change the password')")
+    looked_at(page, "Change your password")
+    page.fill("#password", PASSWORD)
+    page.fill("#new_password", "12345678")
+    page.uncheck("[name=end_others]")
+    page.click("button:text-is('Change the password')")
+    field, why = wrong(page)
+    assert (field, "too easy to guess" in why, page.is_checked("[name=end_others]")) == ("new_password", True, False)
+    looked_at(page, "Change your password")
+    page.goto(page.url)
+    looked_at(page, "Change your password")
+    page.click("a:text-is('Back to your account')")
+    page.click("a:has-text('an e-mail address')")
+    page.fill("#email", "a@b")
+    page.fill("#password", PASSWORD)
+    page.click("button:text-is('Send the link')")
+    assert wrong(page) == ["email", "This is not an e-mail address."]
+    looked_at(page, "Another e-mail address")
+
+
+def test_a_form_of_administrators_that_was_refused_is_still_open(served: Any, phone: Phone) -> None:
+    base, page = served.settings.auth_url, phone()
+    page.goto(f"{base}/users")
+    log_in(page, "long-name")
+    accounts = page.locator("header a:text-is('Accounts')").bounding_box()
+    assert accounts["x"] + accounts["width"] <= page.viewport_size["width"]
+    page.click("summary:text-is('Add an account')")
+    page.fill("#email", "new@example.org")
+    page.check("[name='role.proxy']")
+    page.fill("#patient", "Patient/1")
+    page.fill("#password-add", PASSWORD)
+    page.click("button:text-is('Add')")
+    assert wrong(page) == ["patient", "Patient is the id of a Patient, without Patient/ before it."]
+    assert (page.input_value("#email"), page.is_checked("[name='role.proxy']")) == ("new@example.org", True)
+    looked_at(page, "Accounts")
+    page.goto(f"{base}/users")
+    page.click("a:text-is('doc@example.org')")
+    page.click("summary:text-is('Disable the account')")
+    page.fill("#password-disable", "wrong")
+    page.click("button:text-is('Disable')")
+    assert wrong(page)[0] == "password"
+    looked_at(page, "doc@example.org")
+    page.goto(f"{base}/statistics")
+    height = "cell => (cell.textContent = '1', cell.clientHeight) == (cell.textContent = '1234567', cell.clientHeight)"
+    assert page.locator("td.number >> nth=0").evaluate(height)
 
 
 def test_an_account_is_made_and_its_password_is_lost(served: Any, phone: Phone) -> None:
