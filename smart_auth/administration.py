@@ -298,9 +298,12 @@ def _boxes(fields: Mapping[str, Any]) -> list[str]:
 
 
 def _roles(fields: Mapping[str, Any]) -> list[str]:
-    """A list in JSON; in a form, a box for each."""
+    """A list in JSON; in a form, a box for each. Empty where nothing is said of them."""
     if "roles" not in fields:
-        return _boxes(fields)
+        boxes = _boxes(fields)
+        if fields.get("whole") == "on" and not boxes:
+            raise invalid_request("an account has at least one role: disable it to let nobody in")
+        return boxes
     roles = fields["roles"]
     if not isinstance(roles, list) or not all(isinstance(each, str) for each in roles) or not roles:
         raise invalid_request("roles is a list of at least one")

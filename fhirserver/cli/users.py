@@ -102,12 +102,15 @@ def change_user(
     tenant: str | None,
     **more: Any,
 ) -> None:
-    """Change what is said and print the account as JSON; whose access changes logs in again."""
+    """Change what is said and print the account as JSON; whose access changes logs in again.
+
+    A link or an address that is said empty is taken away: --patient ''.
+    """
 
     async def run(ctx: Context) -> dict[str, Any]:
         changes: dict[str, Any] = _links(more)
         changes |= {"roles": users.checked_roles(roles)} if roles else {}
-        changes |= {"email": checked_address(email)} if email else {}
+        changes |= {} if email is None else {"email": checked_address(email) if email else None}
         changes |= {} if disabled is None else {"disabled": disabled}
         person = await person_named(ctx, login)
         if not changes:
@@ -168,6 +171,9 @@ async def _say_who_is_not_there(ctx: Context, person: users.User) -> None:
 
 
 def _links(options: dict[str, Any]) -> dict[str, Any]:
-    """What an account is linked to, as far as it was said."""
-    said = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items() if value}
-    return administration.links_of(said)
+    """What an account is linked to, as far as it was said; what is said empty is taken away."""
+    lists = {
+        name: [each for each in value if each] for name, value in options.items() if isinstance(value, tuple) and value
+    }
+    texts = {name: value or None for name, value in options.items() if isinstance(value, str)}
+    return administration.links_of(lists | texts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -208,7 +210,10 @@ def test_the_page_of_an_account_links_and_unlinks_it(served: Any, admin: Browser
     shown = admin.get(f"/users/{id_}").text
     assert "<td>user changed</td><td>root@example.org</td>" in shown
     assert "<td>log in</td><td>self</td>" in shown
-    wrong = admin.submit(f"/users/{id_}", {"password": PASSWORD, "whole": "on", "patient": "a/b"})
+    none = admin.submit(f"/users/{id_}", {"password": PASSWORD, "whole": "on", "patient": "5"})
+    assert (none.status_code, "at least one role" in none.text) == (400, True)
+    assert admin.get(f"/users/{id_}", headers=JSON).json()["patient"] is None
+    wrong = admin.submit(f"/users/{id_}", {"password": PASSWORD, "whole": "on", "role.proxy": "on", "patient": "a/b"})
     assert wrong.status_code == 400
     assert "id of a Patient" in wrong.text
 
@@ -253,6 +258,9 @@ def test_accounts_are_listed_page_by_page(served: Any, admin: Browser) -> None:
     logins = [each["login"] for each in first["users"] + rest["users"]]
     assert logins == [f"many{number:02}@example.org" for number in range(60)]
     assert "many00@example.org" in admin.get("/users?text=many0").text
+    to = re.findall(r'href="([^"]*)">More', admin.get("/users?text=many").text)[0]
+    following = admin.get(html.unescape(to)).text
+    assert ("many59@example.org" in following, 'value="many"' in following) == (True, True)
 
 
 def test_an_invitation_is_made_on_the_page(served: Any, admin: Browser) -> None:

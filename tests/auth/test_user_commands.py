@@ -68,6 +68,10 @@ def test_an_account_with_a_password_is_changed_and_removed(served: Any) -> None:
     assert printed(served, "change", "doc", "--email", "doc@example.org")["email"] == "doc@example.org"
     assert run(served, "change", "doc@example.org", "--email", "root@example.org").exit_code == 1
     assert run(served, "change", "doc", "--email", "nobody").exit_code == 1
+    emptied = printed(served, "change", "doc", "--fhir-user", "", "--proxy-for", "", "--email", "")
+    assert (emptied["fhirUser"], emptied["proxyFor"], emptied["email"]) == (None, [], None)
+    assert printed(served, "change", "doc", "--patient", "5")["patient"] == "5"
+    assert printed(served, "change", "doc", "--patient", "")["patient"] is None
     assert run(served, "change", "nobody", "--enable").exit_code == 1
     assert "doc" in [each["login"] for each in printed(served, "list")]
     assert printed(served, "remove", "doc") == {"removed": "doc"}
