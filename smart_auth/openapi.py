@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from smart_auth import sessions
 from smart_auth.server import Auth
 from smart_auth.visits import Handler
 
@@ -79,7 +80,7 @@ ENDPOINTS = (
     Described("post", "/account/passkeys/options", "person", "Ask for a challenge of WebAuthn", PASSWORD),
     Described("post", "/account/passkeys", "person", "Add a passkey", {"credential": OBJECT}, {"name": TEXT}),
     Described("post", "/account/passkeys/remove", "person", "Remove a passkey", {"passkey": TEXT, **PASSWORD}),
-    Described("get", "/users", "administrator", "Accounts"),
+    Described("get", "/users", "administrator", "Accounts by their log-in names, fifty at a time"),
     Described(
         "post",
         "/users",
@@ -120,7 +121,7 @@ ENDPOINTS = (
         {"days": {"type": "integer", "minimum": 1, "maximum": 400}},
     ),
     Described("post", "/api-keys/end", "administrator", "End a key", {"id": TEXT}),
-    Described("get", "/grants", "administrator", "Access in force, the latest first; ?user=, ?client=, ?before="),
+    Described("get", "/grants", "administrator", "Access in force, the latest first"),
     Described("post", "/grants/end", "administrator", "End what an app or a service holds", {"grant": TEXT}),
     Described("get", "/statistics", "administrator", "How many there are of what, and what failed in the last day"),
     Described("get", "/clients", "administrator", "Registered apps and services"),
@@ -145,8 +146,31 @@ ENDPOINTS = (
         },
     ),
 )
-REFUSALS = {"400": "it is not right as it is", "403": "a form or a page of another site", "429": "wait for Retry-After"}
-GUARDED = {"401": "nobody is logged in"}
+QUERIES: Mapping[str, Mapping[str, str]] = {  # of what is read, by path
+    "/users": {"text": "what the log-in name or the address begins with", "after": "`next` of the page before"},
+    "/grants": {"user": "a log-in name or id", "client": "an app, by its id", "before": "`next` of the page before"},
+}
+REFUSALS = {
+    "400": "it is not right as it is",
+    "401": "nobody is logged in, or a password, a code or a passkey is wrong",
+    "403": "it is not for this person, or another site sent it",
+    "404": "there is no such thing",
+    "409": "it is taken",
+    "413": "the body is too long",
+    "415": "the body is not JSON",
+    "429": "wait for Retry-After",
+    "503": "the server is busy; wait for Retry-After",
+}
+OF_ALL = ("400", "403", "429", "503")
+OF_BODIES = ("413", "415")
+ALSO = {  # by path, what is refused besides
+    **dict.fromkeys(("/login", "/login/second", "/login/passkey"), ("401",)),
+    **dict.fromkeys(("/account/email/confirm", "/account/passkeys", "/users", "/users/{id}"), ("409",)),
+    **dict.fromkeys(("/account/sessions/end", "/account/apps/end", "/account/passkeys/remove"), ("404",)),
+    **dict.fromkeys(("/api-keys/end", "/grants/end", "/clients/remove"), ("404",)),
+}
+MADE = ("/clients", "/launch")  # answered with 201
+BODIES = ("post", "patch")
 ERROR = {
     "type": "object",
     "properties": {"error": TEXT, "error_description": TEXT},
@@ -159,7 +183,8 @@ async def document(auth: Auth, request: Request) -> Response:
     paths: dict[str, dict[str, Any]] = {}
     for each in ENDPOINTS:
         paths.setdefault(each.path, {})[each.method] = _operation(each)
-    cookie = {"type": "apiKey", "in": "cookie", "name": "session", "description": "Set by a log-in"}
+    name = sessions.cookie_name(auth)
+    cookie = {"type": "apiKey", "in": "cookie", "name": name, "description": "Set by a log-in"}
     return JSONResponse(
         {
             "openapi": "3.1.0",
@@ -172,21 +197,34 @@ async def document(auth: Auth, request: Request) -> Response:
 
 
 def _operation(each: Described) -> dict[str, Any]:
-    refusals = REFUSALS if each.who == "anyone" else REFUSALS | GUARDED
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     done = {"description": "done", "content": {"application/json": {"schema": OBJECT}}}
+    refused = {code: {"description": REFUSALS[code], "content": error} for code in _refusals(each)}
     operation: dict[str, Any] = {
         "summary": each.summary,
         "tags": [each.who],
         "security": [] if each.who == "anyone" else [{"session": []}],
-        "responses": {"200": done} | {code: {"description": why, "content": error} for code, why in refusals.items()},
+        "responses": {"201" if each.method == "post" and each.path in MADE else "200": done} | refused,
     }
-    if "{id}" in each.path:
-        operation["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": TEXT}]
-    if each.method in ("post", "patch"):
+    if parameters := _parameters(each):
+        operation["parameters"] = parameters
+    if each.method in BODIES:
         schema = {"type": "object", "properties": {**each.needed, **each.more}, "required": [*each.needed]}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
+
+
+def _refusals(each: Described) -> list[str]:
+    guarded = () if each.who == "anyone" else ("401",)
+    of_one = ("404",) if "{id}" in each.path else ()
+    of_body = (*OF_BODIES, *ALSO.get(each.path, ())) if each.method in BODIES else ()
+    return sorted({*OF_ALL, *guarded, *of_one, *of_body})
+
+
+def _parameters(each: Described) -> list[dict[str, Any]]:
+    asked = QUERIES.get(each.path, {}) if each.method == "get" else {}
+    id_ = [{"name": "id", "in": "path", "required": True, "schema": TEXT}] if "{id}" in each.path else []
+    return [*id_, *({"name": n, "in": "query", "description": said, "schema": TEXT} for n, said in asked.items())]
 
 
 ROUTES: dict[str, dict[str, Handler]] = {"/openapi.json": {"GET": document}}

@@ -62,7 +62,10 @@ class Visit:
         return self.session
 
     def page(self, template: str, refused: Refused | None = None, /, **values: Any) -> Response:
-        """A page of ours, with what was refused on it."""
+        """A page of ours, with what was refused on it. 406 for who takes nothing but JSON."""
+        accepted = self.request.headers.get("accept", "")
+        if self.json and not ("text/html" in accepted or "*/*" in accepted):
+            raise Refused("invalid_request", "this is a page for people; /openapi.json says where JSON is spoken", 406)
         answer = pages.render(
             self.auth,
             template,
@@ -146,14 +149,14 @@ def _log_in(visit: Visit, refused: Refused) -> Response:
 
 async def _visit(auth: Auth, request: Request) -> Visit:
     reading = request.method in ("GET", "HEAD")
-    json = not reading and forms.media(request) != forms.FORM
+    json = request.method == "DELETE" or (not reading and forms.media(request) != forms.FORM)
     browser = request.cookies.get(_cookie_name(auth), "")
     fields: Mapping[str, Any]
     if reading:
         fields, json = forms.query(request), JSON in request.headers.get("accept", "")
     else:
         _same_origin(auth, request)
-        fields = await forms.document(request) if json else await forms.form(request)
+        fields = await _sent(request, json)
         if not json and not (
             browser and hmac.compare_digest(fields.get("token", "").encode(), _token(browser).encode())
         ):
@@ -161,6 +164,13 @@ async def _visit(auth: Auth, request: Request) -> Visit:
             raise Refused("invalid_request", said, 403)
     session = await sessions.current(auth, request)
     return Visit(auth, request, session, fields, json, browser or new_secret(), fresh=not browser)
+
+
+async def _sent(request: Request, json: bool) -> Mapping[str, Any]:
+    """A DELETE says all by its path."""
+    if request.method == "DELETE":
+        return {}
+    return await forms.document(request) if json else await forms.form(request)
 
 
 def _same_origin(auth: Auth, request: Request) -> None:

@@ -25,7 +25,7 @@ from smart_auth import (
     statistics,
 )
 from smart_auth.app import ROUTES
-from smart_auth.openapi import ENDPOINTS, Described
+from smart_auth.openapi import ENDPOINTS, QUERIES, Described
 
 PAGES_ONLY = {  # what a page needs besides
     ("get", path)
@@ -73,10 +73,16 @@ def people(smart: Smart) -> dict[str, Browser]:
 
 
 def ask(browser: Browser, each: Described, body: Any) -> int:
+    """How it is answered, which the document says."""
     path = each.path.replace("{id}", "nobody")
-    if each.method == "get":
-        return browser.get(path, headers=JSON).status_code
-    return browser.json(path, body, each.method.upper()).status_code
+    if each.method in ("get", "delete"):
+        url = browser.base + path
+        status = browser.http.request(each.method.upper(), url, headers=JSON).status_code
+    else:
+        status = browser.json(path, body, each.method.upper()).status_code
+    document = browser.get("/openapi.json").json()["paths"][each.path][each.method]
+    assert str(status) in document["responses"], (each, status)
+    return status
 
 
 def test_all_that_is_there_is_described(smart: Smart) -> None:
@@ -89,6 +95,9 @@ def test_all_that_is_there_is_described(smart: Smart) -> None:
     document = smart.http.get("/openapi.json").json()
     assert document["servers"] == [{"url": smart.issuer}]
     assert document["paths"]["/users/{id}"]["patch"]["parameters"][0]["name"] == "id"
+    asked = {path: [each["name"] for each in document["paths"][path]["get"]["parameters"]] for path in QUERIES}
+    assert asked == {"/users": ["text", "after"], "/grants": ["user", "client", "before"]}
+    assert document["components"]["securitySchemes"]["session"]["name"] == "session-auth"
 
 
 def test_a_form_that_was_sent_and_is_loaded_again_leads_to_its_page(smart: Smart) -> None:
@@ -176,6 +185,25 @@ def test_a_head_is_answered_as_a_get_without_a_body(smart: Smart) -> None:
             assert [head.headers.get(name) for name in ("content-type", "allow", "location")] == [
                 got.headers.get(name) for name in ("content-type", "allow", "location")
             ], path
+
+
+def test_who_takes_json_alone_gets_no_page(smart: Smart, people: dict[str, Browser]) -> None:
+    there = [path for path, methods in ROUTES.items() if "GET" in methods and "{" not in path]
+    for path in there:
+        for browser in (people["anyone"], people["admin"]):
+            answer = browser.get(path, headers=JSON)
+            assert "text/html" not in answer.headers.get("content-type", ""), path
+    assert people["anyone"].get("/login", headers=JSON).status_code == 406
+    assert people["anyone"].get("/login", headers={"Accept": "application/json, */*"}).status_code == 200
+
+
+def test_a_body_that_is_no_json_or_too_long_is_refused(people: dict[str, Browser]) -> None:
+    browser = people["anyone"]
+    assert (
+        browser.http.post(f"{browser.base}/login", content="login", headers={"Content-Type": "text/plain"}).status_code
+        == 415
+    )
+    assert browser.json("/login", {"login": "x" * 200_000}).status_code == 413
 
 
 @pytest.mark.parametrize("each", ENDPOINTS, ids=lambda each: f"{each.method} {each.path}")
