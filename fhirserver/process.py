@@ -43,6 +43,11 @@ class PortTaken(Exception):
     """Somebody else listens where this server should."""
 
 
+def begun(settings: Settings) -> bool:
+    """Whether there is a database for a command that makes none: where it looks for what is kept."""
+    return settings.mongodb_url is not None or embedded.begun(settings.data)
+
+
 @contextmanager
 def database(settings: Settings, *, share: bool = True) -> Iterator[Settings]:
     """The settings with `mongodb_url` filled in, and the embedded database behind it when none is configured.

@@ -113,6 +113,7 @@ async def _name(visit: Visit) -> Response:
     if not name:
         raise invalid_request("a name is what people can read")
     await users.change(visit.auth, person.id, {"name": name})
+    await events.record(visit.auth, "name-changed", person.id, person.id, name=name)
     return visit.done({"name": name}, "/account")
 
 

@@ -18,6 +18,7 @@ SAID = {  # to whom it happened
     "log-in-failed": "Somebody tried to log in and failed",
     "log-ins-turned-away": "More attempts to log in had to wait",
     "log-out": "You logged out",
+    "name-changed": "Your name was changed",
     "passkey-added": "A passkey was added",
     "passkey-failed": "A passkey was shown and is not right",
     "passkey-removed": "A passkey was removed",

@@ -28,7 +28,8 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
     if visit.auth.settings.sign_up == "off":
         refused = Refused("access_denied", "accounts are made by who keeps this server", 403)
     typed = {name: str(visit.fields.get(name, ""))[:254] for name in ("name", "email", "invitation")}
-    return visit.page("signup", refused, invited=visit.auth.settings.sign_up == "invited", **typed)
+    how = visit.auth.settings.sign_up
+    return visit.page("signup", refused, open=how != "off", invited=how == "invited", **typed)
 
 
 async def _sign_up(visit: Visit) -> Response:

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from fhirserver.cli.running import File, data_option, print_json, record_settings, refusals, tenant_option, with_context
+from fhirserver.cli.running import (
+    File,
+    data_option,
+    kept_settings,
+    print_json,
+    record_settings,
+    refusals,
+    tenant_option,
+    with_context,
+)
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import Outcome
@@ -84,7 +93,7 @@ def list_clients(data: Path | None, tenant: str | None) -> None:
     async def run(ctx: Context) -> list[dict[str, Any]]:
         return [clients.shown(each) for each in await clients.listed(ctx.auth)]
 
-    print_json(with_context(record_settings(data, tenant), run))
+    print_json(with_context(kept_settings(data, tenant), run))
 
 
 @client.command(name="remove")
@@ -93,7 +102,7 @@ def list_clients(data: Path | None, tenant: str | None) -> None:
 @tenant_option
 def remove_client(id_: str, data: Path | None, tenant: str | None) -> None:
     """Remove a client; the access it has ends."""
-    if not with_context(record_settings(data, tenant), lambda ctx: clients.remove(ctx.auth, id_)):
+    if not with_context(kept_settings(data, tenant), lambda ctx: clients.remove(ctx.auth, id_)):
         click.echo(f"there is no client {id_}", err=True)
         sys.exit(1)
     click.echo(f"Removed {id_}; its tokens are revoked.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fhirserver.cli.running import data_option, record_settings, tenant_option, with_context
+from fhirserver.cli.running import data_option, kept_settings, record_settings, tenant_option, with_context
 from fhirserver.interactions.releases import forget_release, listed_releases, load_release
 from terminology.releases.files import NotARelease
 from terminology.releases.kinds import KINDS
@@ -47,7 +47,7 @@ def load_terminology(kind: str, path: Path, version: str | None, data: Path | No
 @tenant_option
 def terminology(remove: str | None, data: Path | None, tenant: str | None) -> None:
     """List the releases of code systems that are kept here."""
-    record = record_settings(data, tenant)
+    record = kept_settings(data, tenant)
     if remove is not None:
         url, _, version = remove.partition("|")
         if not with_context(record, lambda ctx: forget_release(ctx, url, version)):

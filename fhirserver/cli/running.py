@@ -49,6 +49,15 @@ def settings_with(**options: Any) -> Settings:
     return settings
 
 
+def kept_settings(data: Path | None, tenant: str | None) -> Settings:
+    """Those of a record for a command that looks for what is in it; where there is none, it makes none."""
+    settings = record_settings(data, tenant)
+    if not process.begun(settings):
+        click.echo(f"There is no record in {settings.data}; `healthmate serve` begins one.", err=True)
+        sys.exit(2)
+    return settings
+
+
 def record_settings(data: Path | None, tenant: str | None) -> Settings:
     """The settings of the one record that a command works on. It says itself what it did, so its log is of warnings."""
     settings = settings_with(data=data)

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from fhirserver.cli.running import REASONS_SHOWN, data_option, record_settings, tenant_option, with_context
+from fhirserver.cli.running import (
+    REASONS_SHOWN,
+    data_option,
+    kept_settings,
+    record_settings,
+    tenant_option,
+    with_context,
+)
 from fhirserver.context import Context
 from fhirserver.fhir.definitions import r4
 from fhirserver.interactions import parameters
@@ -51,7 +58,7 @@ def check(data: Path | None, tenant: str | None) -> None:
 @tenant_option
 def reindex(data: Path | None, tenant: str | None) -> None:
     """Compute the index values of every stored resource again, beside a running server too."""
-    receipts = with_context(record_settings(data, tenant), _reindexed)
+    receipts = with_context(kept_settings(data, tenant), _reindexed)
     failed = [item for receipt in receipts for item in receipt.failed.items()]
     click.echo(f"Reindexed {sum(receipt.done for receipt in receipts):,} resources.")
     for reference, reason in failed[:REASONS_SHOWN]:
@@ -88,7 +95,7 @@ def verify(data: Path | None, tenant: str | None) -> None:
 
     With the HEALTHMATE_SECRET that the server has; unset, it is kept in the database.
     """
-    verdict = with_context(record_settings(data, tenant), lambda ctx: verified(ctx.store, audit_key(ctx.secret)))
+    verdict = with_context(kept_settings(data, tenant), lambda ctx: verified(ctx.store, audit_key(ctx.secret)))
     for strand, number, reason in verdict.breaks:
         click.echo(f"FAIL  event {number:,} of strand {strand} {reason}", err=True)
     click.echo(f"{verdict.lines:,} audit events in {verdict.strands:,} strands are as they were written.")

@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from fhirserver.cli.running import data_option, person_named, print_json, record_settings, tenant_option, with_context
+from fhirserver.cli.running import (
+    data_option,
+    kept_settings,
+    person_named,
+    print_json,
+    record_settings,
+    tenant_option,
+    with_context,
+)
 from fhirserver.context import Context
 from fhirserver.interactions.choosing import Offered
 from fhirserver.settings import ROLES
@@ -80,7 +88,7 @@ def list_users(data: Path | None, tenant: str | None) -> None:
     async def run(ctx: Context) -> list[dict[str, Any]]:
         return [administration.account(each) async for each in users.everyone(ctx.auth, count=0)]
 
-    print_json(with_context(record_settings(data, tenant), run))
+    print_json(with_context(kept_settings(data, tenant), run))
 
 
 @user.command(name="change")
@@ -120,7 +128,7 @@ def change_user(
         link = {"link": await links.make(ctx.auth, "welcome", changed.id)} if administration.waits(changed) else {}
         return administration.account(changed) | link
 
-    print_json(with_context(record_settings(data, tenant), run))
+    print_json(with_context(kept_settings(data, tenant), run))
 
 
 @user.command(name="link")
@@ -133,7 +141,7 @@ def link_user(login: str, data: Path | None, tenant: str | None) -> None:
     async def run(ctx: Context) -> dict[str, Any]:
         return {"link": await links.make(ctx.auth, "welcome", (await person_named(ctx, login)).id)}
 
-    print_json(with_context(record_settings(data, tenant), run))
+    print_json(with_context(kept_settings(data, tenant), run))
 
 
 @user.command(name="without-second-factor")
@@ -148,7 +156,7 @@ def user_without_second_factor(login: str, data: Path | None, tenant: str | None
         await administration.without_second_factor(ctx.auth, person, administration.OPERATOR)
         return {"removed": True}
 
-    print_json(with_context(record_settings(data, tenant), run))
+    print_json(with_context(kept_settings(data, tenant), run))
 
 
 @user.command(name="remove")
@@ -162,7 +170,7 @@ def remove_user(login: str, data: Path | None, tenant: str | None) -> None:
         await administration.remove(ctx.auth, await person_named(ctx, login), administration.OPERATOR)
         return {"removed": login}
 
-    print_json(with_context(record_settings(data, tenant), run))
+    print_json(with_context(kept_settings(data, tenant), run))
 
 
 async def _say_who_is_not_there(ctx: Context, person: users.User) -> None:

@@ -111,6 +111,11 @@ def start(data: Path, mongod: str | None = None, cache_gb: float | None = None) 
         raise
 
 
+def begun(data: Path) -> bool:
+    """Whether there ever was a database in this folder."""
+    return (data / "db").exists()
+
+
 def attach(data: Path) -> str | None:
     """The URL of the database that a running server keeps in this folder; None when no server runs there."""
     try:

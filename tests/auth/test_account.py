@@ -588,5 +588,9 @@ def test_a_misspelt_field_does_not_do_more_than_was_meant(browser: Browser, path
 
 def test_a_name_is_shown_and_never_run(browser: Browser) -> None:
     assert browser.json("/account", {"name": "<b>Ada</b>"}).status_code == 200
-    assert "&lt;b&gt;Ada&lt;/b&gt;" in browser.get("/account").text
+    shown = browser.get("/account").text
+    assert "&lt;b&gt;Ada&lt;/b&gt;" in shown
+    assert "Your name was changed" in shown
+    happened = browser.get("/account", headers={"Accept": "application/json"}).json()["events"][0]
+    assert (happened["kind"], happened["name"]) == ("name-changed", "<b>Ada</b>")
     assert browser.json("/account", {"name": "a\u0000b"}).status_code == 400

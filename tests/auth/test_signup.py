@@ -364,6 +364,13 @@ def test_only_the_invited_where_it_is_said(serve: Any, tmp_path: Any) -> None:
     assert browser.json("/signup", bad).status_code == 400
 
 
+def test_where_nobody_signs_up_there_is_no_form(serve: Any) -> None:
+    browser = Browser(serve(sign_up="off").settings)
+    page = browser.get("/signup")
+    assert ("made by who keeps this server" in page.text, "<form" in page.text) == (True, False)
+    assert browser.json("/signup", {"email": "a@example.org", "password": PASSWORD}).status_code == 403
+
+
 def test_an_invitation_that_another_used_meanwhile_makes_no_account(
     served: Any, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +119,26 @@ def test_a_second_step_that_was_lost_is_taken_away(served: Any) -> None:
         assert browser.log_in("lost@example.org").json()["second_factor"] is True
         assert printed(served, "without-second-factor", "lost@example.org") == {"removed": True}
         assert "second_factor" not in browser.log_in("lost@example.org").json()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("user", "list"),
+        ("user", "change", "ada", "--enable"),
+        ("user", "link", "ada"),
+        ("user", "without-second-factor", "ada"),
+        ("user", "remove", "ada"),
+        ("client", "list"),
+        ("client", "remove", "app"),
+        ("reindex",),
+        ("terminology",),
+        ("audit", "verify"),
+    ],
+    ids=" ".join,
+)
+def test_who_looks_for_what_is_not_there_makes_no_record(tmp_path: Path, command: tuple[str, ...]) -> None:
+    data = tmp_path / "nowhere"
+    result = CliRunner().invoke(main, [*command, "--data", str(data)], env={"HEALTHMATE_MONGODB_URL": None})
+    assert (result.exit_code, f"There is no record in {data}" in result.stderr) == (2, True)
+    assert not data.exists()
