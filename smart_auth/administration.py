@@ -216,6 +216,8 @@ async def _log_out(visit: Visit) -> Response:
 async def _without_second_factor(visit: Visit) -> Response:
     visit.only("password")
     admin, person = administrator(visit), await _person_of(visit)
+    if person.id == admin.id:
+        raise invalid_request("you cannot take your own second step away; another administrator can")
     await login.again(visit)
     await without_second_factor(visit.auth, person, admin.id)
     return visit.done({"removed": True}, f"/users/{person.id}")

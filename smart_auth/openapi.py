@@ -85,9 +85,9 @@ ENDPOINTS = (
         "post",
         "/users",
         "administrator",
-        "Add an account",
-        {"email": TEXT, **PASSWORD},
-        {"login": TEXT, "name": TEXT, **LINKS},
+        "Add an account, by an address or a log-in name",
+        PASSWORD,
+        {"email": TEXT, "login": TEXT, "name": TEXT, **LINKS},
     ),
     Described("get", "/users/{id}", "administrator", "An account, its sessions and what happened to it"),
     Described(
@@ -130,8 +130,13 @@ ENDPOINTS = (
         "/clients",
         "administrator",
         "Register an app or a service by the metadata of RFC 7591",
-        {"redirect_uris": LIST, **PASSWORD},
-        {"client_id": TEXT, "client_name": TEXT, "token_endpoint_auth_method": TEXT, "scope": TEXT, "jwks": OBJECT},
+        PASSWORD,
+        {
+            **dict.fromkeys(("client_id", "client_name", "token_endpoint_auth_method", "scope", "launch_uri"), TEXT),
+            "redirect_uris": LIST,
+            "grant_types": LIST,
+            "jwks": OBJECT,
+        },
     ),
     Described("post", "/clients/remove", "administrator", "Remove a client and end its access", {"client_id": TEXT}),
     Described(

@@ -223,6 +223,7 @@ def test_nobody_takes_their_own_administration_away(admin: Browser) -> None:
     assert admin.again(f"/users/{id_}", {"roles": ["patient"]}, "PATCH").status_code == 400
     assert admin.again(f"/users/{id_}", {"disabled": True}, "PATCH").status_code == 400
     assert admin.json(f"/users/{id_}", {}, "DELETE").status_code == 400
+    assert admin.again(f"/users/{id_}/second-factor/remove", {}).status_code == 400
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH"])

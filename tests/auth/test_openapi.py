@@ -120,6 +120,8 @@ VALUES: dict[str, Any] = {  # of the fields of the document
     "days": 7,
     "redirect_uris": ["https://app.example/cb"],
     "client_name": "Walked",
+    "grant_types": ["authorization_code"],
+    "launch_uri": "https://app.example/launch",
     "token_endpoint_auth_method": "private_key_jwt",
     "jwks": {"keys": [RSA.as_dict(private=False)]},
     "disabled": False,
