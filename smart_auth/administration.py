@@ -151,6 +151,8 @@ async def change(auth: Auth, person: User, changes: Mapping[str, Any], by: str) 
     and know its password: what it is linked to is for who gets a link to choose another."""
     changes = as_whom(changes, person)
     moves = "email" in changes and changes["email"] != person.email
+    if not moves:
+        changes.pop("email", None)
     unowned = not person.verified and (moves or _decides(person, changes))
     values = {
         **changes,

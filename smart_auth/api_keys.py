@@ -72,7 +72,8 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
     keys = await listed(visit.auth)
     if visit.json:
         return JSONResponse({"keys": keys}, headers=NO_STORE)
-    return visit.page("api_keys", refused, keys=keys, made=None)
+    typed = visits.typed({"days": str(DAYS), **(visit.fields if refused else {})})
+    return visit.page("api_keys", refused, keys=keys, made=None, typed=typed)
 
 
 async def _make(visit: Visit) -> Response:
@@ -89,7 +90,7 @@ async def _make(visit: Visit) -> Response:
     made = await make(visit.auth, name, scope, days, admin.id)
     if visit.json:
         return visit.done(made, "")
-    return visit.page("api_keys", keys=await listed(visit.auth), made=made)
+    return visit.page("api_keys", keys=await listed(visit.auth), made=made, typed=visits.typed({"days": str(DAYS)}))
 
 
 async def _end(visit: Visit) -> Response:

@@ -121,16 +121,18 @@ def check(client: Client) -> None:
     if not _id.fullmatch(client.id):
         raise invalid_metadata("client_id takes 1 to 100 letters, digits, '.', '_' and '-'")
     if not client.name or len(client.name) > 200 or not client.name.isprintable():
-        raise invalid_metadata("client_name is 1 to 200 printable characters: people read it before they agree")
+        raise invalid_metadata(
+            "client_name is 1 to 200 printable characters: people read it before they agree", "client_name"
+        )
     _check_way(client)
     if CODE in client.grant_types:
         if not 0 < len(client.redirect_uris) <= MOST_URIS:
-            raise Refused("invalid_redirect_uri", f"an app has 1 to {MOST_URIS} redirect_uris")
+            raise invalid_redirect(f"an app has 1 to {MOST_URIS} redirect_uris")
         for uri in client.redirect_uris:
             check_redirect(uri)
     for name in ("launch_uri", "client_uri", "logo_uri", "tos_uri", "policy_uri"):
         if (page := getattr(client, name)) is not None and not is_page(page):
-            raise invalid_metadata(f"{name} is an https URL")
+            raise invalid_metadata(f"{name} is an https URL", name)
 
 
 def _check_way(client: Client) -> None:
@@ -142,14 +144,14 @@ def _check_way(client: Client) -> None:
         raise invalid_metadata("a backend service proves itself by private_key_jwt")
     if client.method == "private_key_jwt":
         if (client.jwks is None) == (client.jwks_uri is None):
-            raise invalid_metadata("private_key_jwt needs either jwks or jwks_uri")
+            raise invalid_metadata("private_key_jwt needs either jwks or jwks_uri", "jwks_uri")
     elif client.jwks is not None or client.jwks_uri is not None:
-        raise invalid_metadata("jwks and jwks_uri are for private_key_jwt")
+        raise invalid_metadata("jwks and jwks_uri are for private_key_jwt", "jwks_uri")
     alone = BACKEND in client.grant_types and CODE not in client.grant_types
     if alone and (other := [each for each in client.scope.split() if each[:7] != "system/"]):
-        raise invalid_metadata(f"{other[0]} is for people: a backend service has system/ scopes")
+        raise invalid_metadata(f"{other[0]} is for people: a backend service has system/ scopes", "scope")
     if client.jwks_uri is not None and not is_page(client.jwks_uri):
-        raise invalid_metadata("jwks_uri is an https URL")
+        raise invalid_metadata("jwks_uri is an https URL", "jwks_uri")
     if client.method.startswith("client_secret") and client.secret is None:
         raise invalid_metadata(f"{client.method} needs a secret")
 
@@ -160,14 +162,18 @@ def check_redirect(uri: str) -> None:
         parts = urlsplit(uri)
         _ = parts.port
     except ValueError as error:
-        raise Refused("invalid_redirect_uri", f"{uri[:200]!r} is not a URL") from error
+        raise invalid_redirect(f"{uri[:200]!r} is not a URL") from error
     if "#" in uri or len(uri) > 2_000 or not uri.isascii() or not uri.isprintable() or " " in uri:
-        raise Refused("invalid_redirect_uri", f"{uri[:200]!r} has a fragment, or what does not belong into a URL")
+        raise invalid_redirect(f"{uri[:200]!r} has a fragment, or what does not belong into a URL")
     if not is_page(uri) and not _private_use.fullmatch(parts.scheme):
-        raise Refused(
-            "invalid_redirect_uri",
-            f"{uri[:200]!r} is neither https, nor http on localhost, nor has it a scheme like com.example.app",
+        raise invalid_redirect(
+            f"{uri[:200]!r} is neither https, nor http on localhost, nor has it a scheme like com.example.app"
         )
+
+
+def invalid_redirect(description: str) -> Refused:
+    """https://www.rfc-editor.org/rfc/rfc7591#section-3.2.2"""
+    return Refused("invalid_redirect_uri", description, field="redirect_uris")
 
 
 def is_page(uri: str) -> bool:

@@ -59,9 +59,9 @@ def invalid_grant(description: str) -> Refused:
     return Refused("invalid_grant", description)
 
 
-def invalid_metadata(description: str) -> Refused:
+def invalid_metadata(description: str, field: str | None = None) -> Refused:
     """https://www.rfc-editor.org/rfc/rfc7591#section-3.2.2"""
-    return Refused("invalid_client_metadata", description)
+    return Refused("invalid_client_metadata", description, field=field)
 
 
 def invalid_scope(description: str) -> Refused:

@@ -27,7 +27,8 @@ async def _page(visit: Visit, refused: Refused | None) -> Response:
     found = await _listed(visit.auth)
     if visit.json:
         return JSONResponse({"clients": found}, headers=NO_STORE)
-    return visit.page("clients", refused, clients=found, made=None)
+    typed = visits.typed(visit.fields if refused else {})
+    return visit.page("clients", refused, clients=found, made=None, typed=typed)
 
 
 async def _listed(auth: Auth) -> list[dict[str, Any]]:
@@ -48,7 +49,7 @@ async def _add(visit: Visit) -> Response:
     made = clients.shown(client) | secret
     if visit.json:
         return JSONResponse(made, 201, NO_STORE)
-    return visit.page("clients", clients=await _listed(visit.auth), made=made)
+    return visit.page("clients", clients=await _listed(visit.auth), made=made, typed=visits.typed({}))
 
 
 def _of_form(visit: Visit) -> dict[str, Any]:

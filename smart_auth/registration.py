@@ -78,7 +78,7 @@ def described(
         try:
             egress.check(client.jwks_uri, auth.settings.trusted_hosts)
         except egress.Unreachable as error:
-            raise invalid_metadata(f"jwks_uri: {error}, so this server does not ask there") from error
+            raise invalid_metadata(f"jwks_uri: {error}, so this server does not ask there", "jwks_uri") from error
     return client, {"client_secret": secret, "client_secret_expires_at": 0} if secret else {}
 
 
@@ -94,7 +94,7 @@ def _purposes(auth: Auth, metadata: Mapping[str, Any]) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(_texts(metadata, "purposes")))
     for code in asked:
         if not auth.is_purpose(code):
-            raise invalid_metadata(f"purposes: {code[:40]!r} is no code of {PURPOSES}, as HRESCH is")
+            raise invalid_metadata(f"purposes: {code[:40]!r} is no code of {PURPOSES}, as HRESCH is", "purposes")
     return asked
 
 
@@ -103,7 +103,7 @@ def _scope(metadata: Mapping[str, Any]) -> str:
     scope = _text(metadata, "scope", LONGEST) or ""
     unread = [each for each in scope.split() if "/" in each and not each.startswith("launch") and parse(each) is None]
     if unread:
-        raise invalid_metadata(f"{unread[0][:200]} is no scope of SMART")
+        raise invalid_metadata(f"{unread[0][:200]} is no scope of SMART", "scope")
     return " ".join(dict.fromkeys(scope.split()))
 
 
@@ -136,7 +136,7 @@ def _text(metadata: Mapping[str, Any], name: str, longest: int = 2_000) -> str |
     if value is None:
         return None
     if not isinstance(value, str) or not value.isprintable() or len(value) > longest:
-        raise invalid_metadata(f"{name} is a text of at most {longest:,} characters")
+        raise invalid_metadata(f"{name} is a text of at most {longest:,} characters", name)
     return value
 
 
@@ -145,7 +145,7 @@ def _texts(metadata: Mapping[str, Any], name: str) -> list[str]:
     if values is None:
         return []
     if not isinstance(values, list) or len(values) > clients.MOST_URIS:
-        raise invalid_metadata(f"{name} is a list of at most {clients.MOST_URIS} texts")
+        raise invalid_metadata(f"{name} is a list of at most {clients.MOST_URIS} texts", name)
     return [_text({name: value}, name) or "" for value in values]
 
 

@@ -67,17 +67,21 @@ def test_a_service_is_registered_as_json(smart: Smart, admin: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    "form",
+    ("form", "field"),
     [
-        {"client_name": "x", "kind": "public"},
-        {"client_name": "x", "kind": "other", "redirect_uris": CB},
-        {"client_name": "x", "kind": "public", "redirect_uris": "javascript:alert(1)"},
-        {"client_name": "x", "kind": "backend", "scope": "system/*.rs"},
+        ({"kind": "public"}, "redirect_uris"),
+        ({"kind": "other", "redirect_uris": CB}, None),
+        ({"kind": "public", "redirect_uris": "javascript:alert(1)"}, "redirect_uris"),
+        ({"kind": "public", "redirect_uris": CB, "scope": "patient/*"}, "scope"),
+        ({"kind": "backend", "scope": "system/*.rs"}, "jwks_uri"),
     ],
 )
-def test_what_cannot_be_registered_is_said_on_the_page(admin: Browser, form: dict[str, Any]) -> None:
-    page = admin.submit("/clients", {"password": PASSWORD} | form)
+def test_what_cannot_be_registered_is_said_on_the_page(admin: Browser, form: dict[str, Any], field: str | None) -> None:
+    page = admin.submit("/clients", {"password": PASSWORD, "client_name": "x"} | form)
     assert (page.status_code, 'role="alert"' in page.text) == (400, True)
+    assert 'id="client_name" name="client_name" value="x"' in page.text  # as it was typed
+    wrong = re.findall(r'name="(\w+)"[^<]*aria-invalid="true"', page.text)
+    assert wrong == ([field] if field else [])
 
 
 def test_administrators_see_which_apps_registered_themselves(smart: Smart, admin: Browser) -> None:
