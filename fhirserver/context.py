@@ -92,10 +92,14 @@ class Operation(NamedTuple):
 
 
 class Trail:
-    """The resources that a request read or wrote, by the patient whose data they are; by "" where they are nobody's."""
+    """The resources that a request read or wrote, by the patient whose data they are; by "" where they are nobody's.
+
+    `beside` are patients whose data only what is read with it is: the documents that a Binary is the content of.
+    """
 
     def __init__(self) -> None:
         self.touched: dict[str, list[str]] = {}
+        self.beside: set[str] = set()
         self.emergencies: set[str] = set()
 
     def add(self, reference: str, compartments: Iterable[str]) -> None:

@@ -86,7 +86,8 @@ def _deeds(trail: Trail | None, asked: Asked, interaction: str, status: int) -> 
     for url in asked.searches:  # whoever was found is named below, and must not read whom else was asked for
         yield Deed(interaction, outcome_of(status), (), query_of(*url.partition("?")[::2]), None)
     patients = [each for each in touched if each]
-    several = len(patients) > 1 or (bool(patients) and may_name_others(asked.path, asked.query))
+    found = len({*patients}.difference(trail.beside)) if trail is not None else 0
+    several = found > 1 or (bool(patients) and may_name_others(asked.path, asked.query))
     if several and query is not None and asked.query:
         # whom else was asked for is not for each of them to read
         yield Deed(interaction, outcome_of(status), (), query, None)

@@ -45,8 +45,8 @@ async def ended_by_now(ctx: Context) -> list[Holding]:
     """The same of all that no document has any more, and of the documents that were deleted."""
     store = ctx.store.outside()
     past = await ended(store, DOCUMENT, None, MOST + 1)
-    there = await store.read_stored(DOCUMENT, {each.id for each, _ in past})
-    live = [each for each in there if not each.deleted]
+    still = {"_id": {"$in": sorted({each.id for each, _ in past})}, "deleted": None}
+    live = await store.find_stored(DOCUMENT, still, MOST + 1)  # which says nothing of how many these are
     return [each for each in _last(ctx, live, past) if each.document not in live]
 
 
@@ -89,6 +89,7 @@ async def told_of_contents(ctx: Context) -> None:
         return
     whose = await _records_with(ctx, ids)
     ctx.trail.touched[""] = [each for each in nobodys if each not in whose]
+    ctx.trail.beside = {record for records in whose.values() for record in records}.difference(ctx.trail.touched)
     for reference in nobodys:
         for record in whose.get(reference, ()):
             ctx.touched(reference, [record])

@@ -25,6 +25,7 @@ from fhirserver.interactions.memberships import belongs, members, next_turn, tea
 from fhirserver.search.filters import criterion_filter
 from fhirserver.store import emergencies
 from fhirserver.store.hops import together
+from fhirserver.store.resources import Store
 from fhirserver.store.schema import AUDIT_EVENT, EMERGENCIES, HOT_HISTORY, history_of
 from fhirserver.store.versions import BODY, Change, Stored, stored
 from fhirserver.store.watching import Listener, Told
@@ -147,8 +148,8 @@ async def _standing(ctx: Context) -> Standing:
     who = (caller.user, caller.fhir_user, member)
     found = kept.get(who, ctx.now())
     if found is None:
-        epoch, store, none = kept.epoch, ctx.store.outside(), (frozenset[str](), None)
-        names, until = await _memberships(ctx, caller.fhir_user) if member and caller.fhir_user else none
+        epoch, store, none = kept.epoch, ctx.store.outside().commenting(KEPT), (frozenset[str](), None)
+        names, until = await _memberships(ctx, store, caller.fhir_user) if member and caller.fhir_user else none
         opened = await emergencies.known(store, caller.user) if caller.user is not None else {}
         found = Standing(names, opened, until)
         kept.keep(who, found, epoch)
@@ -160,9 +161,8 @@ async def asking(ctx: Context) -> Party:
     return party(ctx.caller, await _standing(ctx), ctx.now())
 
 
-async def _memberships(ctx: Context, person: str) -> tuple[frozenset[str], datetime | None]:
+async def _memberships(ctx: Context, store: Store, person: str) -> tuple[frozenset[str], datetime | None]:
     """Their roles and organizations, the active teams of all of these, and the groups; and when that may change."""
-    store = ctx.store.outside()
     work = await work_of(ctx, store, person)
     people = [person, *work.roles, *work.organizations]
     teams = await teams_of(ctx, store, people)

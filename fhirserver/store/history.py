@@ -137,7 +137,8 @@ async def ended(
     """At most `limit` earlier versions that were the last to say any of these, or anything at all: with all of that."""
     filter_: Document = {ENDED: {"$gte": ""} if references is None else {"$in": [*references]}}
     with Budget(store):
-        cursor = store[history_of(type_)].find(filter_, BODY | {ENDED: 1}, limit=limit, session=store.session)
+        shown, session = BODY | {ENDED: 1}, store.session
+        cursor = store[history_of(type_)].find(filter_, shown, limit=limit, batch_size=limit, session=session)
         found = await cursor.to_list()
     named = [each | {"_id": each["_id"]["id"], "version": each["_id"]["version"]} for each in found]
     return [(stored(type_, each), each[ENDED]) for each in named]
