@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from smart_auth import wording
+from smart_auth import earlier, wording
 from smart_auth.choices import Choice
 from smart_auth.refusal import Refused, invalid_request
 from smart_auth.scopes import Scope, parse
-from smart_auth.server import Auth
+from smart_auth.server import Auth, Document
 from smart_auth.sessions import Session
 from smart_auth.visits import Visit
 
@@ -77,14 +77,19 @@ async def remembered(auth: Auth, session: Session, asking: Asking) -> Decision |
     patient = asking.patient or await _only(auth, session, asking)
     if asking.about_a_patient and patient is None:
         return None
-    kept = await auth["approvals"].find_one({"_id": f"{session.user.id} {asking.client_id}"})
+    kept = await _kept(auth, session, asking, patient)
     if kept is None or not {*asking.scopes} <= {*kept["asked"]}:
-        return None
-    if asking.about_a_patient and kept["patient"] != patient:
         return None
     granted = tuple(scope for scope in kept["scopes"] if _within(scope, asking.scopes))
     refused = any(map(parse, asking.scopes)) and not any(map(parse, granted))  # all that is asked for now
     return Decision(granted, patient, asking.encounter) if granted and not refused else None
+
+
+async def _kept(auth: Auth, session: Session, asking: Asking, patient: str | None) -> Document | None:
+    """The last decision about this app, and where it works with one record, about this patient."""
+    kept = await auth["approvals"].find_one({"_id": f"{session.user.id} {asking.client_id}"})
+    other = kept is not None and asking.about_a_patient and kept["patient"] != patient
+    return None if other else kept
 
 
 def _within(scope: str, asked: Iterable[str]) -> bool:
@@ -114,9 +119,10 @@ async def ask(visit: Visit, asking: Asking, refused: Refused | None = None) -> R
     if patient and asking.about_a_visit:
         encounters = await visit.auth.choices.encounters(session.user, patient.id)
     lines = [line for scope in asking.scopes if (line := wording.line(scope))]
-    return visit.page(
-        "consent", refused, leads_away=True, asking=asking, patient=patient, encounters=encounters, lines=lines
-    )
+    kept = await _kept(visit.auth, session, asking, patient.id if patient else None)
+    filled = {line.scope: earlier.filled(line.scope, kept["asked"], kept["scopes"]) for line in lines if kept}
+    shown = {"asking": asking, "patient": patient, "encounters": encounters, "lines": lines, "filled": filled}
+    return visit.page("consent", refused, leads_away=True, new=earlier.NEW, **shown)
 
 
 async def _choose(visit: Visit, asking: Asking, refused: Refused | None) -> Response:

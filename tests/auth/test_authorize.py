@@ -5,6 +5,7 @@ https://hl7.org/fhir/smart-app-launch/app-launch.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -202,6 +203,18 @@ def test_a_form_of_another_site_finds_who_is_logged_in(app: App) -> None:
     assert "s3cret" not in to
     long = app.smart.http.post("/authorize", data=app.asked(login_hint="x" * 8_000))
     assert (landed(long)["error"], len(long.headers["location"]) < 1_000) == ("invalid_request", True)
+
+
+def test_who_is_asked_for_more_finds_what_they_decided_before(app: App) -> None:
+    observations = SCOPE.split().index("patient/Observation.rs")
+    kept = {f"scope.{observations}": ""}
+    landed(app.agree(app.authorize(prompt="consent"), **kept))
+    more = app.authorize(scope=f"{SCOPE} patient/Condition.rs")
+    page = app.browser.get(more.headers["location"]).text
+    ticked = {int(number) for number in re.findall(r'name="scope.([0-9]+)" value="on" checked', page)}
+    assert ticked == {*range(len(SCOPE.split()) + 1)} - {observations}
+    assert "What you decided before is filled in." in page
+    landed(app.agree(app.authorize(prompt="consent")))
 
 
 def test_who_asks_for_what_was_refused_asks_the_person_again(app: App) -> None:

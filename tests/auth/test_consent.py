@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from smart_auth import wording
 from smart_auth.consent import granted
+from smart_auth.earlier import filled
 from smart_auth.scopes import Scope, parse
 
 KINDS = (*wording.KINDS, *wording.CATEGORIES_CALLED)
@@ -45,6 +46,46 @@ def test_all_ticked_is_all_that_was_asked(asked: list[str]) -> None:
 @given(asked)
 def test_nothing_ticked_is_nothing(asked: list[str]) -> None:
     assert set(granted(asked, {})) <= {"launch"}
+
+
+def filled_in(asked: list[str], before: tuple[list[str], tuple[str, ...]]) -> dict[str, str]:
+    """The form as it is shown to who decided before, sent as it is."""
+    form: dict[str, str] = {}
+    for number, text in enumerate(asked):
+        line = filled(text, *before)
+        form |= {f"scope.{number}": "on"} if line.ticked else {}
+        form |= {f"writing.{number}": "no"} if line.reading else {}
+        form |= {f"kind.{number}.{kind}": "on" for kind in line.kinds}
+    return form
+
+
+@given(asked, forms, asked)
+def test_allow_gives_back_nothing_that_was_kept(first: list[str], form: dict[str, str], more: list[str]) -> None:
+    before = granted(first, form)
+    allowed = [found for text in before if (found := parse(text))]
+    both = list(dict.fromkeys([*first, *more]))
+    again = granted(first, filled_in(first, (first, before)))
+    for text in again:
+        narrow = parse(text)
+        assert text in before or text == "launch" or (narrow and any(each.contains(narrow) for each in allowed))
+    assert {*granted(both, filled_in(both, (first, before)))} <= {*again, *before, "launch"} | {*both} - {*first}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"scope.0": "on"},
+        {"scope.0": "on", "writing.0": "no"},
+        {"scope.0": "on", "kind.0.Goal": "on", "kind.0.Patient": "on"},
+        {"scope.0": "on", "kind.0.Goal": "on", "writing.0": "no"},
+        {"scope.1": "on", "kind.1.laboratory": "on"},
+        {"scope.2": "on"},
+        {},
+    ],
+)
+def test_the_form_is_filled_in_as_it_was_sent(form: dict[str, str]) -> None:
+    asked = ["user/*.cruds", "patient/Observation.rs", "offline_access"]
+    assert filled_in(asked, (asked, granted(asked, form))) == form
 
 
 @pytest.mark.parametrize(
