@@ -19,7 +19,7 @@ from functools import lru_cache
 from fhirserver.consents.opening import SAYING
 from fhirserver.context import Caller
 from fhirserver.fhir.outcome import Outcome
-from fhirserver.search.compartments import OF_A_PATIENT, parameters_for
+from fhirserver.search.compartments import OF_A_PATIENT, SOMEBODY, parameters_for
 from fhirserver.search.criteria import Belonging, CaredFor, Clause, Criterion, EntrustedTo, Negation, ReferredFrom
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either
 from fhirserver.search.parameters import r4_registry
@@ -134,7 +134,8 @@ def in_records_of(patients: tuple[str, ...], type_: str, permission: str) -> Cri
         return NOTHING
     within: list[Criterion] = [Belonging(references)] if in_records(type_) else []
     if permission in "rs" and type_ in SHARED:
-        within.append(conjoined(ReferredFrom(references), *([Belonging(())] if within else [])))
+        nobodys = [either([Belonging(()), Belonging((SOMEBODY,))])] if within else []
+        within.append(conjoined(ReferredFrom(references), *nobodys))
     return either(within)
 
 

@@ -212,7 +212,7 @@ class _Reader:
         found = self.rule(provision, denies is not limited, path)
         if not denies or (found.denies and not limited):
             return found
-        return Rule(True, period=found.period, parts=(found,))
+        return Rule(True, period=None if limited else found.period, parts=(found,))
 
     def exception(self, provision: Json, denies: bool, path: str) -> Rule:
         """A provision in another one, that `denies` or permits."""

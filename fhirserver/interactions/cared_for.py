@@ -32,7 +32,7 @@ async def patients_of(ctx: Context, asked: CaredFor) -> Openable:
     encounters: Document = {"$or": met, "search.status": {"$nin": [*OVER]}}
     ids = await matching_ids(ctx.store, "Patient", {"$or": own, "deleted": None}, MOST + 1)
     teams = await teams_of(ctx, ctx.store, treating)
-    of_teams: Document = {"_id": {"$in": [each.id for each in teams.teams]}}
+    of_teams: Document = {"_id": {"$in": [*teams.ids]}}
     named = [("CareTeam", of_teams, ("patient",)), ("Encounter", encounters, ("patient",))]
     others = await values_of(ctx.store, named, MOST + 1)
     found = {*ids, *(each.removeprefix("Patient/") for each in others if each.startswith("Patient/"))}

@@ -14,9 +14,9 @@ from fhirserver.fhir import json
 from fhirserver.fhir.bundles import instant
 from fhirserver.fhir.outcome import Outcome, invalid
 from fhirserver.files import is_conformance
-from fhirserver.interactions.contents import DOCUMENT, contents_in
 from fhirserver.interactions.own_operations import check_not_own
 from fhirserver.interactions.summary import subsetted
+from fhirserver.search.attachments import CONTENTS, DOCUMENT
 from fhirserver.search.custom import SEARCH_PARAMETER, row
 from fhirserver.store.versions import LABELS, Change, Stored
 from fhirserver.validation.findings import MOST_ISSUES
@@ -81,7 +81,7 @@ def written(ctx: Context, resource: Resource, id_: str, previous: Stored | None 
         entry.compartments,
         previous,
         ctx.indexer.generation,
-        *_ended(ctx, previous, {*contents_in(ctx, entry.search)}),
+        *_ended(ctx, previous, {*entry.search.get(CONTENTS, ())}),
     )
 
 
@@ -122,7 +122,7 @@ def _ended(ctx: Context, previous: Stored | None, left: set[str] | None) -> tupl
     if previous is None or previous.deleted or previous.type != DOCUMENT:
         return (), ()
     search = ctx.indexer.entry(json.resource(previous.body)).search
-    ended = [each for each in contents_in(ctx, search) if left is None or each not in left]
+    ended = [each for each in search.get(CONTENTS, ()) if left is None or each not in left]
     ended += [previous.reference] if left is None else []
     return tuple(ended), tuple(search.get(LABELS, ())) if ended else ()
 

@@ -12,20 +12,11 @@ from fhirserver.access.narrowing import Party, accounts, shown_to, within
 from fhirserver.access.reach import caring, opens, reach
 from fhirserver.consents.kept import Consents
 from fhirserver.consents.labels import WITHHELD, confidential
-from fhirserver.consents.ruling import Asked
+from fhirserver.consents.ruling import Asked, hides_whole
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import too_costly
-from fhirserver.interactions.contents import (
-    BINARY,
-    CONTENT,
-    DOCUMENT,
-    Holding,
-    content_at,
-    ended_by_now,
-    holding,
-    securing,
-)
+from fhirserver.interactions.contents import BINARY, ended_by_now, holding, securing
 from fhirserver.interactions.in_force import (
     FORMS,
     LABELLED_ONCE,
@@ -36,6 +27,8 @@ from fhirserver.interactions.in_force import (
     related_to,
 )
 from fhirserver.interactions.opening import patients_of
+from fhirserver.search.attachments import CONTENTS, DOCUMENT
+from fhirserver.search.compartments import SOMEBODY
 from fhirserver.search.criteria import AllOf, AnyOf, Belonging, CaredFor, Clause, Criterion, Negation, Ready, Reference
 from fhirserver.search.filters import criterion_filter
 from fhirserver.search.joined import EVERYTHING, NOTHING, conjoined, either, negated
@@ -45,11 +38,11 @@ from fhirserver.search.parameters import r4_registry
 from fhirserver.store.hops import matching_ids, matching_places, values_of
 from fhirserver.store.mirror import encoded
 from fhirserver.store.schema import AUDIT_EVENT
-from fhirserver.store.versions import Stored
+from fhirserver.store.versions import Document, Stored
 
 MOST_DOCUMENTS = 100_000
 NOBODYS = (f"{DOCUMENT}/", f"{DOCUMENT}/.")  # no id is empty, or a dot
-NO_RECORDS = ("Patient/", "Patient/.")
+NO_RECORDS = ("Patient/ ", "Patient/.")
 MOST_WITHHELD = 100_000
 LABELLED = b'"security"'
 
@@ -94,18 +87,30 @@ async def _kept_documents(ctx: Context) -> list[str] | None:
     store = ctx.store.outside()
     filter_ = conjunction([criterion_filter(kept_back, ctx.now()), {"deleted": None}])
     documents = await matching_ids(store, DOCUMENT, filter_, MOST_DOCUMENTS + 1)
-    contents = await values_of(store, [(DOCUMENT, filter_, (CONTENT,))], MOST_DOCUMENTS + 1)
+    contents = await values_of(store, [(DOCUMENT, filter_, (CONTENTS,))], MOST_DOCUMENTS + 1)
     if len(documents) > MOST_DOCUMENTS or len(contents) > MOST_DOCUMENTS:
         raise too_costly(f"more than {MOST_DOCUMENTS:,} documents are kept from this caller, with their contents")
-    found = [f"{DOCUMENT}/{each}" for each in documents]
-    found += [each for url in contents if (each := content_at(ctx, url)) is not None]
-    return list(dict.fromkeys([*found, *await _hidden(ctx, await ended_by_now(ctx))]))
+    ended = await ended_by_now(ctx, await _narrowing_records(ctx), FORMS)
+    held = await left(ctx, [(each.document, each.document) for each in ended], "r")
+    gone = {content for each, yes in zip(ended, held, strict=True) if not yes for content in each.contents}
+    ids = [each.removeprefix(f"{BINARY}/") for each in gone if each.startswith(f"{BINARY}/")]
+    gone -= {f"{BINARY}/{each}" for each in await contents_left(ctx, BINARY, ids)}
+    own: list[str] = []
+    if ctx.caller.own is not None:
+        theirs: Document = {"compartments": f"Patient/{ctx.caller.own}", "deleted": None}
+        own = await values_of(store, [(DOCUMENT, theirs, (CONTENTS,))], MOST_DOCUMENTS)
+    return sorted({*(f"{DOCUMENT}/{each}" for each in documents), *contents, *gone}.difference(own))
 
 
-async def _hidden(ctx: Context, versions: Sequence[Holding]) -> set[str]:
-    """What versions of documents hold that are kept from the caller, by references."""
-    held = await left(ctx, [(each.document, each.document) for each in versions], "r")
-    return {content for each, yes in zip(versions, held, strict=True) if not yes for content in each.contents}
+async def _narrowing_records(ctx: Context) -> list[str]:
+    """The records of which Consents may keep some document from the caller."""
+    kept, who = await known(ctx), await asking(ctx)
+    asked, special = Asked(DOCUMENT, "r", ctx.now(), {}), {record for record, _ in who.special}
+    found: set[str] = set()
+    for rule, records in kept.alike.items():
+        hidden = hides_whole(rule, who.usual, asked) != NOTHING
+        found.update(records if hidden else special.intersection(records))
+    return sorted(found)
 
 
 async def _accounting(ctx: Context) -> Criterion:
@@ -148,7 +153,7 @@ async def _of_type(ctx: Context, type_: str, permission: str) -> Criterion:
         return EVERYTHING
     who = await _acting(ctx, type_, permission)
     related = await related_to(ctx, kept.related)
-    trusted = caring(ctx.caller, type_)
+    trusted = caring(ctx.caller, type_, urgent=not opens(type_, permission))
     key = (who, trusted, type_, permission, labels, frozenset(related.items()))
     known_ = kept.worked_out(key, ctx.now())
     if known_ is None:
@@ -199,12 +204,26 @@ async def sees_all(ctx: Context, type_: str) -> bool:
 
 
 async def contents_left(ctx: Context, type_: str, ids: Iterable[str]) -> set[str]:
-    """Of these ids those that, if they are of Binaries, are not the content of a document kept from the caller."""
+    """Of these ids those that, if they are of Binaries, are not the content of a document kept from the caller.
+
+    A document that has it no more keeps it back where none that the caller sees has it now; none does in their record.
+    """
     wanted = {*ids}
-    if type_ != BINARY or not wanted or not await may_be_narrowed(ctx, BINARY):
+    if type_ != BINARY or not await may_be_narrowed(ctx, BINARY):
         return wanted
-    hidden = await _hidden(ctx, await holding(ctx, wanted))
-    return {each for each in wanted if f"{BINARY}/{each}" not in hidden}
+    found = await holding(ctx, wanted)
+    held = await left(ctx, [(each.document, each.document) for each in found], "r")
+    own = {f"Patient/{ctx.caller.own}"} if ctx.caller.own is not None else set[str]()
+    shown, hidden, ended, theirs = set[str](), set[str](), set[str](), set[str]()
+    for each, yes in zip(found, held, strict=True):
+        if each.current and not own.isdisjoint(each.document.compartments):
+            theirs |= each.contents
+        elif yes:
+            shown |= each.contents if each.current else set()
+        else:
+            (hidden if each.current else ended).update(each.contents)
+    gone = (hidden | (ended - shown)) - theirs
+    return {each for each in wanted if f"{BINARY}/{each}" not in gone}
 
 
 async def left(ctx: Context, versions: Sequence[tuple[Stored, Stored]], permission: str) -> list[bool]:
@@ -244,7 +263,8 @@ async def _left(ctx: Context, kept: Consents, version: Stored, said: Stored, per
     now = ctx.now()
     who = await _acting(ctx, version.type, permission)
     related = await related_to(ctx, {name for rule in rules for name in rule.related})
-    trusted = await resolved(ctx, caring(ctx.caller, version.type), version.type) if labels else EVERYTHING
+    whose = caring(ctx.caller, version.type, urgent=not opens(version.type, permission))
+    trusted = await resolved(ctx, whose, version.type) if labels else EVERYTHING
     judged = Judged(version.id, version.compartments, said.updated, search)
 
     def held(party_: Party) -> bool:
@@ -283,4 +303,4 @@ def records_of(version: Stored) -> list[str]:
 def records_among(reference: str, compartments: Iterable[str]) -> list[str]:
     if reference.startswith("Patient/"):
         return [reference]
-    return [each for each in compartments if each.startswith("Patient/")]
+    return [each for each in compartments if each.startswith("Patient/") and each != SOMEBODY]

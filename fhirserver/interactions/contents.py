@@ -7,55 +7,57 @@ https://hl7.org/fhir/R4/documentreference.html, https://hl7.org/fhir/R4/binary.h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fhirserver.context import Context
-from fhirserver.fhir import json
 from fhirserver.fhir.outcome import too_costly
-from fhirserver.fhir.references import parse
+from fhirserver.search.attachments import CONTENTS, DOCUMENT
 from fhirserver.store.history import ended
-from fhirserver.store.versions import Stored
+from fhirserver.store.versions import ENDED, Stored
 
-BINARY, DOCUMENT = "Binary", "DocumentReference"
-CONTENT = "location"  # the search parameter that finds the URL of a content
+BINARY = "Binary"
 MOST = 100_000
+TOLD = 100  # documents of each Binary, in whose records it is told that it was read
+
+
+Said = tuple[Stored, Sequence[str]]  # a version of a document, and what it has, or was the last to have
 
 
 class Holding(NamedTuple):
-    """A version of a document, and the Binaries of which it is the last one to say anything, by references; with the
-    document itself."""
+    """A version of a document, and of what it is the last version to say anything, by references: Binaries that it has,
+    and itself. `current`: it says that now."""
 
     document: Stored
     contents: frozenset[str]
+    current: bool
 
 
-async def holding(ctx: Context, ids: Iterable[str]) -> list[Holding]:
-    """The documents that have these Binaries, or had."""
+async def holding(ctx: Context, ids: Iterable[str], limit: int | None = None) -> list[Holding]:
+    """The documents that have these Binaries, or had; some of them where there is a limit."""
     named = [f"{BINARY}/{each}" for each in sorted({*ids})]
-    places: list[Any] = [*named, *(f"{ctx.base_url}/{each}" for each in named)]
-    places += [re.compile(f"^{re.escape(each)}/_history/") for each in places]
-    store = ctx.store.outside()
-    current = await store.find_stored(DOCUMENT, {f"search.{CONTENT}": {"$in": places}, "deleted": None}, MOST + 1)
-    return _last(ctx, current, await ended(store, DOCUMENT, named, MOST + 1))
+    store, most = ctx.store.outside(), MOST + 1 if limit is None else limit
+    current = await store.find_beside(DOCUMENT, {f"search.{CONTENTS}": {"$in": named}, "deleted": None}, most, CONTENTS)
+    past = await ended(store, DOCUMENT, {ENDED: {"$in": named}}, most)
+    return _last(current, past)
 
 
-async def ended_by_now(ctx: Context) -> list[Holding]:
-    """The same of all that no document has any more, and of the documents that were deleted."""
+async def ended_by_now(ctx: Context, records: Sequence[str], labels: Sequence[str]) -> list[Holding]:
+    """What no document has any more, and documents that were deleted, of these records or with these labels then."""
     store = ctx.store.outside()
-    past = await ended(store, DOCUMENT, None, MOST + 1)
+    places = {"$or": [{"compartments": {"$in": [*records]}}, {"labels": {"$in": [*labels]}}]}
+    past = await ended(store, DOCUMENT, {ENDED: {"$gte": ""}, **places}, MOST + 1)
     still = {"_id": {"$in": sorted({each.id for each, _ in past})}, "deleted": None}
-    live = await store.find_stored(DOCUMENT, still, MOST + 1)  # which says nothing of how many these are
-    return [each for each in _last(ctx, live, past) if each.document not in live]
+    current = await store.find_beside(DOCUMENT, still, MOST + 1, CONTENTS)  # which says nothing of how many these are
+    return [each for each in _last(current, past) if not each.current]
 
 
-def _last(ctx: Context, current: Sequence[Stored], past: Sequence[tuple[Stored, Sequence[str]]]) -> list[Holding]:
+def _last(current: Sequence[Said], past: Sequence[Said]) -> list[Holding]:
     if len(current) > MOST or len(past) > MOST:
         raise too_costly(f"more than {MOST:,} documents have, or had, what this is about")
-    versions = [*past, *((each, [each.reference, *_contents_of(ctx, each)]) for each in current)]
+    now = {each: [each.reference, *contents] for each, contents in current}
     last: dict[tuple[str, str], Stored] = {}
-    for version, contents in versions:
+    for version, contents in (*past, *now.items()):
         for each in contents:
             known = last.get((version.id, each))
             if known is None or known.version < version.version:
@@ -63,22 +65,7 @@ def _last(ctx: Context, current: Sequence[Stored], past: Sequence[tuple[Stored, 
     found: dict[Stored, set[str]] = {}
     for (_, content), version in last.items():
         found.setdefault(version, set()).add(content)
-    return [Holding(version, frozenset(contents)) for version, contents in found.items()]
-
-
-def _contents_of(ctx: Context, version: Stored) -> list[str]:
-    return contents_in(ctx, ctx.indexer.entry(json.resource(version.body)).search)
-
-
-def contents_in(ctx: Context, search: Mapping[str, Any]) -> list[str]:
-    """The Binaries here that a document has as attachments by its index values, by references."""
-    return [each for url in search.get(CONTENT, ()) if (each := content_at(ctx, url)) is not None]
-
-
-def content_at(ctx: Context, url: str) -> str | None:
-    """The Binary here that a URL is of, whatever version it names."""
-    literal = parse(url.removeprefix(f"{ctx.base_url}/"))
-    return f"{BINARY}/{literal.id}" if literal is not None and (literal.base, literal.type) == (None, BINARY) else None
+    return [Holding(version, frozenset(contents), version in now) for version, contents in found.items()]
 
 
 async def told_of_contents(ctx: Context) -> None:
@@ -98,7 +85,7 @@ async def told_of_contents(ctx: Context) -> None:
 async def _records_with(ctx: Context, ids: set[str]) -> Mapping[str, set[str]]:
     """The patients in whose records a Binary is as the content of a document, or secured by one."""
     found: dict[str, set[str]] = {}
-    for each in await holding(ctx, ids):
+    for each in await holding(ctx, ids, TOLD * len(ids)):
         for content in each.contents:
             found.setdefault(content, set()).update(_patients(each.document))
     store = ctx.store.outside()

@@ -171,7 +171,7 @@ async def _memberships(ctx: Context, store: Store, person: str) -> tuple[frozens
     ours = {name: members(ctx, body, people) for name, body in bodies}
     now = ctx.now()
     present = [name for name, body in bodies if belongs(body, ours[name], now)]
-    names = (*people[1:], *(each.reference for each in teams.teams), *present)
+    names = (*people[1:], *(f"CareTeam/{each}" for each in teams.ids), *present)
     periods = [each.get("period", {}) for some in ours.values() for each in some]
     times = [time for time in (work.until, teams.until, next_turn(periods, now)) if time is not None]
     return frozenset(names), min(times, default=None)

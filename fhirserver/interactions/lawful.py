@@ -22,6 +22,7 @@ from fhirserver.search.criteria import Criterion
 from fhirserver.search.joined import EVERYTHING, NOTHING
 from fhirserver.store.versions import Change, Stored
 
+NO_ACCOUNT = ""  # to which nothing is open in an emergency
 DOES = {"c": "create", "u": "update", "d": "delete"}
 
 
@@ -56,16 +57,26 @@ async def permitted(ctx: Context, found: Sequence[Stored], permission: str) -> l
             kept.append(each)
         elif await _sees(ctx, each):
             said = f"the scopes of this access token do not reach {DOES[permission]} of {each.reference}"
-            raise beyond(said + await _hint(ctx, each.type, permission))
+            raise beyond(said + await _hint(ctx, each.type, permission, _records(each)))
     return kept
 
 
-async def _hint(ctx: Context, type_: str, permission: str) -> str:
-    if not opens(type_, permission) or not (await asking(ctx)).emergencies:
+async def _hint(ctx: Context, type_: str, permission: str, records: Sequence[str]) -> str:
+    if not opens(type_, permission) or {*records}.isdisjoint((await asking(ctx)).emergencies):
         return ""
     return (
         f"; an emergency opens a record for a while, and is no reason to write a {type_}, which may open it for longer"
     )
+
+
+async def _check_outlasting(ctx: Context, before: Stored, version: Stored) -> None:
+    """403 for a change that shows for good what the caller sees in an emergency only: a label taken off, a move."""
+    if {*_records(before)}.isdisjoint((await asking(ctx)).emergencies):
+        return
+    ordinary = replace(ctx, caller=ctx.caller._replace(user=NO_ACCOUNT), trail=None)
+    if not await _sees(ordinary, before) and await _sees(ordinary, version):
+        said = f"{before.reference} is shown because of an emergency, and this change would show it when that is over"
+        raise beyond(f"{said}: leave its labels, codes and patient as they are, so that it is kept back as it was")
 
 
 async def check_patched(ctx: Context, current: Stored) -> None:
@@ -102,8 +113,10 @@ async def check_written(ctx: Context, change: Change, permission: str, arriving:
         where = f", in the record of {whose}" if place else ""
         said = f"the scopes of this access token do not reach {DOES[permission]} of such a {change.type}{where}"
         said += ", or a consent of the patient or a security label is against it"
-        raise beyond(said + await _hint(ctx, change.type, permission))
+        raise beyond(said + await _hint(ctx, change.type, permission, records))
     await check_permitting(ctx, change)
+    if before is not None and not before.deleted:
+        await _check_outlasting(ctx, before, version)
     keeps = keeps_to_records(ctx.caller, change.type, permission)
     shown = {type_ for type_ in SHARED if keeps or sees_what_is_named(ctx.caller, type_)}
     if shown:

@@ -7,19 +7,20 @@ https://hl7.org/fhir/R4/practitionerrole.html, https://hl7.org/fhir/R4/careteam.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from fhirserver.consents.provisions import MODIFIER, local
 from fhirserver.context import Context
 from fhirserver.fhir import json
-from fhirserver.fhir.dates import lasts, turns
+from fhirserver.fhir.dates import LATEST, lasts, turns
 from fhirserver.fhir.outcome import too_costly
+from fhirserver.search.serving import SERVING, TEAM
+from fhirserver.store.hops import matching_ids
 from fhirserver.store.resources import Store
-from fhirserver.store.versions import Stored
 
 MOST = 100_000
-LIMITING = b'"period"', f'"{MODIFIER}"'.encode()
+PLACE = f"search.{SERVING}"
 Json = dict[str, Any]
 
 
@@ -32,9 +33,9 @@ class Work(NamedTuple):
 
 
 class Teams(NamedTuple):
-    """Care teams, and when somebody may join or leave them by a period that begins or ends."""
+    """Care teams, by ids, and when somebody may join or leave them by a period that begins or ends."""
 
-    teams: tuple[Stored, ...]
+    ids: tuple[str, ...]
     until: datetime | None
 
 
@@ -50,21 +51,27 @@ async def work_of(ctx: Context, store: Store, practitioner: str) -> Work:
 
 async def teams_of(ctx: Context, store: Store, people: Collection[str]) -> Teams:
     """Those that are active and of which any of these is a participant."""
-    naming = {"search.participant": {"$in": [*people]}, "search.status": {"$eq": "active"}, "deleted": None}
-    found = await store.find_stored("CareTeam", naming, MOST + 1)
-    if len(found) > MOST:
+    now, active = ctx.now(), {"search.status": {"$eq": "active"}, "deleted": None}
+    ours: Json = {"who": {"$in": [*people]}}
+    there = ours | {"lo": {"$lte": now}, "hi": {"$gt": now}}
+    ids = await matching_ids(store, TEAM, active | {PLACE: {"$elemMatch": there}}, MOST + 1)
+    if len(ids) > MOST:
         raise too_costly(f"more than {MOST:,} care teams have the same members")
-    now, kept, periods = ctx.now(), [], list[Json]()
-    for each in found:
-        if not any(word in each.body for word in LIMITING):  # most say nothing of that, and need not be read
-            kept.append(each)
-            continue
-        team = json.resource(each.body)
-        ours = [one for one in team.get("participant", ()) if local(one.get("member"), ctx.base_url) in people]
-        periods += [team.get("period", {}), *(one.get("period", {}) for one in ours)]
-        if _lasts(team, now) and any(_lasts(one, now) for one in ours):
-            kept.append(each)
-    return Teams(tuple(kept), next_turn(periods, now))
+    turning = {"$or": [{"lo": {"$gt": now}}, {"hi": {"$gt": now, "$lt": LATEST}}]}
+    stages: list[Json] = [
+        {"$match": active | {PLACE: {"$elemMatch": ours | turning}}},
+        {"$project": {"_id": 0, "on": f"${PLACE}"}},
+        {"$unwind": "$on"},
+        {"$match": {f"on.{key}": value for key, value in ours.items()}},
+        {"$group": {"_id": None, **{key: {"$min": _if_later(f"$on.{key}", now)} for key in ("lo", "hi")}}},
+    ]
+    found = next(iter(await store.aggregate(TEAM, stages, store.comment)), {})
+    times = [found[key].replace(tzinfo=UTC) for key in ("lo", "hi") if found.get(key) is not None]
+    return Teams(tuple(ids), min(times, default=None))
+
+
+def _if_later(field: str, now: datetime) -> Json:
+    return {"$cond": [{"$gt": [field, now]}, field, None]}
 
 
 def _lasts(part: Json, now: datetime) -> bool:

@@ -14,6 +14,7 @@ from fhirserver.access.reach import SHARED, in_records
 from fhirserver.context import Context
 from fhirserver.fhir.outcome import too_costly
 from fhirserver.interactions.consenting import left, narrowed
+from fhirserver.search.attachments import CONTENTS, DOCUMENT
 from fhirserver.search.canonicals import LOCAL, canonicals
 from fhirserver.search.filters import criterion_filter, in_one_of
 from fhirserver.search.joined import EVERYTHING
@@ -23,7 +24,6 @@ from fhirserver.store.hops import matching_ids, values_of
 
 HOPS = 3  # from the record on: an observation, the role of its performer, the organization of that
 MOST = 100_000  # references
-BINARIES = "DocumentReference", "location"  # content.attachment.url
 ASKED_FOR = "AuditEvent", "entity"  # whoever asks is in their own record by that: it must not show what they asked for
 
 
@@ -116,5 +116,7 @@ def shared_in(ctx: Context, type_: str, search: Mapping[str, Any]) -> dict[str, 
 def _codes(registry: Registry, type_: str) -> Iterator[str]:
     for code, parameter in registry[type_].items():
         leads = parameter.type == "reference" and not SHARED.isdisjoint(registry.reference_targets(type_, code))
-        if (leads and (type_, code) != ASKED_FOR) or (type_, code) == BINARIES:
+        if leads and (type_, code) != ASKED_FOR:
             yield code
+    if type_ == DOCUMENT:
+        yield CONTENTS

@@ -34,7 +34,7 @@ from fhirserver.rest.protection import OF_CONTENT, OF_RESOURCES, protective
 from fhirserver.rest.queue import Gone, Queue, is_wide
 from fhirserver.rest.requests import pairs, request, segments
 from fhirserver.rest.responses import Header, content_type, headers, preferred, refused, represented, send
-from fhirserver.store.faults import refusal
+from fhirserver.store.faults import RETRY, refusal
 from fhirserver.telemetry import begin
 
 log = logging.getLogger(__name__)
@@ -161,8 +161,7 @@ async def _answer(
         try:
             return await perform(ctx, asked, returned == "representation")
         finally:
-            await told_of_contents(ctx)
-            await told_of_emergencies(ctx)
+            await _told(ctx)
 
     if ctx.trail is None:
         answer = await run()
@@ -174,6 +173,16 @@ async def _answer(
         answer = await audited(ctx, as_asked, run)
     status, content = preferred(answer, returned)
     return status, content, headers(ctx, answer)
+
+
+async def _told(ctx: Context) -> None:
+    """Whose records it is told in, beside those that are named; 503 where that cannot be found out."""
+    try:
+        await told_of_emergencies(ctx)
+        await told_of_contents(ctx)
+    except Outcome as refused:
+        said = "in whose records this is to be told was not found out in time, so it is not answered"
+        raise Outcome(503, "transient", f"{said}; what it wrote, it wrote", headers=RETRY) from refused
 
 
 def _presented(asked: Request) -> Request:

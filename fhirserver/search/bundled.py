@@ -65,10 +65,12 @@ def patient_of(bundle: Json, base_url: str) -> str | None:
     if bundle.get("type") != "document" or not entries:
         return None
     composition = entries[0].get("resource", {})
+    if composition.get("resourceType") != "Composition":
+        return None
     subject = composition.get("subject", {}).get("reference", "")
     written = parse(entries[0].get("fullUrl", "").removeprefix(f"{base_url}/"))
     elsewhere = written is not None and written.base is not None
-    if composition.get("resourceType") != "Composition" or (elsewhere and not subject.startswith(f"{base_url}/")):
+    if elsewhere and not subject.startswith(f"{base_url}/"):
         return None
     found = parse(subject.removeprefix(f"{base_url}/"))
     return f"Patient/{found.id}" if found is not None and (found.base, found.type) == (None, "Patient") else None

@@ -5,7 +5,7 @@ Membership is read off the index values: a second walk of the resource would fin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ OF_A_PATIENT = ("Contract", "Device", "GuidanceResponse", "Task")
 
 # The compartment of a patient who is not here, or of whom only a name or an identifier is known.
 SOMEBODY = "Patient/"
-ABOUT = frozenset({"beneficiary", "individual", "patient", "subject"})  # the parameters that say who that is
+ABOUT = ("beneficiary", "for", "individual", "patient", "subject")  # the elements that say who that is
 
 
 @cache
@@ -47,34 +47,47 @@ def parameters_for(compartment: str, type_: str) -> tuple[str, ...]:
     return tuple(code for code in _table()[compartment].get(type_, ()) if code != _ITSELF)
 
 
-def memberships(type_: str, id_: str | None, search: Mapping[str, Any]) -> list[str]:
+def memberships(resource: Mapping[str, Any], search: Mapping[str, Any]) -> list[str]:
     """The compartments of a resource: Patient/1 is in its own, and so is what refers to it as the table says.
 
     Only references of the compartment's type count: an Observation performed by a Patient is in that Patient's.
     With it are those that it is counted to beside the table, and `SOMEBODY` where it is in no patient's.
     """
+    type_, id_ = resource["resourceType"], resource.get("id")
     found = {f"{type_}/{id_}": None} if id_ and type_ in compartments() else {}
+    elsewhere = False
     for code, prefixes in _by_parameter(type_):
         if code not in search:
             continue
         for reference in search[code]:
             if reference.startswith(prefixes) and reference.count("/") == 1:
                 found[reference] = None
-    if type_ != "Patient" and not any(each.startswith(SOMEBODY) for each in found) and _of_somebody(type_, search):
+            elif SOMEBODY in prefixes and "/Patient/" in reference:
+                elsewhere = True
+    nobodys = type_ != "Patient" and not any(each.startswith(SOMEBODY) for each in found)
+    if nobodys and (elsewhere or any(_may_be_a_patient(each, resource) for each in _about(resource))):
         found[SOMEBODY] = None
     return list(found)
 
 
-def _of_somebody(type_: str, search: Mapping[str, Any]) -> bool:
-    """Whether it says, in place of a patient here, somebody elsewhere, or says by no reference who that is."""
-    for code, prefixes in _by_parameter(type_):
-        if SOMEBODY in prefixes and code in search:
-            named = [parse(each) for each in search[code]]
-            if any(each is not None and each.type == "Patient" for each in named):
-                return True
-            if code in ABOUT and (None in named or not named):
-                return True
-    return False
+def _about(resource: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The references that say whom a resource is about, where its type may be about a patient."""
+    if not _by_parameter(resource["resourceType"]):
+        return
+    for element in ABOUT:
+        value = resource.get(element)
+        yield from (each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict))
+
+
+def _may_be_a_patient(reference: Mapping[str, Any], resource: Mapping[str, Any]) -> bool:
+    """Of a reference to no patient here: whether it does not say that it is to something else."""
+    type_, text = reference.get("type"), reference.get("reference")
+    if isinstance(text, str) and text.startswith("#"):
+        inside = (each for each in resource.get("contained", ()) if each.get("id") == text[1:])
+        type_ = next((each["resourceType"] for each in inside), type_)
+    elif isinstance(text, str) and (literal := parse(text)) is not None:
+        type_ = literal.type
+    return type_ in (None, "Patient")
 
 
 def secured(resource: Mapping[str, Any], base_url: str) -> list[str]:

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 from fhirserver.fhir.definitions import Definitions
 from fhirserver.search import bundled, contained
+from fhirserver.search.attachments import CONTENTS, DOCUMENT, LOCATION, contents
 from fhirserver.search.compartments import memberships, secured
 from fhirserver.search.expressions import parse, routes
 from fhirserver.search.extraction import Leaf, Source, Write
 from fhirserver.search.forms import Ends
 from fhirserver.search.generated import Function, function
 from fhirserver.search.parameters import Registry
+from fhirserver.search.serving import SERVING, TEAM, serving
 from fhirserver.search.words import Reader
 
 Json = dict[str, Any]
@@ -77,7 +79,11 @@ class Indexer:
         search, sort = self._values(resource)
         if "_content" in self.registry[type_]:
             search |= {code: words for code, words in self._reader.said(resource).stored() if words}
-        belongs = memberships(type_, resource.get("id"), search) + secured(resource, self.base_url)
+        if type_ == DOCUMENT and (held := contents(search.get(LOCATION, ()), self.base_url)):
+            search[CONTENTS] = held
+        if type_ == TEAM and (there := serving(resource, self.base_url)):
+            search[SERVING] = there
+        belongs = memberships(resource, search) + secured(resource, self.base_url)
         if "contained" in resource:
             inside = contained.stored(resource, lambda inner: self._values(inner)[0], self._references)
             self.leading.add(type_, inside.get(contained.REFERRED, ()))

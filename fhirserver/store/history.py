@@ -131,13 +131,10 @@ async def history_of_one(
     return found[: at + 1]  # what was current when it began, and nothing before
 
 
-async def ended(
-    store: Store, type_: str, references: Sequence[str] | None, limit: int
-) -> list[tuple[Stored, list[str]]]:
-    """At most `limit` earlier versions that were the last to say any of these, or anything at all: with all of that."""
-    filter_: Document = {ENDED: {"$gte": ""} if references is None else {"$in": [*references]}}
+async def ended(store: Store, type_: str, filter_: Document, limit: int) -> list[tuple[Stored, list[str]]]:
+    """At most `limit` earlier versions that are marked and match, with what they were the last to say."""
+    shown, session = BODY | {ENDED: 1}, store.session
     with Budget(store):
-        shown, session = BODY | {ENDED: 1}, store.session
         cursor = store[history_of(type_)].find(filter_, shown, limit=limit, batch_size=limit, session=session)
         found = await cursor.to_list()
     named = [each | {"_id": each["_id"]["id"], "version": each["_id"]["version"]} for each in found]

@@ -198,11 +198,18 @@ class Store:
 
     async def find_stored(self, type_: str, filter_: Document, limit: int) -> list[Stored]:
         """Any `limit` current versions that match, by id."""
+        return [stored(type_, document) for document in await self._found(type_, filter_, limit, BODY)]
+
+    async def find_beside(self, type_: str, filter_: Document, limit: int, code: str) -> list[tuple[Stored, list[Any]]]:
+        """The same, each with the index values of a parameter."""
+        found = await self._found(type_, filter_, limit, BODY | {f"search.{code}": 1})
+        return [(stored(type_, each), each.get("search", {}).get(code, [])) for each in found]
+
+    async def _found(self, type_: str, filter_: Document, limit: int, shown: Document) -> list[Document]:
         await self.caught_up(type_)
-        asking = rows(self, type_, Find(filter_, limit), (("_id", 1),), BODY)
+        asking = rows(self, type_, Find(filter_, limit), (("_id", 1),), shown)
         with Budget(self):
-            found = await timed(self, type_, finding(filter_, {"_id": 1}, limit), asking)
-        return [stored(type_, document) for document in found]
+            return await timed(self, type_, finding(filter_, {"_id": 1}, limit), asking)
 
     async def aggregate(self, type_: str, stages: Sequence[Document], comment: str | None = None) -> list[Document]:
         """What a pipeline makes of the current documents, within the search budget."""
@@ -375,8 +382,7 @@ class Store:
 
 
 def _past(document: Document, marks: Document) -> UpdateOne:
-    """A copy that is there already is the same; a mark stays, whoever loses the race to replace that version."""
-    copy_ = {key: value for key, value in document.items() if key != "_id"}
-    return UpdateOne(
-        {"_id": document["_id"]}, {"$setOnInsert": copy_} | ({"$set": marks} if marks else {}), upsert=True
-    )
+    """A copy that is there already is the same; marks add up, whoever loses the race to replace that version."""
+    rest = {key: value for key, value in document.items() if key != "_id"}
+    added = {"$addToSet": {key: {"$each": each} for key, each in marks.items()}} if marks else {}
+    return UpdateOne({"_id": document["_id"]}, {"$setOnInsert": rest} | added, upsert=True)

@@ -70,7 +70,8 @@ def _root(consent: Json) -> Json:
     root = {"type": other if names else "deny" if out else "permit"} | provision
     if not out or (root["type"] == "deny" and not names):
         return root
-    return {"type": "deny", "provision": [root]} | {key: provision[key] for key in ("period",) if key in provision}
+    lasting = {} if names or "period" not in provision else {"period": provision["period"]}
+    return {"type": "deny", "provision": [root]} | lasting
 
 
 def _level(resource: Json) -> int:

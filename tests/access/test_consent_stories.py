@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -276,7 +278,7 @@ def binary(name: str, **more: Any) -> Json:
 
 def test_the_content_of_a_document_stays_hidden_whatever_becomes_of_the_document(house: House) -> None:
     """Named with its version, or no more: its last version that has it says whether it is seen."""
-    base = house.doctor.base_url
+    base = house.open.base_url
     names = ("version", "absolute", "gone", "secures", "before", "unmarked", "public", "again", "moved")
     patient(
         house,
@@ -326,6 +328,59 @@ def test_the_content_of_a_document_stays_hidden_whatever_becomes_of_the_document
         assert {each["resource"]["id"] for each in listed}.intersection(names) == shown
     for each in ("version", "absolute"):
         assert own.get(f"Binary/{each}").status_code == 200, each
+
+
+@pytest.mark.parametrize(
+    ("number", "form"),
+    [*enumerate(("Binary/{}#page=2", "Binary/{}?x=1", "Binary/{}/", "/Binary/{}", "./Binary/{}", "{base}//Binary/{}"))],
+)
+def test_the_content_of_a_document_is_hidden_however_its_url_is_written(house: House, number: int, form: str) -> None:
+    name = f"spelt-{number}"
+    url = form.format(name, base=house.open.base_url)
+    patient(house, "spelt", binary(name), papers(name, url, **labelled("V")) | {"subject": to("Patient/spelt")})
+    own = house.someone(f"own-{name}", roles=["patient"], patient="spelt")
+    for app, status in ((house.doctor, 404), (house.service, 404), (own, 200)):
+        assert app.get(f"Binary/{name}").status_code == status
+        assert app.ids(f"Binary?_id={name}") == ([name] if status == 200 else [])
+
+
+def test_of_two_who_change_a_document_at_once_neither_opens_what_it_had(house: House) -> None:
+    patient(house, "raced", *(binary(f"raced-{each}") for each in "ab"))
+
+    def with_(*names: str) -> Json:
+        attachments = [{"attachment": {"url": f"Binary/raced-{each}"}} for each in names]
+        return papers("raced", "x", **labelled("V")) | {"content": attachments}
+
+    put(house.open, with_("a", "b"))
+    for _ in range(12):
+        version = house.open.get("DocumentReference/raced").headers["etag"]
+        headers = {"If-Match": version}
+        with ThreadPoolExecutor(2) as pool:
+            put_ = partial(house.open.put, "DocumentReference/raced", headers=headers)
+            asked = [pool.submit(put_, with_(each)) for each in "ab"]
+        assert sorted(each.result().status_code for each in asked) == [200, 412]
+        assert [house.doctor.get(f"Binary/raced-{each}").status_code for each in "ab"] == [404, 404]
+        put(house.open, with_("a", "b"))
+
+
+def test_nobody_takes_what_two_records_share_from_the_other(house: House) -> None:
+    """By a document of theirs that is labelled, and then has it no more."""
+    leaflet = [papers(f"leaflet-{name}", "Binary/leaflet") | {"subject": to(f"Patient/shared-{name}")} for name in "pq"]
+    patient(house, "shared-p", binary("leaflet"), resource("Patient/shared-q"), *leaflet)
+    p, q = (house.someone(f"shared-{each}", roles=["patient"], patient=f"shared-{each}") for each in "pq")
+    hidden = {key: value for key, value in leaflet[0].items() if key != "id"} | labelled("V")
+    made = p.post("DocumentReference", hidden)
+    assert made.status_code == 201, made.text
+    assert q.get("Binary/leaflet").status_code == 200
+    id_ = made.json()["id"]
+    assert p.put(
+        f"DocumentReference/{id_}", hidden | {"id": id_, "content": [{"attachment": {"title": "x"}}]}
+    ).is_success
+    for ending in (lambda: None, lambda: p.delete(f"DocumentReference/{id_}")):
+        ending()
+        for app in (p, q, house.doctor, house.service):
+            assert app.get("Binary/leaflet").status_code == 200
+            assert app.ids("Binary?_id=leaflet") == ["leaflet"]
 
 
 def test_a_label_that_a_document_had_counts_where_nothing_else_is_labelled(serve: Serve, apps: Apps) -> None:
@@ -420,6 +475,29 @@ def test_administrators_read_that_consents_narrow_a_search(house: House) -> None
     assert answer.status_code == 200, answer.text
     assert "consents and security labels" in answer.text
     assert admin.ids("Observation?patient=plan") == ["plan"]
+
+
+def test_what_an_emergency_shows_is_not_shown_for_good_by_who_writes_then(house: House) -> None:
+    """Whoever may open all records: neither a team that is restricted, nor a label taken off, nor a move."""
+    restricted = pulse("urgent-r", "urgent-all", 60, **labelled("R"))
+    team = resource("CareTeam/urgent-r", status="active", subject=to("Patient/urgent-all"), **labelled("R"))
+    patient(house, "urgent-all", restricted, team, pulse("urgent-n", "urgent-all", 61))
+    rescuer = house.someone("rescuer-all", roles=["practitioner"], fhir_user="Practitioner/rescuer")
+    assert rescuer.get("Observation/urgent-r").status_code == 404
+    assert rescuer.post(f"Patient/urgent-all/$break-glass?reason={REASON}").status_code == 200
+    assert rescuer.get("Observation/urgent-r").status_code == 200
+    mine = {"participant": [{"member": to("Practitioner/rescuer")}]}
+    plain = {key: value for key, value in restricted.items() if key != "meta"}
+    for path, body in (("CareTeam/urgent-r", team | mine), ("Observation/urgent-r", plain)):
+        refused = rescuer.put(path, body)
+        assert refused.status_code == 403, refused.text
+        assert "emergency" in refused.text
+    unlabelled = [{"op": "remove", "path": "/meta/security"}]
+    assert rescuer.request("PATCH", "Observation/urgent-r", json=unlabelled, headers=JSON_PATCH).status_code == 403
+    new = {key: value for key, value in (team | mine).items() if key != "id"}
+    assert rescuer.post("CareTeam", new).status_code == 403
+    assert rescuer.put("Observation/urgent-r", restricted | {"note": [{"text": "seen"}]}).status_code == 200
+    assert rescuer.put("Observation/urgent-n", pulse("urgent-n", "urgent-all", 62)).status_code == 200
 
 
 def test_labels_may_be_ignored_and_consents_still_name_them(serve: Serve, house: House, apps: Apps) -> None:
@@ -540,6 +618,7 @@ def test_the_examples_of_r4_are_read_as_exceptions_to_their_policy(
     assert house.service.get(f"Observation/of-{record}").status_code == others
 
 
+JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 ASKING = {"Prefer": "return=OperationOutcome"}
 
 

@@ -159,3 +159,29 @@ def test_what_is_no_patients_is_not_named_either(ward: Ward) -> None:
     assert admin.get("Binary/letter").status_code == 200
     assert admin.ids(letter)
     assert ward.callers["study"].ids(letter) == []
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [{"identifier": {"system": "urn:mrn", "value": "1"}}, to("https://o.example/fhir/Patient/1"), to("Location/x")],
+    ids=["by identifier", "elsewhere", "a place"],
+)
+def test_what_is_restricted_and_somebodys_elsewhere_is_not_named(
+    ward: Ward, subject: Json, request: pytest.FixtureRequest
+) -> None:
+    name = f"logical-{request.node.callspec.id.replace(' ', '-')}"
+    admin, study = ward.callers["admin"], ward.callers["study"]
+    put(admin, resource("Location/x", name="x"))
+    put(admin, pulse(name, "x", 60) | {"subject": subject, "meta": LEVELS["R"]})
+    assert study.get(f"Observation/{name}").status_code == 404
+    assert study.ids(f"AuditEvent?entity=Observation/{name}") == []
+    assert admin.ids(f"AuditEvent?entity=Observation/{name}")
+
+
+def test_events_about_somebody_elsewhere_are_told(ward: Ward) -> None:
+    event = {key: value for key, value in looked("plain").items() if key != "entity"}
+    for what in (to("https://o.example/fhir/Patient/1"), {"type": "Patient", "identifier": {"value": "1"}}):
+        made = ward.callers["study"].post("AuditEvent", event | {"entity": [{"what": what}]})
+        assert made.status_code == 201, made.text
+        for who in ("study", "admin"):
+            assert ward.callers[who].get(f"AuditEvent/{made.json()['id']}").status_code == 200

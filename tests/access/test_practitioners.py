@@ -153,6 +153,38 @@ def test_what_is_about_nobody_is_seen_and_what_may_be_about_somebody_is_not(
         assert house("all").app("user/*.cruds").get(name).status_code == 200, name
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [{"type": "Location", "display": "Ward"}, {"type": "Device", "identifier": {"value": "1"}}, to("#device")],
+    ids=["a place by name", "a device by identifier", "a device within"],
+)
+def test_what_says_that_it_is_no_patient_is_nobody(house: Callable[[str], House], subject: dict[str, Any]) -> None:
+    here = house("care-team")
+    within = {"contained": [resource("Device/device", status="active")]} if "#device" in str(subject) else {}
+    made = {"resourceType": "Observation", "status": "final", "code": {"text": "noise"}, "subject": subject} | within
+    created = here.admin.post("Observation", made)
+    assert created.status_code == 201, created.text
+    assert here.app("user/*.cruds").get(f"Observation/{created.json()['id']}").status_code == 200
+
+
+def test_who_counts_is_told_to_those_whom_the_query_names_alone(house: Callable[[str], House]) -> None:
+    here = house("care-team")
+    app = here.app("user/*.cruds")
+    for query, told in (("code=8867-4", set()), ("patient=by-team", {"by-team"})):
+        name = f"counted-{query.partition('=')[0]}-"
+        answer = app.get(f"Observation?{query}&_summary=count", headers={"X-Request-Id": name})
+        assert answer.json()["total"] > 0
+        found = here.admin.bundle("AuditEvent?_count=1000&_sort=-date")["entry"]
+        events = [each["resource"] for each in found if name in str(each["resource"])]
+        named = [
+            each["what"]["reference"]
+            for event in events
+            for each in event["entity"]
+            if "reference" in each.get("what", {})
+        ]
+        assert {each.removeprefix("Patient/") for each in named} == told
+
+
 def test_a_list_is_looked_into_that_may_be_seen(house: Callable[[str], House]) -> None:
     here = house("care-team")
     for patient in ("by-team", "stranger"):

@@ -11,7 +11,17 @@ from pathlib import Path
 
 HOUSE = Path(__file__).parent.parent.parent / "fhirserver"
 ROOMS = ("interactions", "operations", "access", "rest")
-METHODS = {"read", "read_many", "read_stored", "vread", "find", "find_stored", "aggregate", "count"}  # of a Store
+METHODS = {
+    "read",
+    "read_many",
+    "read_stored",
+    "vread",
+    "find",
+    "find_beside",
+    "find_stored",
+    "aggregate",
+    "count",
+}  # of a Store
 FUNCTIONS = {
     *(
         "ended",

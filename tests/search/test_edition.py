@@ -26,7 +26,13 @@ DOCUMENT = {
         {"fullUrl": "urn:uuid:p", "resource": {"resourceType": "Patient", "name": [{"family": "Lovelace"}]}},
     ],
 }
-RECORDED = (4, "f251f8966d2e2a7d")
+LETTER = {"resourceType": "DocumentReference", "content": [{"attachment": {"url": "Binary/1#page=2"}}]}
+TEAM = {
+    "resourceType": "CareTeam",
+    "period": {"start": "2026-01-01"},
+    "participant": [{"member": {"reference": "Practitioner/1"}, "period": {"end": "2026"}}],
+}
+RECORDED = (4, "f0d888eb9d7ad876")
 
 
 def test_other_index_values_are_another_edition() -> None:
@@ -39,7 +45,7 @@ def test_other_index_values_are_another_edition() -> None:
     composition = DOCUMENT["entry"][0]["resource"] | {"subject": {"reference": "Patient/p"}}
     of_patient = DOCUMENT | {"entry": [{"fullUrl": "urn:uuid:c", "resource": composition}]}
     digest = sha256()
-    for world in (*(module.TABLE.world for module in WORLDS), [DOCUMENT, of_patient]):
+    for world in (*(module.TABLE.world for module in WORLDS), [DOCUMENT, of_patient, LETTER, TEAM]):
         for resource in json.decode(json.encode(world).replace(HERE.encode(), BASE.encode())):
             entry = indexer.entry(resource)
             values = [sorted(entry.search.items()), sorted(entry.sort.items()), entry.compartments]
