@@ -16,7 +16,7 @@ from official import EXAMPLES, beside, examples
 from fhirserver.fhir import json
 from fhirserver.fhir.dates import EARLIEST, LATEST
 from fhirserver.fhir.definitions import r4
-from fhirserver.search.compartments import compartments, parameters_for, types_in
+from fhirserver.search.compartments import SOMEBODY, compartments, parameters_for, types_in
 from fhirserver.search.expressions import member, parse, routes
 from fhirserver.search.forms import FORMS, NO_FORMS, case_matters, repeats
 from fhirserver.search.generated import LAST
@@ -493,8 +493,19 @@ def test_what_is_sorted_by(resource: dict[str, Any], code: str, scalar: Any) -> 
             },
             ["Encounter/e", "Patient/1", "Patient/2", "Practitioner/7"],
         ),
-        ({"resourceType": "Observation", "subject": {"reference": "http://x.org/Patient/1"}}, []),
+        ({"resourceType": "Observation", "subject": {"reference": "http://x.org/Patient/1"}}, [SOMEBODY]),
+        ({"resourceType": "Observation", "subject": {"display": "Ada"}}, [SOMEBODY]),
+        ({"resourceType": "Task", "for": {"type": "Patient", "identifier": {"value": "1"}}}, [SOMEBODY]),
+        ({"resourceType": "Observation", "subject": {"type": "Device", "identifier": {"value": "1"}}}, []),
         ({"resourceType": "Observation", "subject": {"reference": "Group/1"}}, []),
+        (
+            {
+                "resourceType": "Observation",
+                "subject": {"reference": "Patient/1"},
+                "performer": [{"reference": "http://x.org/Patient/1"}],
+            },
+            ["Patient/1"],
+        ),
         ({"resourceType": "Medication", "id": "m"}, []),
     ],
 )
