@@ -120,7 +120,8 @@ async def _handled(auth: Auth, methods: dict[str, Handler], request: Request, co
         return Response(status_code=204)
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
-        raise Refused("invalid_request", f"use {' or '.join(methods)}", 405, {"Allow": ", ".join(methods)})
+        allowed = [each for name in methods for each in ((name, "HEAD") if name == "GET" else (name,))]
+        raise Refused("invalid_request", f"use {' or '.join(methods)}", 405, {"Allow": ", ".join(allowed)})
     told = _counted(auth, request)
     answer = await handler(auth, request)
     answer.headers.update(told)

@@ -1,11 +1,14 @@
 """The keys that sign ID tokens. A new one every month; one that no longer signs stays published while its tokens live.
 
+Their private halves are sealed: who copies the database signs nothing with them.
 https://openid.net/specs/openid-connect-core-1_0.html#RotateSigKeys
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from datetime import timedelta
 
 from joserfc.jwk import RSAKey
@@ -13,20 +16,42 @@ from pymongo.errors import DuplicateKeyError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from smart_auth import sealed
 from smart_auth.server import Auth, Document
 
 ALGORITHM = "RS256"  # what every OpenID client knows, and SMART's conformance tests ask for
 SIGNS = timedelta(days=30)
 PUBLISHED = timedelta(days=60)
 BITS = 2048
+PRIVATE = "private"
+
+log = logging.getLogger(__name__)
 
 
 async def signing(auth: Auth) -> RSAKey:
-    """The newest key, made when there is none or when it is old."""
+    """The newest key, made when there is none, when it is old, or when it was sealed under another secret."""
     newest = await _newest(auth)
-    if newest is None or newest["created"] <= auth.now() - SIGNS:
-        return await rotate(auth, newest)
-    return RSAKey.import_key(newest["jwk"])
+    key = _private(auth, newest) if newest is not None and _signs(auth, newest) else None
+    return await rotate(auth, newest) if key is None else key
+
+
+def _signs(auth: Auth, newest: Document) -> bool:
+    return bool(newest["created"] > auth.now() - SIGNS)
+
+
+def _private(auth: Auth, document: Document) -> RSAKey | None:
+    """None where it was sealed under another secret. An earlier build kept it as it is."""
+    if PRIVATE not in document:
+        return RSAKey.import_key(document["jwk"])
+    found = sealed.unsealed(auth.sealing_key, document[PRIVATE], _name(document["_id"]))
+    if found is None:
+        log.warning("the key that signs ID tokens was sealed under another HEALTHMATE_SECRET; a new one is made")
+        return None
+    return RSAKey.import_key(json.loads(found))
+
+
+def _name(number: int) -> str:
+    return f"the signing key {number}"
 
 
 async def rotate(auth: Auth, newest: Document | None) -> RSAKey:
@@ -35,7 +60,9 @@ async def rotate(auth: Auth, newest: Document | None) -> RSAKey:
     key = await asyncio.to_thread(RSAKey.generate_key, BITS)
     key = RSAKey.import_key(key.as_dict(private=True) | {"kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM})
     now = auth.now()
-    document = {"_id": number, "jwk": key.as_dict(private=True), "created": now, "expires": now + PUBLISHED}
+    kept = sealed.seal(auth.sealing_key, json.dumps(key.as_dict(private=True)), _name(number))
+    document = {"_id": number, "jwk": key.as_dict(private=False), PRIVATE: kept}
+    document |= {"created": now, "expires": now + PUBLISHED}
     try:
         await auth["keys"].insert_one(document)
     except DuplicateKeyError:
@@ -45,7 +72,9 @@ async def rotate(auth: Auth, newest: Document | None) -> RSAKey:
 
 async def public(auth: Auth) -> list[Document]:
     """The keys that tokens may be signed with, newest first."""
-    await signing(auth)
+    newest = await _newest(auth)
+    if newest is None or not _signs(auth, newest):
+        await rotate(auth, newest)
     found = auth["keys"].find({"expires": {"$gt": auth.now()}}).sort("_id", -1)
     return [RSAKey.import_key(each["jwk"]).as_dict(private=False) async for each in found]
 

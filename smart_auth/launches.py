@@ -102,10 +102,10 @@ async def about_others(auth: Auth, user: User, context: Mapping[str, Any]) -> st
     return None
 
 
-async def tell(auth: Auth, user: User, patient: str | None, client: str) -> None:
-    """The patient sees who opens an app about them."""
-    more = {"client": client} if client else {}
-    await events.record(auth, "launch", user.id, user.id, patient=patient, person=user.fhir_user, **more)
+async def tell(auth: Auth, user: User, patient: str | None, client: str, by: str | None = None) -> None:
+    """The patient sees who opens an app about them. `by`: who does it in the place of that person."""
+    more, person = {"client": client} if client else {}, user.fhir_user if by is None else None
+    await events.record(auth, "launch", by or user.id, user.id, patient=patient, person=person, **more)
 
 
 async def opened(auth: Auth, secret: str, client: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fhirserver.context import Context
 from fhirserver.interactions.choosing import Offered
 from fhirserver.process import is_known
 from fhirserver.settings import Settings
-from smart_auth import events, launches, tokens
+from smart_auth import administration, events, launches, tokens
 from smart_auth.scopes import parse as parse_scope
 
 
@@ -37,6 +37,7 @@ def launch_token(
         if (wrong := await launches.about_others(offering, person, checked)) is not None:
             raise click.ClickException(f"{wrong} {user} may open")
         secret = await launches.begin(ctx.auth, person.id, checked, client_id)
+        await launches.tell(ctx.auth, person, checked.get("patient"), client_id or "", by=administration.OPERATOR)
         return await launches.opened(ctx.auth, secret, client_id)
 
     settings = record_settings(data, tenant)
@@ -60,7 +61,7 @@ def token(
         person = None if user is None else (await person_named(ctx, user)).id
         life, context = timedelta(minutes=minutes), launches.checked({"patient": patient})
         id_ = await tokens.begin(ctx.auth, "healthmate token", scope, life, user=person, context=context)
-        await events.record(ctx.auth, "token-made", "operator", person or "", scope=scope)
+        await events.record(ctx.auth, "token-made", administration.OPERATOR, person or "", scope=scope)
         return (await tokens.issue(ctx.auth, id_, scope, life, None)).access
 
     for each in scope.split():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -19,10 +20,10 @@ from joserfc import jws, jwt
 from joserfc.jwk import KeySet
 from people import PASSWORD, Browser, person
 
-from smart_auth import clients, keys, sessions, tokens, users
+from smart_auth import clients, keys, sealed, sessions, tokens, users
 from smart_auth.credentials import ASSERTION
 from smart_auth.forms import FORM
-from smart_auth.server import Auth, digest
+from smart_auth.server import Auth, Document, digest
 from smart_auth.users import User
 
 CB = "https://app.example/cb"
@@ -644,6 +645,7 @@ def test_access_ends_with_the_account_and_follows_it(registered: Smart) -> None:
 
 def test_keys_rotate_and_stay_published(registered: Smart) -> None:
     async def story(auth: Auth) -> list[str]:
+        auth = replace(auth, sealing_key=bytes(32))
         before = (await keys.signing(auth)).kid
         await auth["keys"].update_many({}, {"$set": {"created": auth.now() - keys.SIGNS}})
         after = (await keys.signing(auth)).kid
@@ -655,6 +657,24 @@ def test_keys_rotate_and_stay_published(registered: Smart) -> None:
     assert before != after
     assert published[:2] == [after, before]
     assert [key["kid"] for key in registered.http.get("/jwks").json()["keys"]] == published
+
+
+def test_who_copies_the_database_signs_nothing(registered: Smart, app: App) -> None:
+    def kid() -> str:
+        return str(jws.extract_compact(app.tokens(prompt="none")["id_token"].encode()).headers()["kid"])
+
+    async def kept(auth: Auth) -> list[Document]:
+        return await auth["keys"].find().to_list()
+
+    async def another_secret(auth: Auth) -> None:
+        await auth["keys"].update_many({}, {"$set": {"private": sealed.seal(b"x" * 32, "{}", "the signing key 1")}})
+
+    before = kid()
+    assert all(set(each["jwk"]) == {"kty", "n", "e", "kid", "use", "alg"} for each in registered.inside(kept))
+    assert kid() == before
+    registered.inside(another_secret)
+    assert kid() not in (before, None)  # what was signed before is verified as before
+    assert before in {key["kid"] for key in registered.http.get("/jwks").json()["keys"]}
 
 
 def test_a_server_that_was_off_for_months_makes_a_new_key(registered: Smart, app: App) -> None:

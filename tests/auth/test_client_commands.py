@@ -15,6 +15,7 @@ from people import Browser, person
 from fhirserver import telemetry
 from fhirserver.cli import main
 from fhirserver.process import prepare
+from smart_auth.server import Auth
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +106,12 @@ def test_an_app_with_a_secret_and_a_launch(smart: Smart) -> None:
         app = App(smart, "growth", browser, added["client_secret"])
         body = app.tokens(scope="launch patient/*.rs", launch=opened["launch"])
         assert body["patient"] == "ada"
+
+    async def launched(auth: Auth) -> list[tuple[str, str]]:
+        found = await auth["events"].find({"kind": "launch", "details.client": "growth"}).to_list()
+        return [(each["actor"], each["details"]["patient"]) for each in found]
+
+    assert smart.inside(launched) == [("operator", "ada")]
 
 
 @pytest.mark.parametrize(
