@@ -58,7 +58,8 @@ async def _listed(visit: Visit, refused: Refused | None) -> Response:
     if visit.json:
         return JSONResponse({"users": [account(each) for each in shown], "next": more}, headers=NO_STORE)
     failed = ("invite" if visit.request.url.path.endswith("/invitations") else "add") if refused else ""
-    form = {"roles": _boxes(visit.fields) or ["patient"], "typed": visits.typed(visit.fields), "failed": failed}
+    sent = visit.fields if refused else {}  # no link fills the form in
+    form = {"roles": _boxes(sent) or ["patient"], "typed": visits.typed(sent), "failed": failed}
     return visit.page("users", refused, users=shown, more=more, text=text, every_role=ROLES, **form)
 
 
@@ -141,7 +142,7 @@ async def _change(visit: Visit) -> Response:
         raise invalid_request("you cannot take your own administration away; another administrator can")
     await login.again(visit)
     changed = await change(auth, person, changes, admin.id)
-    if waits(changed) and not changed.disabled:
+    if needs_link(person, changed):
         await _welcome(auth, changed)
     return visit.done(await _whole(auth, changed), f"/users/{person.id}")
 
@@ -190,6 +191,12 @@ def _decides(person: User, changes: Mapping[str, Any]) -> bool:
 def waits(person: User) -> bool:
     """Whether an account that somebody made with this address waits for who gets its mail to choose a password."""
     return not person.verified and person.password is None
+
+
+def needs_link(before: User, person: User) -> bool:
+    """Whether who owns the address has to be sent a link for their first password: none, or one elsewhere, has it."""
+    moved = person.password is None and before.email != person.email
+    return (waits(person) or moved) and not person.disabled
 
 
 async def _remove(visit: Visit) -> Response:

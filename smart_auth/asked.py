@@ -83,7 +83,7 @@ async def parsed(auth: Auth, fields: Mapping[str, str]) -> Asked:
         raise refused("invalid_scope", _ungrantable(fields.get("scope", "")))
     launch = None
     if "launch" in scopes:
-        launch = await launches.find(auth, fields.get("launch", ""), fields["code_challenge"])
+        launch = await launches.find(auth, fields.get("launch", ""), (client.id, fields["code_challenge"]))
         if launch is None:
             raise refused("invalid_request", "launch is no launch that waits: it is unknown, used, or over")
     return Asked(

@@ -136,7 +136,7 @@ async def _allow(auth: Auth, asked: Asked, session: Session, decision: Decision)
     """A grant, and the code that its tokens are had for."""
     context = {"patient": decision.patient, "encounter": decision.encounter}
     if asked.launch is not None:
-        if not await launches.claim(auth, asked.launch, asked.challenge):
+        if not await launches.claim(auth, asked.launch, (asked.client.id, asked.challenge)):
             raise asked.refused("invalid_request", "this launch was used before, or is over")
         context |= asked.launch.context
     context = {name: value for name, value in context.items() if value is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -41,7 +41,8 @@ def _before(place: str) -> list[Document]:
     at, _, id_ = place.partition(" ")
     try:
         issued = datetime.fromisoformat(at)
-    except ValueError as error:
+        issued.astimezone(UTC)  # which the first and the last day of all may not have
+    except (ValueError, OverflowError) as error:
         raise invalid_request("before is what `next` of the page before said") from error
     if issued.tzinfo is None:
         raise invalid_request("before is what `next` of the page before said")

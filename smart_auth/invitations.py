@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from smart_auth import users
 from smart_auth.refusal import invalid_request
 from smart_auth.server import Auth, Document, digest, new_secret
 
@@ -30,15 +31,19 @@ async def make(auth: Auth, role: str, patient: str | None, fhir_user: str | None
 
 async def look(auth: Auth, code: str) -> str:
     """What `claim` knows it by. A code that is not good is refused, before anything is done for it."""
-    if await auth["invitations"].find_one(_good(auth, digest(code))) is None:
+    found = await auth["invitations"].find_one(_good(auth, digest(code)))
+    if found is None or not await users.administers(auth, found["by"]):
         raise invalid_request("this invitation is not known, was used before or is too old", "invitation")
     return digest(code)
 
 
 async def claim(auth: Auth, invitation: str) -> Document | None:
-    """What the account is linked to from now on, and to nothing else, as it is stored. Of two at once, one gets it."""
+    """What the account is linked to from now on, and to nothing else, as it is stored. Of two at once, one gets it.
+
+    An invitation is good while who made it is an administrator.
+    """
     found = await auth["invitations"].find_one_and_delete(_good(auth, invitation))
-    return _linked(found) if found else None
+    return _linked(found) if found and await users.administers(auth, found["by"]) else None
 
 
 def _linked(invitation: Mapping[str, Any]) -> Document:

@@ -29,10 +29,14 @@ log = logging.getLogger(__name__)
 
 
 async def signing(auth: Auth) -> RSAKey:
-    """The newest key, made when there is none, when it is old, or when it was sealed under another secret."""
-    newest = await _newest(auth)
-    key = _private(auth, newest) if newest is not None and _signs(auth, newest) else None
-    return await rotate(auth, newest) if key is None else key
+    """The newest key that this server can use, made when there is none, or when it is old.
+
+    Where servers have different secrets, each makes one of its own, and not one more with each signature.
+    """
+    async for document in auth["keys"].find({"created": {"$gt": auth.now() - SIGNS}}).sort("_id", -1):
+        if (key := _private(auth, document)) is not None:
+            return key
+    return await rotate(auth, await _newest(auth))
 
 
 def _signs(auth: Auth, newest: Document) -> bool:
@@ -45,7 +49,7 @@ def _private(auth: Auth, document: Document) -> RSAKey | None:
         return RSAKey.import_key(document["jwk"])
     found = sealed.unsealed(auth.sealing_key, document[PRIVATE], _name(document["_id"]))
     if found is None:
-        log.warning("the key that signs ID tokens was sealed under another HEALTHMATE_SECRET; a new one is made")
+        log.warning("a key that signs ID tokens was sealed under another HEALTHMATE_SECRET: it is not used here")
         return None
     return RSAKey.import_key(json.loads(found))
 

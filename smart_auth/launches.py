@@ -58,9 +58,9 @@ async def begin(auth: Auth, user: str, context: Mapping[str, Any], client: str |
     return secret
 
 
-async def find(auth: Auth, secret: str, challenge: str) -> Launch | None:
+async def find(auth: Auth, secret: str, request: tuple[str, str]) -> Launch | None:
     """One that waits for its app, or that this very request used: people press a button twice."""
-    found = await auth["launches"].find_one({"_id": digest(secret), **_open(challenge), "expires": {"$gt": auth.now()}})
+    found = await auth["launches"].find_one({"_id": digest(secret), **_open(request), "expires": {"$gt": auth.now()}})
     if found is None:
         return None
     context = found["context"]
@@ -68,14 +68,14 @@ async def find(auth: Auth, secret: str, challenge: str) -> Launch | None:
     return Launch(found["_id"], found["user"], patient, encounter, context, found.get("client"))
 
 
-async def claim(auth: Auth, launch: Launch, challenge: str) -> bool:
-    """Whether it is the first request that uses it. Which it is, its code_challenge says: no other has that."""
-    change = {"$set": {"used": auth.now(), "challenge": challenge}}
-    return await auth["launches"].find_one_and_update({"_id": launch.id, **_open(challenge)}, change) is not None
+async def claim(auth: Auth, launch: Launch, request: tuple[str, str]) -> bool:
+    """Whether it is the first request that uses it, which its client and code_challenge tell from others."""
+    change = {"$set": {"used": auth.now(), "request": [*request]}}
+    return await auth["launches"].find_one_and_update({"_id": launch.id, **_open(request)}, change) is not None
 
 
-def _open(challenge: str) -> Document:
-    return {"$or": [{"used": None}, {"challenge": challenge}]}
+def _open(request: tuple[str, str]) -> Document:
+    return {"$or": [{"used": None}, {"request": [*request]}]}
 
 
 async def _launch(visit: Visit) -> Response:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import webauthn
+from pymongo.asynchronous.client_session import AsyncClientSession as Session
 from pymongo.errors import DuplicateKeyError
 from starlette.responses import JSONResponse, Response
 from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
@@ -121,13 +122,17 @@ async def _remove_page(visit: Visit, refused: Refused | None) -> Response:
 
 async def _remove(visit: Visit) -> Response:
     person, id_ = await login.again(visit), visit.text("passkey", 2000)
-    if steps.by_passkey_alone(visit.auth, person) and [each["id"] for each in await listed(visit.auth, person.id)] == [
-        id_
-    ]:
-        raise Refused("access_denied", "your account must have a second step: add another one before", 403)
-    removed = await visit.auth["passkeys"].delete_one({"_id": id_, "user": person.id})
-    if not removed.deleted_count:
-        raise Refused("not_found", "there is no such passkey", 404)
+    last = steps.by_passkey_alone(visit.auth, person)
+
+    async def removed(session: Session) -> None:
+        found = visit.auth["passkeys"]
+        done = await found.delete_one({"_id": id_, "user": person.id}, session=session)
+        if not done.deleted_count:
+            raise Refused("not_found", "there is no such passkey", 404)
+        if last and await found.find_one({"user": person.id}, session=session) is None:
+            raise Refused("access_denied", "your account must have a second step: add another one before", 403)
+
+    await users.in_turn(visit.auth, {"_id": person.id}, removed)
     await elsewhere.end(visit.auth, person.id, visit.person().id)
     await events.record(visit.auth, "passkey-removed", person.id, person.id)
     notices.send(visit.auth, person, "passkey off")

@@ -128,14 +128,9 @@ async def _standing(auth: Auth, id_: str) -> tuple[Document, User | None] | None
     person = await users.find(auth, grant["user"]) if grant["user"] else None
     if grant["user"] and (person is None or not _stands(person, grant)):
         return None
-    if grant.get("maker") and not await _administers(auth, grant["maker"]):
+    if grant.get("maker") and not await users.administers(auth, grant["maker"]):
         return None
     return grant, person
-
-
-async def _administers(auth: Auth, user: str) -> bool:
-    person = await users.find(auth, user)
-    return person is not None and not person.disabled and "admin" in person.roles
 
 
 async def _purposes(auth: Auth, client: str) -> frozenset[str]:

@@ -126,6 +126,12 @@ async def find(auth: Auth, id_: str) -> User | None:
     return user(document) if document else None
 
 
+async def administers(auth: Auth, id_: str) -> bool:
+    """Whether it is the account of an administrator, which is in use."""
+    person = await find(auth, id_)
+    return person is not None and not person.disabled and "admin" in person.roles
+
+
 async def by_login(auth: Auth, login: str) -> User | None:
     """By the log-in name or the e-mail address."""
     document = await auth["users"].find_one({"names": folded(login)})
@@ -216,12 +222,16 @@ async def remove(auth: Auth, id_: str, session: Session | None = None) -> None:
 
 async def administering(auth: Auth, admin: str, work: Callable[[Session], Awaitable[T]]) -> T:
     """Work that an administrator does while they are one: of two who take it from each other, one does."""
+    return await in_turn(auth, {"_id": admin, "roles": "admin", "disabled": False}, work)
+
+
+async def in_turn(auth: Auth, who: Mapping[str, Any], work: Callable[[Session], Awaitable[T]]) -> T:
+    """Work in a transaction, one at a time of an account; 403 where it is not as it has to be any more."""
 
     async def done(session: Session) -> T:
-        still = {"_id": admin, "roles": "admin", "disabled": False}
-        acts = await auth["users"].update_one(still, {"$inc": {"acts": 1}}, session=session)  # a write, to conflict
+        acts = await auth["users"].update_one(who, {"$inc": {"acts": 1}}, session=session)  # a write, to conflict
         if not acts.matched_count:
-            raise Refused("access_denied", "this is for administrators", 403)
+            raise Refused("access_denied", "this account may not do this any more", 403)
         return await work(session)
 
     async with auth.database.client.start_session() as session:

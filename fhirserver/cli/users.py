@@ -125,7 +125,11 @@ def change_user(
             raise click.UsageError("say what to change: `healthmate user change --help` lists it")
         changed = await administration.change(ctx.auth, person, changes, administration.OPERATOR)
         await _say_who_is_not_there(ctx, changed)
-        link = {"link": await links.make(ctx.auth, "welcome", changed.id)} if administration.waits(changed) else {}
+        link = (
+            {"link": await links.make(ctx.auth, "welcome", changed.id)}
+            if administration.needs_link(person, changed)
+            else {}
+        )
         return administration.account(changed) | link
 
     print_json(with_context(kept_settings(data, tenant), run))

@@ -157,3 +157,41 @@ def test_accounts_of_an_earlier_build_are_found_by_their_address(served: Any) ->
         return [found.login if (found := await users.by_login(auth, each)) else None for each in (email, shared, other)]
 
     assert inside(served.settings, as_before) == [login, owner.lower(), other]
+
+
+def test_whose_address_is_corrected_before_their_first_password_gets_a_link_there(served: Any, admin: Browser) -> None:
+    typo, right = new(), new()
+    id_ = admin.again("/users", {"email": typo}).json()["id"]
+    welcome = code(letters(served.settings, typo)[0])
+    assert admin.again(f"/users/{id_}", {"email": right}, "PATCH").status_code == 200
+    browser = Browser(served.settings)
+    assert browser.json("/reset/new", {"code": welcome, "password": OTHER}).status_code == 400
+    welcome = code(letters(served.settings, right)[0])
+    assert browser.json("/reset/new", {"code": welcome, "password": OTHER}).status_code == 200
+    assert browser.log_in(right, OTHER).status_code == 200
+
+
+@pytest.mark.parametrize("ending", ["removed", "demoted", "disabled"])
+def test_an_invitation_is_good_while_who_made_it_administers(served: Any, admin: Browser, ending: str) -> None:
+    maker, login = Browser(served.settings), uuid4().hex
+    id_ = person(served.settings, login, roles=["admin"]).id
+    maker.log_in(login)
+    invitation = maker.again("/invitations", {"role": "admin"}).json()["code"]
+    if ending == "removed":
+        assert admin.http.delete(f"{admin.base}/users/{id_}").status_code == 200
+    else:
+        change = {"roles": ["patient"]} if ending == "demoted" else {"disabled": True}
+        assert admin.again(f"/users/{id_}", change, "PATCH").status_code == 200
+    asked = {"email": new(), "password": OTHER, "invitation": invitation}
+    refused = Browser(served.settings).json("/signup", asked)
+    assert (refused.status_code, "invitation" in refused.text) == (400, True)
+
+
+def test_no_link_fills_in_the_form_that_adds_an_account(admin: Browser) -> None:
+    page = admin.get("/users?email=evil@x.example&role.admin=on").text
+    assert "evil@x.example" not in page
+
+
+@pytest.mark.parametrize("before", ["0001-01-01T00:00:00%2B14:00 x", "9999-12-31T23:59:59-14:00 x"])
+def test_no_day_is_too_early_or_too_late_to_be_refused(admin: Browser, before: str) -> None:
+    assert admin.get(f"/grants?before={before}", headers=JSON).status_code == 400

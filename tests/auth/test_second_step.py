@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from authenticator import Passkey
-from people import PASSWORD, Browser, code, letters, person
+from people import PASSWORD, Browser, code, inside, letters, person
 
 from smart_auth import totp
+from smart_auth.server import Auth
 
 OTHER = "seven lamps under the green bridge"
 JSON = {"Accept": "application/json"}
@@ -130,3 +133,25 @@ def test_an_administrator_lets_who_lost_it_begin_anew(served: Any, by_passkey: t
     assert mine.log_in(login).json()["set_up"] is True
     assert enrolled(mine) == 200
     assert mine.get("/account").status_code == 200
+
+
+def test_of_the_last_two_passkeys_one_stays_however_both_are_removed(served: Any) -> None:
+    async def promoted(auth: Auth) -> None:
+        await auth["users"].update_one({"_id": id_}, {"$set": {"roles": ["practitioner"]}})
+
+    for _ in range(4):
+        login = f"{uuid4()}@example.org"
+        id_, browser = person(served.settings, login, email=login).id, Browser(served.settings)
+        browser.log_in(login)
+        passkey(browser)
+        passkey(browser)
+        inside(served.settings, promoted)
+        remove = partial(_remove, browser)
+        with ThreadPoolExecutor(2) as pool:
+            statuses = [*pool.map(remove, [each["id"] for each in account(browser)["passkeys"]])]
+        assert sorted(statuses) == [200, 403]
+        assert len(account(browser)["passkeys"]) == 1
+
+
+def _remove(browser: Browser, id_: str) -> int:
+    return browser.again("/account/passkeys/remove", {"passkey": id_}).status_code

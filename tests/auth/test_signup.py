@@ -21,7 +21,16 @@ OTHER = "seven lamps under the green bridge"
 
 @pytest.fixture(scope="module")
 def served(serve: Any, tmp_path_factory: Any) -> Any:
-    return serve(login_failures_per_address=10_000, data=tmp_path_factory.mktemp("data"))
+    found = serve(login_failures_per_address=10_000, data=tmp_path_factory.mktemp("data"))
+    made = person(found.settings, "inviter", roles=["admin"])
+
+    async def named(auth: Auth) -> None:
+        """By the id that invitations here say."""
+        document = await auth["users"].find_one_and_delete({"_id": made.id})
+        await auth["users"].insert_one({**(document or {}), "_id": "admin"})
+
+    inside(found.settings, named)
+    return found
 
 
 @pytest.fixture
@@ -408,7 +417,8 @@ def test_who_is_linked_to_somebody_elses_record_begins_none(serve: Any, tmp_path
     """A parent is the RelatedPerson that they are invited as, and stays it."""
     served = serve(sign_up_record=True, data=tmp_path)
     browser, email = Browser(served.settings), "parent@example.org"
-    theirs = inside(served.settings, lambda auth: invitations.make(auth, "patient", None, "RelatedPerson/1", "admin"))
+    admin = person(served.settings, "root", roles=["admin"]).id
+    theirs = inside(served.settings, lambda auth: invitations.make(auth, "patient", None, "RelatedPerson/1", admin))
     link = signed_up(served, browser, email, PASSWORD, theirs)
     assert confirm(browser, link).status_code == 200
     made = account(served, email)
