@@ -25,6 +25,7 @@ from smart_auth.server import Auth
 ACCESS_LIFE = timedelta(hours=1)
 BACKEND_LIFE = timedelta(minutes=5)  # SMART asks for no more
 OFFLINE, ONLINE = "offline_access", "online_access"
+LOGGED_OUT = "the person logged out, and let the app in for as long as they are logged in"
 
 Fields = Mapping[str, str]
 
@@ -68,6 +69,9 @@ async def code(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
     claimed = await codes.claim(auth, client, asked["code"], asked["redirect_uri"], asked["code_verifier"])
     if not await tokens.stands(auth, claimed["grant"]):
         raise invalid_grant("what the person allowed was taken back since")
+    kept = await auth["grants"].find_one({"_id": claimed["grant"]}, {"session": 1})
+    if await _is_over(auth, claimed["more"]["scope"], (kept or {}).get("session")):
+        raise invalid_grant(LOGGED_OUT)
     user, scope, context, nonce, at = (claimed["more"][name] for name in ("user", "scope", "context", "nonce", "at"))
     answer = await _given(auth, claimed["grant"], scope, scope, context)
     signed = await id_token(auth, client.id, user, scope, nonce, at)
@@ -83,7 +87,7 @@ async def refresh(auth: Auth, client: Client, asked: Fields) -> dict[str, Any]:
     if grant is None or grant.client != client.id:
         raise invalid_grant("the refresh token is unknown, expired or revoked")
     if await is_over(auth, grant):
-        raise invalid_grant("the person logged out, and let the app in for as long as they are logged in")
+        raise invalid_grant(LOGGED_OUT)
     scope = narrowed(asked.get("scope", grant.scope), grant.scope)
     if not await tokens.claim(auth, secret, grant.id):
         raise invalid_grant("the refresh token was used before")
@@ -113,9 +117,13 @@ def _renewable(auth: Auth, granted: str) -> timedelta | None:
 
 async def is_over(auth: Auth, grant: Grant) -> bool:
     """Whether the person logged out, and let the app in for no longer than that."""
-    scopes = grant.scope.split()
+    return await _is_over(auth, grant.scope, grant.session)
+
+
+async def _is_over(auth: Auth, scope: str, session: str | None) -> bool:
+    scopes = scope.split()
     online = ONLINE in scopes and OFFLINE not in scopes
-    return online and not await sessions.lasts(auth, grant.session or "")
+    return online and not await sessions.lasts(auth, session or "")
 
 
 def narrowed(asked: str, granted: str) -> str:

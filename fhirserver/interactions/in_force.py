@@ -161,6 +161,11 @@ async def asking(ctx: Context) -> Party:
     return party(ctx.caller, await _standing(ctx), ctx.now())
 
 
+async def open_in_emergency(ctx: Context) -> list[str]:
+    """The records that the caller has open in an emergency; nothing is looked up of who is no practitioner."""
+    return (await asking(ctx)).emergencies if "practitioner" in ctx.caller.roles else []
+
+
 async def _memberships(ctx: Context, store: Store, person: str) -> tuple[frozenset[str], datetime | None]:
     """Their roles and organizations, the active teams of all of these, and the groups; and when that may change."""
     work = await work_of(ctx, store, person)

@@ -13,7 +13,7 @@ from fhirserver.access.reach import SHARED, keeps_to_records, looking_up, opens,
 from fhirserver.context import Context
 from fhirserver.fhir import json
 from fhirserver.fhir.outcome import not_found
-from fhirserver.interactions.in_force import asking
+from fhirserver.interactions.in_force import open_in_emergency
 from fhirserver.interactions.lifting import check_lifting, check_permitting
 from fhirserver.interactions.referred import named_by, shared_in, shown_by
 from fhirserver.interactions.sight import current_all, held_within, within_reach
@@ -62,7 +62,7 @@ async def permitted(ctx: Context, found: Sequence[Stored], permission: str) -> l
 
 
 async def _hint(ctx: Context, type_: str, permission: str, records: Sequence[str]) -> str:
-    if not opens(type_, permission) or {*records}.isdisjoint((await asking(ctx)).emergencies):
+    if not opens(type_, permission) or {*records}.isdisjoint(await open_in_emergency(ctx)):
         return ""
     return (
         f"; an emergency opens a record for a while, and is no reason to write a {type_}, which may open it for longer"
@@ -71,7 +71,7 @@ async def _hint(ctx: Context, type_: str, permission: str, records: Sequence[str
 
 async def _check_outlasting(ctx: Context, before: Stored, version: Stored) -> None:
     """403 for a change that shows for good what the caller sees in an emergency only: a label taken off, a move."""
-    if {*_records(before)}.isdisjoint((await asking(ctx)).emergencies):
+    if {*_records(before)}.isdisjoint(await open_in_emergency(ctx)):
         return
     ordinary = replace(ctx, caller=ctx.caller._replace(user=NO_ACCOUNT), trail=None)
     if not await _sees(ordinary, before) and await _sees(ordinary, version):

@@ -13,7 +13,7 @@ from fhirserver.consents.opening import Openable
 from fhirserver.context import Context
 from fhirserver.epochs import KEPT
 from fhirserver.interactions import cared_for, entrusted
-from fhirserver.interactions.in_force import asking
+from fhirserver.interactions.in_force import open_in_emergency
 from fhirserver.search.criteria import CaredFor, EntrustedTo
 
 
@@ -36,7 +36,7 @@ async def told_of_emergencies(ctx: Context) -> None:
     trail, usual = ctx.trail, ordinary(ctx.caller)
     if trail is None or usual is None:
         return
-    urgent = [each for each in (await asking(ctx)).emergencies if each in trail.touched]
+    urgent = [each for each in await open_in_emergency(ctx) if each in trail.touched]
     if urgent:
         ids = {*ctx.caller.records, *await patients_of(ctx, usual)}
         trail.opened(each for each in urgent if each.removeprefix("Patient/") not in ids)
