@@ -522,7 +522,9 @@ def test_online_access_ends_with_the_log_out(registered: Smart, ada: User) -> No
         body = app.refresh(body["refresh_token"]).json()
         said = app.post("/introspect", {"token": body["refresh_token"]}).json()
         assert (said["active"], said["exp"] - said["iat"]) == (True, sessions.LIFE.total_seconds())
+        codes = [app.code(scope=each) for each in (ONLINE, f"{ONLINE} offline_access")]
         assert browser.json("/logout", {}).status_code == 200
+        assert [app.exchange(each).status_code for each in codes] == [400, 200]
         assert app.post("/introspect", {"token": body["refresh_token"]}).json() == {"active": False}
         assert app.refresh(body["refresh_token"]).json()["error"] == "invalid_grant"
         assert "access_token" in app.refresh(away["refresh_token"]).json()
